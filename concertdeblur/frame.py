@@ -1,0 +1,65 @@
+"""A video frame and what is known of its stream: the nouns that every other module passes around."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import av
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Colour:
+    """Colour tags as H.273 numbers (2: unspecified) and FFmpeg's range (0 unspecified, 1 limited, 2 full)."""
+
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    range: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamInfo:
+    """One video stream: size as coded, time, colour, and how it is meant to be shown."""
+
+    index: int  # in the container
+    height: int
+    width: int
+    time_base: Fraction  # seconds a unit of pts
+    rate: Fraction | None  # nominal frames a second; None if the container does not say
+    num_frames_hint: int | None  # as the container says or duration and rate give; may be wrong
+    bit_depth: int
+    pixel_format: str  # FFmpeg's name
+    colour: Colour
+    rotation_deg: int = 0  # counter-clockwise, as to be shown
+    sample_aspect_ratio: Fraction | None = None
+    codec: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One video frame with its time stamps.
+
+    `pixels` is (height, width, 3) RGB, uint8, or uint16 with full scale 65535 where the source has more
+    than 8 bits; None if nobody asked for RGB. `native` is the frame as decoded: encoding it again
+    converts no colour. At least one of the two is there.
+    """
+
+    pts: int  # in units of the stream's time base
+    duration: int = 0  # in the same units; 0 if unknown
+    pixels: Pixels | None = None
+    native: "av.VideoFrame | None" = None
+    is_repeated: bool = False  # stands in for a frame that did not decode
+
+    def __post_init__(self) -> None:
+        if self.pixels is None and self.native is None:
+            raise ValueError("a frame needs pixels or a native picture")
+
+    def with_pixels(self, pixels: Pixels) -> "Frame":
+        """The same moment with other pixels; the native picture is dropped."""
+        return replace(self, pixels=pixels, native=None)
