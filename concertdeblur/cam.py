@@ -1,0 +1,129 @@
+"""Class activation maps: heatmaps of what is still blurred, and mining the most blurred window.
+
+Everything here works on the map H^s - H^b that a CAM discriminator gives (models/discriminator.py),
+one value for 8x8 px, as float64 arrays: the maps are small, and decisions must not depend on the device.
+
+Shape suffixes: h, w are map cells of MAP_PX px.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Map = npt.NDArray[np.float64]
+
+MAP_PX = 8  # px a map value stands for
+WINDOW_PX = 128  # mined windows (paper section 3.4)
+SEARCH_STRIDE_PX = 64
+CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this grid (METHOD.md)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Area:
+    """A rectangle of a frame in px; all four are multiples of MAP_PX."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    def of_pixels(self) -> tuple[slice, slice]:
+        """Slices of the last two axes of a picture."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+    def of_map(self) -> tuple[slice, slice]:
+        """Slices of a map."""
+        return (
+            slice(self.y // MAP_PX, (self.y + self.height) // MAP_PX),
+            slice(self.x // MAP_PX, (self.x + self.width) // MAP_PX),
+        )
+
+    def grown(self, margin_px: int) -> "Area":
+        """Larger by `margin_px` on every side; may reach beyond the frame."""
+        return Area(
+            y=self.y - margin_px, x=self.x - margin_px, height=self.height + 2 * margin_px, width=self.width + 2 * margin_px
+        )
+
+    def within(self, other: "Area") -> "Area":
+        """The part that lies in `other`."""
+        y, x = max(self.y, other.y), max(self.x, other.x)
+        bottom = min(self.y + self.height, other.y + other.height)
+        right = min(self.x + self.width, other.x + other.width)
+        return Area(y=y, x=x, height=max(0, bottom - y), width=max(0, right - x))
+
+    def moved_into(self, height: int, width: int) -> "Area":
+        """Shifted, and cut only where it is larger, so that it lies in a frame of this size."""
+        own_height, own_width = min(self.height, height), min(self.width, width)
+        return Area(
+            y=min(max(self.y, 0), height - own_height),
+            x=min(max(self.x, 0), width - own_width),
+            height=own_height,
+            width=own_width,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One cell of the grid and the windows that are searched in it, left to right, top to bottom."""
+
+    area: Area
+    windows: tuple[Area, ...]
+
+
+@lru_cache(maxsize=64)
+def cells_of(height: int, width: int) -> tuple[Cell, ...]:
+    """The grid of a frame whose sides are multiples of MAP_PX.
+
+    Cells are 256 px; what is left over at the right and bottom is a cell of its own if a window fits
+    into it, else it is added to the last cell.
+    """
+    if height % MAP_PX or width % MAP_PX:
+        raise ValueError(f"sides must be multiples of {MAP_PX} px, but {height = }, {width = }")
+    return tuple(
+        Cell(area=(area := Area(y=y, x=x, height=h, width=w)), windows=_windows_of(area))
+        for y, h in _spans(height)
+        for x, w in _spans(width)
+    )
+
+
+def delta(map_hw: Map, cell: Cell) -> float:
+    """Confidence that a cell is sharp: the mean of H^s - H^b over it."""
+    return float(map_hw[cell.area.of_map()].mean())
+
+
+def most_blurred(map_hw: Map, cell: Cell) -> tuple[Area, float]:
+    """The window of a cell with the highest mean of H^b, and that mean; the first one of equals."""
+    scores = [-0.5 * float(map_hw[window.of_map()].mean()) for window in cell.windows]
+    best = int(np.argmax(scores))
+    return cell.windows[best], scores[best]
+
+
+def blur_heatmap(map_hw: Map, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Probability that a pixel is still blurred, (height, width), from the map of the padded frame."""
+    probability = (1 / (1 + np.exp(np.clip(map_hw, -30, 30)))).astype(np.float32)
+    full_size = (map_hw.shape[1] * MAP_PX, map_hw.shape[0] * MAP_PX)
+    upsampled = cv2.resize(probability, full_size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(upsampled[:height, :width], dtype=np.float32)
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    num_cells = max(1, length // CELL_PX + (length % CELL_PX >= WINDOW_PX))
+    starts = [number * CELL_PX for number in range(num_cells)]
+    return [(start, (length if start == starts[-1] else start + CELL_PX) - start) for start in starts]
+
+
+def _windows_of(area: Area) -> tuple[Area, ...]:
+    height, width = min(WINDOW_PX, area.height), min(WINDOW_PX, area.width)
+    return tuple(
+        Area(y=area.y + y, x=area.x + x, height=height, width=width)
+        for y in _window_starts(area.height - height)
+        for x in _window_starts(area.width - width)
+    )
+
+
+def _window_starts(last: int) -> list[int]:
+    starts = list(range(0, last + 1, SEARCH_STRIDE_PX))
+    return starts if starts[-1] == last else [*starts, last]

@@ -1,0 +1,311 @@
+"""Frames to deblurred frames: pad, analyse, restore in tiles, refine, guard, mix.
+
+Shape suffixes: N frames, C channels, H height, W width (padded where `padded` is said), E embedding.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur import cam
+from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Engine, Refinement
+from concertdeblur.cam import Area
+from concertdeblur.engines import make_engine
+from concertdeblur.errors import UsageError
+from concertdeblur.frame import Frame
+from concertdeblur.models import Networks
+from concertdeblur.runtime import Runtime
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+
+_TILE_PX = 1024  # larger frames are restored in tiles of this size, plus margins
+_BLEND_PX = 32  # tiles fade into each other over this many px beyond their margins
+_UNBOUNDED_MARGIN_PX = 32  # tile margin of a network that sees its whole tile (recipe `paper`)
+_FLAT_RANGE = (1.5 / 255, 4 / 255)  # local range of luma: below the first nothing changes, above the second all may
+_MAX_LEVEL_SHIFT = (0.5 / 255, 0.005)  # of a frame's mean: absolute, or relative, whichever is larger
+_MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one blur estimate does not flicker
+_CUT_DISTANCE = 0.15  # mean change of the spectrum descriptor that is a cut (or a strobe): memory ends
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeblurOptions:
+    """What a user decides about deblurring."""
+
+    strength: float = 1.0  # out = in + strength * (full - in); 0 is identity
+    refine: bool = True  # False: iGAN alone
+    heatmap: bool = False
+    is_capped: bool = True  # the recipe's cap on refined windows a frame holds
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeblurredPicture:
+    """One deblurred picture and what BRMR did."""
+
+    pixels: Pixels  # (height, width, 3) RGB, of the input's type
+    heatmap: npt.NDArray[np.float32] | None  # (height, width), 0 sharp to 1 blurred, of the result
+    windows_tried: tuple[Area, ...]
+    windows_kept: tuple[Area, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeblurredFrame:
+    """One deblurred frame of a stream."""
+
+    frame: Frame
+    heatmap: npt.NDArray[np.float32] | None
+    windows_tried: int
+    windows_accepted: int
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one frame of a stream leaves for the next."""
+
+    described: Tensor | None = None
+    decisions: Decisions | None = None
+
+
+class Deblurrer:
+    """Deblurs pictures and streams of frames with one weight set on one runtime.
+
+    Not thread-safe: use one from one thread at a time.
+    """
+
+    def __init__(self, networks: Networks, brmr: BrmrSettings, runtime: Runtime, *, name: str = "unnamed") -> None:
+        self.name = name
+        self.runtime = runtime
+        self._generator = networks.image_generator.eval().requires_grad_(False).to(runtime.device)
+        restoration = networks.image_generator.restoration
+        self._multiple_px = max(cam.MAP_PX, restoration.multiple_px)
+        self._margin_px = restoration.receptive_margin_px
+        self._restore: Engine = make_engine(restoration, runtime)
+        self._brmr = Brmr(
+            make_engine(networks.patch_generator.restoration, runtime),
+            make_engine(networks.discriminator, runtime),
+            discriminator_margin_px=networks.discriminator.receptive_margin_px,
+            settings=brmr,
+        )
+
+    def deblur(self, frames: Pixels | Tensor, *, strength: float = 1.0, refine: bool = True) -> Pixels | Tensor:
+        """Deblur one frame or a batch; frames are independent of each other.
+
+        Args:
+            frames: A numpy array (H, W, 3) or (N, H, W, 3), RGB, uint8, uint16 or float32 in [0, 1]; or a
+                float tensor (3, H, W) or (N, 3, H, W) in [0, 1].
+            strength: How much of the change is applied, 0 to 1.
+            refine: False for iGAN alone.
+
+        Returns:
+            The same kind, shape and type as the input.
+
+        Raises:
+            UsageError: If shape, type or strength is none of these.
+        """
+        options = DeblurOptions(strength=strength, refine=refine)
+        if isinstance(frames, Tensor):
+            return self._deblur_tensor(frames, options)
+        if frames.ndim == 3:
+            return self.deblur_picture(frames, options).pixels
+        if frames.ndim != 4:
+            raise UsageError(f"frames must be (H, W, 3) or (N, H, W, 3), but {frames.shape = }")
+        return np.stack([self.deblur_picture(frame, options).pixels for frame in frames]).astype(frames.dtype)
+
+    def deblur_picture(self, pixels: Pixels, options: DeblurOptions) -> DeblurredPicture:
+        """Deblur one picture, (height, width, 3) RGB, and say what BRMR did."""
+        return self._deblur_one(pixels, options, _Memory())
+
+    def stream(self, frames: Iterable[Frame], options: DeblurOptions) -> Iterator[DeblurredFrame]:
+        """Deblur the frames of one video in order: one out for one in, each with its time stamps.
+
+        The blur estimate and the decisions of BRMR look back at the frame before. Frames must carry RGB
+        pixels, all of one size. A frame that did not change comes out as it came in, with its native planes.
+        """
+        memory = _Memory()
+        for frame in frames:
+            if frame.pixels is None:
+                raise UsageError("frames without RGB pixels cannot be deblurred; ask the reader for pixels")
+            made = self._deblur_one(frame.pixels, options, memory)
+            unchanged = np.array_equal(made.pixels, frame.pixels)
+            yield DeblurredFrame(
+                frame=frame if unchanged else frame.with_pixels(made.pixels),
+                heatmap=made.heatmap,
+                windows_tried=len(made.windows_tried),
+                windows_accepted=len(made.windows_kept),
+            )
+
+    def _deblur_tensor(self, frames: Tensor, options: DeblurOptions) -> Tensor:
+        if frames.ndim not in (3, 4) or frames.shape[-3] != 3 or not frames.is_floating_point():
+            raise UsageError(f"a tensor must be float (3, H, W) or (N, 3, H, W), but {frames.shape = } {frames.dtype = }")
+        batch = frames[None] if frames.ndim == 3 else frames
+        arrays = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+        made = np.stack([self.deblur_picture(array, options).pixels for array in arrays])
+        out = torch.from_numpy(made).permute(0, 3, 1, 2).to(frames)
+        return out[0] if frames.ndim == 3 else out
+
+    def _deblur_one(self, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> DeblurredPicture:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise UsageError(f"a frame must be (height, width, 3) RGB, but {pixels.shape = }")
+        if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise UsageError(f"a frame must be uint8, uint16 or float32, but {pixels.dtype = }")
+        if options.strength == 0 and not options.heatmap:
+            return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
+        height, width = pixels.shape[:2]
+        with torch.inference_mode():
+            blurred = self.padded(to_tensor(pixels, self.runtime.device))
+            result, embedding = self.generate(blurred, memory)
+            refinement = self._refined(blurred, result, embedding, options, memory)
+            heatmap = self._heatmap(blurred, result, refinement, (height, width)) if options.heatmap else None
+            frame, result = blurred[..., :height, :width], result[..., :height, :width]
+            mixed = frame + options.strength * (guarded(frame, result) - frame)
+            out = to_pixels(mixed, like=pixels)
+        return DeblurredPicture(
+            pixels=out,
+            heatmap=heatmap,
+            windows_tried=refinement.tried if refinement else (),
+            windows_kept=refinement.kept if refinement else (),
+        )
+
+    def padded(self, frames_NCHW: Tensor) -> Tensor:
+        """Extended at the bottom and right, by reflection where there is enough, to what the networks need."""
+        missing_h = -frames_NCHW.shape[2] % self._multiple_px
+        missing_w = -frames_NCHW.shape[3] % self._multiple_px
+        if not missing_h and not missing_w:
+            return frames_NCHW
+        reflects = missing_h < frames_NCHW.shape[2] and missing_w < frames_NCHW.shape[3]
+        return F.pad(frames_NCHW, (0, missing_w, 0, missing_h), mode="reflect" if reflects else "replicate")
+
+    def generate(self, blurred_NCHW: Tensor, memory: "_Memory | None" = None) -> tuple[Tensor, Tensor]:
+        """G_i on padded frames: (result in [0, 1], blur embedding)."""
+        described = self._generator.describe(blurred_NCHW)
+        if memory is not None:
+            described = memory.described = _remembered(memory.described, described)
+        guess, embedding = self._generator.prepare(blurred_NCHW, described)
+        restored = self._restored(blurred_NCHW, guess, embedding)
+        return torch.where(restored.isfinite(), restored, blurred_NCHW).clamp(0, 1), embedding
+
+    def _refined(
+        self, blurred: Tensor, result: Tensor, embedding: Tensor, options: DeblurOptions, memory: _Memory
+    ) -> Refinement | None:
+        if not options.refine:
+            return None
+        previous = None if memory.decisions is None else [memory.decisions]
+        refinement = self._brmr.refine(blurred, result, embedding, previous=previous, is_capped=options.is_capped)[0]
+        memory.decisions = refinement.decisions
+        return refinement
+
+    def _heatmap(
+        self, blurred: Tensor, result: Tensor, refinement: Refinement | None, size: tuple[int, int]
+    ) -> npt.NDArray[np.float32]:
+        map_hw = refinement.map_hw if refinement else self._brmr.maps(blurred, result)[0]
+        return cam.blur_heatmap(map_hw, *size)
+
+    def _restored(self, frames_NCHW: Tensor, guess_NCHW: Tensor, embedding_NE: Tensor) -> Tensor:
+        """G_i's convolutions, in tiles where the frame is large."""
+        height, width = frames_NCHW.shape[2:]
+        margin = _UNBOUNDED_MARGIN_PX if self._margin_px is None else self._margin_px
+        margin += -margin % self._multiple_px
+        side = _TILE_PX + 2 * margin + -(_TILE_PX + 2 * margin) % self._multiple_px
+        if height * width <= side * side:
+            return self._restore(frames_NCHW, guess_NCHW, embedding_NE)
+        out = torch.zeros_like(frames_NCHW)
+        total = frames_NCHW.new_zeros(height, width)
+        for area in tiles_of(height, width, side, step=side - 2 * (margin + _BLEND_PX)):
+            at = (..., *area.of_pixels())
+            weight = _tile_weight(area, height, width, margin).to(out.device)
+            out[at] += weight * self._restore(frames_NCHW[at], guess_NCHW[at], embedding_NE)
+            total[at] += weight
+        return out.div_(total)
+
+
+def tiles_of(height: int, width: int, side: int, *, step: int) -> list[Area]:
+    """Tiles of `side` px (or the frame's, if smaller), `step` px apart, the last ones moved inwards."""
+
+    def starts(length: int) -> list[int]:
+        last = max(0, length - side)
+        return [*range(0, last, step), last]
+
+    return [
+        Area(y=y, x=x, height=min(side, height), width=min(side, width)) for y in starts(height) for x in starts(width)
+    ]
+
+
+def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
+    """The promise to users: no NaN, flat areas stay, the mean level stays.
+
+    Args:
+        frames_NCHW: The input in [0, 1].
+        results_NCHW: The networks' result.
+
+    Returns:
+        The result where it may differ from the input, in [0, 1].
+    """
+    change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
+    change = change * _texture(frames_NCHW)
+    shift = change.mean((2, 3), keepdim=True)
+    limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
+    excess = shift - shift.clamp(-limit, limit)
+    return (frames_NCHW + change - excess).clamp(0, 1)
+
+
+def _texture(frames_NCHW: Tensor) -> Tensor:
+    """0 where the neighbourhood is flat, 1 where it has texture, (N, 1, H, W)."""
+    height, width = frames_NCHW.shape[2:]
+    grid = F.pad(frames_NCHW, (0, -width % 4, 0, -height % 4), mode="replicate")
+    highest = F.max_pool2d(F.max_pool2d(grid, 4), 3, stride=1, padding=1)
+    lowest = -F.max_pool2d(F.max_pool2d(-grid, 4), 3, stride=1, padding=1)
+    span = (highest - lowest).amax(1, keepdim=True)
+    texture = ((span - _FLAT_RANGE[0]) / (_FLAT_RANGE[1] - _FLAT_RANGE[0])).clamp(0, 1)
+    return F.interpolate(texture, scale_factor=4, mode="nearest")[..., :height, :width]
+
+
+def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
+    """(H, W, 3) uint8, uint16 or float32 -> (1, 3, H, W) float32 in [0, 1], channels_last."""
+    array = np.ascontiguousarray(pixels)
+    if array.dtype == np.uint16:  # torch converts uint16 through a wider type only
+        array = array.astype(np.int32)
+    tensor = torch.from_numpy(array).to(device).permute(2, 0, 1)[None]
+    scale = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
+    return tensor.float().div_(scale) if scale != 1 else torch.nan_to_num(tensor.clamp(0, 1))
+
+
+def to_pixels(frame_1CHW: Tensor, *, like: Pixels) -> Pixels:
+    """(1, 3, H, W) in [0, 1] -> (H, W, 3) of the type of `like`, rounded to nearest."""
+    frame_HWC = frame_1CHW[0].permute(1, 2, 0)
+    if like.dtype == np.float32:
+        return np.ascontiguousarray(frame_HWC.cpu().numpy())
+    scaled = (frame_HWC * float(np.iinfo(like.dtype).max) + 0.5).to(torch.int32 if like.dtype == np.uint16 else torch.uint8)
+    return np.ascontiguousarray(scaled.cpu().numpy().astype(like.dtype))
+
+
+def _remembered(before: Tensor | None, now: Tensor) -> Tensor:
+    """Running spectrum descriptor of a stream."""
+    if before is None or before.shape != now.shape or not now.numel():
+        return now
+    is_cut = (now - before).abs().mean() > _CUT_DISTANCE
+    return now if is_cut else _MEMORY * before + (1 - _MEMORY) * now
+
+
+def _tile_weight(area: Area, height: int, width: int, margin_px: int) -> Tensor:
+    along_y = _fade(area.height, margin_px, at_start=area.y > 0, at_end=area.y + area.height < height)
+    along_x = _fade(area.width, margin_px, at_start=area.x > 0, at_end=area.x + area.width < width)
+    return along_y[:, None] * along_x[None, :]
+
+
+def _fade(length: int, margin_px: int, *, at_start: bool, at_end: bool) -> Tensor:
+    """0 in the margins that touch another tile, rising to 1 over the blend."""
+    position = torch.arange(length) + 0.5
+    fade = torch.ones(length)
+    if at_start:
+        fade = torch.minimum(fade, ((position - margin_px) / _BLEND_PX).clamp(0, 1))
+    if at_end:
+        fade = torch.minimum(fade, ((length - position - margin_px) / _BLEND_PX).clamp(0, 1))
+    return fade

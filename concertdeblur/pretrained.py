@@ -1,0 +1,119 @@
+"""A weight set's name -> checked files -> a Deblurrer.
+
+A weight set is a folder: one safetensors file a network and a `manifest.toml` with the architecture,
+BRMR's settings and the sha256 of every file.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from concertdeblur.brmr import BrmrSettings
+from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.errors import SettingsError, WeightsError
+from concertdeblur.models import Architecture, Networks, build_networks
+from concertdeblur.runtime import choose_runtime
+from concertdeblur.settings import read_settings
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+DEFAULT_WEIGHTS = "concert"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightFile:
+    """One file of a weight set."""
+
+    network: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What `manifest.toml` of a weight set says."""
+
+    recipe: str
+    description: str
+    architecture: Architecture
+    brmr: BrmrSettings
+    files: tuple[WeightFile, ...]
+
+
+def load(weights: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", backend: str = "auto") -> Deblurrer:
+    """Load a weight set as a `Deblurrer`.
+
+    Args:
+        weights: Name of a shipped set ("concert"), or the folder of another one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        backend: "auto", "torch" or "openvino".
+
+    Raises:
+        WeightsError: If the set is missing, altered, or does not fit its own architecture.
+        UsageError: If device or backend cannot be used here.
+    """
+    runtime = choose_runtime(device, backend)
+    folder = find_weights(weights)
+    manifest = read_manifest(folder)
+    return Deblurrer(load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe)
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The folder of a weight set: a shipped name, or a path."""
+    shipped = WEIGHTS_FOLDER / str(weights)
+    for folder in (shipped, Path(weights)):
+        if (folder / "manifest.toml").is_file():
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in WEIGHTS_FOLDER.glob("*/manifest.toml"))) or "none"
+    raise WeightsError(f"no weight set '{weights}': neither a shipped one ({known}) nor a folder with a manifest.toml")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a weight set.
+
+    Raises:
+        WeightsError: If it cannot be read or understood.
+    """
+    try:
+        return read_settings(folder / "manifest.toml", Manifest)
+    except SettingsError as error:
+        raise WeightsError(str(error)) from error
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every file of a weight set with its sha256.
+
+    Raises:
+        WeightsError: If a file is missing or altered.
+    """
+    for row in manifest.files:
+        path = folder / row.file
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise WeightsError(f"weights missing: {path} ({error.strerror}); install concertdeblur again") from error
+        if digest != row.sha256:
+            raise WeightsError(f"weights altered: {path} has sha256 {digest[:12]}..., expected {row.sha256[:12]}...")
+
+
+def load_networks(folder: Path, manifest: Manifest) -> Networks:
+    """The networks of a weight set, after checking its files.
+
+    Raises:
+        WeightsError: If a file is missing, altered, or belongs to another architecture.
+    """
+    check_files(folder, manifest)
+    networks = build_networks(manifest.architecture)
+    modules = networks.by_name()
+    files = {row.network: row.file for row in manifest.files}
+    if files.keys() != modules.keys():
+        raise WeightsError(f"{folder}: the manifest must name one file for each of {', '.join(modules)}")
+    for network, module in modules.items():
+        try:
+            tensors = {key: value.float() for key, value in load_file(folder / files[network]).items()}
+            module.load_state_dict(tensors)
+        except (SafetensorError, RuntimeError) as error:
+            raise WeightsError(f"{folder / files[network]}: does not fit the architecture in the manifest") from error
+    return networks

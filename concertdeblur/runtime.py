@@ -1,0 +1,73 @@
+"""Device, precision and threads: decided once, reported, never guessed again further down."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+
+from concertdeblur.errors import MissingDependencyError, UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["auto", "torch", "openvino"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """What the networks run on."""
+
+    device: torch.device
+    backend: Literal["torch", "openvino"]
+    dtype: torch.dtype  # of the convolutions; confidences are fp32 in any case
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        return f"{self.backend} on {name} in {str(self.dtype).removeprefix('torch.')}"
+
+
+def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
+    """Resolve what the user asked for against what is there.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        backend: "auto", "torch" or "openvino" (CPU only; "auto" takes it where it is installed).
+
+    Raises:
+        UsageError: If the device or backend is unknown, absent, or they do not go together.
+        MissingDependencyError: If OpenVINO is asked for and not installed.
+    """
+    chosen = _choose_device(device)
+    if backend not in ("auto", "torch", "openvino"):
+        raise UsageError(f"unknown backend '{backend}'; choose auto, torch or openvino")
+    has_openvino = find_spec("openvino") is not None
+    if backend == "openvino":
+        if chosen.type != "cpu":
+            raise UsageError(f"the backend openvino runs on the CPU, not on {chosen}; use --backend torch")
+        if not has_openvino:
+            raise MissingDependencyError("OpenVINO is not installed; install 'concertdeblur[openvino]'")
+    use_openvino = chosen.type == "cpu" and has_openvino and backend != "torch"
+    # fp16 and bf16 on a CPU are about 100 times slower than fp32.
+    dtype = torch.float16 if chosen.type == "cuda" else torch.float32
+    return Runtime(device=chosen, backend="openvino" if use_openvino else "torch", dtype=dtype)
+
+
+def available_cpus() -> int:
+    """Cores this process may use: its affinity, not the machine's count."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _choose_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device '{device}'; choose auto, cpu or cuda") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device '{device}'; choose auto, cpu or cuda")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device can be used here; use --device cpu, or see the README on CUDA")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"there is no {device}; this machine has {torch.cuda.device_count()} CUDA device(s)")
+    return chosen

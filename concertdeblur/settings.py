@@ -1,0 +1,72 @@
+"""TOML files read into frozen dataclasses; an unknown key is an error that names the nearest known one."""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from concertdeblur.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def read_settings(path: Path, cls: type[T]) -> T:
+    """Read a TOML file as an instance of a (nested) frozen dataclass.
+
+    Raises:
+        SettingsError: If the file cannot be read, holds an unknown key, lacks one, or a value has the wrong type.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not a TOML file ({error})") from error
+    return settings_from_table(table, cls, where=str(path))
+
+
+def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T:
+    """Build a (nested) dataclass from plain data; `where` names the source in messages.
+
+    Raises:
+        SettingsError: As `read_settings`.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in fields:
+            nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0)
+            hint = f"; the nearest known key is '{nearest[0]}'" if nearest else ""
+            raise SettingsError(f"{where}: unknown key '{key}'{hint}")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in table:
+            values[name] = _converted(table[name], hints[name], where=f"{where}: {name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise SettingsError(f"{where}: key '{name}' is missing")
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _converted(value: Any, hint: Any, *, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return settings_from_table(value, hint, where=where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise SettingsError(f"{where}: {value!r} is none of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_converted(item, arguments[0], where=where) for item in value)
+    if origin in (typing.Union, types.UnionType):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise SettingsError(f"{where}: expected {hint.__name__}, found {value!r}")
+    return value

@@ -1,0 +1,22 @@
+"""Exponential moving average of weights: what is evaluated and shipped."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Ema:
+    """Keeps `module`, an average of the weights of `source` over about 1 / (1 - decay) steps."""
+
+    def __init__(self, source: nn.Module, *, decay: float) -> None:
+        self.module = copy.deepcopy(source).requires_grad_(False).eval()
+        self._source = source
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the source; early steps use a shorter memory so that the start is forgotten."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for average, value in zip(self.module.parameters(), self._source.parameters(), strict=True):
+            average.lerp_(value, 1 - decay)

@@ -1,0 +1,79 @@
+"""The objective: 100 L1 + L_cGAN (paper equations 3 to 5), scaled by 1/100, and the analysis heads' loss.
+
+Cross-entropy over two classes is the logistic loss of delta = logit(sharp) - logit(blur); the
+generator's adversarial term takes the non-saturating form.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.models.discriminator import CamDiscriminator
+from concertdeblur.models.fast import Analysis
+from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL
+from concertdeblur.training.samples import Batch
+
+
+def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
+    """Confidence of D that each candidate is sharp: logit(sharp) - logit(blur), shape (N,)."""
+    confidence: Tensor = discriminator(blurred_NCHW, candidate_NCHW).mean((1, 2))
+    return confidence
+
+
+def sharp_loss(confidence_N: Tensor) -> Tensor:
+    """Cross-entropy of calling the candidates sharp."""
+    return F.softplus(-confidence_N).mean()
+
+
+def blur_loss(confidence_N: Tensor) -> Tensor:
+    """Cross-entropy of calling the candidates blurred."""
+    return F.softplus(confidence_N).mean()
+
+
+def discriminator_loss(
+    discriminator: CamDiscriminator, blurred_NCHW: Tensor, sharp_NCHW: Tensor, restored_NCHW: Tensor, is_blurred_N: Tensor
+) -> Tensor:
+    """What D sees (METHOD.md): (B, S) and (S, S) sharp; (B, G(B)), (B, B) and (P, P) blur.
+
+    P is S with its blurred half pasted in, left or right. Pairs whose B is sharp are left out of the
+    blur class, where they would contradict (S, S).
+    """
+    left = torch.arange(sharp_NCHW.shape[0], device=sharp_NCHW.device) % 2 == 0
+    column = torch.arange(sharp_NCHW.shape[3], device=sharp_NCHW.device) < sharp_NCHW.shape[3] // 2
+    in_patch = (column[None, :] == left[:, None])[:, None, None, :]
+    partly = torch.where(in_patch, blurred_NCHW, sharp_NCHW)
+    kept = is_blurred_N.nonzero()[:, 0]
+    given = torch.cat([blurred_NCHW, sharp_NCHW, blurred_NCHW[kept], blurred_NCHW[kept], partly[kept]])
+    shown = torch.cat([sharp_NCHW, sharp_NCHW, restored_NCHW[kept], blurred_NCHW[kept], partly[kept]])
+    maps = discriminator(given, shown)
+    num_sharp = 2 * len(sharp_NCHW)
+    confidence = maps.mean((1, 2))
+    loss = sharp_loss(confidence[:num_sharp])
+    if len(kept):
+        num_whole = num_sharp + 2 * len(kept)
+        # Of a partly blurred picture only the blurred half is called blur: the map must say where.
+        half = maps.shape[2] // 2
+        halves = torch.stack([maps[num_whole:, :, :half], maps[num_whole:, :, -half:]], 1).mean((2, 3))
+        patch = torch.where(left[kept], halves[:, 0], halves[:, 1])
+        rest = torch.where(left[kept], halves[:, 1], halves[:, 0])
+        loss = loss + blur_loss(confidence[num_sharp:num_whole]) + 0.5 * (blur_loss(patch) + sharp_loss(rest))
+    return loss
+
+
+def analysis_loss(analysis: Analysis, batch: Batch) -> Tensor:
+    """Supervision of the heads: type, level where there is blur, and the bank's nearest kernel."""
+    types = F.cross_entropy(analysis.type_logits, batch.type_N)
+    blurred = batch.type_N > 0
+    levels = (analysis.level_N - batch.level_N).square() * blurred
+    known = batch.kernel_N >= 0
+    loss = types + levels.mean()
+    if known.any():
+        share = kernel_share(analysis)[known]
+        loss = loss - share.gather(1, batch.kernel_N[known][:, None]).clamp_min(1e-6).log().mean()
+    return loss
+
+
+def kernel_share(analysis: Analysis) -> Tensor:
+    """Weight of each kernel of the bank, summed over noise ratios: (N, kernels)."""
+    weights = analysis.weights_NK
+    return weights.view(len(weights), -1, len(NOISE_TO_SIGNAL)).sum(2)
