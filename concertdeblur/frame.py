@@ -37,6 +37,7 @@ class StreamInfo:
     pixel_format: str  # FFmpeg's name
     colour: Colour
     rotation_deg: int = 0  # counter-clockwise, as to be shown
+    display_matrix: tuple[int, ...] | None = None  # FFmpeg's nine numbers: rotation and flips; None if upright
     sample_aspect_ratio: Fraction | None = None
     codec: str = ""
 

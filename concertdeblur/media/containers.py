@@ -1,0 +1,122 @@
+"""Which container a file is, and what it can hold: asked of FFmpeg's own muxers, not of a table."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+
+from concertdeblur.errors import SourceError, UnsupportedStreamError, UsageError
+
+if TYPE_CHECKING:
+    from av.stream import Stream
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+MUX_ERRORS = (av.error.FFmpegError, ValueError, RuntimeError)
+# playlists and still pictures are opened by FFmpeg as if they were clips
+_NOT_CLIPS = ("concat", "hls", "dash", "image2", "tty", "srt", "ass", "webvtt", "lrc", "_pipe")
+
+
+def output_format(target: Path) -> str:
+    """FFmpeg's name of the container that the file name asks for.
+
+    Raises:
+        UsageError: If the suffix is none of mp4, m4v, mov, mkv, webm.
+    """
+    try:
+        return FORMATS[target.suffix.lower()]
+    except KeyError:
+        known = ", ".join(sorted(FORMATS))
+        raise UsageError(f"{target.name}: the output's name must end in one of {known}") from None
+
+
+def open_source(path: Path) -> InputContainer:
+    """Open a clip for reading; only local files are followed.
+
+    Raises:
+        SourceError: If it is missing, empty, a folder, or not a clip that FFmpeg understands.
+    """
+    check_source(path)
+    try:
+        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise SourceError(f"{path}: not a clip, or cut off before its index was written") from error
+    except (*MUX_ERRORS, OSError) as error:
+        raise SourceError(f"{path}: cannot be opened ({error_text(error)})") from error
+    if any(part in container.format.name for part in _NOT_CLIPS):
+        name = container.format.name
+        container.close()
+        raise SourceError(f"{path}: not a clip (it looks like '{name}')")
+    return container
+
+
+def check_source(path: Path) -> None:
+    """Refuse what cannot be a clip before FFmpeg sees it.
+
+    Raises:
+        SourceError: If it is missing, a folder, not a regular file, unreadable, or empty.
+    """
+    try:
+        if path.is_dir():
+            raise SourceError(f"{path}: is a folder, not a clip")
+        if not path.exists():
+            raise SourceError(f"{path}: no such file")
+        if not path.is_file():
+            raise SourceError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise SourceError(f"{path}: is empty")
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def open_output(path: Path, format_name: str, options: dict[str, str] | None = None) -> OutputContainer:
+    """Open a file for muxing; nothing is written before the first packet or `start_encoding`."""
+    return av.open(f"file:{path}", "w", format=format_name, container_options=options or {})
+
+
+def can_copy(stream: "Stream", format_name: str) -> bool:
+    """Whether the container takes this stream's packets as they are: its muxer is tried on an empty file.
+
+    FFmpeg's `avformat_query_codec` alone says yes to streams whose header is then refused.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except MUX_ERRORS:
+        return False
+    return True
+
+
+def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
+    """Refuse a codec that the container cannot hold.
+
+    Raises:
+        UnsupportedStreamError: With the containers that can.
+    """
+    if not _takes(encoder, format_name):
+        fitting = [suffix for suffix, name in FORMATS.items() if _takes(encoder, name)]
+        raise UnsupportedStreamError(
+            f"a {format_name} file cannot hold {codec} video; choose another codec, or one of {', '.join(fitting)}"
+        )
+
+
+def _takes(encoder: str, format_name: str) -> bool:
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as trial:
+            trial.add_mux_stream(encoder, rate=25, width=64, height=64)
+            trial.start_encoding()
+    except MUX_ERRORS:
+        return False
+    return True
+
+
+def error_text(error: BaseException) -> str:
+    """The short reason in an error of PyAV or the system."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]

@@ -1,0 +1,98 @@
+"""Encoders by the names that users give: what FFmpeg calls them, and their quality options."""
+
+import re
+from dataclasses import dataclass
+
+import av
+from av.codec.codec import UnknownCodecError
+
+from concertdeblur.errors import UsageError
+
+_HARDWARE = re.compile(r"(h264|hevc|av1)_(nvenc|qsv|vaapi|amf|videotoolbox|mf|v4l2m2m)")
+_SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "ffv1": "ffv1"}
+_DEFAULT_CRF = {"h264": 18, "hevc": 20, "av1": 27}  # about the same loss to the eye; near transparent
+_DEFAULT_PRESET = {"h264": "medium", "hevc": "medium", "av1": "8"}
+_X26X_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+_MAX_CRF = {"h264": 51, "hevc": 51, "av1": 63}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSettings:
+    """What a user decides about encoding."""
+
+    codec: str = "h264"  # h264, hevc, av1, ffv1, or a hardware encoder such as h264_nvenc
+    crf: int | None = None  # None: the codec's default; lower is better and larger
+    preset: str | None = None
+    num_threads: int = 0  # 0: as many as there are cores
+
+    def __post_init__(self) -> None:
+        if self.codec not in _SOFTWARE and not _HARDWARE.fullmatch(self.codec):
+            raise UsageError(
+                f"unknown codec '{self.codec}'; choose {', '.join(_SOFTWARE)}, or a hardware encoder such as h264_nvenc"
+            )
+        if self.codec == "ffv1" and (self.crf is not None or self.preset is not None):
+            raise UsageError("ffv1 is lossless: it takes neither crf nor preset")
+        most = _MAX_CRF.get(self.codec.split("_")[0], 51)
+        if self.crf is not None and not 0 <= self.crf <= most:
+            raise UsageError(f"crf must lie between 0 and {most} for {self.codec}, but it is {self.crf}")
+        self._check_preset()
+
+    def _check_preset(self) -> None:
+        if self.preset is None:
+            return
+        if self.codec in ("h264", "hevc") and self.preset not in _X26X_PRESETS:
+            raise UsageError(f"unknown preset '{self.preset}' for {self.codec}; choose {', '.join(_X26X_PRESETS)}")
+        if self.codec == "av1" and self.preset not in map(str, range(14)):
+            raise UsageError(f"the preset for av1 must be a number from 0 (slow) to 13, but it is '{self.preset}'")
+
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return _SOFTWARE.get(self.codec, self.codec)
+
+    @property
+    def is_hardware(self) -> bool:
+        """Whether it needs a graphics processor or another device."""
+        return self.codec not in _SOFTWARE
+
+    def options(self) -> dict[str, str]:
+        """The encoder's private options, as FFmpeg spells them."""
+        if self.codec == "ffv1":
+            return {"level": "3", "slicecrc": "1", "g": "1"}
+        preset = self.preset or _DEFAULT_PRESET.get(self.codec)
+        options = {"preset": preset} if preset else {}
+        if self.is_hardware:
+            return options | self._hardware_quality()
+        options["crf"] = str(self.crf if self.crf is not None else _DEFAULT_CRF[self.codec])
+        if self.codec == "hevc":
+            options["x265-params"] = "log-level=none"  # it prints otherwise
+        return options
+
+    def _hardware_quality(self) -> dict[str, str]:
+        name, device = self.codec.split("_")
+        quality = str(self.crf if self.crf is not None else _DEFAULT_CRF[name])
+        by_device = {
+            "nvenc": {"rc": "vbr", "cq": quality},
+            "qsv": {"global_quality": quality},
+            "vaapi": {"qp": quality},
+            "amf": {"rc": "cqp", "qp_i": quality, "qp_p": quality},
+        }
+        return by_device.get(device, {})
+
+
+def supported_pixel_formats(encoder: str) -> tuple[str, ...] | None:
+    """What PyAV's build of an encoder takes; None if it has no such encoder."""
+    try:
+        formats = av.Codec(encoder, "w").video_formats
+    except UnknownCodecError:
+        return None
+    return tuple(video_format.name for video_format in formats or ())
+
+
+def available_codecs() -> tuple[str, ...]:
+    """The codec names whose encoders PyAV's build contains; hardware ones may still lack their device."""
+    hardware = [f"{name}_{device}" for name in ("h264", "hevc", "av1") for device in ("nvenc", "qsv", "vaapi", "amf")]
+    present = [codec for codec in (*_SOFTWARE, *hardware) if supported_pixel_formats(_SOFTWARE.get(codec, codec))]
+    return tuple(present)

@@ -1,0 +1,201 @@
+"""File -> frames with PyAV: native planes, any bit depth, broken frames repaired, interlaced ones on request."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.error
+from av.codec.context import ThreadType
+
+from concertdeblur.errors import BrokenFramesError, SourceError, UnsupportedStreamError, UsageError
+from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.colour import is_untagged_hd, rgb_converter
+from concertdeblur.media.containers import error_text, open_source
+from concertdeblur.media.deinterlace import Deinterlacer
+from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
+from concertdeblur.media.repair import Decoded, FrameRepair
+from concertdeblur.media.selection import describe, select_video
+
+_INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
+
+
+class PyavReader:
+    """Implements `VideoReader` with PyAV."""
+
+    def __init__(
+        self, path: Path, options: ReaderOptions, *, on_warning: Callable[[str], None] = ignore_warning
+    ) -> None:
+        self._path = path
+        self._options = options
+        self._on_warning = on_warning
+        self._repair = FrameRepair()
+        self._container = open_source(path)
+        with closing_on_error(self._container.close):
+            self._stream = select_video(self._container, path, options.video_stream)
+            context = self._stream.codec_context
+            context.thread_type = ThreadType.AUTO
+            context.thread_count = options.num_threads
+            self._seek_to_start()
+            self._decoded = self._chosen()
+            self._first = self._first_frame()
+            self._info = describe(self._stream, self._first.picture)
+            self._convert = rgb_converter(self._info) if options.wants_pixels else None
+            self._deinterlacer = self._make_deinterlacer()
+            if is_untagged_hd(self._info):
+                on_warning(f"{path.name}: HD without colour tags is read as BT.709")
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is known of the stream."""
+        return self._info
+
+    @property
+    def num_broken(self) -> int:
+        """Stand-ins so far."""
+        return self._repair.num_broken
+
+    @property
+    def first_pts(self) -> int:
+        """Time stamp of the first chosen frame."""
+        return self._first.pts
+
+    def __enter__(self) -> "PyavReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoded.close()
+        self._container.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """All chosen frames in order; may be called once."""
+        last_pts: int | None = None
+        for decoded in self._progressive(itertools.chain([self._first], self._decoded)):
+            picture = decoded.picture
+            if (picture.height, picture.width) != (self._info.height, self._info.width):
+                sizes = f"{self._info.width}x{self._info.height} to {picture.width}x{picture.height}"
+                raise UnsupportedStreamError(f"{self._path}: the picture size changes from {sizes}; cut the clip there")
+            if last_pts is not None and decoded.pts <= last_pts:
+                self._on_warning(f"{self._path.name}: a frame with a time stamp not after the one before is moved")
+                decoded.pts = last_pts + 1
+            last_pts = decoded.pts
+            yield Frame(
+                pts=decoded.pts,
+                duration=picture.duration or 0,
+                pixels=self._convert(picture) if self._convert is not None else None,
+                native=picture,
+                is_repeated=decoded.is_repeated,
+            )
+
+    def _first_frame(self) -> Decoded:
+        first = next(self._decoded, None)
+        if first is not None:
+            return first
+        if self._options.start_s is not None or self._options.end_s is not None:
+            raise UsageError(f"{self._path}: there is no frame between start and end")
+        raise SourceError(f"{self._path}: no frame of video stream {self._stream.index} can be decoded")
+
+    def _make_deinterlacer(self) -> Deinterlacer | None:
+        """The filter for an interlaced stream, or None for a progressive one."""
+        by_container = self._stream.codec_context.field_order in _INTERLACED_ORDERS
+        if not by_container and not self._first.picture.interlaced_frame:
+            return None
+        if not self._options.deinterlace:
+            raise self._interlaced()
+        return Deinterlacer(self._stream, self._first.picture)
+
+    def _interlaced(self) -> UnsupportedStreamError:
+        return UnsupportedStreamError(
+            f"{self._path}: is interlaced, and the two fields of a frame would be deblurred as one picture; "
+            "ask for deinterlacing"
+        )
+
+    def _progressive(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:
+        if self._deinterlacer is not None:
+            yield from self._deinterlacer.run(decoded)
+            return
+        for item in decoded:
+            if item.picture.interlaced_frame:
+                if not self._options.deinterlace:
+                    raise self._interlaced()
+                raise UnsupportedStreamError(f"{self._path}: turns from progressive to interlaced; cut the clip there")
+            yield item
+
+    def _seek_to_start(self) -> None:
+        start = self._start_pts()
+        if start is None or start <= (self._stream.start_time or 0):
+            return
+        with contextlib.suppress(av.error.FFmpegError):  # not seekable: decoded from the beginning, which is slower
+            self._container.seek(start, stream=self._stream, backward=True)
+
+    def _start_pts(self) -> int | None:
+        return None if self._options.start_s is None else self._pts_at(self._options.start_s)
+
+    def _pts_at(self, seconds: Fraction) -> int:
+        """The first time stamp that is not before a moment counted from the stream's start."""
+        assert self._stream.time_base is not None
+        return (self._stream.start_time or 0) - int(-seconds / self._stream.time_base // 1)
+
+    def _chosen(self) -> Generator[Decoded]:
+        start = self._start_pts()
+        end = None if self._options.end_s is None else self._pts_at(self._options.end_s)
+        for decoded in self._repaired():
+            if end is not None and decoded.pts >= end:
+                return
+            if start is None or decoded.pts >= start:
+                if decoded.is_repeated and self._options.strict:
+                    raise BrokenFramesError(f"{self._path}: a frame at pts {decoded.pts} does not decode")
+                yield decoded
+            elif decoded.is_repeated:
+                self._repair.num_broken -= 1  # before the start: nobody sees it
+
+    def _repaired(self) -> Iterator[Decoded]:
+        repair, last_pts = self._repair, -1
+        for picture in self._pictures():
+            pts = picture.pts if picture.pts is not None else last_pts + max(1, picture.duration or 1)
+            last_pts = pts
+            yield from repair.decoded(pts, picture)
+        yield from repair.ended()
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                self._ended_early(error)
+                packet = None
+            if packet is None or (packet.size == 0 and packet.pts is None and packet.dts is None):
+                break
+            if not packet.is_discard:
+                self._repair.promise(packet.pts)
+            if packet.size == 0 or packet.is_corrupt:
+                self._repair.complain()
+            if packet.size:
+                yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: "av.Packet[av.VideoStream] | None") -> list[av.VideoFrame]:
+        try:
+            return self._stream.codec_context.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            self._repair.complain()
+            if self._options.strict:
+                raise BrokenFramesError(f"{self._path}: a frame does not decode ({error_text(error)})") from error
+            return []
+
+    def _ended_early(self, error: av.error.FFmpegError) -> None:
+        if self._options.strict:
+            raise BrokenFramesError(f"{self._path}: ends early ({error_text(error)})") from error
+        self._on_warning(f"{self._path.name}: ends early ({error_text(error)})")

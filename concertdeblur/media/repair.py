@@ -1,0 +1,77 @@
+"""Broken frames: noticed by the time stamps that packets promise and the decoder does not keep."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+
+
+@dataclass(slots=True)
+class Decoded:
+    """One decoded picture and the moment it is shown at."""
+
+    pts: int
+    picture: av.VideoFrame
+    is_repeated: bool = False
+
+
+@dataclass(slots=True)
+class FrameRepair:
+    """Puts the last good picture where a frame did not decode.
+
+    A packet without a frame is normal in some codecs (hidden reference frames, edit lists), so nothing
+    is filled in before the decoder has complained at least once. Broken frames before the first good
+    one get that first good picture.
+    """
+
+    num_broken: int = 0
+    _is_damaged: bool = False
+    _promised: list[int] = field(default_factory=list)
+    _last_good: av.VideoFrame | None = None
+    _last_pts: int | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the decoder has complained so far."""
+        return self._is_damaged
+
+    def promise(self, pts: int | None) -> None:
+        """A packet says that a frame will be shown then."""
+        if pts is not None:
+            heapq.heappush(self._promised, pts)
+
+    def complain(self) -> None:
+        """The decoder failed, or a packet was empty."""
+        self._is_damaged = True
+
+    def decoded(self, pts: int, picture: av.VideoFrame) -> Iterator[Decoded]:
+        """A frame came out of the decoder: it, after stand-ins for those that should have come before."""
+        if picture.is_corrupt:
+            self._is_damaged = True
+        missing = []
+        while self._promised and self._promised[0] <= pts:
+            promised = heapq.heappop(self._promised)
+            if promised < pts:
+                missing.append(promised)
+        stand_in = self._last_good or picture
+        if self._is_damaged:
+            yield from self._stand_ins(missing, stand_in)
+        if picture.is_corrupt and self._last_good is not None:
+            yield from self._stand_ins([pts], self._last_good)
+            return
+        self._last_good, self._last_pts = picture, pts
+        yield Decoded(pts, picture)
+
+    def ended(self) -> Iterator[Decoded]:
+        """No more frames come: stand-ins for promised ones at the end."""
+        if self._is_damaged and self._last_good is not None:
+            yield from self._stand_ins(sorted(self._promised), self._last_good)
+        self._promised = []
+
+    def _stand_ins(self, missing: list[int], picture: av.VideoFrame) -> Iterator[Decoded]:
+        for pts in missing:
+            if self._last_pts is None or pts > self._last_pts:
+                self.num_broken += 1
+                self._last_pts = pts
+                yield Decoded(pts, picture, is_repeated=True)

@@ -1,0 +1,106 @@
+"""Which video stream of a clip is meant, and what its header says."""
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.stream import Disposition, Stream
+
+from concertdeblur.errors import SourceError, UsageError
+from concertdeblur.frame import StreamInfo
+from concertdeblur.media.colour import colour_of
+from concertdeblur.media.pixel_formats import sampling_of
+
+_COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+def is_cover_art(stream: Stream) -> bool:
+    """Whether a video stream is a picture that belongs to the clip, not a clip."""
+    return stream.type == "video" and bool(stream.disposition & _COVER)
+
+
+def select_video(container: InputContainer, path: Path, index: int | None) -> av.VideoStream:
+    """The stream to deblur: the one asked for, or the largest.
+
+    Raises:
+        SourceError: If the clip has no video that can be decoded.
+        UsageError: If the index is no video stream's.
+    """
+    videos = [stream for stream in container.streams.video if not is_cover_art(stream)]
+    if not videos:
+        raise SourceError(f"{path}: has no video stream")
+    if index is None:
+        chosen = max(videos, key=_area)
+    else:
+        by_index = {stream.index: stream for stream in videos}
+        if index not in by_index:
+            known = ", ".join(map(str, by_index))
+            raise UsageError(f"{path}: stream {index} is no video stream; its video streams are {known}")
+        chosen = by_index[index]
+    if chosen.codec_context is None:
+        raise SourceError(f"{path}: the codec of video stream {chosen.index} is unknown")
+    if not chosen.codec_context.width or not chosen.codec_context.height:
+        size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
+        raise SourceError(f"{path}: video stream {chosen.index} has no readable picture size ({size})")
+    return chosen
+
+
+def describe(stream: av.VideoStream, first: av.VideoFrame) -> StreamInfo:
+    """What is known of a stream once its first frame is decoded."""
+    assert stream.time_base is not None
+    matrix = display_matrix_of(first)
+    aspect = stream.sample_aspect_ratio
+    return StreamInfo(
+        index=stream.index,
+        height=first.height,
+        width=first.width,
+        time_base=stream.time_base,
+        rate=sane_rate(stream),
+        num_frames_hint=num_frames_hint(stream),
+        bit_depth=sampling_of(first.format.name).bits,
+        pixel_format=first.format.name,
+        colour=colour_of(first, stream),
+        rotation_deg=first.rotation,
+        display_matrix=matrix,
+        sample_aspect_ratio=Fraction(aspect) if aspect else None,
+        codec=stream.codec_context.codec.canonical_name,
+    )
+
+
+def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers of the frame's display matrix; None if it is to be shown as it is."""
+    for side_data in cast(Iterator[SideData], iter(frame.side_data)):  # PyAV's stub calls them strings
+        if side_data.type.name == "DISPLAYMATRIX":
+            return struct.unpack("<9i", bytes(side_data)[:36])
+    return None
+
+
+def sane_rate(stream: av.VideoStream) -> Fraction | None:
+    """Nominal frames a second; the average where the container's nominal rate is its time base."""
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0 < rate <= 1000:
+            return Fraction(rate)
+    return None
+
+
+def num_frames_hint(stream: av.VideoStream) -> int | None:
+    """Frames that the header promises, or that duration and rate give; None if it says neither."""
+    if stream.frames:
+        return stream.frames
+    rate = sane_rate(stream)
+    if rate is None or stream.time_base is None:
+        return None
+    if stream.duration:
+        return round(stream.duration * stream.time_base * rate)
+    whole = cast(InputContainer, stream.container).duration
+    return round(Fraction(whole, 1_000_000) * rate) if whole else None
+
+
+def _area(stream: av.VideoStream) -> int:
+    context = stream.codec_context
+    return context.width * context.height if context is not None else 0
