@@ -9,7 +9,6 @@ its own window alone, so the result does not depend on what else is in the batch
 Shape suffixes: N frames, M windows of a round, C channels, H height, W width, E embedding.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +18,9 @@ from torch.nn import functional as F
 
 from concertdeblur import cam
 from concertdeblur.cam import Area, Cell, Map
+from concertdeblur.engines import Engine
 
-Engine = Callable[..., Tensor]
-# (frame, cell) -> was the last step there kept? One entry a cell that was tried in the previous frame.
+# Cell number -> was its first step kept? One entry for each cell that was tried.
 Decisions = dict[int, bool]
 _SHIFT_GRAIN_PX = 32
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from concertdeblur.frame import Pixels
+
 Map = npt.NDArray[np.float64]
 
 MAP_PX = 8  # px a map value stands for
@@ -107,6 +109,17 @@ def blur_heatmap(map_hw: Map, height: int, width: int) -> npt.NDArray[np.float32
     full_size = (map_hw.shape[1] * MAP_PX, map_hw.shape[0] * MAP_PX)
     upsampled = cv2.resize(probability, full_size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(upsampled[:height, :width], dtype=np.float32)
+
+
+def heat_overlay(pixels: Pixels, heatmap_HW: npt.NDArray[np.float32]) -> Pixels:
+    """The heatmap's colours over the picture: blue sharp, red still blurred; (H, W, 3) of the type of `pixels`."""
+    levels = np.clip(heatmap_HW * 255, 0, 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    if pixels.dtype == np.float32:
+        return np.asarray(0.55 * pixels + 0.45 * (colours / np.float32(255)), dtype=np.float32)
+    full = np.iinfo(pixels.dtype).max
+    mixed = 0.55 * pixels + 0.45 * full / 255 * colours.astype(np.float32)
+    return np.asarray(np.clip(np.rint(mixed), 0, full), dtype=pixels.dtype)
 
 
 def _spans(length: int) -> list[tuple[int, int]]:

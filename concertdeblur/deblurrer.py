@@ -13,15 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur import cam
-from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Engine, Refinement
+from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Refinement
 from concertdeblur.cam import Area
-from concertdeblur.engines import make_engine
+from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
-from concertdeblur.frame import Frame
+from concertdeblur.frame import Frame, Pixels
 from concertdeblur.models import Networks
 from concertdeblur.runtime import Runtime
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 
 _TILE_PX = 1024  # larger frames are restored in tiles of this size, plus margins
 _BLEND_PX = 32  # tiles fade into each other over this many px beyond their margins

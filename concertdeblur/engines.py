@@ -4,13 +4,15 @@ An engine is called like its module, with tensors on the runtime's device, and r
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.brmr import Engine
 from concertdeblur.runtime import Runtime
+
+Engine = Callable[..., Tensor]
 
 
 def make_engine(module: nn.Module, runtime: Runtime) -> Engine:

@@ -20,6 +20,7 @@ from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.objective import analysis_loss, delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pictures import PictureStore
+from concertdeblur.training.report import Report
 from concertdeblur.training.samples import Batch, SampleStream, to_tensor
 
 ANALYSIS_STRIDE_PX = 16  # of the spectrum windows on training crops
@@ -47,18 +48,6 @@ class IganSettings:
         """Learning rate of a step."""
         left = max(0, self.steps - step) / max(1, self.cooldown_steps)
         return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What the stage tells its caller now and then."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    held_out_gain_db: dict[str, float]  # by kernel, empty between evaluations
-    elapsed_s: float
-    waited_s: float  # of it, waiting for data
 
 
 class IganStage:
@@ -113,10 +102,11 @@ class IganStage:
                     elapsed = time.monotonic() - started
                     on_report(
                         Report(
+                            stage="igan",
                             step=self.step,
                             steps=self.settings.steps,
                             losses=losses,
-                            held_out_gain_db=gains,
+                            held_out=gains,
                             elapsed_s=elapsed,
                             waited_s=waited,
                         )

@@ -1,0 +1,16 @@
+"""What a training stage tells its caller now and then."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Progress of one stage."""
+
+    stage: str
+    step: int
+    steps: int
+    losses: dict[str, float]
+    held_out: dict[str, float]  # gain in dB by kernel on held-out pictures; empty between evaluations
+    elapsed_s: float
+    waited_s: float  # of it, waiting for data
