@@ -79,6 +79,7 @@ def is_kept(delta: float, new_delta: float, previous: bool | None, hysteresis: f
         previous: What was decided in this cell of the previous frame; None if nothing was.
         hysteresis: Growth that is asked for where the previous frame's step was not kept, so that a
             cell at the edge of the decision does not flicker.
+
     """
     return new_delta > delta + (hysteresis if previous is False else 0.0)
 
@@ -87,7 +88,12 @@ class Brmr:
     """Algorithm 1, batched over cells and frames; holds no state between calls."""
 
     def __init__(
-        self, patch_generator: Engine, discriminator: Engine, *, discriminator_margin_px: int | None, settings: BrmrSettings
+        self,
+        patch_generator: Engine,
+        discriminator: Engine,
+        *,
+        discriminator_margin_px: int | None,
+        settings: BrmrSettings,
     ) -> None:
         """Args: G_p(window, blurred window, embedding); D_i(B, X) -> map; how far D_i looks (None: everywhere)."""
         self.settings = settings
@@ -112,6 +118,7 @@ class Brmr:
             embedding_NE: Each frame's blur embedding, for G_p.
             previous: Each frame's decisions of the frame before it.
             is_capped: Whether the cap on windows a frame holds (video) or not (a single picture).
+
         """
         height, width = result_NCHW.shape[2:]
         cells = cam.cells_of(height, width)
@@ -192,7 +199,9 @@ class Brmr:
         for numbers, (windows_MCHW, blurred_MCHW) in _by_shape(windows, blurred):
             embedding_ME = embedding_NE[[proposals[n].frame for n in numbers]]
             made = self._patch_generator(windows_MCHW, blurred_MCHW, embedding_ME)
-            fade = torch.stack([_feather(proposals[n].window, height, width, self.settings.feather_px) for n in numbers])
+            fade = torch.stack(
+                [_feather(proposals[n].window, height, width, self.settings.feather_px) for n in numbers]
+            )
             step = fade.to(made.device)[:, None] * (made.clamp(0, 1) - windows_MCHW)
             step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
             grain = min(_SHIFT_GRAIN_PX, *step.shape[2:])
@@ -251,7 +260,9 @@ def _feather(window: Area, height: int, width: int, feather_px: int) -> Tensor:
     return torch.from_numpy(np.outer(along_y, along_x).astype(np.float32))
 
 
-def _fade(length: int, feather_px: int, *, at_start: bool, at_end: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _fade(
+    length: int, feather_px: int, *, at_start: bool, at_end: bool
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     fade = np.ones(length)
     ramp = (np.arange(min(feather_px, length)) + 1) / (feather_px + 1)
     if at_start:

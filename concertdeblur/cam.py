@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.frame import Pixels
+from concertdeblur.frame import Pixels, full_scale
 
 Map = npt.NDArray[np.float64]
 
@@ -46,7 +46,10 @@ class Area:
     def grown(self, margin_px: int) -> "Area":
         """Larger by `margin_px` on every side; may reach beyond the frame."""
         return Area(
-            y=self.y - margin_px, x=self.x - margin_px, height=self.height + 2 * margin_px, width=self.width + 2 * margin_px
+            y=self.y - margin_px,
+            x=self.x - margin_px,
+            height=self.height + 2 * margin_px,
+            width=self.width + 2 * margin_px,
         )
 
     def within(self, other: "Area") -> "Area":
@@ -115,11 +118,9 @@ def heat_overlay(pixels: Pixels, heatmap_HW: npt.NDArray[np.float32]) -> Pixels:
     """The heatmap's colours over the picture: blue sharp, red still blurred; (H, W, 3) of the type of `pixels`."""
     levels = np.clip(heatmap_HW * 255, 0, 255).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    if pixels.dtype == np.float32:
-        return np.asarray(0.55 * pixels + 0.45 * (colours / np.float32(255)), dtype=np.float32)
-    full = np.iinfo(pixels.dtype).max
-    mixed = 0.55 * pixels + 0.45 * full / 255 * colours.astype(np.float32)
-    return np.asarray(np.clip(np.rint(mixed), 0, full), dtype=pixels.dtype)
+    full = full_scale(pixels)
+    mixed = 0.55 * pixels + np.float32(0.45 * full / 255) * colours
+    return (mixed if full == 1 else np.clip(np.rint(mixed), 0, full)).astype(pixels.dtype)
 
 
 def _spans(length: int) -> list[tuple[int, int]]:

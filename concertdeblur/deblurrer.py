@@ -17,7 +17,7 @@ from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Refinement
 from concertdeblur.cam import Area
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
-from concertdeblur.frame import Frame, Pixels
+from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.models import Networks
 from concertdeblur.runtime import Runtime
 
@@ -107,6 +107,7 @@ class Deblurrer:
 
         Raises:
             UsageError: If shape, type or strength is none of these.
+
         """
         options = DeblurOptions(strength=strength, refine=refine)
         if isinstance(frames, Tensor):
@@ -142,7 +143,9 @@ class Deblurrer:
 
     def _deblur_tensor(self, frames: Tensor, options: DeblurOptions) -> Tensor:
         if frames.ndim not in (3, 4) or frames.shape[-3] != 3 or not frames.is_floating_point():
-            raise UsageError(f"a tensor must be float (3, H, W) or (N, 3, H, W), but {frames.shape = } {frames.dtype = }")
+            raise UsageError(
+                f"a tensor must be float (3, H, W) or (N, 3, H, W), but {frames.shape = } {frames.dtype = }"
+            )
         batch = frames[None] if frames.ndim == 3 else frames
         arrays = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy()
         made = np.stack([self.deblur_picture(array, options).pixels for array in arrays])
@@ -245,6 +248,7 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
 
     Returns:
         The result where it may differ from the input, in [0, 1].
+
     """
     change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
     change = change * _texture(frames_NCHW)
@@ -271,7 +275,7 @@ def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
     if array.dtype == np.uint16:  # torch converts uint16 through a wider type only
         array = array.astype(np.int32)
     tensor = torch.from_numpy(array).to(device).permute(2, 0, 1)[None]
-    scale = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
+    scale = full_scale(pixels)
     return tensor.float().div_(scale) if scale != 1 else torch.nan_to_num(tensor.clamp(0, 1))
 
 
@@ -280,7 +284,7 @@ def to_pixels(frame_1CHW: Tensor, *, like: Pixels) -> Pixels:
     frame_HWC = frame_1CHW[0].permute(1, 2, 0)
     if like.dtype == np.float32:
         return np.ascontiguousarray(frame_HWC.cpu().numpy())
-    scaled = (frame_HWC * float(np.iinfo(like.dtype).max) + 0.5).to(torch.int32 if like.dtype == np.uint16 else torch.uint8)
+    scaled = (frame_HWC * full_scale(like) + 0.5).to(torch.int32 if like.dtype == np.uint16 else torch.uint8)
     return np.ascontiguousarray(scaled.cpu().numpy().astype(like.dtype))
 
 

@@ -27,7 +27,7 @@ class TorchEngine:
     """Eager torch; channels_last, and mixed precision on a GPU."""
 
     def __init__(self, module: nn.Module, runtime: Runtime) -> None:
-        self._module = module.to(device=runtime.device, memory_format=torch.channels_last)
+        self._module = module.to(runtime.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._runtime = runtime
 
     def __call__(self, *tensors: Tensor) -> Tensor:

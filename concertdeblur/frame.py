@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,12 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import av
 
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
+
+
+def full_scale(pixels: Pixels) -> float:
+    """The value of white: 255, 65535, or 1 for float32."""
+    return {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(pixels.dtype, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,6 +53,7 @@ def load(weights: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", backend
     Raises:
         WeightsError: If the set is missing, altered, or does not fit its own architecture.
         UsageError: If device or backend cannot be used here.
+
     """
     runtime = choose_runtime(device, backend)
     folder = find_weights(weights)
@@ -75,6 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         WeightsError: If it cannot be read or understood.
+
     """
     try:
         return read_settings(folder / "manifest.toml", Manifest)
@@ -87,6 +89,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
     Raises:
         WeightsError: If a file is missing or altered.
+
     """
     for row in manifest.files:
         path = folder / row.file
@@ -103,6 +106,7 @@ def load_networks(folder: Path, manifest: Manifest) -> Networks:
 
     Raises:
         WeightsError: If a file is missing, altered, or belongs to another architecture.
+
     """
     check_files(folder, manifest)
     networks = build_networks(manifest.architecture)

@@ -36,6 +36,7 @@ def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
     Raises:
         UsageError: If the device or backend is unknown, absent, or they do not go together.
         MissingDependencyError: If OpenVINO is asked for and not installed.
+
     """
     chosen = _choose_device(device)
     if backend not in ("auto", "torch", "openvino"):

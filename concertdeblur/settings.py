@@ -18,6 +18,7 @@ def read_settings(path: Path, cls: type[T]) -> T:
 
     Raises:
         SettingsError: If the file cannot be read, holds an unknown key, lacks one, or a value has the wrong type.
+
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -33,6 +34,7 @@ def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T
 
     Raises:
         SettingsError: As `read_settings`.
+
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]

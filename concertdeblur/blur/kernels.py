@@ -64,6 +64,7 @@ def blur(picture: Picture, kernel: Kernel, level: float) -> Picture:
 
     Raises:
         ValueError: If level lies outside [0, 1].
+
     """
     if not 0 <= level <= 1:
         raise ValueError(f"level must lie in [0, 1], but {level = }")

@@ -64,9 +64,7 @@ def build_networks(architecture: Architecture) -> Networks:
             patch_generator=PaperPatchGenerator(width=patch.width),
         )
     return Networks(
-        image_generator=FastGenerator(
-            width=image.width, num_blocks=image.num_blocks, embedding_width=EMBEDDING_WIDTH
-        ),
+        image_generator=FastGenerator(width=image.width, num_blocks=image.num_blocks, embedding_width=EMBEDDING_WIDTH),
         discriminator=FastDiscriminator(architecture.discriminator.width),
         patch_generator=FastPatchGenerator(
             width=patch.width, num_blocks=patch.num_blocks, embedding_width=EMBEDDING_WIDTH

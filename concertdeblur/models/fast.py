@@ -77,7 +77,8 @@ class ModulatedBlock(nn.Module):
         """(N, width, h, w), (N, E) -> (N, width, h, w)."""
         scale, shift = self.modulation(embedding_NE)[:, :, None, None].chunk(2, dim=1)
         hidden = F.relu(self.conv1(features) * (1 + scale) + shift)
-        return features + self.conv2(hidden)
+        out: Tensor = features + self.conv2(hidden)
+        return out
 
 
 class Restoration(nn.Module):
@@ -94,8 +95,8 @@ class Restoration(nn.Module):
         self.head = nn.Conv2d(6 * UNSHUFFLE**2, width, 3, padding=1)
         self.blocks = nn.ModuleList([ModulatedBlock(width, embedding_width) for _ in range(num_blocks)])
         self.tail = nn.Conv2d(width, 4 * UNSHUFFLE**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
 
     multiple_px = UNSHUFFLE
 

@@ -96,6 +96,7 @@ def filter_frames(frames_NCHW: Tensor, weights_NK: Tensor) -> Tensor:
 
     Returns:
         The filtered frames, same shape, channels_last, not clamped.
+
     """
     height, width = frames_NCHW.shape[2:]
     window = (min(height, FRAME_WINDOW_PX), min(width, FRAME_WINDOW_PX))
@@ -140,7 +141,7 @@ def apply_response(pictures_NCHW: Tensor, responses_NHF: Tensor, padded: tuple[i
     height, width = pictures_NCHW.shape[2:]
     extended = _wrapped(_wrapped(pictures_NCHW, 2, padded[0]), 3, padded[1])
     spectrum = torch.fft.rfft2(extended) * responses_NHF[:, None]
-    filtered = torch.fft.irfft2(spectrum, s=padded)
+    filtered: Tensor = torch.fft.irfft2(spectrum, s=padded)
     return filtered[:, :, :height, :width]
 
 
@@ -173,7 +174,8 @@ def _response(index: int, height: int, width: int, like: Tensor) -> Tensor:
     transfer = kernel_bank()[kernel].at(y, x)
     regularisation = NOISE_TO_SIGNAL[noise] * (0.02 + (y.square() + x.square()) / 0.25**2)
     at_zero = 1 + NOISE_TO_SIGNAL[noise] * 0.02  # flat areas keep their level exactly
-    return at_zero * transfer / (transfer.square() + regularisation)
+    response: Tensor = at_zero * transfer / (transfer.square() + regularisation)
+    return response
 
 
 def _separable(

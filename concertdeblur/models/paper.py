@@ -87,5 +87,5 @@ class _IgnoresContext(nn.Module):
         self.unet = unet
         self.multiple_px = unet.multiple_px
 
-    def forward(self, frames_NCHW: Tensor, guess_NCHW: Tensor, embedding_NE: Tensor) -> Tensor:
+    def forward(self, frames_NCHW: Tensor, *_context: Tensor) -> Tensor:
         return cast(Tensor, self.unet(frames_NCHW))

@@ -59,17 +59,19 @@ class SpectrumDescriptor(nn.Module):
         rows_at_once = max(1, _WINDOWS_AT_ONCE // (rows.shape[0] * rows.shape[2]))
         power_sum = luma_NHW.new_zeros(len(luma_NHW), WINDOW_PX, WINDOW_PX // 2 + 1)
         log_sum = torch.zeros_like(power_sum)
-        for windows in rows.split(rows_at_once, dim=1):
+        for windows in torch.split(rows, rows_at_once, dim=1):
             power = self._power(windows)
             power_sum = power_sum + power.sum((1, 2))
             log_sum = log_sum + power.log().sum((1, 2))
         num_windows = rows.shape[1] * rows.shape[2]
         described = torch.stack([(power_sum / num_windows).log(), log_sum / num_windows], dim=1)
-        return torch.fft.fftshift(described, dim=2) / 8
+        centred: Tensor = torch.fft.fftshift(described, dim=2)
+        return centred / 8
 
     def _power(self, windows: Tensor) -> Tensor:
         windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
-        return torch.view_as_real(torch.fft.rfft2(windows)).square().sum(-1) + POWER_FLOOR
+        power: Tensor = torch.view_as_real(torch.fft.rfft2(windows)).square().sum(-1)
+        return power + POWER_FLOOR
 
 
 class BlurEmbedding(nn.Module):

@@ -70,7 +70,7 @@ def deblur_image(
     made, runtime = _deblurred(pixels, options, job)
     _write(outputs[0], _from_rgb(made.pixels, decoded, alpha))
     if job.heatmap and made.heatmap is not None:
-        _write(outputs[1], cv2.cvtColor(heat_overlay(made.pixels, made.heatmap), cv2.COLOR_RGB2BGR))
+        _write(outputs[1], np.ascontiguousarray(heat_overlay(made.pixels, made.heatmap)[:, :, ::-1]))
     return ImageSummary(
         source=source,
         target=target,
@@ -123,7 +123,7 @@ def _read(source: Path) -> Pixels:
         raise SourceError(f"{source}: cannot be read as a picture; for a video use 'concertdeblur video'")
     if decoded.dtype not in (np.uint8, np.uint16):
         raise SourceError(f"{source}: has {decoded.dtype} samples; 8 and 16 bits are supported")
-    return decoded
+    return np.asarray(decoded, dtype=decoded.dtype)
 
 
 def _to_rgb(decoded: Pixels) -> tuple[Pixels, Pixels | None]:

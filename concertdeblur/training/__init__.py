@@ -1,0 +1,1 @@
+"""The training stages of the paper: iGAN, inside testing and mining, pGAN."""

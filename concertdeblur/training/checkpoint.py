@@ -1,7 +1,6 @@
 """Checkpoints: safetensors plus plain JSON, written whole or not at all; nothing is unpickled."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def save_checkpoint(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file({key: value.clone() for key, value in tensors.items()}, part, metadata={"state": json.dumps(state)})
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load_checkpoint(
@@ -35,6 +34,7 @@ def load_checkpoint(
 
     Raises:
         TrainingError: If the file is unreadable or belongs to another architecture.
+
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,15 +1,18 @@
 """Exponential moving average of weights: what is evaluated and shipped."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Ema:
+
+class Ema(Generic[Network]):
     """Keeps `module`, an average of the weights of `source` over about 1 / (1 - decay) steps."""
 
-    def __init__(self, source: nn.Module, *, decay: float) -> None:
+    def __init__(self, source: Network, *, decay: float) -> None:
         self.module = copy.deepcopy(source).requires_grad_(False).eval()
         self._source = source
         self._decay = decay

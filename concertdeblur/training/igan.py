@@ -143,7 +143,11 @@ class IganStage:
         self.ema.update(self.step)
         if adversarial:
             loss = discriminator_loss(
-                self.discriminator, batch.blurred_NCHW, batch.sharp_NCHW, restored.detach().clamp(0, 1), batch.type_N > 0
+                self.discriminator,
+                batch.blurred_NCHW,
+                batch.sharp_NCHW,
+                restored.detach().clamp(0, 1),
+                batch.type_N > 0,
             )
             adam_d.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

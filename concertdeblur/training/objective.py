@@ -31,7 +31,11 @@ def blur_loss(confidence_N: Tensor) -> Tensor:
 
 
 def discriminator_loss(
-    discriminator: CamDiscriminator, blurred_NCHW: Tensor, sharp_NCHW: Tensor, restored_NCHW: Tensor, is_blurred_N: Tensor
+    discriminator: CamDiscriminator,
+    blurred_NCHW: Tensor,
+    sharp_NCHW: Tensor,
+    restored_NCHW: Tensor,
+    is_blurred_N: Tensor,
 ) -> Tensor:
     """What D sees (METHOD.md): (B, S) and (S, S) sharp; (B, G(B)), (B, B) and (P, P) blur.
 

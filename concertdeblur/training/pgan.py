@@ -65,7 +65,7 @@ def mine_windows(
     stream: SampleStream,
     settings: PganSettings,
     *,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> MinedWindows:
     """Deblur crops of the training pictures and cut the windows that D_i finds most blurred."""
     rows: list[tuple[Tensor, ...]] = []

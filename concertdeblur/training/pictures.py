@@ -6,7 +6,6 @@ with name, height, width and offset of each.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def split_of(name: str) -> Split:
 
 
 def build_store(
-    source: Path, folder: Path, *, min_side_px: int, on_progress: Callable[[int, int], None] = lambda done, total: None
+    source: Path, folder: Path, *, min_side_px: int, on_progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> None:
     """Decode every picture under `source` into a store at `folder`, unless one of the same files is there.
 
@@ -73,6 +72,7 @@ def build_store(
 
     Raises:
         TrainingError: If the folder is missing or empty, or a picture is unreadable or too small.
+
     """
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not files:
@@ -91,7 +91,7 @@ def build_store(
             file.write(picture.tobytes())
             offset += picture.nbytes
             on_progress(done + 1, len(files))
-    os.replace(folder / "pixels.u8.part", folder / "pixels.u8")
+    (folder / "pixels.u8.part").replace(folder / "pixels.u8")
     (folder / "index.json").write_text(json.dumps({"sources": sources, "pictures": rows}, indent=1), encoding="utf-8")
 
 

@@ -83,7 +83,7 @@ class SampleStream:
         margin = _MARGIN_PX if rng.random() < 0.75 else 0  # else the crop ends where the picture ends
         region = self._region(rng, s.crop_px + 2 * margin)
         if rng.random() < s.dark_share:
-            region = cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1))
+            region = np.asarray(cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1)), dtype=np.uint8)
         level = float(rng.random())
         blurred, type_index, kernel_index = _blurred(rng, region, level, s)
         inner = slice(margin, margin + s.crop_px)
@@ -98,7 +98,7 @@ class SampleStream:
         x = int(rng.integers(picture.shape[1] - wanted + 1))
         region = picture[y : y + wanted, x : x + wanted]
         if wanted != side_px:
-            region = cv2.resize(region, (side_px, side_px), interpolation=cv2.INTER_AREA)
+            region = np.asarray(cv2.resize(region, (side_px, side_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if rng.random() < 0.5:
             region = region[:, ::-1]
         if rng.random() < 0.5:
@@ -167,7 +167,9 @@ def nearest_kernel(kernel: Kernel, level: float) -> int:
 
 
 def _nearest_motion(angle_deg: float, length_px: float) -> int:
-    names = {0: "horizontal", 180: "horizontal", 90: "vertical"} | {a: f"motion{a}" for a in (30, 45, 60, 120, 135, 150)}
+    names = {0: "horizontal", 180: "horizontal", 90: "vertical"} | {
+        a: f"motion{a}" for a in (30, 45, 60, 120, 135, 150)
+    }
     name = names[min(names, key=lambda a: abs(a - angle_deg))]
     candidates = [(abs(entry.size - length_px), i) for i, entry in enumerate(kernel_bank()) if entry.name == name]
     return min(candidates)[1]
@@ -180,5 +182,5 @@ def _degraded(rng: np.random.Generator, picture: Picture, settings: SampleSettin
     if rng.random() < settings.jpeg_share:
         quality = int(rng.integers(70, 99))
         encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        picture = np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1])
+        picture = np.ascontiguousarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)[:, :, ::-1])
     return picture
