@@ -78,7 +78,7 @@ class Prefetch(Generic[T]):
                 if not self._offer(item):
                     return
             self._offer(_End())
-        except BaseException as error:  # noqa: BLE001 (raised again in the consumer)
+        except BaseException as error:
             self._offer(_Raised(error))
         finally:
             close = getattr(iterator, "close", None)
@@ -158,7 +158,7 @@ class Sink(Generic[T]):
                 continue  # keep draining, so that push never blocks for ever
             try:
                 self._consume(item)
-            except BaseException as error:  # noqa: BLE001 (raised again by push or close)
+            except BaseException as error:
                 self._error = error
                 failed = True
 

@@ -1,0 +1,20 @@
+"""Bounded stages that overlap: threads around the networks, streams and events on a GPU.
+
+Memory does not grow with the clip, because every queue is bounded; order is kept, because every stage
+is one thread or one stream. Importing this does not import torch.
+"""
+
+from concertdeblur.streaming.overlap import CudaDevice, HostDevice, OverlappedPipeline, Stages, StreamDevice
+from concertdeblur.streaming.threads import Prefetch, Sink, prefetch, run_stages
+
+__all__ = [
+    "CudaDevice",
+    "HostDevice",
+    "OverlappedPipeline",
+    "Prefetch",
+    "Sink",
+    "Stages",
+    "StreamDevice",
+    "prefetch",
+    "run_stages",
+]
