@@ -45,10 +45,11 @@ def is_untagged_hd(info: StreamInfo) -> bool:
 
 
 def coefficients(info: StreamInfo) -> int:
-    """swscale's number for the matrix by which this clip's RGB is meant; BT.709 for untagged HD, else BT.601.
+    """Swscale's number for the matrix by which this clip's RGB is meant; BT.709 for untagged HD, else BT.601.
 
     Raises:
         UnsupportedStreamError: If swscale does not know the matrix (YCgCo, ICtCp, constant luminance).
+
     """
     matrix = info.colour.matrix
     if matrix == _UNSPECIFIED:

@@ -1,5 +1,6 @@
 """Which container a file is, and what it can hold: asked of FFmpeg's own muxers, not of a table."""
 
+import contextlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ def output_format(target: Path) -> str:
 
     Raises:
         UsageError: If the suffix is none of mp4, m4v, mov, mkv, webm.
+
     """
     try:
         return FORMATS[target.suffix.lower()]
@@ -37,6 +39,7 @@ def open_source(path: Path) -> InputContainer:
 
     Raises:
         SourceError: If it is missing, empty, a folder, or not a clip that FFmpeg understands.
+
     """
     check_source(path)
     try:
@@ -57,6 +60,7 @@ def check_source(path: Path) -> None:
 
     Raises:
         SourceError: If it is missing, a folder, not a regular file, unreadable, or empty.
+
     """
     try:
         if path.is_dir():
@@ -84,12 +88,15 @@ def can_copy(stream: "Stream", format_name: str) -> bool:
 
     FFmpeg's `avformat_query_codec` alone says yes to streams whose header is then refused.
     """
+    trial = av.open(io.BytesIO(), "w", format=format_name)
     try:
-        with av.open(io.BytesIO(), "w", format=format_name) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
-            trial.start_encoding()
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
     except MUX_ERRORS:
         return False
+    finally:
+        with contextlib.suppress(*MUX_ERRORS):  # an index without packets: some muxers complain
+            trial.close()
     return True
 
 
@@ -98,6 +105,7 @@ def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
 
     Raises:
         UnsupportedStreamError: With the containers that can.
+
     """
     if not _takes(encoder, format_name):
         fitting = [suffix for suffix, name in FORMATS.items() if _takes(encoder, name)]
@@ -110,7 +118,6 @@ def _takes(encoder: str, format_name: str) -> bool:
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as trial:
             trial.add_mux_stream(encoder, rate=25, width=64, height=64)
-            trial.start_encoding()
     except MUX_ERRORS:
         return False
     return True

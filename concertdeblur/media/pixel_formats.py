@@ -54,6 +54,7 @@ def choose_pixel_format(
         height: Of the frame; odd sizes rule out subsampled chroma in most encoders.
         width: As height.
         encoder: FFmpeg's name of the encoder.
+
     """
     wanted = sampling_of(source)
     fitting = [name for name in supported if _fits(name, height, width, encoder)]

@@ -63,6 +63,17 @@ class PyavReader:
         """Time stamp of the first chosen frame."""
         return self._first.pts
 
+    @property
+    def origin_s(self) -> Fraction:
+        """The source's time from which start and end are counted."""
+        assert self._stream.time_base is not None
+        return (self._stream.start_time or 0) * self._stream.time_base
+
+    @property
+    def end_pts(self) -> int | None:
+        """The first time stamp that is not wanted any more; None if all are."""
+        return None if self._options.end_s is None else self._pts_at(self._options.end_s)
+
     def __enter__(self) -> "PyavReader":
         return self
 
@@ -147,7 +158,7 @@ class PyavReader:
 
     def _chosen(self) -> Generator[Decoded]:
         start = self._start_pts()
-        end = None if self._options.end_s is None else self._pts_at(self._options.end_s)
+        end = self.end_pts
         for decoded in self._repaired():
             if end is not None and decoded.pts >= end:
                 return

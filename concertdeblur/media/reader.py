@@ -57,6 +57,10 @@ class VideoReader(Protocol):
     def first_pts(self) -> int:
         """Time stamp of the first frame that `frames` gives."""
 
+    @property
+    def origin_s(self) -> Fraction:
+        """The source's time, in seconds, from which start and end are counted."""
+
     def frames(self) -> Iterator[Frame]:
         """All chosen frames, in order of pts."""
 
@@ -95,6 +99,7 @@ def open_reader(
         UnsupportedStreamError: If the stream is interlaced, or more than the backend can do.
         MissingDependencyError: If decord is not installed.
         UsageError: If the options do not fit this clip.
+
     """
     if backend == "pyav":
         from concertdeblur.media.pyav_reader import PyavReader

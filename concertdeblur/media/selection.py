@@ -30,6 +30,7 @@ def select_video(container: InputContainer, path: Path, index: int | None) -> av
     Raises:
         SourceError: If the clip has no video that can be decoded.
         UsageError: If the index is no video stream's.
+
     """
     videos = [stream for stream in container.streams.video if not is_cover_art(stream)]
     if not videos:

@@ -1,0 +1,182 @@
+"""The packets of the other streams, copied and never decoded.
+
+The source is opened a second time here, so that these packets need not travel with the frames: before a
+video packet is muxed, everything that belongs before it is copied. So memory does not depend on how the
+source is interleaved.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from concertdeblur.media.containers import open_source
+from concertdeblur.media.streams import Action, StreamPlan
+from concertdeblur.media.subtitles import ASS_HEADER, convert
+from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
+
+_IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Companions:
+    """The clip whose other streams, tags and chapters go along."""
+
+    source: Path
+    plans: tuple[StreamPlan, ...]
+    begin_s: Fraction | None = None  # the source's time that becomes 0; None: nothing is cut or moved
+    end_s: Fraction | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a part of the clip is left out."""
+        return self.begin_s is not None or self.end_s is not None
+
+
+class PacketCopier:
+    """Copies tags, chapters and the packets of all planned streams into one output; not thread-safe."""
+
+    def __init__(
+        self, companions: Companions, output: OutputContainer, add_video: Callable[[], "av.VideoStream"]
+    ) -> None:
+        """Add one output stream a plan, in the source's order; `add_video` adds the one that is encoded."""
+        self._companions = companions
+        self._output = output
+        self._source = open_source(companions.source)
+        self._targets: dict[int, Stream] = {}
+        self._plans = {plan.index: plan for plan in companions.plans}
+        self._last_dts: dict[int, int] = {}
+        for plan in companions.plans:
+            self._add(plan, add_video)
+        output.metadata.update(container_tags(self._source))
+        chapters = chapters_within(self._source, companions.begin_s, companions.end_s)
+        if chapters:
+            output.set_chapters(chapters)
+        copied = [self._source.streams[index] for index in self._targets]
+        self._packets: Iterator[Packet[Any]] = iter(self._source.demux(copied) if copied else ())
+        self._held: Packet[Any] | None = None
+
+    def copy_until(self, time_s: Fraction) -> None:
+        """Copy every packet that belongs before a moment of the source."""
+        while (packet := self._next()) is not None:
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if stamp is not None and stamp * packet.time_base > time_s:
+                self._held = packet
+                return
+            self._mux(packet)
+
+    def finish(self) -> None:
+        """Copy the rest."""
+        while (packet := self._next()) is not None:
+            self._mux(packet)
+
+    def close(self) -> None:
+        """Release the source; safe to call again."""
+        self._source.close()
+
+    def _add(self, plan: StreamPlan, add_video: Callable[[], "av.VideoStream"]) -> None:
+        origin = self._source.streams[plan.index]
+        if plan.action is Action.DROP:
+            return
+        if plan.action is Action.ATTACH:
+            self._attach(origin, plan)
+            return
+        target: Stream
+        if plan.action is Action.ENCODE:
+            target = add_video()
+        elif plan.action is Action.CONVERT:
+            target = self._add_text(plan.target_codec)
+        else:
+            target = self._output.add_stream_from_template(origin, opaque=True)
+        if plan.action is not Action.ENCODE:
+            if origin.time_base is not None:
+                target.time_base = origin.time_base
+            self._targets[plan.index] = target
+        target.metadata.update(stream_tags(origin, is_encoded=plan.action is Action.ENCODE))
+        target.disposition = origin.disposition
+
+    def _add_text(self, codec: str) -> Stream:
+        if codec != "mov_text":
+            return self._output.add_mux_stream(codec)
+        stream = self._output.add_stream("mov_text")  # with its encoder, which makes the sample description
+        stream.codec_context.subtitle_header = ASS_HEADER.encode()
+        return stream
+
+    def _attach(self, origin: Any, plan: StreamPlan) -> None:
+        if not plan.is_cover:
+            name, kind = origin.name or "attachment", origin.mimetype or "application/octet-stream"
+            self._output.add_attachment(name, kind, origin.data)
+            return
+        name, kind = _IMAGE_TYPES.get(plan.codec, ("cover", "application/octet-stream"))
+        with open_source(self._companions.source) as probe:
+            packet = next((p for p in probe.demux(probe.streams[plan.index]) if p.size), None)
+            if packet is not None:
+                self._output.add_attachment(origin.metadata.get("filename", name), kind, bytes(packet))
+
+    def _next(self) -> "Packet[Any] | None":
+        if self._held is not None:
+            packet, self._held = self._held, None
+            return packet
+        try:
+            while (found := next(self._packets, None)) is not None:
+                if found.pts is not None or found.dts is not None or found.size:
+                    return found
+        except av.error.FFmpegError:  # a damaged end: what comes before it is copied
+            return None
+        return None
+
+    def _mux(self, packet: "Packet[Any]") -> None:
+        index = packet.stream.index
+        plan = self._plans[index]
+        if packet.dts is None:
+            packet.dts = packet.pts if packet.pts is not None else 0
+        if packet.pts is None:
+            packet.pts = packet.dts
+        if not plan.is_cover and self._companions.is_cut and not self._cut(packet):
+            return
+        if plan.action is Action.CONVERT:
+            made: Packet[Any] = Packet(convert(bytes(packet), plan.codec, plan.target_codec))
+            made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+            made.time_base, made.is_keyframe = packet.time_base, True
+            packet = made
+        last = self._last_dts.get(index)
+        if last is not None and packet.dts is not None and packet.dts <= last and plan.kind != "subtitle":
+            packet.dts = last + 1  # muxers refuse a step back, which damaged sources take
+            packet.pts = max(packet.pts or 0, packet.dts)
+        self._last_dts[index] = packet.dts or 0
+        packet.stream = self._targets[index]
+        self._output.mux_one(packet)
+
+    def _cut(self, packet: "Packet[Any]") -> bool:
+        """Move a packet to the cut's time; False if it lies outside. Whole packets only, never parts."""
+        begin, end = self._companions.begin_s or Fraction(0), self._companions.end_s
+        assert packet.pts is not None
+        assert packet.dts is not None
+        shown_s = packet.pts * packet.time_base
+        if end is not None and shown_s >= end:
+            return False
+        shift = int(begin / packet.time_base)
+        if packet.stream.type == "subtitle":
+            stop_s = shown_s + (packet.duration or 0) * packet.time_base
+            if stop_s <= begin:
+                return False
+            if shown_s < begin and packet.duration:  # a cue that is on screen when the cut begins
+                packet.duration = packet.pts + packet.duration - shift
+                packet.pts = packet.dts = shift
+        elif shown_s < begin or not self._is_decodable(packet):
+            return False
+        packet.pts -= shift
+        packet.dts -= shift
+        return True
+
+    def _is_decodable(self, packet: "Packet[Any]") -> bool:
+        """Whether a copied video stream has already had its first key frame."""
+        index = packet.stream.index
+        return packet.stream.type != "video" or packet.is_keyframe or index in self._last_dts

@@ -1,0 +1,135 @@
+"""File -> frames with decord: the second backend, 8-bit RGB only.
+
+decord knows nothing of colour tags, rotation or time bases: those come from the container. What it cannot do
+at all (deep, HDR or interlaced sources, broken frames, another stream than the first) is refused by name.
+"""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from concertdeblur.errors import (
+    BrokenFramesError,
+    MissingDependencyError,
+    SourceError,
+    UnsupportedStreamError,
+    UsageError,
+)
+from concertdeblur.frame import Frame, Pixels, StreamInfo
+from concertdeblur.media.containers import open_source
+from concertdeblur.media.pyav_reader import PyavReader
+from concertdeblur.media.reader import ReaderOptions, ignore_warning
+from concertdeblur.media.selection import is_cover_art
+
+_BT601_MATRICES = frozenset({2, 5, 6})  # decord converts by swscale's default
+
+
+class DecordReader:
+    """Implements `VideoReader` with decord."""
+
+    def __init__(
+        self, path: Path, options: ReaderOptions, *, on_warning: Callable[[str], None] = ignore_warning
+    ) -> None:
+        try:
+            import decord
+        except ImportError as error:
+            raise MissingDependencyError("the reader decord needs the package decord2; install it") from error
+        with PyavReader(path, options, on_warning=on_warning) as probe:
+            self._info, self._first_pts = probe.info, probe.first_pts
+            self._end_pts, self._origin_s = probe.end_pts, probe.origin_s
+        self._path = path
+        self._refuse_unknown(options)
+        try:
+            self._video = decord.VideoReader(str(path), num_threads=options.num_threads)
+        except (decord.DECORDError, RuntimeError) as error:
+            raise SourceError(f"{path}: decord cannot read it; use the reader pyav") from error
+        self._decord_error = decord.DECORDError
+        self._stamps = presented(path, self._info.index)
+        if len(self._stamps) != len(self._video):
+            counts = f"{len(self._video)} of {len(self._stamps)}"
+            raise SourceError(f"{path}: decord finds {counts} frames; use the reader pyav")
+
+    @property
+    def info(self) -> StreamInfo:
+        """What the container says of the stream."""
+        return self._info
+
+    @property
+    def num_broken(self) -> int:
+        """Always 0: broken frames are an error here."""
+        return 0
+
+    @property
+    def first_pts(self) -> int:
+        """Time stamp of the first chosen frame."""
+        return self._first_pts
+
+    @property
+    def origin_s(self) -> Fraction:
+        """The source's time from which start and end are counted."""
+        return self._origin_s
+
+    def __enter__(self) -> "DecordReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._video = None
+
+    def frames(self) -> Iterator[Frame]:
+        """All chosen frames in order, with pixels and without native planes."""
+        for index, (pts, duration) in enumerate(self._stamps):
+            if pts < self._first_pts:
+                continue
+            if self._end_pts is not None and pts >= self._end_pts:
+                return
+            try:
+                pixels = self._video[index].asnumpy()
+            except self._decord_error as error:
+                raise BrokenFramesError(
+                    f"{self._path}: decord cannot decode the frame at pts {pts}; the reader pyav repairs it"
+                ) from error
+            yield Frame(pts=pts, duration=duration, pixels=self._as_coded(pixels))
+
+    def _as_coded(self, pixels: Pixels) -> Pixels:
+        """Undo the rotation that decord applies and every other part of this package leaves to the player."""
+        turned: Pixels = np.rot90(pixels, k=-round(self._info.rotation_deg / 90) % 4)
+        if turned.shape[:2] != (self._info.height, self._info.width):
+            turned = pixels
+        return np.ascontiguousarray(turned)
+
+    def _refuse_unknown(self, options: ReaderOptions) -> None:
+        reason = None
+        if self._info.bit_depth > 8:
+            reason = f"it reads 8 bits, and this video has {self._info.bit_depth}"
+        elif options.deinterlace:
+            reason = "it cannot deinterlace"
+        elif self._info.index != first_video_stream(self._path):
+            reason = f"it reads the first video stream only, and stream {self._info.index} is chosen"
+        elif self._info.display_matrix is not None and self._info.rotation_deg % 90:
+            reason = "the clip is rotated by an odd angle"
+        if reason:
+            raise UnsupportedStreamError(f"{self._path}: decord cannot read this clip: {reason}; use the reader pyav")
+        if not options.wants_pixels:
+            raise UsageError("the reader decord has no native planes; identity (strength 0) needs the reader pyav")
+
+
+def presented(path: Path, index: int) -> list[tuple[int, int]]:
+    """(pts, duration) of every frame of a stream, in order of presentation, from its packets."""
+    with open_source(path) as container:
+        packets = container.demux(container.streams[index])
+        return sorted((p.pts, p.duration or 0) for p in packets if p.pts is not None and p.size and not p.is_discard)
+
+
+def first_video_stream(path: Path) -> int:
+    """Index in the container of the first video stream that is no cover art."""
+    with open_source(path) as container:
+        return next(stream.index for stream in container.streams.video if not is_cover_art(stream))

@@ -1,0 +1,228 @@
+"""Frames -> a video file through the system's ffmpeg, for encoders that the PyAV wheel lacks.
+
+A pipe of raw frames carries no time stamps. So ffmpeg encodes at a constant rate into a temporary file, and
+`finish` muxes its packets with the true ones (frame number -> pts) and the other streams of the source.
+"""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+
+from concertdeblur.errors import MissingDependencyError, TargetError, UnsupportedStreamError
+from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.colour import PlaneConverter, effective_range
+from concertdeblur.media.containers import MUX_ERRORS, open_source
+from concertdeblur.media.copier import Companions, PacketCopier
+from concertdeblur.media.output_file import target_error
+from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
+
+_END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
+
+
+def require_ffmpeg() -> str:
+    """Path of the system's ffmpeg.
+
+    Raises:
+        MissingDependencyError: If there is none.
+    """
+    path = shutil.which("ffmpeg")
+    if path is None:
+        raise MissingDependencyError("the writer ffmpeg needs the program ffmpeg on PATH; install it (apt: ffmpeg)")
+    return path
+
+
+def ffmpeg_pixel_formats(encoder: str) -> tuple[str, ...]:
+    """What an encoder of the system's ffmpeg takes.
+
+    Raises:
+        MissingDependencyError: If there is no ffmpeg.
+        UnsupportedStreamError: If it has no such encoder.
+    """
+    command = [require_ffmpeg(), "-hide_banner", "-h", f"encoder={encoder}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout  # noqa: S603
+    found = re.search(r"Supported pixel formats: (.+)", told)
+    if "Encoder " not in told or found is None:
+        raise UnsupportedStreamError(f"the system's ffmpeg has no encoder {encoder}")
+    return tuple(found[1].split())
+
+
+class FfmpegWriter:
+    """Implements `VideoWriter` with the system's ffmpeg."""
+
+    def __init__(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions | None = None) -> None:
+        """Start ffmpeg.
+
+        Raises:
+            MissingDependencyError: If there is no ffmpeg.
+        """
+        self._part, self._info, self._encoding, self._companions = part, info, encoding, companions
+        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._stamps: list[tuple[int, int]] = []  # (pts, duration), a few bytes a frame
+        self._encoded = part.with_name(part.name + ".nut")
+        self._rate_fps = max(1, round(info.rate or 25))  # only the encoder's rate control sees it
+        command = self._command()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
+        )
+
+    def __enter__(self) -> "FfmpegWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Send one frame; its pts must be larger than the last one's."""
+        assert self._process.stdin is not None
+        try:
+            for plane in packed_planes(planes_of(frame, self._converter)):
+                self._process.stdin.write(plane)
+        except OSError as error:
+            raise self._failure() from error
+        self._stamps.append((frame.pts, frame.duration))
+
+    def finish(self) -> None:
+        """Let ffmpeg end, then mux its packets with the true time stamps and the other streams."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+            if self._process.wait(timeout=_END_TIMEOUT_S) != 0:
+                raise self._failure()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise self._failure() from error
+        try:
+            self._remux()
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End ffmpeg, also in the middle, and remove its temporary file."""
+        if self._process.poll() is None:
+            self._process.kill()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        self._process.wait()
+        self._log.close()
+        self._encoded.unlink(missing_ok=True)
+
+    def _command(self) -> list[str]:
+        import ffmpeg
+
+        info, encoding = self._info, self._encoding
+        source = ffmpeg.input(
+            "pipe:",
+            format="rawvideo",
+            pix_fmt=encoding.pixel_format,
+            video_size=f"{info.width}x{info.height}",
+            framerate=str(self._rate_fps),
+        )
+        options: dict[str, Any] = {
+            "vcodec": encoding.settings.encoder,
+            "pix_fmt": encoding.pixel_format,
+            "format": "nut",
+            "threads": encoding.settings.num_threads,
+            "fps_mode": "passthrough",
+            "color_primaries": info.colour.primaries,
+            "color_trc": info.colour.transfer,
+            "colorspace": info.colour.matrix,
+            "color_range": effective_range(info) if info.colour.range or effective_range(info) == 2 else 0,
+            **encoding.settings.options(),
+        }
+        if info.sample_aspect_ratio:
+            aspect = info.sample_aspect_ratio
+            options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}"
+        command = ffmpeg.output(source, str(self._encoded), **options).overwrite_output()
+        arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
+        return [str(argument) for argument in arguments]
+
+    def _failure(self) -> TargetError:
+        self._process.kill()
+        self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else "it ended early"
+        return TargetError(f"ffmpeg's encoder {self._encoding.settings.encoder} failed: {reason}")
+
+    def _remux(self) -> None:
+        info, companions = self._info, self._companions
+        shift = seconds_shift(companions, info.time_base)
+        begin_s = (companions.begin_s if companions else None) or Fraction(0)
+        stamps = [(pts - shift, duration) for pts, duration in self._stamps]
+        with contextlib.ExitStack() as stack:
+            encoded = stack.enter_context(open_source(self._encoded))
+            output = stack.enter_context(remuxed_output(self._part, info, self._encoding.format_name, companions))
+            origin = encoded.streams.video[0]
+            added: list[av.VideoStream] = []
+
+            def add_video() -> av.VideoStream:
+                stream = output.add_stream_from_template(origin, opaque=True)
+                stream.time_base = info.time_base
+                if info.rate:
+                    stream.codec_context.framerate = info.rate
+                if info.display_matrix is not None:
+                    stream.set_display_matrix(info.display_matrix)
+                added.append(stream)
+                return stream
+
+            copier = PacketCopier(companions, output, add_video) if companions else None
+            if copier:
+                stack.callback(copier.close)
+            else:
+                add_video()
+            for packet in retimed(encoded, stamps, info.time_base, rate_fps=self._rate_fps):
+                packet.stream = added[0]
+                if copier:
+                    copier.copy_until(packet.dts * info.time_base + begin_s)
+                output.mux_one(packet)
+            if copier:
+                copier.finish()
+
+
+def retimed(encoded: Any, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
+    """The packets of `encoded`, made at a constant rate, with the pts of the frames they hold.
+
+    A packet's pts counts frames, so it picks its stamp; its dts, which may lie before the first
+    frame where frames are reordered, picks the stamp of that count or continues before the first.
+    """
+    first_step = stamps[1][0] - stamps[0][0] if len(stamps) > 1 else stamps[0][1] or 1
+    for packet in encoded.demux(video=0):
+        if packet.pts is None:
+            continue
+        shown = round(packet.pts * packet.time_base * rate_fps)
+        decoded = round((packet.dts if packet.dts is not None else packet.pts) * packet.time_base * rate_fps)
+        packet.time_base = time_base
+        packet.pts, duration = stamps[shown]
+        packet.dts = stamps[decoded][0] if decoded >= 0 else stamps[0][0] + decoded * first_step
+        packet.duration = duration
+        yield packet
+
+
+def packed_planes(picture: "av.VideoFrame") -> list[bytes]:
+    """The planes of a picture without padding, as ffmpeg's rawvideo expects them."""
+    packed: list[bytes] = []
+    for number, plane in enumerate(picture.planes):
+        parts = [component for component in picture.format.components if component.plane == number]
+        sample_bytes = (max(part.bits for part in parts) + 7) // 8
+        is_packed = len(picture.planes) == 1
+        pixel_bytes = picture.format.padded_bits_per_pixel // 8 if is_packed else sample_bytes * len(parts)
+        rows = np.frombuffer(memoryview(plane), dtype=np.uint8)[: plane.height * plane.line_size].reshape(
+            -1, plane.line_size
+        )
+        packed.append(rows[:, : plane.width * pixel_bytes].tobytes())
+    return packed

@@ -1,0 +1,100 @@
+"""Tags and chapters: which are the clip's, and which a muxer makes itself."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from av.container import InputContainer
+from av.stream import Stream
+
+from concertdeblur.media.containers import open_source
+from concertdeblur.media.streams import Action, StreamPlan
+
+_MUXERS_OWN = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+_STATISTICS = ("_statistics", "bps", "duration", "number_of_frames", "number_of_bytes", "source_id")
+_CODEC_SPECIFIC = frozenset({"encoder", "vendor_id"})  # of the stream that is encoded anew
+# Tags for which the mov muxer has atoms; any other needs its key-value table.
+_MOV_TAGS = frozenset(
+    [
+        "title",
+        "artist",
+        "album_artist",
+        "album",
+        "author",
+        "comment",
+        "composer",
+        "copyright",
+        "creation_time",
+        "date",
+        "description",
+        "disc",
+        "encoder",
+        "episode_id",
+        "episode_sort",
+        "genre",
+        "grouping",
+        "location",
+        "lyrics",
+        "network",
+        "performer",
+        "season_number",
+        "show",
+        "sort_name",
+        "synopsis",
+        "track",
+        "timecode",
+    ]
+)
+
+
+def container_tags(container: InputContainer) -> dict[str, str]:
+    """The container's tags, without those that describe the file and not the clip."""
+    return {key: value for key, value in container.metadata.items() if key.lower() not in _MUXERS_OWN}
+
+
+def stream_tags(stream: Stream, *, is_encoded: bool) -> dict[str, str]:
+    """A stream's tags, without statistics; also without its encoder's, if it gets another."""
+    dropped = _CODEC_SPECIFIC if is_encoded else frozenset()
+    return {
+        key: value
+        for key, value in stream.metadata.items()
+        if not key.lower().startswith(_STATISTICS) and key.lower() not in dropped
+    }
+
+
+def needs_key_value_table(tags: dict[str, str]) -> bool:
+    """Whether the mov muxer would drop some of these tags in its plain form."""
+    return any(key.split("-")[0].lower() not in _MOV_TAGS for key in tags)
+
+
+def chapters_within(container: InputContainer, begin_s: Fraction | None, end_s: Fraction | None) -> list[Any]:
+    """The chapters that lie in a part of the clip, moved so that its beginning is 0."""
+    begin, made = begin_s or Fraction(0), []
+    for chapter in container.chapters():
+        base = chapter["time_base"] or Fraction(1, 1000)
+        start, stop = max(chapter["start"] * base, begin), chapter["end"] * base
+        stop = stop if end_s is None else min(stop, end_s)
+        if stop > start or (begin_s is None and end_s is None):
+            made.append({**chapter, "start": int((start - begin) / base), "end": int((stop - begin) / base)})
+    return made
+
+
+def lost_tags(source: Path, written: Path, plans: tuple[StreamPlan, ...]) -> list[str]:
+    """One warning for the tags of the source that the finished file does not have; headers only are read."""
+    with open_source(source) as before, open_source(written) as after:
+        kept = {key.lower(): value for key, value in after.metadata.items()}
+        lost = [key for key, value in container_tags(before).items() if kept.get(key.lower()) != value]
+        lost = [key for key in lost if key.split("-")[0].lower() not in kept]
+        warnings = [f"tags that this container cannot hold are dropped: {', '.join(sorted(lost))}"] if lost else []
+        if len(after.chapters()) < len(before.chapters()) and not after.chapters():
+            warnings.append("chapters are dropped: this container cannot hold them")
+        present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
+        for plan, stream in zip(present, after.streams, strict=False):
+            origin = before.streams[plan.index]
+            for key in ("language", "title"):
+                value = origin.metadata.get(key)
+                if value and value != "und" and stream.metadata.get(key) != value:
+                    warnings.append(
+                        f"stream {plan.index}: its {key} '{value}' is dropped: this container cannot hold it"
+                    )
+    return warnings

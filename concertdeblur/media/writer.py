@@ -1,0 +1,259 @@
+"""Frames -> a video file through PyAV's own encoders, with the other streams of the source around them."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, cast
+
+import av
+import av.error
+from av.codec.context import Flags
+from av.container import OutputContainer
+
+from concertdeblur.errors import TargetError, UnsupportedStreamError
+from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.colour import PlaneConverter, effective_range
+from concertdeblur.media.containers import MUX_ERRORS, check_encoder_fits, error_text, open_output, open_source
+from concertdeblur.media.copier import Companions, PacketCopier
+from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
+from concertdeblur.media.output_file import target_error
+from concertdeblur.media.pixel_formats import choose_pixel_format
+from concertdeblur.media.streams import Action
+from concertdeblur.media.tags import container_tags, needs_key_value_table
+
+_MIN_MOV_TIMESCALE = 10_000  # below it the mov muxer multiplies the time scale unless told otherwise
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoding:
+    """How a stream is encoded, decided before work starts."""
+
+    format_name: str  # FFmpeg's name of the container
+    settings: EncoderSettings
+    pixel_format: str
+    losses: tuple[str, ...] = ()  # what the pixel format costs, in words
+
+
+class VideoWriter(Protocol):
+    """Writes one video stream, and the companions around it; used from one thread at a time."""
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; pts must grow."""
+
+    def finish(self) -> None:
+        """Drain the encoder, copy the rest of the other streams, complete the file."""
+
+    def close(self) -> None:
+        """Release everything, also in the middle; safe after `finish`."""
+
+    def __enter__(self) -> "VideoWriter":
+        """Give the writer itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+
+
+def plan_encoding(
+    info: StreamInfo, format_name: str, settings: EncoderSettings, *, supported: tuple[str, ...] | None = None
+) -> Encoding:
+    """Choose the pixel format, and refuse what cannot go together.
+
+    Args:
+        info: The stream as it is read.
+        format_name: FFmpeg's name of the container.
+        settings: The user's choices.
+        supported: Pixel formats of the encoder; None asks PyAV's.
+
+    Raises:
+        UnsupportedStreamError: If there is no such encoder, or the container cannot hold its codec.
+    """
+    if supported is None:
+        supported = supported_pixel_formats(settings.encoder)
+    if supported is None:
+        raise UnsupportedStreamError(
+            f"PyAV's build has no encoder {settings.encoder}; the writer ffmpeg may, if the system's ffmpeg has it"
+        )
+    check_encoder_fits(settings.codec.split("_")[0], settings.codec, format_name)
+    choice = choose_pixel_format(
+        info.pixel_format, supported, height=info.height, width=info.width, encoder=settings.encoder
+    )
+    losses = choice.losses
+    if losses and (info.height % 2 or info.width % 2):
+        hint = f"{settings.codec} needs it for the odd size {info.width}x{info.height}; av1 and ffv1 do not"
+        losses = (*losses[:-1], f"{losses[-1]} ({hint})")
+    return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
+
+
+def muxer_options(info: StreamInfo, format_name: str, companions: Companions | None) -> dict[str, str]:
+    """Options of the mov muxer that keep time stamps and tags; other muxers need none."""
+    options: dict[str, str] = {}
+    if format_name not in ("mp4", "mov"):
+        return options
+    copied = [plan for plan in companions.plans if plan.action is Action.COPY] if companions else []
+    other_videos = [plan for plan in copied if plan.kind == "video" and not plan.is_cover]
+    if not other_videos and info.time_base.denominator < _MIN_MOV_TIMESCALE:
+        options["video_track_timescale"] = str(info.time_base.denominator)  # of every video track in the file
+    if companions and not any(plan.is_cover for plan in copied):  # the table has no place for a cover
+        with open_source(companions.source) as source:
+            if needs_key_value_table(container_tags(source)):
+                options["movflags"] = "use_metadata_tags"
+    return options
+
+
+def seconds_shift(companions: Companions | None, time_base: Fraction) -> int:
+    """What a cut takes off every pts, in units of the time base."""
+    begin = companions.begin_s if companions else None
+    return int(begin / time_base) if begin is not None else 0
+
+
+class PyavWriter:
+    """Implements `VideoWriter` with the encoders that PyAV brings; without `companions` the video stands alone."""
+
+    def __init__(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions | None = None) -> None:
+        """Open `part` and the encoder, and write the header.
+
+        Raises:
+            TargetError: If the file cannot be written.
+            UnsupportedStreamError: If the encoder does not open.
+        """
+        self._part, self._info, self._encoding = part, info, encoding
+        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._durations: dict[int, int] = {}
+        self._copier: PacketCopier | None = None
+        self._shift = seconds_shift(companions, info.time_base)
+        self._begin_s = (companions.begin_s if companions else None) or Fraction(0)
+        self._output = open_output(part, encoding.format_name, muxer_options(info, encoding.format_name, companions))
+        try:
+            if companions:
+                self._copier = PacketCopier(companions, self._output, self._add_video)
+            else:
+                self._add_video()
+            self._open_encoder()
+            self._output.start_encoding()
+        except MUX_ERRORS as error:
+            self.close()
+            raise target_error(part, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "PyavWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; its pts must be larger than the last one's."""
+        picture = planes_of(frame, self._converter)
+        picture.pts = frame.pts - self._shift
+        picture.time_base = self._info.time_base
+        picture.pict_type = 0  # the encoder decides; the source's choice would be an order to it
+        if frame.duration:
+            self._durations[picture.pts] = frame.duration
+        try:
+            self._mux(self._stream.encode(picture))
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+
+    def finish(self) -> None:
+        """Drain the encoder, copy the rest of the other streams, complete the file."""
+        try:
+            self._mux(self._stream.encode(None))
+            if self._copier:
+                self._copier.finish()
+            self._output.close()
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Release everything, also in the middle; safe after `finish`."""
+        if self._copier:
+            self._copier.close()
+        with contextlib.suppress(*MUX_ERRORS):  # without `finish` the file is given up anyway
+            self._output.close()
+
+    def _add_video(self) -> av.VideoStream:
+        info, settings = self._info, self._encoding.settings
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
+        added = self._output.add_stream(settings.encoder, rate=info.rate or 25, options=dict(settings.options()))
+        stream = cast(av.VideoStream, added)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = info.width, info.height, self._encoding.pixel_format
+        stream.time_base = info.time_base
+        context.time_base = info.time_base
+        context.thread_count = settings.num_threads
+        context.flags |= Flags.frame_duration
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        tag_colour(context, info)
+        if settings.codec.startswith("hevc") and self._encoding.format_name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players want it
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
+        self._stream = stream
+        return stream
+
+    def _open_encoder(self) -> None:
+        name = self._encoding.settings.encoder
+        try:
+            self._stream.codec_context.open()
+        except MUX_ERRORS as error:
+            hint = "; is its device there?" if self._encoding.settings.is_hardware else ""
+            raise UnsupportedStreamError(
+                f"the encoder {name} does not open for {self._info.width}x{self._info.height} "
+                f"{self._encoding.pixel_format} ({error_text(error)}){hint}"
+            ) from error
+        left = set(self._stream.codec_context.options) - {"threads"}
+        if left:  # FFmpeg drops what an encoder does not know without a word
+            raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            duration = self._durations.pop(packet.pts, 0)
+            if duration:
+                packet.duration = duration
+            if self._copier:
+                stamp = packet.dts if packet.dts is not None else packet.pts
+                self._copier.copy_until(stamp * packet.time_base + self._begin_s)
+            self._output.mux_one(packet)
+
+
+def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
+    """A frame in the encoder's pixel format: its native planes where it has them."""
+    if frame.native is not None:
+        return converter.from_native(frame.native)
+    assert frame.pixels is not None
+    return converter.from_rgb(frame.pixels)
+
+
+def tag_colour(context: av.VideoCodecContext, info: StreamInfo) -> None:
+    """Write all four colour tags of the source; what it leaves unspecified stays so, but for full range."""
+    context.color_primaries = info.colour.primaries
+    context.color_trc = info.colour.transfer
+    context.colorspace = info.colour.matrix
+    is_rgb = av.VideoFormat(context.pix_fmt or "yuv420p").is_rgb
+    if av.VideoFormat(info.pixel_format).is_rgb and not is_rgb:
+        context.colorspace = 1  # RGB encoded as YUV by BT.709's matrix
+    context.color_range = info.colour.range or (2 if effective_range(info) == 2 else 0)
+
+
+def remuxed_output(part: Path, info: StreamInfo, format_name: str, companions: Companions | None) -> OutputContainer:
+    """An output for packets that are encoded already.
+
+    Raises:
+        TargetError: If it cannot be opened.
+    """
+    try:
+        return open_output(part, format_name, muxer_options(info, format_name, companions))
+    except MUX_ERRORS as error:
+        raise TargetError(f"{part}: cannot be written ({error_text(error)})") from error

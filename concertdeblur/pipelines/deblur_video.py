@@ -1,0 +1,439 @@
+"""`concertdeblur video`: decode, deblur, encode; everything else in the file passes by untouched.
+
+Read `_Run.run` from top to bottom to see the whole job.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from concertdeblur.errors import ConcertDeblurError, Interrupted, SourceError, TargetError, UsageError
+from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.containers import FORMATS, check_source, output_format
+from concertdeblur.media.copier import Companions
+from concertdeblur.media.encoders import EncoderSettings
+from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.reader import ReaderName, ReaderOptions, VideoReader, open_reader
+from concertdeblur.media.streams import StreamPlan, plan_streams
+from concertdeblur.media.tags import lost_tags
+from concertdeblur.media.writer import Encoding, PyavWriter, VideoWriter, plan_encoding
+from concertdeblur.streaming import Prefetch, Sink
+
+if TYPE_CHECKING:
+    from concertdeblur.deblurrer import DeblurredFrame, Deblurrer
+
+_QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
+_CLIP_SUFFIXES = frozenset(FORMATS) | set(
+    ".avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .3g2 .mxf .ogv .vob .asf".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoJob:
+    """Every choice of a user."""
+
+    strength: float = 1.0  # 0 is identity: decode, encode, nothing else
+    refine: bool = True
+    weights: str = "concert"  # name of a shipped set, or the folder of another
+    device: str = "auto"
+    backend: str = "auto"
+    reader: ReaderName = "pyav"
+    writer: Literal["pyav", "ffmpeg"] = "pyav"
+    codec: str | None = None  # None: h264, or av1 in webm
+    crf: int | None = None
+    preset: str | None = None
+    video_stream: int | None = None  # index in the container; None: the largest
+    start_s: Fraction | None = None  # from the first video frame
+    end_s: Fraction | None = None
+    overwrite: bool = False
+    drop_streams: bool = False  # sound that the container cannot hold
+    strict: bool = False  # broken frames are an error
+    deinterlace: bool = False
+    heatmap: Path | None = None  # a video of where it was still blurred; no sound, the same timing
+    compare: Path | None = None  # a video of before and after side by side; no sound, the same timing
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
+        if self.is_identity and (self.heatmap or self.compare):
+            raise UsageError("with strength 0 no network runs: there is nothing for heatmap or compare to show")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether no network runs."""
+        return self.strength == 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a run has got."""
+
+    num_frames: int = 0
+    total_frames: int | None = None  # as the header says; may be wrong
+    windows_tried: int = 0
+    windows_accepted: int = 0
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoSummary:
+    """What a run did."""
+
+    source: Path
+    target: Path
+    num_frames: int
+    num_broken: int  # of them, how many stand in for frames that did not decode
+    windows_tried: int
+    windows_accepted: int
+    elapsed_s: float
+    runtime: str  # what the networks ran on; "identity" if none ran
+    warnings: tuple[str, ...]
+
+
+def _ignore(_: object) -> None:
+    """Take anything, do nothing."""
+
+
+def deblur_video(
+    source: Path,
+    target: Path,
+    job: VideoJob,
+    *,
+    on_progress: Callable[[Progress], None] = _ignore,
+    on_warning: Callable[[str], None] = _ignore,
+    stop: threading.Event | None = None,
+) -> VideoSummary:
+    """Deblur one clip; the output appears under its name only when it is complete.
+
+    Args:
+        source: The clip.
+        target: The output; its suffix chooses the container.
+        job: The user's choices.
+        on_progress: Called after every frame, in the caller's thread.
+        on_warning: Called once for each thing that is not kept as it was, maybe from another thread.
+        stop: When set, the run ends: nothing is left behind and `Interrupted` says how far it got.
+
+    Raises:
+        ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
+    """
+    return _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop).run()
+
+
+def deblur_folder(
+    source_dir: Path,
+    target_dir: Path,
+    job: VideoJob,
+    *,
+    on_progress: Callable[[Progress], None] = _ignore,
+    on_warning: Callable[[str], None] = _ignore,
+    stop: threading.Event | None = None,
+) -> list[VideoSummary]:
+    """Deblur every clip of a folder (not of its sub-folders) into another, under the same names.
+
+    A clip of a kind that cannot be written becomes an mp4. A clip that fails is named in a warning and
+    does not stop the others.
+
+    Raises:
+        SourceError: If the folder holds no clip; or at the end, if some clips failed.
+        UsageError: If heatmap or compare files are asked for, which belong to one clip.
+        TargetError: If the target is no folder, or the source itself.
+        Interrupted: If `stop` is set.
+    """
+    pairs = _folder_pairs(source_dir, target_dir, job)
+    summaries: list[VideoSummary] = []
+    failures: list[str] = []
+    deblurrer: Deblurrer | None = None
+    for source, target in pairs:
+        run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
+        run.deblurrer = deblurrer
+        try:
+            summaries.append(run.run())
+        except Interrupted as error:
+            raise Interrupted(f"{len(summaries)} of {len(pairs)} clips are done; {error}") from error
+        except (SourceError, TargetError, ValueError) as error:
+            if not isinstance(error, ConcertDeblurError):
+                raise
+            failures.append(source.name)
+            on_warning(str(error))
+        deblurrer = run.deblurrer
+    if failures:
+        raise SourceError(f"{len(failures)} of {len(pairs)} clips failed: {', '.join(failures)}")
+    return summaries
+
+
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """One clip's way through the pipeline."""
+
+    source: Path
+    target: Path
+    job: VideoJob
+    on_progress: Callable[[Progress], None]
+    on_warning: Callable[[str], None]
+    stop: threading.Event | None
+    deblurrer: "Deblurrer | None" = None
+    progress: Progress = field(default_factory=Progress)
+    warnings: list[str] = field(default_factory=list)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def run(self) -> VideoSummary:
+        """Check, open, stream, close: in this order, so that nothing is written before all is checked."""
+        job = self.job
+        with ExitStack() as stack:
+            format_name = output_format(self.target)
+            check_source(self.source)
+            outputs = self._outputs()
+            settings = self._encoder_settings(format_name)
+            reader = stack.enter_context(self._open_reader())
+            encoding = self._plan_encoding(reader.info, format_name, settings)
+            plans, lost = plan_streams(self.source, reader.info.index, format_name, drop_streams=job.drop_streams)
+            self._warn_all([*lost, *encoding.losses])
+            if self.deblurrer is None and not job.is_identity:
+                self.deblurrer = _load(job)
+            companions = self._companions(reader, plans)
+            parts = [stack.enter_context(output) for output in outputs]
+            writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
+            extras = _ExtraVideos(job, parts[1:], reader.info, stack)
+            self._stream(reader, writer, extras, stack)
+            if not companions.is_cut:
+                self._warn_all(lost_tags(self.source, parts[0], plans))
+            num_broken = reader.num_broken
+        return VideoSummary(
+            source=self.source,
+            target=self.target,
+            num_frames=self.progress.num_frames,
+            num_broken=num_broken,
+            windows_tried=self.progress.windows_tried,
+            windows_accepted=self.progress.windows_accepted,
+            elapsed_s=time.monotonic() - self.started_s,
+            runtime=str(self.deblurrer.runtime) if self.deblurrer else "identity",
+            warnings=tuple(self.warnings),
+        )
+
+    def _stream(self, reader: VideoReader, writer: VideoWriter, extras: "_ExtraVideos", stack: ExitStack) -> None:
+        """Frames from the decode thread, through the networks in this one, to the encode thread."""
+        self.progress = Progress(total_frames=_expected_frames(reader.info, self.job))
+        frames = stack.enter_context(Prefetch(reader.frames(), depth=_QUEUE_DEPTH, name="decode"))
+        sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
+        stack.callback(sink.abandon)
+        for before, after in _deblurred(self._until_stopped(frames), self.deblurrer, self.job):
+            sink.push(after.frame)
+            extras.write(before, after)
+            self._advance(after.windows_tried, after.windows_accepted)
+        self._raise_if_stopped()
+        sink.close()
+        writer.finish()
+        extras.finish()
+        if reader.num_broken:
+            self._warn(f"{reader.num_broken} broken frames are replaced by the last good one before them")
+
+    def _advance(self, windows_tried: int, windows_accepted: int) -> None:
+        self.progress = replace(
+            self.progress,
+            num_frames=self.progress.num_frames + 1,
+            windows_tried=self.progress.windows_tried + windows_tried,
+            windows_accepted=self.progress.windows_accepted + windows_accepted,
+            elapsed_s=time.monotonic() - self.started_s,
+        )
+        self.on_progress(self.progress)
+
+    def _until_stopped(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            self._raise_if_stopped()
+            yield frame
+
+    def _raise_if_stopped(self) -> None:
+        if self.stop is not None and self.stop.is_set():
+            total = self.progress.total_frames
+            count = f"{self.progress.num_frames} of {total}" if total else str(self.progress.num_frames)
+            raise Interrupted(f"stopped after {count} frames; {self.target} is not written")
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+            self.on_warning(message)
+
+    def _warn_all(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            self._warn(message)
+
+    def _outputs(self) -> list[OutputFile]:
+        paths = [self.target, *(path for path in (self.job.heatmap, self.job.compare) if path is not None)]
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise UsageError("output, heatmap and compare must be different files")
+        for path in paths[1:]:
+            output_format(path)
+        return [OutputFile(path, overwrite=self.job.overwrite, sources=(self.source,)) for path in paths]
+
+    def _encoder_settings(self, format_name: str) -> EncoderSettings:
+        codec = self.job.codec or ("av1" if format_name == "webm" else "h264")
+        return EncoderSettings(
+            codec=codec, crf=self.job.crf, preset=self.job.preset, num_threads=_codec_threads(self.job)
+        )
+
+    def _plan_encoding(self, info: StreamInfo, format_name: str, settings: EncoderSettings) -> Encoding:
+        if self.job.writer == "pyav":
+            return plan_encoding(info, format_name, settings)
+        from concertdeblur.media.ffmpeg_writer import ffmpeg_pixel_formats
+
+        return plan_encoding(info, format_name, settings, supported=ffmpeg_pixel_formats(settings.encoder))
+
+    def _open_reader(self) -> VideoReader:
+        options = ReaderOptions(
+            video_stream=self.job.video_stream,
+            start_s=self.job.start_s,
+            end_s=self.job.end_s,
+            strict=self.job.strict,
+            deinterlace=self.job.deinterlace,
+            wants_pixels=not self.job.is_identity,
+            num_threads=_codec_threads(self.job),
+        )
+        return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
+
+    def _open_writer(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions) -> VideoWriter:
+        if self.job.writer == "pyav":
+            return PyavWriter(part, info, encoding, companions)
+        from concertdeblur.media.ffmpeg_writer import FfmpegWriter
+
+        return FfmpegWriter(part, info, encoding, companions)
+
+    def _companions(self, reader: VideoReader, plans: tuple[StreamPlan, ...]) -> Companions:
+        """The other streams, cut where the video is cut; a cut clip begins at 0 with its first frame."""
+        begin_s = end_s = None
+        if self.job.start_s is not None or self.job.end_s is not None:
+            begin_s = reader.first_pts * reader.info.time_base
+        if self.job.end_s is not None:
+            end_s = reader.origin_s + self.job.end_s
+        return Companions(source=self.source, plans=plans, begin_s=begin_s, end_s=end_s)
+
+
+def _load(job: VideoJob) -> "Deblurrer":
+    from concertdeblur import pretrained  # torch takes seconds to import; identity does without
+
+    return pretrained.load(job.weights, device=job.device, backend=job.backend)
+
+
+def _codec_threads(job: VideoJob) -> int:
+    """Threads of decoder and encoder each: all cores (0) for identity; one where the networks need the cores.
+
+    Two busy thread pools on two cores make eager torch 10 to 20 times slower.
+    """
+    return 0 if job.is_identity else 1
+
+
+def _expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
+    if info.num_frames_hint is None or (job.start_s is None and job.end_s is None):
+        return info.num_frames_hint
+    if info.rate is None:
+        return None
+    whole_s = info.num_frames_hint / info.rate
+    length_s = min(job.end_s or whole_s, whole_s) - (job.start_s or 0)
+    return max(1, round(length_s * info.rate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unchanged:
+    """Stands for a `DeblurredFrame` where no network ran (its module imports torch)."""
+
+    frame: Frame
+    heatmap: None = None
+    windows_tried: int = 0
+    windows_accepted: int = 0
+
+
+def _deblurred(
+    frames: Iterable[Frame], deblurrer: "Deblurrer | None", job: VideoJob
+) -> "Iterator[tuple[Frame, DeblurredFrame | _Unchanged]]":
+    """Each frame with what became of it."""
+    if deblurrer is None:
+        for frame in frames:
+            yield frame, _Unchanged(frame)
+        return
+    from concertdeblur.deblurrer import DeblurOptions
+
+    options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
+    in_flight: deque[Frame] = deque()  # as many as the deblurrer looks ahead
+
+    def remembered() -> Iterator[Frame]:
+        for frame in frames:
+            in_flight.append(frame)
+            yield frame
+
+    for after in deblurrer.stream(remembered(), options):
+        yield in_flight.popleft(), after
+
+
+class _ExtraVideos:
+    """The heatmap and compare videos, where they are asked for."""
+
+    def __init__(self, job: VideoJob, parts: list[Path], info: StreamInfo, stack: ExitStack) -> None:
+        self._rotation_deg = info.rotation_deg
+        left = iter(parts)
+        self._heatmap = self._open(next(left), job.heatmap, info, stack) if job.heatmap else None
+        self._compare = None
+        if job.compare:
+            from concertdeblur.media.overlay import doubled_size
+
+            height, width = doubled_size(info)
+            self._compare = self._open(next(left), job.compare, replace(info, height=height, width=width), stack)
+
+    @staticmethod
+    def _open(part: Path, target: Path, info: StreamInfo, stack: ExitStack) -> PyavWriter:
+        format_name = output_format(target)
+        settings = EncoderSettings(codec="av1" if format_name == "webm" else "h264", num_threads=1)
+        return stack.enter_context(PyavWriter(part, info, plan_encoding(info, format_name, settings)))
+
+    def write(self, before: Frame, after: "DeblurredFrame | _Unchanged") -> None:
+        """Write one frame to each."""
+        from concertdeblur.media.overlay import heat_overlay, side_by_side
+
+        old, new = before.pixels, after.frame.pixels
+        if old is None or new is None:
+            return
+        if self._heatmap and after.heatmap is not None:
+            self._heatmap.write(before.with_pixels(heat_overlay(new, after.heatmap)))
+        if self._compare:
+            self._compare.write(before.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg)))
+
+    def finish(self) -> None:
+        """Complete the files."""
+        for writer in (self._heatmap, self._compare):
+            if writer:
+                writer.finish()
+
+
+def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tuple[Path, Path]]:
+    """Every clip of a folder with its output."""
+    if job.heatmap or job.compare:
+        raise UsageError("heatmap and compare name one file; use them with one clip, not with a folder")
+    if not source_dir.is_dir():
+        raise SourceError(f"{source_dir}: no such folder")
+    if target_dir.resolve() == source_dir.resolve():
+        raise TargetError(f"{target_dir}: input and output are the same folder")
+    if target_dir.exists() and not target_dir.is_dir():
+        raise TargetError(f"{target_dir}: is a file; a folder of clips needs a folder")
+    try:
+        clips = sorted(
+            path
+            for path in source_dir.iterdir()
+            if path.suffix.lower() in _CLIP_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+        )
+        if not clips:
+            raise SourceError(f"{source_dir}: the folder holds no clip")
+        target_dir.mkdir(parents=True, exist_ok=True)
+    except ConcertDeblurError:
+        raise
+    except OSError as error:
+        raise TargetError(f"{error.filename}: cannot be used ({error.strerror})") from error
+    pairs = [
+        (clip, target_dir / (clip.name if clip.suffix.lower() in FORMATS else f"{clip.stem}.mp4")) for clip in clips
+    ]
+    if len({target for _, target in pairs}) < len(pairs):
+        raise UsageError(f"{source_dir}: two clips would get the same output name; rename one")
+    return pairs
