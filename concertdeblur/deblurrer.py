@@ -252,10 +252,13 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
     """
     change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
     change = change * _texture(frames_NCHW)
-    shift = change.mean((2, 3), keepdim=True)
     limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
-    excess = shift - shift.clamp(-limit, limit)
-    return (frames_NCHW + change - excess).clamp(0, 1)
+    shift = change.mean((2, 3), keepdim=True)
+    allowed = shift.clamp(-limit, limit)
+    if torch.equal(shift, allowed):
+        return frames_NCHW + change
+    # Weakening the whole change brings the level back without moving what did not change.
+    return frames_NCHW + change * torch.where(shift == 0, torch.ones_like(shift), allowed / shift)
 
 
 def _texture(frames_NCHW: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ _MOTION_ANGLES_DEG = (30, 45, 60, 120, 135, 150)
 _MOTION_LENGTHS_PX = (5, 9, 13, 17, 21)
 # Whole frames are filtered in windows of one fixed size on a fixed grid, cross-faded where they overlap:
 # memory and the response are the same for every frame size, and tiles of one frame agree.
-FRAME_WINDOW_PX = 512
-_FRAME_OVERLAP_PX = 64
+FRAME_WINDOW_PX = 2048  # 1080p is one window; the FFT of one takes 200 MB
+_FRAME_OVERLAP_PX = 256
+_FRAME_MARGIN_PX = 64  # of a window, where it wraps around: not used where another window has its middle
 PAD_PX = 32  # beyond each edge of a window, where it wraps around
 # On whole frames only the heaviest filters of a mixture are computed; the rest changes no pixel by 1/255.
 _MIXED_FILTERS = 24
@@ -121,7 +122,10 @@ def _grid(length: int, window: int) -> list[int]:
 
 def _ramp(length: int, like: Tensor) -> Tensor:
     from_edge = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
-    return (torch.minimum(from_edge, length - from_edge) / _FRAME_OVERLAP_PX).clamp(max=1)
+    inside = (torch.minimum(from_edge, length - from_edge) - _FRAME_MARGIN_PX) / (
+        _FRAME_OVERLAP_PX - 2 * _FRAME_MARGIN_PX
+    )
+    return inside.clamp(1e-6, 1)  # never 0: at the frame's border there is no other window
 
 
 def padded_length(length_px: int) -> int:

@@ -151,8 +151,12 @@ class PganStage:
                     )
                 if self.step % self.settings.save_every == 0:
                     self.save()
-        finally:
+        except TrainingError:
+            raise  # the last checkpoint is better than these weights
+        except BaseException:
             self.save()
+            raise
+        self.save()
 
     def _train_step(self, windows: MinedWindows) -> dict[str, float]:
         settings = self.settings
@@ -178,7 +182,9 @@ class PganStage:
             raise TrainingError(f"the loss at step {self.step} is not a number; the last checkpoint is kept")
         adam_g.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.generator.parameters(), settings.max_gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), settings.max_gradient_norm)
+        if not norm.isfinite():
+            raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
         adam_g.step()
         self.ema.update(self.step)
         loss = discriminator_loss(

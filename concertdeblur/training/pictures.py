@@ -60,7 +60,11 @@ def split_of(name: str) -> Split:
 
 
 def build_store(
-    source: Path, folder: Path, *, min_side_px: int, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+    source: Path,
+    folder: Path,
+    *,
+    min_side_px: int,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
     """Decode every picture under `source` into a store at `folder`, unless one of the same files is there.
 

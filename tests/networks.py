@@ -1,0 +1,41 @@
+"""Small networks with random weights: they change pixels, so that plumbing can be seen to work."""
+
+import torch
+
+from concertdeblur.brmr import BrmrSettings
+from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.models import Architecture, Networks, build_networks
+from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
+from concertdeblur.runtime import choose_runtime
+
+SMALL = Architecture(
+    kind="fast",
+    image_generator=GeneratorSettings(width=8, num_blocks=2),
+    patch_generator=GeneratorSettings(width=8, num_blocks=1),
+    discriminator=DiscriminatorSettings(width=8),
+)
+SMALL_PAPER = Architecture(
+    kind="paper",
+    image_generator=GeneratorSettings(width=4),
+    patch_generator=GeneratorSettings(width=4),
+    discriminator=DiscriminatorSettings(width=4),
+)
+
+
+def random_networks(architecture: Architecture = SMALL, *, seed: int = 0, scale: float = 0.05) -> Networks:
+    """Networks whose last layers are not zero, so that they are not the identity."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        networks = build_networks(architecture)
+    draw = torch.Generator().manual_seed(seed)
+    for module in networks.by_name().values():
+        for parameter in module.parameters():
+            with torch.no_grad():
+                parameter.add_(torch.randn(parameter.shape, generator=draw) * scale)
+        module.eval().requires_grad_(False)
+    return networks
+
+
+def random_deblurrer(*, backend: str = "torch", brmr: BrmrSettings | None = None, seed: int = 0) -> Deblurrer:
+    """A deblurrer with random weights on the CPU."""
+    return Deblurrer(random_networks(seed=seed), brmr or BrmrSettings(), choose_runtime("cpu", backend), name="random")
