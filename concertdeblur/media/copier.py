@@ -142,7 +142,10 @@ class PacketCopier:
         if not plan.is_cover and self._companions.is_cut and not self._cut(packet):
             return
         if plan.action is Action.CONVERT:
-            made: Packet[Any] = Packet(convert(bytes(packet), plan.codec, plan.target_codec))
+            text = convert(bytes(packet), plan.codec, plan.target_codec)
+            if not text:  # the empty samples with which mov_text ends a cue
+                return
+            made: Packet[Any] = Packet(text)
             made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
             made.time_base, made.is_keyframe = packet.time_base, True
             packet = made

@@ -34,6 +34,7 @@ def require_ffmpeg() -> str:
 
     Raises:
         MissingDependencyError: If there is none.
+
     """
     path = shutil.which("ffmpeg")
     if path is None:
@@ -47,6 +48,7 @@ def ffmpeg_pixel_formats(encoder: str) -> tuple[str, ...]:
     Raises:
         MissingDependencyError: If there is no ffmpeg.
         UnsupportedStreamError: If it has no such encoder.
+
     """
     command = [require_ffmpeg(), "-hide_banner", "-h", f"encoder={encoder}"]
     told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout  # noqa: S603
@@ -64,6 +66,7 @@ class FfmpegWriter:
 
         Raises:
             MissingDependencyError: If there is no ffmpeg.
+
         """
         self._part, self._info, self._encoding, self._companions = part, info, encoding, companions
         self._converter = PlaneConverter(info, encoding.pixel_format)
@@ -129,7 +132,7 @@ class FfmpegWriter:
             "pipe:",
             format="rawvideo",
             pix_fmt=encoding.pixel_format,
-            video_size=f"{info.width}x{info.height}",
+            video_size=(info.width, info.height),
             framerate=str(self._rate_fps),
         )
         options: dict[str, Any] = {
@@ -185,7 +188,7 @@ class FfmpegWriter:
                 stack.callback(copier.close)
             else:
                 add_video()
-            for packet in retimed(encoded, stamps, info.time_base, rate_fps=self._rate_fps):
+            for packet in retimed(self._encoded, stamps, info.time_base, rate_fps=self._rate_fps):
                 packet.stream = added[0]
                 if copier:
                     copier.copy_until(packet.dts * info.time_base + begin_s)
@@ -194,23 +197,27 @@ class FfmpegWriter:
                 copier.finish()
 
 
-def retimed(encoded: Any, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
-    """The packets of `encoded`, made at a constant rate, with the pts of the frames they hold.
+def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
+    """The packets of a file made at a constant rate, with the time stamps of the frames that they hold.
 
-    A packet's pts counts frames, so it picks its stamp; its dts, which may lie before the first
-    frame where frames are reordered, picks the stamp of that count or continues before the first.
+    A packet's pts counts frames, so it picks its stamp. The k-th packet in coding order gets the stamp of
+    frame k - d as its dts, where d is how far coding runs ahead of showing; before the first frame the
+    stamps go on backwards.
     """
-    first_step = stamps[1][0] - stamps[0][0] if len(stamps) > 1 else stamps[0][1] or 1
-    for packet in encoded.demux(video=0):
-        if packet.pts is None:
-            continue
-        shown = round(packet.pts * packet.time_base * rate_fps)
-        decoded = round((packet.dts if packet.dts is not None else packet.pts) * packet.time_base * rate_fps)
-        packet.time_base = time_base
-        packet.pts, duration = stamps[shown]
-        packet.dts = stamps[decoded][0] if decoded >= 0 else stamps[0][0] + decoded * first_step
-        packet.duration = duration
-        yield packet
+    with open_source(path) as encoded:
+        shown = [round(p.pts * p.time_base * rate_fps) for p in encoded.demux(video=0) if p.pts is not None]
+    first = min(shown, default=0)  # nut begins at dts 0, so reordered frames are shown later
+    shown = [frame - first for frame in shown]
+    ahead = max((number - frame for number, frame in enumerate(shown)), default=0)
+    first_step = max(1, stamps[1][0] - stamps[0][0]) if len(stamps) > 1 else 1
+    with open_source(path) as encoded:
+        packets = (packet for packet in encoded.demux(video=0) if packet.pts is not None)
+        for number, (packet, frame) in enumerate(zip(packets, shown, strict=True)):
+            packet.time_base = time_base
+            packet.pts, packet.duration = stamps[frame]
+            before = number - ahead
+            packet.dts = stamps[before][0] if before >= 0 else stamps[0][0] + before * first_step
+            yield packet
 
 
 def packed_planes(picture: "av.VideoFrame") -> list[bytes]:

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import re
 import secrets
 from pathlib import Path
 from types import TracebackType
 
 from concertdeblur.errors import TargetError
+
+_PART = re.compile(r"^\.(.*)\.[0-9a-f]{8}\.part(\.\w+)?$")
 
 
 class OutputFile:
@@ -64,7 +67,8 @@ class OutputFile:
 
 
 def target_error(target: Path, error: BaseException) -> TargetError:
-    """What went wrong while writing, in one sentence."""
+    """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
+    target = target.with_name(_PART.sub(r"\1\2", target.name))
     if getattr(error, "errno", None) == errno.ENOSPC:
         return TargetError(f"{target}: no space left on the device; nothing was written")
     return TargetError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})")

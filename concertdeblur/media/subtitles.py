@@ -5,6 +5,7 @@ A cue is its text and the bold, italic and underlined stretches of it: SubRip, W
 """
 
 import html
+import itertools
 import re
 import struct
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def _flattened(styles: list[tuple[int, int, int]]) -> tuple[tuple[int, int, int]
     """Nested stretches as disjoint ones in order, as a 'styl' box wants them."""
     borders = sorted({border for first, end, _ in styles for border in (first, end)})
     made = []
-    for first, end in zip(borders, borders[1:], strict=False):
+    for first, end in itertools.pairwise(borders):
         faces = 0
         for begin, stop, face in styles:
             faces |= face if begin <= first and end <= stop else 0

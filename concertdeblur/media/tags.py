@@ -98,3 +98,30 @@ def lost_tags(source: Path, written: Path, plans: tuple[StreamPlan, ...]) -> lis
                         f"stream {plan.index}: its {key} '{value}' is dropped: this container cannot hold it"
                     )
     return warnings
+
+
+def lost_time(written: Path, plans: tuple[StreamPlan, ...], start_s: Fraction, is_rounded: bool) -> list[str]:
+    """One warning for each way in which the finished file's time stamps differ from the frames'.
+
+    Args:
+        written: The finished file.
+        plans: What became of each stream.
+        start_s: When the first frame should be shown.
+        is_rounded: Whether some frame's time is no whole number of milliseconds.
+
+    """
+    present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
+    position = next(number for number, plan in enumerate(present) if plan.action is Action.ENCODE)
+    with open_source(written) as container:
+        stream = container.streams[position]
+        time_base = stream.time_base or Fraction(1, 1000)
+        starts_s = (stream.start_time or 0) * time_base
+        warnings = []
+        if is_rounded and time_base == Fraction(1, 1000):
+            warnings.append("time stamps are rounded to milliseconds: this container keeps no finer ones")
+        if abs(starts_s - start_s) > time_base:
+            shift_ms = round(float(starts_s - start_s) * 1000)
+            warnings.append(
+                f"all streams start {shift_ms} ms later: this container cannot hold sound that begins before time 0"
+            )
+    return warnings

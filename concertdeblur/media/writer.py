@@ -71,6 +71,7 @@ def plan_encoding(
 
     Raises:
         UnsupportedStreamError: If there is no such encoder, or the container cannot hold its codec.
+
     """
     if supported is None:
         supported = supported_pixel_formats(settings.encoder)
@@ -120,6 +121,7 @@ class PyavWriter:
         Raises:
             TargetError: If the file cannot be written.
             UnsupportedStreamError: If the encoder does not open.
+
         """
         self._part, self._info, self._encoding = part, info, encoding
         self._converter = PlaneConverter(info, encoding.pixel_format)
@@ -252,6 +254,7 @@ def remuxed_output(part: Path, info: StreamInfo, format_name: str, companions: C
 
     Raises:
         TargetError: If it cannot be opened.
+
     """
     try:
         return open_output(part, format_name, muxer_options(info, format_name, companions))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 
 from concertdeblur.errors import ConcertDeblurError, Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import FORMATS, check_source, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.media.reader import ReaderName, ReaderOptions, VideoReader, open_reader
 from concertdeblur.media.streams import StreamPlan, plan_streams
-from concertdeblur.media.tags import lost_tags
+from concertdeblur.media.tags import lost_tags, lost_time
 from concertdeblur.media.writer import Encoding, PyavWriter, VideoWriter, plan_encoding
 from concertdeblur.streaming import Prefetch, Sink
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
 _CLIP_SUFFIXES = frozenset(FORMATS) | set(
-    ".avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .3g2 .mxf .ogv .vob .asf".split()
+    [".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf"]
 )
 
 
@@ -121,6 +122,7 @@ def deblur_video(
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
+
     """
     return _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop).run()
 
@@ -144,6 +146,7 @@ def deblur_folder(
         UsageError: If heatmap or compare files are asked for, which belong to one clip.
         TargetError: If the target is no folder, or the source itself.
         Interrupted: If `stop` is set.
+
     """
     pairs = _folder_pairs(source_dir, target_dir, job)
     summaries: list[VideoSummary] = []
@@ -180,6 +183,7 @@ class _Run:
     deblurrer: "Deblurrer | None" = None
     progress: Progress = field(default_factory=Progress)
     warnings: list[str] = field(default_factory=list)
+    is_rounded: bool = False  # whether some time stamp is no whole number of milliseconds
     started_s: float = field(default_factory=time.monotonic)
 
     def run(self) -> VideoSummary:
@@ -201,6 +205,7 @@ class _Run:
             writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
             extras = _ExtraVideos(job, parts[1:], reader.info, stack)
             self._stream(reader, writer, extras, stack)
+            self._warn_all(lost_time(parts[0], plans, self._expected_start_s(reader, companions), self.is_rounded))
             if not companions.is_cut:
                 self._warn_all(lost_tags(self.source, parts[0], plans))
             num_broken = reader.num_broken
@@ -220,10 +225,12 @@ class _Run:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
         self.progress = Progress(total_frames=_expected_frames(reader.info, self.job))
         frames = stack.enter_context(Prefetch(reader.frames(), depth=_QUEUE_DEPTH, name="decode"))
+        milliseconds = reader.info.time_base * 1000
         sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
         stack.callback(sink.abandon)
         for before, after in _deblurred(self._until_stopped(frames), self.deblurrer, self.job):
             sink.push(after.frame)
+            self.is_rounded |= before.pts * milliseconds.numerator % milliseconds.denominator != 0
             extras.write(before, after)
             self._advance(after.windows_tried, after.windows_accepted)
         self._raise_if_stopped()
@@ -312,6 +319,10 @@ class _Run:
             end_s = reader.origin_s + self.job.end_s
         return Companions(source=self.source, plans=plans, begin_s=begin_s, end_s=end_s)
 
+    @staticmethod
+    def _expected_start_s(reader: VideoReader, companions: Companions) -> Fraction:
+        return reader.first_pts * reader.info.time_base - (companions.begin_s or 0)
+
 
 def _load(job: VideoJob) -> "Deblurrer":
     from concertdeblur import pretrained  # torch takes seconds to import; identity does without
@@ -378,8 +389,6 @@ class _ExtraVideos:
         self._heatmap = self._open(next(left), job.heatmap, info, stack) if job.heatmap else None
         self._compare = None
         if job.compare:
-            from concertdeblur.media.overlay import doubled_size
-
             height, width = doubled_size(info)
             self._compare = self._open(next(left), job.compare, replace(info, height=height, width=width), stack)
 
@@ -391,12 +400,12 @@ class _ExtraVideos:
 
     def write(self, before: Frame, after: "DeblurredFrame | _Unchanged") -> None:
         """Write one frame to each."""
-        from concertdeblur.media.overlay import heat_overlay, side_by_side
-
         old, new = before.pixels, after.frame.pixels
         if old is None or new is None:
             return
         if self._heatmap and after.heatmap is not None:
+            from concertdeblur.cam import heat_overlay  # imports torch
+
             self._heatmap.write(before.with_pixels(heat_overlay(new, after.heatmap)))
         if self._compare:
             self._compare.write(before.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg)))
