@@ -4,7 +4,8 @@ Memory does not grow with the clip, because every queue is bounded; order is kep
 is one thread or one stream. Importing this does not import torch.
 """
 
-from concertdeblur.streaming.overlap import CudaDevice, HostDevice, OverlappedPipeline, Stages, StreamDevice
+from concertdeblur.streaming.devices import CudaDevice, HostDevice, ThreadDevice
+from concertdeblur.streaming.overlap import OverlappedPipeline, Slot, Stages, StreamDevice
 from concertdeblur.streaming.threads import Prefetch, Sink, prefetch, run_stages
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "OverlappedPipeline",
     "Prefetch",
     "Sink",
+    "Slot",
     "Stages",
     "StreamDevice",
+    "ThreadDevice",
     "prefetch",
     "run_stages",
 ]

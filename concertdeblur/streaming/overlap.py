@@ -1,323 +1,232 @@
-"""Bounded stages that overlap: threads around the networks, streams and events on a GPU.
+"""The order of work on four streams, so that refining one batch overlaps generating the next.
 
-Memory does not grow with the clip, because every queue is bounded; order is kept, because every stage
-is one thread or one stream. This module does not import torch.
+Kept apart from what the stages compute and from what a stream is: the rules are in `OverlappedPipeline`,
+the devices in `devices.py`.
 """
 
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 T = TypeVar("T")
-U = TypeVar("U")
-_POLL_S = 0.1  # how often a blocked thread looks whether the other side has gone
+R = TypeVar("R")
+S = TypeVar("S")
+E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    error: BaseException
+class StreamDevice(Protocol[S, E]):
+    """The little of a device that ordering needs, with CUDA's meaning of streams and events.
 
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    pass
-
-
-class Prefetch(Generic[T]):
-    """Runs an iterable in a thread of its own, at most `depth` items ahead of the consumer.
-
-    An error in the iterable is raised in the consumer, with its traceback. Closing (or leaving the
-    `with` block, or dropping out of the loop with an error) stops the thread after the item it is at,
-    closes the iterable and joins the thread.
+    Work given to one stream is done in order. Work on different streams is done in any order, unless a
+    `wait` stands between. Only `synchronize` and `release` block the host.
     """
 
-    def __init__(self, source: Iterable[T], *, depth: int, name: str = "prefetch") -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, but {depth = }")
-        self._queue: queue.Queue[T | _Raised | _End] = queue.Queue(maxsize=depth)
-        self._closed = threading.Event()
-        self._ended = False
-        self._thread = threading.Thread(target=self._produce, args=(source,), name=name, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> "Prefetch[T]":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        if self._ended:
-            raise StopIteration
-        item = self._queue.get()
-        if isinstance(item, _End):
-            self.close()
-            raise StopIteration
-        if isinstance(item, _Raised):
-            self.close()
-            raise item.error
-        return item
-
-    def close(self) -> None:
-        """Stop and join the thread; safe to call again."""
-        self._ended = True
-        self._closed.set()
-        self._thread.join()
-
-    def _produce(self, source: Iterable[T]) -> None:
-        iterator = iter(source)
-        try:
-            for item in iterator:
-                if not self._offer(item):
-                    return
-            self._offer(_End())
-        except BaseException as error:
-            self._offer(_Raised(error))
-        finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
-
-    def _offer(self, item: T | _Raised | _End) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-
-class Sink(Generic[T]):
-    """Runs a consumer function in a thread of its own; `push` blocks while `depth` items wait.
-
-    An error in the consumer is raised by the next `push` or by `close`; items after it are dropped.
-    """
-
-    def __init__(self, consume: Callable[[T], None], *, depth: int, name: str = "sink") -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, but {depth = }")
-        self._consume = consume
-        self._queue: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
-        self._error: BaseException | None = None
-        self._abandoned = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def push(self, item: T) -> None:
-        """Hand over one item."""
-        while True:
-            self._raise_error()
-            try:
-                self._queue.put(item, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return
-
-    def close(self) -> None:
-        """Wait until every item is consumed, join the thread, raise its error if there was one."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(_End(), timeout=_POLL_S)
-                break
-            except queue.Full:
-                continue
-        self._thread.join()
-        self._raise_error()
-
-    def abandon(self) -> None:
-        """Drop what still waits and join the thread; its error is not raised."""
-        self._abandoned.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.put(_End(), timeout=_POLL_S)
-            except queue.Full:
-                continue
-            self._thread.join(_POLL_S)
-        self._thread.join()
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-    def _run(self) -> None:
-        failed = False
-        while True:
-            item = self._queue.get()
-            if isinstance(item, _End):
-                return
-            if failed or self._abandoned.is_set():
-                continue  # keep draining, so that push never blocks for ever
-            try:
-                self._consume(item)
-            except BaseException as error:
-                self._error = error
-                failed = True
-
-
-class StreamDevice(Protocol):
-    """The little of a device that ordering needs; CUDA's meaning of streams and events.
-
-    Work put on one stream runs in order; different streams run in any order unless a `wait` stands
-    between them. All calls return at once; only `synchronize` blocks the host.
-    """
-
-    def stream(self) -> Any:
+    def make_stream(self) -> S:
         """A new stream."""
 
-    def on(self, stream: Any) -> Any:
-        """A context in which work goes to this stream."""
+    def release(self, stream: S) -> None:
+        """Block the host until everything given to the stream is done, and give the stream up."""
 
-    def record(self, stream: Any) -> Any:
-        """An event that happens when everything put on the stream so far is done."""
+    def run(self, stream: S, work: Callable[[], None]) -> None:
+        """Call `work` so that what it gives the device goes to this stream: at once, or later in its turn."""
 
-    def wait(self, stream: Any, event: Any) -> None:
-        """Later work of the stream starts only after the event."""
+    def record(self, stream: S) -> E:
+        """A new event, which happens when everything given to the stream so far is done."""
 
-    def synchronize(self, event: Any) -> None:
-        """Block the host until the event has happened."""
+    def record_caller(self) -> E:
+        """A new event, which happens when everything that the caller gave the device so far is done."""
+
+    def wait(self, stream: S, event: E) -> None:
+        """What is given to the stream from now on starts only after the event."""
+
+    def synchronize(self, event: E) -> None:
+        """Block the host until the event has happened; raise the error of any work done so far."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Host memory that the device can copy to and from while the host goes on; not initialised."""
+
+
+class Slot:
+    """Host buffers for one batch in flight, kept for the batch after it that gets the same slot."""
+
+    def __init__(self, device: StreamDevice[Any, Any]) -> None:
+        self._device = device
+        self._buffers: dict[str, npt.NDArray[Any]] = {}
+
+    def pinned(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """The buffer of that name in this slot, page-locked on a GPU; a new one if shape or dtype changed.
+
+        It still holds what the last batch left in it.
+        """
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != shape or buffer.dtype != np.dtype(dtype):
+            buffer = self._buffers[name] = self._device.pinned(shape, dtype)
+        return buffer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stages:
-    """What is done to a batch. Each runs on its stream; `slot` numbers the buffers it may use.
+class Stages(Generic[T, R]):
+    """What is done to a batch; each function gets what the one before it returned, and the batch's slot.
 
-    copy_in(batch, slot) fills slot's staging buffer and starts its copy to the device; generate(x, slot)
-    and refine(x, slot) return device results; copy_out(x, slot) starts the copy into slot's host
-    buffer; finish(x, slot) runs on the host when that copy is done, and must take what it needs out of
-    the host buffer.
+    The first four may return before the device is done; what they return must hold (own) every tensor
+    that a later stage reads. `refine` may block the host on its own stream (to count windows, say):
+    the next batch's generating has been given to the device by then.
     """
 
-    copy_in: Callable[[Any, int], Any]
-    generate: Callable[[Any, int], Any]
-    refine: Callable[[Any, int], Any]
-    copy_out: Callable[[Any, int], Any]
-    finish: Callable[[Any, int], Any]
+    copy_in: Callable[[T, Slot], Any]  # fill a pinned buffer of the slot, start its copy to the device
+    generate: Callable[[Any, Slot], Any]
+    refine: Callable[[Any, Slot], Any]  # in order, so it may carry decisions from batch to batch
+    copy_out: Callable[[Any, Slot], Any]  # start the copy into a pinned buffer of the slot
+    finish: Callable[[Any, Slot], R]  # on the host, when that copy is done: take what is needed out of it
 
 
 @dataclass(slots=True)
-class _InFlight:
-    slot: int
-    result: Any
-    done: Any
+class _Flight:
+    """A batch between copy_in and finish."""
+
+    slot: Slot
+    values: list[Any]  # the batch and what each stage returned: kept alive (rule 6)
+    generated: Any = None  # the event behind generate
+    copied_out: Any = None  # the event behind copy_out
+    is_issued: bool = False  # all four stages are given to the device
 
 
-class OverlappedPipeline:
-    """Keeps up to `num_slots` batches in flight over four streams; results come in order.
+@dataclass(frozen=True, slots=True)
+class _Streams(Generic[S]):
+    copy_in: S
+    generate: S
+    refine: S
+    copy_out: S
 
-    The rules, for batch k in slot s = k mod num_slots:
 
-    1. copy_in(k) may touch slot s only when batch k - num_slots has left it altogether: its copy_out has
-       happened and the host has finished with it. The host waits for that event before it issues copy_in(k),
-       since it also writes the pinned staging buffer itself.
-    2. generate(k) waits for copy_in(k).
-    3. refine(k) waits for generate(k). It needs no wait for refine(k - 1): they share a stream, so what
-       refining carries from batch to batch (decisions) is in order.
-    4. copy_out(k) waits for refine(k).
-    5. The host reads slot s's output only after synchronising with copy_out(k).
-    6. Device memory is owned by its slot from copy_in(k) until rule 1 lets batch k + num_slots in, so a caching
-       allocator cannot hand it to another stream in between: results are kept alive in `_InFlight`.
+class OverlappedPipeline(Generic[T, R]):
+    """Runs batches through four streams, up to `depth` in flight; results come in order.
 
-    Nothing orders generate(k + 1) after refine(k): that is the overlap.
+    The rules. Batch k uses slot k mod depth. A wrong order corrupts frames in silence, so each rule names
+    its one wait; the property test takes them away one by one and sees frames corrupted.
+
+    1. copy_in(0) waits for what the caller gave the device before (weights on their way). The streams do
+       not wait for the caller's stream by themselves. Every other piece of work comes behind copy_in(0)
+       through rules 2 to 4.
+    2. generate(k) waits for the event behind copy_in(k).
+    3. refine(k) waits for the event behind generate(k).
+    4. copy_out(k) waits for the event behind refine(k).
+    5. The host waits for the event behind copy_out(k) before finish(k) reads the slot's buffers; and finish(k)
+       comes before copy_in(k + depth), the next user of the slot. So whoever writes into a slot, host
+       or device, finds that nobody reads it any more.
+    6. Device memory belongs to its batch until rule 5's wait: every value that a stage returned is kept in
+       the `_Flight` until then. A caching allocator gives freed memory at once to the next request on the
+       stream that it was allocated on, while another stream may still read it. (`record_stream` would be
+       right too, but it returns memory at a time nobody knows, so the peak could not be bounded.)
+    7. At the end, after an error and when the consumer leaves early, the host waits for all streams before any
+       value or buffer is let go.
+
+    What the stages must keep to:
+
+    8. State carried from batch to batch (a running descriptor in generate, decisions in refine) is made in
+       the stage that reads it: one stream, so it is in order. To keep a tensor of another stage, clone it.
+    9. What two stages share and make on first use (windows of an FFT, say) is made before `run` (rule 1).
+
+    Nothing orders generate(k + 1) after refine(k): that is the overlap. The host issues generate(k + 1) before
+    refine(k), because refining reads its decisions back, which blocks the host.
+
+    On a GPU this is not measured yet; its order is proven on a simulated device only.
+
+    Args:
+        device: Whose streams are used.
+        stages: What is done to a batch.
+        depth: Most batches in flight (buffers per kind, GPU memory for as many); 1 means no overlap.
     """
 
-    def __init__(self, device: StreamDevice, stages: Stages, *, num_slots: int = 2) -> None:
-        if num_slots < 1:
-            raise ValueError(f"num_slots must be at least 1, but {num_slots = }")
+    def __init__(self, device: StreamDevice[Any, Any], stages: Stages[T, R], *, depth: int = 2) -> None:
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, but {depth = }")
         self._device = device
         self._stages = stages
-        self._num_slots = num_slots
-        self._in, self._generate, self._refine, self._out = (device.stream() for _ in range(4))
+        self._slots = [Slot(device) for _ in range(depth)]
 
-    def run(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """One result for each batch, in order; looks at most `num_slots` batches ahead."""
-        in_flight: deque[_InFlight] = deque()
+    def run(self, batches: Iterable[T]) -> Generator[R, None, None]:
+        """One result for each batch, in order; at most `depth` batches are taken ahead of the results.
+
+        One run at a time. An error of `batches` comes after the results of the batches before it; an
+        error of a stage, or of the device, comes at once, and what was in flight is lost.
+        """
+        device = self._device
+        streams = _Streams(*(device.make_stream() for _ in range(4)))
+        flights: deque[_Flight] = deque()
         try:
-            for number, batch in enumerate(batches):
-                if len(in_flight) == self._num_slots:
-                    yield self._finished(in_flight.popleft())  # rules 1 and 5
-                in_flight.append(self._issued(batch, number % self._num_slots))
-            while in_flight:
-                yield self._finished(in_flight.popleft())
-        finally:
-            for left in in_flight:  # nothing may run on after an error: its buffers are about to go
-                self._device.synchronize(left.done)
+            device.wait(streams.copy_in, device.record_caller())  # rule 1
+            yield from self._results(batches, streams, flights)
+        except BaseException as error:
+            for second in self._released(streams):
+                error.add_note(f"then, while waiting for the device: {second!r}")
+            raise
+        for late in self._released(streams):
+            raise late
 
-    def _issued(self, batch: Any, slot: int) -> _InFlight:
-        device, stages = self._device, self._stages
-        with device.on(self._in):
-            value = stages.copy_in(batch, slot)
-        kept = [value]
-        steps = ((self._in, self._generate, stages.generate), (self._generate, self._refine, stages.refine))
-        for before, stream, stage in (*steps, (self._refine, self._out, stages.copy_out)):
-            device.wait(stream, device.record(before))  # rules 2, 3, 4
-            with device.on(stream):
-                value = stage(value, slot)
-            kept.append(value)
-        return _InFlight(slot=slot, result=(value, kept), done=device.record(self._out))
+    def _results(
+        self, batches: Iterable[T], streams: _Streams[Any], flights: deque[_Flight]
+    ) -> Generator[R, None, None]:
+        source_error: Exception | None = None
+        source = enumerate(batches)
+        while True:
+            try:
+                number, batch = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                source_error = error
+                break
+            if len(flights) == len(self._slots):
+                yield self._finished(flights, streams)
+            flights.append(_Flight(self._slots[number % len(self._slots)], [batch]))
+            self._begin(flights[-1], streams)
+            if len(flights) > 1:
+                self._complete(flights[-2], streams)
+        while flights:
+            yield self._finished(flights, streams)
+        if source_error is not None:
+            raise source_error
 
-    def _finished(self, batch: _InFlight) -> Any:
-        self._device.synchronize(batch.done)
-        value, _ = batch.result
-        return self._stages.finish(value, batch.slot)
+    def _begin(self, flight: _Flight, streams: _Streams[Any]) -> None:
+        self._issue(flight, streams.copy_in, self._stages.copy_in)
+        self._device.wait(streams.generate, self._device.record(streams.copy_in))  # rule 2
+        self._issue(flight, streams.generate, self._stages.generate)
+        flight.generated = self._device.record(
+            streams.generate
+        )  # later it would be behind the next batch too
 
+    def _complete(self, flight: _Flight, streams: _Streams[Any]) -> None:
+        if flight.is_issued:
+            return
+        self._device.wait(streams.refine, flight.generated)  # rule 3
+        self._issue(flight, streams.refine, self._stages.refine)
+        self._device.wait(streams.copy_out, self._device.record(streams.refine))  # rule 4
+        self._issue(flight, streams.copy_out, self._stages.copy_out)
+        flight.copied_out = self._device.record(streams.copy_out)
+        flight.is_issued = True
 
-class HostDevice:
-    """The same interface on a CPU: everything runs at once, in the order it is issued."""
+    def _issue(self, flight: _Flight, stream: Any, stage: Callable[[Any, Slot], Any]) -> None:
+        self._device.run(stream, lambda: flight.values.append(stage(flight.values[-1], flight.slot)))
 
-    def stream(self) -> None:
-        """There is only the host."""
+    def _finished(self, flights: deque[_Flight], streams: _Streams[Any]) -> R:
+        flight = flights[0]
+        self._complete(flight, streams)
+        self._device.synchronize(flight.copied_out)  # rule 5
+        result = self._stages.finish(flight.values[-1], flight.slot)
+        flights.popleft()
+        return result
 
-    @contextmanager
-    def on(self, stream: None) -> Iterator[None]:  # noqa: ARG002
-        """Run here."""
-        yield
-
-    def record(self, stream: None) -> None:
-        """Already happened."""
-
-    def wait(self, stream: None, event: None) -> None:
-        """Nothing to wait for."""
-
-    def synchronize(self, event: None) -> None:
-        """Nothing to wait for."""
-
-
-class CudaDevice:
-    """CUDA streams and events through torch."""
-
-    def __init__(self, device: Any) -> None:
-        import torch
-
-        self._cuda = torch.cuda
-        self._device = device
-
-    def stream(self) -> Any:
-        """A new CUDA stream."""
-        return self._cuda.Stream(self._device)
-
-    def on(self, stream: Any) -> Any:
-        """A context in which kernels and copies go to the stream."""
-        return self._cuda.stream(stream)
-
-    def record(self, stream: Any) -> Any:
-        """A CUDA event behind the stream's work so far."""
-        event = self._cuda.Event()
-        event.record(stream)
-        return event
-
-    def wait(self, stream: Any, event: Any) -> None:
-        """Make the stream wait on the device, not the host."""
-        stream.wait_event(event)
-
-    def synchronize(self, event: Any) -> None:
-        """Block the host until the event has happened."""
-        event.synchronize()
+    def _released(self, streams: _Streams[Any]) -> list[Exception]:
+        """Rule 7; the errors that came while waiting."""
+        errors = []
+        for stream in (streams.copy_in, streams.generate, streams.refine, streams.copy_out):
+            try:
+                self._device.release(stream)
+            except Exception as error:
+                errors.append(error)
+        return errors
