@@ -150,7 +150,7 @@ class OverlappedPipeline(Generic[T, R]):
         self._slots = [Slot(device) for _ in range(depth)]
 
     def run(self, batches: Iterable[T]) -> Generator[R, None, None]:
-        """One result for each batch, in order; at most `depth` batches are taken ahead of the results.
+        """One result for each batch, in order; at most `depth` batches are taken and not yet given back.
 
         One run at a time. An error of `batches` comes after the results of the batches before it; an
         error of a stage, or of the device, comes at once, and what was in flight is lost.
@@ -174,6 +174,8 @@ class OverlappedPipeline(Generic[T, R]):
         source_error: Exception | None = None
         source = enumerate(batches)
         while True:
+            if len(flights) == len(self._slots):
+                yield self._finished(flights, streams)
             try:
                 number, batch = next(source)
             except StopIteration:
@@ -181,8 +183,6 @@ class OverlappedPipeline(Generic[T, R]):
             except Exception as error:
                 source_error = error
                 break
-            if len(flights) == len(self._slots):
-                yield self._finished(flights, streams)
             flights.append(_Flight(self._slots[number % len(self._slots)], [batch]))
             self._begin(flights[-1], streams)
             if len(flights) > 1:
