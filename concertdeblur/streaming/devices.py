@@ -118,7 +118,8 @@ class CudaDevice:
     """Streams and events of one GPU through torch. Not measured on a GPU yet.
 
     The pinned buffers are numpy views of torch's page-locked memory: `torch.from_numpy(buffer)` shares it,
-    and copies between it and the GPU with `non_blocking=True` do not block the host.
+    and copies between it and the GPU with `non_blocking=True` do not block the host. Torch does not track
+    such copies (it knows its own storages only), so the owner of a buffer keeps it until they are done.
 
     Args:
         device: Such as "cuda" or "cuda:1", or a torch.device.

@@ -60,7 +60,8 @@ class Slot:
     def pinned(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """The buffer of that name in this slot, page-locked on a GPU; a new one if shape or dtype changed.
 
-        It still holds what the last batch left in it.
+        It still holds what the last batch left in it. Ask for one shape a name and batch: a copy may still be
+        under way in the buffer that another shape replaces.
         """
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != shape or buffer.dtype != np.dtype(dtype):
