@@ -123,6 +123,7 @@ class CudaDevice:
 
     Args:
         device: Such as "cuda" or "cuda:1", or a torch.device.
+
     """
 
     def __init__(self, device: Any = "cuda") -> None:

@@ -141,6 +141,7 @@ class OverlappedPipeline(Generic[T, R]):
         device: Whose streams are used.
         stages: What is done to a batch.
         depth: Most batches in flight (buffers per kind, GPU memory for as many); 1 means no overlap.
+
     """
 
     def __init__(self, device: StreamDevice[Any, Any], stages: Stages[T, R], *, depth: int = 2) -> None:
@@ -197,9 +198,7 @@ class OverlappedPipeline(Generic[T, R]):
         self._issue(flight, streams.copy_in, self._stages.copy_in)
         self._device.wait(streams.generate, self._device.record(streams.copy_in))  # rule 2
         self._issue(flight, streams.generate, self._stages.generate)
-        flight.generated = self._device.record(
-            streams.generate
-        )  # later it would be behind the next batch too
+        flight.generated = self._device.record(streams.generate)  # later it would be behind the next batch too
 
     def _complete(self, flight: _Flight, streams: _Streams[Any]) -> None:
         if flight.is_issued:

@@ -57,6 +57,7 @@ class _HandOver(Generic[T]):
             StopIteration: After the last item, or once the hand-over is cancelled.
             BaseException: The producer's own, after the items before it.
             Interrupted: If `stop` is set.
+
         """
         with self._changed:
             self._wait(lambda: self._cancelled or self._ended or bool(self._items), stop)
@@ -108,6 +109,7 @@ class Prefetch(Generic[T]):
         depth: Most items that exist and are not yet taken, counting the one in the making.
         name: Of the thread.
         stop: Once it is set, the next item is refused with Interrupted, also if it is waited for already.
+
     """
 
     def __init__(
@@ -173,9 +175,7 @@ def _hand_over(iterator: Iterator[T], items: _HandOver[T]) -> None:
             return
 
 
-def prefetch(
-    source: Iterable[T], *, depth: int, stop: threading.Event | None = None
-) -> Generator[T, None, None]:
+def prefetch(source: Iterable[T], *, depth: int, stop: threading.Event | None = None) -> Generator[T, None, None]:
     """Like Prefetch, as a generator: the thread starts with the first item, and ends with the generator."""
     with Prefetch(source, depth=depth, stop=stop) as items:
         yield from items
@@ -198,6 +198,7 @@ def run_stages(
     Raises:
         BaseException: The first error of the source or of a stage, after the results before it.
         Interrupted: If `stop` is set.
+
     """
     threads: list[Prefetch[Any]] = []
     with ExitStack() as stack:
@@ -232,6 +233,7 @@ class Sink(Generic[T]):
         depth: Most items that wait; `push` blocks while there are as many.
         name: Of the thread.
         stop: Once it is set, `push` raises Interrupted, also if it is blocked already.
+
     """
 
     def __init__(
@@ -269,6 +271,7 @@ class Sink(Generic[T]):
             BaseException: The consumer's own, of an item before; the items after that one are dropped.
             RuntimeError: If the sink was closed or has failed before.
             Interrupted: If `stop` is set.
+
         """
         if not self._items.wait_for_room(self._stop):
             self.abandon()

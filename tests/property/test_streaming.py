@@ -81,9 +81,7 @@ class SimulatedStages:
             self.decisions.append(int(self._decision.block[0]))
         self._in_halves(double_block, refined, result)
         self._in_halves(add_in_place, refined, frames)
-        self._device.launch(
-            lambda block, decision: add_block(block, block, decision), refined, self._decision
-        )
+        self._device.launch(lambda block, decision: add_block(block, block, decision), refined, self._decision)
         return refined
 
     def copy_out(self, refined: Tensor, slot: Slot) -> Array:
@@ -219,9 +217,7 @@ def test_an_error_in_a_stage_comes_after_the_device_is_idle(
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32), fails_at=st.integers(0, 5), depth=st.integers(1, 4))
-def test_an_error_of_the_source_comes_after_the_results_before_it(
-    seed: int, fails_at: int, depth: int
-) -> None:
+def test_an_error_of_the_source_comes_after_the_results_before_it(seed: int, fails_at: int, depth: int) -> None:
     batches = batches_of(seed, fails_at)
 
     def source() -> Any:
@@ -302,9 +298,7 @@ class _Forgetful(list[Any]):
 
 
 @pytest.mark.parametrize("looks_at", ["results", "memory"])
-def test_rule_6_if_values_are_not_kept_frames_are_corrupted(
-    looks_at: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rule_6_if_values_are_not_kept_frames_are_corrupted(looks_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flight = overlap._Flight
     monkeypatch.setattr(overlap, "_Flight", lambda slot, values: flight(slot, _Forgetful(values)))
 

@@ -195,9 +195,7 @@ class TestRunStages:
         assert list(run_stages(range(5), depth=1)) == list(range(5))
 
     def test_every_stage_has_its_own_thread(self) -> None:
-        seen = run_stages(
-            range(3), lambda _: [threading.get_ident()], lambda x: [*x, threading.get_ident()], depth=1
-        )
+        seen = run_stages(range(3), lambda _: [threading.get_ident()], lambda x: [*x, threading.get_ident()], depth=1)
         first, second = next(seen)
         seen.close()
         assert len({first, second, threading.get_ident()}) == 3

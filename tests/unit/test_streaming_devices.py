@@ -62,12 +62,8 @@ class TestOrderOfIssue:
 
     def test_depth_1_is_the_plain_sequence(self) -> None:
         logged = Logged()
-        assert list(OverlappedPipeline(HostDevice(), logged.stages(), depth=1).run(range(9))) == list(
-            range(9)
-        )
-        assert [call.split()[1] for call in logged.calls] == [
-            str(number) for number in range(9) for _ in range(5)
-        ]
+        assert list(OverlappedPipeline(HostDevice(), logged.stages(), depth=1).run(range(9))) == list(range(9))
+        assert [call.split()[1] for call in logged.calls] == [str(number) for number in range(9) for _ in range(5)]
 
     def test_a_slot_comes_again_after_depth_batches(self) -> None:
         logged = Logged()
@@ -95,9 +91,7 @@ class TestThreadDevice:
         meeting = threading.Barrier(2, timeout=_LONG_S)
         logged = Logged(
             generate=lambda number: number > 0 and meeting.wait(),
-            refine=lambda number: (
-                number < 4 and meeting.wait()
-            ),  # refine k meets generate k + 1, or both fail
+            refine=lambda number: number < 4 and meeting.wait(),  # refine k meets generate k + 1, or both fail
         )
         assert list(OverlappedPipeline(ThreadDevice(), logged.stages()).run(range(5))) == list(range(5))
 
@@ -198,9 +192,7 @@ class TestCudaDevice:
         ]
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-    def test_a_pinned_buffer_is_a_view_of_torch_memory(
-        self, dtype: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_pinned_buffer_is_a_view_of_torch_memory(self, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         import torch
 
         asked: list[bool] = []
@@ -221,9 +213,7 @@ class TestCudaDevice:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA GPU; its order is tested on a simulated device")
-        batches = [
-            np.random.default_rng(k).integers(0, 256, (64, 512, 512)).astype(np.float32) for k in range(12)
-        ]
+        batches = [np.random.default_rng(k).integers(0, 256, (64, 512, 512)).astype(np.float32) for k in range(12)]
 
         results = list(OverlappedPipeline(CudaDevice(), slow_cuda_stages(torch), depth=2).run(batches))
         decision = 0.0
