@@ -5,6 +5,7 @@ Shape suffixes: N frames, C channels, H height, W width (padded where `padded` i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +18,18 @@ from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Refinement
 from concertdeblur.cam import Area
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
-from concertdeblur.frame import Frame, Pixels, full_scale
+from concertdeblur.frame import Frame, Pixels
+from concertdeblur.guard import guarded
 from concertdeblur.models import Networks
 from concertdeblur.runtime import Runtime
+from concertdeblur.streaming import CudaDevice, HostDevice, OverlappedPipeline, Slot, Stages
+from concertdeblur.tensors import quantised, to_host, to_tensor
+
+Sample = TypeVar("Sample", bound=np.generic)
 
 _TILE_PX = 1024  # larger frames are restored in tiles of this size, plus margins
 _BLEND_PX = 32  # tiles fade into each other over this many px beyond their margins
 _UNBOUNDED_MARGIN_PX = 32  # tile margin of a network that sees its whole tile (recipe `paper`)
-_FLAT_RANGE = (1.5 / 255, 4 / 255)  # local range of luma: below the first nothing changes, above the second all may
-_MAX_LEVEL_SHIFT = (0.5 / 255, 0.005)  # of a frame's mean: absolute, or relative, whichever is larger
 _MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one blur estimate does not flicker
 _CUT_DISTANCE = 0.15  # mean change of the spectrum descriptor that is a cut (or a strobe): memory ends
 
@@ -66,10 +70,28 @@ class DeblurredFrame:
 
 @dataclass(slots=True)
 class _Memory:
-    """What one frame of a stream leaves for the next."""
+    """What one frame of a stream leaves for the next; each field belongs to one stage alone."""
 
-    described: Tensor | None = None
-    decisions: Decisions | None = None
+    described: Tensor | None = None  # of generating
+    decisions: Decisions | None = None  # of refining
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Generated:
+    """A frame after G_i; sides are padded."""
+
+    blurred: Tensor
+    result: Tensor
+    embedding: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Refined:
+    """A frame after BRMR."""
+
+    quantised: Tensor  # (H, W, 3), what goes back to the host
+    heatmap: npt.NDArray[np.float32] | None
+    refinement: Refinement | None
 
 
 class Deblurrer:
@@ -93,6 +115,14 @@ class Deblurrer:
             settings=brmr,
         )
 
+    @overload
+    def deblur(self, frames: Tensor, *, strength: float = 1.0, refine: bool = True) -> Tensor: ...
+
+    @overload
+    def deblur(
+        self, frames: npt.NDArray[Sample], *, strength: float = 1.0, refine: bool = True
+    ) -> npt.NDArray[Sample]: ...
+
     def deblur(self, frames: Pixels | Tensor, *, strength: float = 1.0, refine: bool = True) -> Pixels | Tensor:
         """Deblur one frame or a batch; frames are independent of each other.
 
@@ -107,9 +137,8 @@ class Deblurrer:
 
         Raises:
             UsageError: If shape, type or strength is none of these.
-
         """
-        options = DeblurOptions(strength=strength, refine=refine)
+        options = DeblurOptions(strength=strength, refine=refine, is_capped=False)
         if isinstance(frames, Tensor):
             return self._deblur_tensor(frames, options)
         if frames.ndim == 3:
@@ -120,26 +149,60 @@ class Deblurrer:
 
     def deblur_picture(self, pixels: Pixels, options: DeblurOptions) -> DeblurredPicture:
         """Deblur one picture, (height, width, 3) RGB, and say what BRMR did."""
-        return self._deblur_one(pixels, options, _Memory())
+        _check(pixels)
+        if options.strength == 0 and not options.heatmap:
+            return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
+        memory = _Memory()
+        with torch.inference_mode():
+            generated = self._generate_stage(to_tensor(pixels, self.runtime.device), memory)
+            refined = self._refine_stage(generated, pixels, options, memory)
+        refinement = refined.refinement
+        return DeblurredPicture(
+            pixels=refined.quantised.cpu().numpy().astype(pixels.dtype),
+            heatmap=refined.heatmap,
+            windows_tried=refinement.tried if refinement else (),
+            windows_kept=refinement.kept if refinement else (),
+        )
 
     def stream(self, frames: Iterable[Frame], options: DeblurOptions) -> Iterator[DeblurredFrame]:
         """Deblur the frames of one video in order: one out for one in, each with its time stamps.
 
-        The blur estimate and the decisions of BRMR look back at the frame before. Frames must carry RGB
-        pixels, all of one size. A frame that did not change comes out as it came in, with its native planes.
+        The blur estimate and the decisions of BRMR look back at the frame before. On a GPU, copying,
+        generating and refining of neighbouring frames overlap. Frames must carry RGB pixels. A frame that did
+        not change comes out as it came in, with its native planes.
+
+        Raises:
+            UsageError: If a frame has no pixels.
         """
         memory = _Memory()
-        for frame in frames:
+        on_gpu = self.runtime.device.type == "cuda"
+
+        def copy_in(frame: Frame, slot: Slot) -> tuple[Frame, Tensor]:
             if frame.pixels is None:
                 raise UsageError("frames without RGB pixels cannot be deblurred; ask the reader for pixels")
-            made = self._deblur_one(frame.pixels, options, memory)
-            unchanged = np.array_equal(made.pixels, frame.pixels)
-            yield DeblurredFrame(
-                frame=frame if unchanged else frame.with_pixels(made.pixels),
-                heatmap=made.heatmap,
-                windows_tried=len(made.windows_tried),
-                windows_accepted=len(made.windows_kept),
-            )
+            _check(frame.pixels)
+            with torch.inference_mode():
+                return frame, to_tensor(frame.pixels, self.runtime.device, slot if on_gpu else None)
+
+        def generate(given: tuple[Frame, Tensor], _: Slot) -> tuple[Frame, _Generated]:
+            with torch.inference_mode():
+                return given[0], self._generate_stage(given[1], memory)
+
+        def refine(given: tuple[Frame, _Generated], _: Slot) -> tuple[Frame, _Refined]:
+            assert given[0].pixels is not None
+            with torch.inference_mode():
+                return given[0], self._refine_stage(given[1], given[0].pixels, options, memory)
+
+        def copy_out(given: tuple[Frame, _Refined], slot: Slot) -> tuple[Frame, _Refined, npt.NDArray[Any]]:
+            with torch.inference_mode():
+                return *given, to_host(given[1].quantised, slot if on_gpu else None)
+
+        def finish(given: tuple[Frame, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
+            return _deblurred_frame(*given)
+
+        device = CudaDevice(self.runtime.device) if on_gpu else HostDevice()
+        stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
+        yield from OverlappedPipeline(device, stages, depth=2 if on_gpu else 1).run(frames)
 
     def _deblur_tensor(self, frames: Tensor, options: DeblurOptions) -> Tensor:
         if frames.ndim not in (3, 4) or frames.shape[-3] != 3 or not frames.is_floating_point():
@@ -152,30 +215,32 @@ class Deblurrer:
         out = torch.from_numpy(made).permute(0, 3, 1, 2).to(frames)
         return out[0] if frames.ndim == 3 else out
 
-    def _deblur_one(self, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> DeblurredPicture:
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise UsageError(f"a frame must be (height, width, 3) RGB, but {pixels.shape = }")
-        if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise UsageError(f"a frame must be uint8, uint16 or float32, but {pixels.dtype = }")
-        if options.strength == 0 and not options.heatmap:
-            return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
-        height, width = pixels.shape[:2]
-        with torch.inference_mode():
-            blurred = self.padded(to_tensor(pixels, self.runtime.device))
-            result, embedding = self.generate(blurred, memory)
-            refinement = self._refined(blurred, result, embedding, options, memory)
-            heatmap = self._heatmap(blurred, result, refinement, (height, width)) if options.heatmap else None
-            frame, result = blurred[..., :height, :width], result[..., :height, :width]
-            mixed = frame + options.strength * (guarded(frame, result) - frame)
-            out = to_pixels(mixed, like=pixels)
-        return DeblurredPicture(
-            pixels=out,
-            heatmap=heatmap,
-            windows_tried=refinement.tried if refinement else (),
-            windows_kept=refinement.kept if refinement else (),
-        )
+    def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory) -> _Generated:
+        blurred = self._padded(frame_1CHW)
+        described = memory.described = _remembered(memory.described, self._generator.describe(blurred))
+        guess, embedding = self._generator.prepare(blurred, described)
+        restored = self._restored(blurred, guess, embedding)
+        result = torch.where(restored.isfinite(), restored, blurred).clamp(0, 1)
+        return _Generated(blurred=blurred, result=result, embedding=embedding)
 
-    def padded(self, frames_NCHW: Tensor) -> Tensor:
+    def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
+        height, width = pixels.shape[:2]
+        refinement = None
+        if options.refine:
+            previous = None if memory.decisions is None else [memory.decisions]
+            refinement = self._brmr.refine(
+                given.blurred, given.result, given.embedding, previous=previous, is_capped=options.is_capped
+            )[0]
+            memory.decisions = refinement.decisions
+        heatmap = None
+        if options.heatmap:
+            map_hw = refinement.map_hw if refinement else self._brmr.maps(given.blurred, given.result)[0]
+            heatmap = cam.blur_heatmap(map_hw, height, width)
+        frame, result = given.blurred[..., :height, :width], given.result[..., :height, :width]
+        mixed = frame + options.strength * (guarded(frame, result) - frame)
+        return _Refined(quantised=quantised(mixed, like=pixels), heatmap=heatmap, refinement=refinement)
+
+    def _padded(self, frames_NCHW: Tensor) -> Tensor:
         """Extended at the bottom and right, by reflection where there is enough, to what the networks need."""
         missing_h = -frames_NCHW.shape[2] % self._multiple_px
         missing_w = -frames_NCHW.shape[3] % self._multiple_px
@@ -183,31 +248,6 @@ class Deblurrer:
             return frames_NCHW
         reflects = missing_h < frames_NCHW.shape[2] and missing_w < frames_NCHW.shape[3]
         return F.pad(frames_NCHW, (0, missing_w, 0, missing_h), mode="reflect" if reflects else "replicate")
-
-    def generate(self, blurred_NCHW: Tensor, memory: "_Memory | None" = None) -> tuple[Tensor, Tensor]:
-        """G_i on padded frames: (result in [0, 1], blur embedding)."""
-        described = self._generator.describe(blurred_NCHW)
-        if memory is not None:
-            described = memory.described = _remembered(memory.described, described)
-        guess, embedding = self._generator.prepare(blurred_NCHW, described)
-        restored = self._restored(blurred_NCHW, guess, embedding)
-        return torch.where(restored.isfinite(), restored, blurred_NCHW).clamp(0, 1), embedding
-
-    def _refined(
-        self, blurred: Tensor, result: Tensor, embedding: Tensor, options: DeblurOptions, memory: _Memory
-    ) -> Refinement | None:
-        if not options.refine:
-            return None
-        previous = None if memory.decisions is None else [memory.decisions]
-        refinement = self._brmr.refine(blurred, result, embedding, previous=previous, is_capped=options.is_capped)[0]
-        memory.decisions = refinement.decisions
-        return refinement
-
-    def _heatmap(
-        self, blurred: Tensor, result: Tensor, refinement: Refinement | None, size: tuple[int, int]
-    ) -> npt.NDArray[np.float32]:
-        map_hw = refinement.map_hw if refinement else self._brmr.maps(blurred, result)[0]
-        return cam.blur_heatmap(map_hw, *size)
 
     def _restored(self, frames_NCHW: Tensor, guess_NCHW: Tensor, embedding_NE: Tensor) -> Tensor:
         """G_i's convolutions, in tiles where the frame is large."""
@@ -239,56 +279,23 @@ def tiles_of(height: int, width: int, side: int, *, step: int) -> list[Area]:
     ]
 
 
-def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
-    """The promise to users: no NaN, flat areas stay, the mean level stays.
-
-    Args:
-        frames_NCHW: The input in [0, 1].
-        results_NCHW: The networks' result.
-
-    Returns:
-        The result where it may differ from the input, in [0, 1].
-
-    """
-    change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
-    change = change * _texture(frames_NCHW)
-    limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
-    shift = change.mean((2, 3), keepdim=True)
-    allowed = shift.clamp(-limit, limit)
-    if torch.equal(shift, allowed):
-        return frames_NCHW + change
-    # Weakening the whole change brings the level back without moving what did not change.
-    return frames_NCHW + change * torch.where(shift == 0, torch.ones_like(shift), allowed / shift)
+def _check(pixels: Pixels) -> None:
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UsageError(f"a frame must be (height, width, 3) RGB, but {pixels.shape = }")
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        raise UsageError(f"a frame must be uint8, uint16 or float32, but {pixels.dtype = }")
 
 
-def _texture(frames_NCHW: Tensor) -> Tensor:
-    """0 where the neighbourhood is flat, 1 where it has texture, (N, 1, H, W)."""
-    height, width = frames_NCHW.shape[2:]
-    grid = F.pad(frames_NCHW, (0, -width % 4, 0, -height % 4), mode="replicate")
-    highest = F.max_pool2d(F.max_pool2d(grid, 4), 3, stride=1, padding=1)
-    lowest = -F.max_pool2d(F.max_pool2d(-grid, 4), 3, stride=1, padding=1)
-    span = (highest - lowest).amax(1, keepdim=True)
-    texture = ((span - _FLAT_RANGE[0]) / (_FLAT_RANGE[1] - _FLAT_RANGE[0])).clamp(0, 1)
-    return F.interpolate(texture, scale_factor=4, mode="nearest")[..., :height, :width]
-
-
-def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
-    """(H, W, 3) uint8, uint16 or float32 -> (1, 3, H, W) float32 in [0, 1], channels_last."""
-    array = np.ascontiguousarray(pixels)
-    if array.dtype == np.uint16:  # torch converts uint16 through a wider type only
-        array = array.astype(np.int32)
-    tensor = torch.from_numpy(array).to(device).permute(2, 0, 1)[None]
-    scale = full_scale(pixels)
-    return tensor.float().div_(scale) if scale != 1 else torch.nan_to_num(tensor.clamp(0, 1))
-
-
-def to_pixels(frame_1CHW: Tensor, *, like: Pixels) -> Pixels:
-    """(1, 3, H, W) in [0, 1] -> (H, W, 3) of the type of `like`, rounded to nearest."""
-    frame_HWC = frame_1CHW[0].permute(1, 2, 0)
-    if like.dtype == np.float32:
-        return np.ascontiguousarray(frame_HWC.cpu().numpy())
-    scaled = (frame_HWC * full_scale(like) + 0.5).to(torch.int32 if like.dtype == np.uint16 else torch.uint8)
-    return np.ascontiguousarray(scaled.cpu().numpy().astype(like.dtype))
+def _deblurred_frame(frame: Frame, refined: _Refined, host: npt.NDArray[Any]) -> DeblurredFrame:
+    assert frame.pixels is not None
+    pixels = host.astype(frame.pixels.dtype)  # a copy: the host buffer goes to another frame
+    refinement = refined.refinement
+    return DeblurredFrame(
+        frame=frame if np.array_equal(pixels, frame.pixels) else frame.with_pixels(pixels),
+        heatmap=refined.heatmap,
+        windows_tried=len(refinement.tried) if refinement else 0,
+        windows_accepted=len(refinement.kept) if refinement else 0,
+    )
 
 
 def _remembered(before: Tensor | None, now: Tensor) -> Tensor:

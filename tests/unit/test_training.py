@@ -148,14 +148,14 @@ class TestObjective:
         assert torch.isclose(sharp_loss(confidence), sharp)
         assert torch.isclose(blur_loss(confidence), blurred)
 
-    def test_the_discriminator_learns_where_it_is_blurred(self, store: PictureStore) -> None:
-        """A few steps on one batch must raise delta of (S, S) over (B, B), and say which half of P is blurred."""
+    def test_the_discriminator_learns_which_of_two_is_sharper(self, store: PictureStore) -> None:
+        """Ranking is what BRMR asks of it: delta of (B, S) over delta of (B, B), for the same B."""
         torch.manual_seed(0)
         network = FastDiscriminator(16)
         strong = SampleSettings(crop_px=64, sharp_share=0, motion_share=0, noise_share=0, jpeg_share=0, dark_share=0)
         batch = SampleStream(store, strong, seed=1, batch_size=16).batch(0)
-        adam = torch.optim.Adam(network.parameters(), lr=4e-3)
-        for _ in range(200):
+        adam = torch.optim.Adam(network.parameters(), lr=1e-3)
+        for _ in range(60):
             loss = discriminator_loss(
                 network, batch.blurred_NCHW, batch.sharp_NCHW, batch.blurred_NCHW, batch.type_N > 0
             )
@@ -163,9 +163,9 @@ class TestObjective:
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         with torch.no_grad():
-            sharp = delta(network, batch.sharp_NCHW, batch.sharp_NCHW).mean()
-            blurred = delta(network, batch.blurred_NCHW, batch.blurred_NCHW).mean()
-        assert sharp - blurred > 1
+            sharp = delta(network, batch.blurred_NCHW, batch.sharp_NCHW)
+            blurred = delta(network, batch.blurred_NCHW, batch.blurred_NCHW)
+        assert (sharp > blurred).float().mean() > 0.9
 
     def test_only_sharp_pairs_still_give_a_loss(self) -> None:
         pictures = torch.rand(2, 3, 64, 64)

@@ -1,0 +1,47 @@
+"""The promise to users: no NaN, flat areas stay, the level stays, whatever the networks say.
+
+Shape suffixes: N frames, C channels, H height, W width.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FLAT_RANGE = (
+    1.5 / 255,
+    4 / 255,
+)  # local range of a channel: below the first nothing changes, above the second all may
+_MAX_LEVEL_SHIFT = (0.5 / 255, 0.005)  # of a frame's mean: absolute, or relative, whichever is larger
+
+
+def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
+    """The promise to users: no NaN, flat areas stay, the mean level stays.
+
+    Args:
+        frames_NCHW: The input in [0, 1].
+        results_NCHW: The networks' result.
+
+    Returns:
+        The result where it may differ from the input, in [0, 1].
+
+    """
+    change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
+    change = change * _texture(frames_NCHW)
+    limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
+    shift = change.mean((2, 3), keepdim=True)
+    allowed = shift.clamp(-limit, limit)
+    if torch.equal(shift, allowed):
+        return frames_NCHW + change
+    # Weakening the whole change brings the level back without moving what did not change.
+    return frames_NCHW + change * torch.where(shift == 0, torch.ones_like(shift), allowed / shift)
+
+
+def _texture(frames_NCHW: Tensor) -> Tensor:
+    """0 where the neighbourhood is flat, 1 where it has texture, (N, 1, H, W)."""
+    height, width = frames_NCHW.shape[2:]
+    grid = F.pad(frames_NCHW, (0, -width % 4, 0, -height % 4), mode="replicate")
+    highest = F.max_pool2d(F.max_pool2d(grid, 4), 3, stride=1, padding=1)
+    lowest = -F.max_pool2d(F.max_pool2d(-grid, 4), 3, stride=1, padding=1)
+    span = (highest - lowest).amax(1, keepdim=True)
+    texture = ((span - _FLAT_RANGE[0]) / (_FLAT_RANGE[1] - _FLAT_RANGE[0])).clamp(0, 1)
+    return F.interpolate(texture, scale_factor=4, mode="nearest")[..., :height, :width]

@@ -1,0 +1,49 @@
+"""Pixels (numpy, as files hold them) to tensors (as networks want them) and back."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.streaming import Slot
+
+
+def to_tensor(pixels: Pixels, device: torch.device, slot: Slot | None = None) -> Tensor:
+    """(H, W, 3) uint8, uint16 or float32 -> (1, 3, H, W) float32 in [0, 1], channels_last in memory.
+
+    With a slot the pixels go through its page-locked buffer, and the copy to the device does not block.
+    """
+    array: npt.NDArray[Any] = np.ascontiguousarray(pixels)
+    if array.dtype == np.uint16:  # torch converts uint16 through a wider type only
+        array = array.astype(np.int32)
+    if slot is not None:
+        buffer = slot.pinned("in", array.shape, array.dtype)
+        np.copyto(buffer, array)
+        array = buffer
+    tensor = torch.from_numpy(array).to(device, non_blocking=slot is not None).permute(2, 0, 1)[None]
+    scale = full_scale(pixels)
+    return tensor.float().div_(scale) if scale != 1 else torch.nan_to_num(tensor).clamp(0, 1)
+
+
+def quantised(frame_1CHW: Tensor, *, like: Pixels) -> Tensor:
+    """(1, 3, H, W) in [0, 1] -> (H, W, 3) in the range of `like`, rounded to nearest, on the same device.
+
+    uint16 comes as int32, which every device can hold; float32 is left as it is.
+    """
+    frame_HWC = frame_1CHW[0].permute(1, 2, 0)
+    if like.dtype == np.float32:
+        return frame_HWC.contiguous()
+    dtype = torch.int32 if like.dtype == np.uint16 else torch.uint8
+    return (frame_HWC * full_scale(like) + 0.5).to(dtype).contiguous()
+
+
+def to_host(tensor: Tensor, slot: Slot | None = None) -> npt.NDArray[Any]:
+    """The tensor's values in host memory; with a slot in its buffer, by a copy that does not block."""
+    if slot is None:
+        return tensor.cpu().numpy()
+    buffer = slot.pinned("out", tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
+    torch.from_numpy(buffer).copy_(tensor, non_blocking=True)
+    return buffer
