@@ -123,7 +123,7 @@ class Deblurrer:
         self, frames: npt.NDArray[Sample], *, strength: float = 1.0, refine: bool = True
     ) -> npt.NDArray[Sample]: ...
 
-    def deblur(self, frames: Pixels | Tensor, *, strength: float = 1.0, refine: bool = True) -> Pixels | Tensor:
+    def deblur(self, frames: Any, *, strength: float = 1.0, refine: bool = True) -> Any:
         """Deblur one frame or a batch; frames are independent of each other.
 
         Args:

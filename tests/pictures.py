@@ -10,7 +10,7 @@ import skimage.data
 @lru_cache(maxsize=1)
 def _astronaut() -> npt.NDArray[np.uint8]:
     """Eileen Collins by NASA, public domain, 512x512 RGB."""
-    return np.asarray(skimage.data.astronaut(), dtype=np.uint8)
+    return np.asarray(skimage.data.astronaut(), dtype=np.uint8)  # type: ignore[no-untyped-call]
 
 
 def photograph(height: int, width: int) -> npt.NDArray[np.uint8]:

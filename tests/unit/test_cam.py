@@ -1,5 +1,7 @@
 """Heatmaps, the grid of cells, and mining."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -56,9 +58,9 @@ def test_heatmap_is_high_where_it_is_blurred() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_heat_overlay_keeps_shape_and_type_and_shows_red_where_blurred(dtype: type) -> None:
+def test_heat_overlay_keeps_shape_and_type_and_shows_red_where_blurred(dtype: Any) -> None:
     full = 1 if dtype is np.float32 else np.iinfo(dtype).max
-    pixels = np.full((8, 16, 3), full // 2 if full > 1 else 0.5, dtype)
+    pixels: Any = np.full((8, 16, 3), full // 2 if full > 1 else 0.5, dtype)
     heatmap = np.zeros((8, 16), np.float32)
     heatmap[:, 8:] = 1
     shown = cam.heat_overlay(pixels, heatmap)
