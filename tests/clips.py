@@ -69,7 +69,8 @@ def picture(number: int, height: int, width: int) -> npt.NDArray[np.uint8]:
 
 def make_clip(path: Path, spec: ClipSpec) -> Path:
     """Write a clip."""
-    with av.open(str(path), "w") as output:
+    options = {} if path.suffix == ".mkv" else {"video_track_timescale": str(spec.time_base.denominator)}
+    with av.open(str(path), "w", container_options=options) as output:
         output.metadata.update(spec.tags)
         videos = [_add_video(output, spec, number) for number in range(spec.num_videos)]
         videos[0].metadata.update({k: v for k, v in (("language", spec.language), ("title", spec.title)) if v})

@@ -24,6 +24,7 @@ from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
 from concertdeblur.media.output_file import target_error
+from concertdeblur.media.reordering import decode_stamps
 from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
 
 _END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
@@ -200,23 +201,18 @@ class FfmpegWriter:
 def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
     """The packets of a file made at a constant rate, with the time stamps of the frames that they hold.
 
-    A packet's pts counts frames, so it picks its stamp. The k-th packet in coding order gets the stamp of
-    frame k - d as its dts, where d is how far coding runs ahead of showing; before the first frame the
-    stamps go on backwards.
+    A packet's pts counts frames, so it picks its stamp.
     """
     with open_source(path) as encoded:
-        shown = [round(p.pts * p.time_base * rate_fps) for p in encoded.demux(video=0) if p.pts is not None]
-    first = min(shown, default=0)  # nut begins at dts 0, so reordered frames are shown later
-    shown = [frame - first for frame in shown]
-    ahead = max((number - frame for number, frame in enumerate(shown)), default=0)
-    first_step = max(1, stamps[1][0] - stamps[0][0]) if len(stamps) > 1 else 1
+        counts = [round(p.pts * p.time_base * rate_fps) for p in encoded.demux(video=0) if p.pts is not None]
+    first = min(counts, default=0)  # nut begins at dts 0, so reordered frames are shown later
+    shown = [stamps[count - first] for count in counts]
+    decoded = decode_stamps([pts for pts, _ in shown])
     with open_source(path) as encoded:
         packets = (packet for packet in encoded.demux(video=0) if packet.pts is not None)
-        for number, (packet, frame) in enumerate(zip(packets, shown, strict=True)):
+        for packet, (pts, duration), dts in zip(packets, shown, decoded, strict=True):
             packet.time_base = time_base
-            packet.pts, packet.duration = stamps[frame]
-            before = number - ahead
-            packet.dts = stamps[before][0] if before >= 0 else stamps[0][0] + before * first_step
+            packet.pts, packet.dts, packet.duration = pts, dts, duration
             yield packet
 
 

@@ -55,9 +55,12 @@ def container_tags(container: InputContainer) -> dict[str, str]:
 def stream_tags(stream: Stream, *, is_encoded: bool) -> dict[str, str]:
     """A stream's tags, without statistics; also without its encoder's, if it gets another."""
     dropped = _CODEC_SPECIFIC if is_encoded else frozenset()
+    found = dict(stream.metadata)
+    if "name" in found:  # what the mov demuxer calls the title that its muxer takes
+        found.setdefault("title", found.pop("name"))
     return {
         key: value
-        for key, value in stream.metadata.items()
+        for key, value in found.items()
         if not key.lower().startswith(_STATISTICS) and key.lower() not in dropped
     }
 
@@ -90,10 +93,10 @@ def lost_tags(source: Path, written: Path, plans: tuple[StreamPlan, ...]) -> lis
             warnings.append("chapters are dropped: this container cannot hold them")
         present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
         for plan, stream in zip(present, after.streams, strict=False):
-            origin = before.streams[plan.index]
+            origin, made = (stream_tags(each, is_encoded=False) for each in (before.streams[plan.index], stream))
             for key in ("language", "title"):
-                value = origin.metadata.get(key)
-                if value and value != "und" and stream.metadata.get(key) != value:
+                value = origin.get(key)
+                if value and value != "und" and made.get(key) != value:
                     warnings.append(
                         f"stream {plan.index}: its {key} '{value}' is dropped: this container cannot hold it"
                     )

@@ -1,6 +1,7 @@
 """Frames -> a video file through PyAV's own encoders, with the other streams of the source around them."""
 
 import contextlib
+import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +14,7 @@ import av.error
 from av.codec.context import Flags
 from av.container import OutputContainer
 
-from concertdeblur.errors import TargetError, UnsupportedStreamError
+from concertdeblur.errors import ConcertDeblurError, TargetError, UnsupportedStreamError
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, check_encoder_fits, error_text, open_output, open_source
@@ -21,9 +22,11 @@ from concertdeblur.media.copier import Companions, PacketCopier
 from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.pixel_formats import choose_pixel_format
+from concertdeblur.media.reordering import are_usable, decode_stamps
 from concertdeblur.media.streams import Action
 from concertdeblur.media.tags import container_tags, needs_key_value_table
 
+_MAX_MOVIE_TIMESCALE = 1_000_000  # an hour then just fits the header's 32 bits
 _MIN_MOV_TIMESCALE = 10_000  # below it the mov muxer multiplies the time scale unless told otherwise
 
 
@@ -95,6 +98,7 @@ def muxer_options(info: StreamInfo, format_name: str, companions: Companions | N
     options: dict[str, str] = {}
     if format_name not in ("mp4", "mov"):
         return options
+    options["movie_timescale"] = str(_movie_timescale(info, companions))
     copied = [plan for plan in companions.plans if plan.action is Action.COPY] if companions else []
     other_videos = [plan for plan in copied if plan.kind == "video" and not plan.is_cover]
     if not other_videos and info.time_base.denominator < _MIN_MOV_TIMESCALE:
@@ -104,6 +108,18 @@ def muxer_options(info: StreamInfo, format_name: str, companions: Companions | N
             if needs_key_value_table(container_tags(source)):
                 options["movflags"] = "use_metadata_tags"
     return options
+
+
+def _movie_timescale(info: StreamInfo, companions: Companions | None) -> int:
+    """Units a second of the mov header: in them it keeps how late each track starts; by default milliseconds."""
+    main = info.time_base.denominator
+    if companions is None:
+        return main
+    kept = {plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.ENCODE)}
+    with open_source(companions.source) as source:
+        bases = [stream.time_base for stream in source.streams if stream.index in kept]
+    exact = math.lcm(main, *(base.denominator for base in bases if base))
+    return exact if exact <= _MAX_MOVIE_TIMESCALE else main
 
 
 def seconds_shift(companions: Companions | None, time_base: Fraction) -> int:
@@ -127,6 +143,7 @@ class PyavWriter:
         self._converter = PlaneConverter(info, encoding.pixel_format)
         self._durations: dict[int, int] = {}
         self._copier: PacketCopier | None = None
+        self._has_muxed = False
         self._shift = seconds_shift(companions, info.time_base)
         self._begin_s = (companions.begin_s if companions else None) or Fraction(0)
         self._output = open_output(part, encoding.format_name, muxer_options(info, encoding.format_name, companions))
@@ -137,11 +154,10 @@ class PyavWriter:
                 self._add_video()
             self._open_encoder()
             self._output.start_encoding()
-        except MUX_ERRORS as error:
+        except BaseException as error:
             self.close()
-            raise target_error(part, error) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, MUX_ERRORS) and not isinstance(error, ConcertDeblurError):
+                raise target_error(part, error) from error
             raise
 
     def __enter__(self) -> "PyavWriter":
@@ -168,7 +184,7 @@ class PyavWriter:
     def finish(self) -> None:
         """Drain the encoder, copy the rest of the other streams, complete the file."""
         try:
-            self._mux(self._stream.encode(None))
+            self._mux(self._mended(self._stream.encode(None)))
             if self._copier:
                 self._copier.finish()
             self._output.close()
@@ -219,6 +235,14 @@ class PyavWriter:
         if left:  # FFmpeg drops what an encoder does not know without a word
             raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
 
+    def _mended(self, packets: list[Any]) -> list[Any]:
+        """The last packets, with new dts where x265 made none: in clips shorter than its look-ahead."""
+        pts = [packet.pts for packet in packets]
+        if not self._has_muxed and packets and not are_usable(pts, [packet.dts for packet in packets]):
+            for packet, dts in zip(packets, decode_stamps(pts), strict=True):
+                packet.dts = dts
+        return packets
+
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             duration = self._durations.pop(packet.pts, 0)
@@ -228,6 +252,7 @@ class PyavWriter:
                 stamp = packet.dts if packet.dts is not None else packet.pts
                 self._copier.copy_until(stamp * packet.time_base + self._begin_s)
             self._output.mux_one(packet)
+            self._has_muxed = True
 
 
 def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
