@@ -4,13 +4,19 @@ A weight set is a folder: one safetensors file a network and a `manifest.toml` w
 BRMR's settings and the sha256 of every file.
 """
 
+import dataclasses
 import hashlib
+import json
+import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from concertdeblur import __version__
 from concertdeblur.brmr import BrmrSettings
 from concertdeblur.deblurrer import Deblurrer
 from concertdeblur.errors import SettingsError, WeightsError
@@ -36,7 +42,6 @@ class Manifest:
     """What `manifest.toml` of a weight set says."""
 
     recipe: str
-    description: str
     architecture: Architecture
     brmr: BrmrSettings
     files: tuple[WeightFile, ...]
@@ -121,3 +126,47 @@ def load_networks(folder: Path, manifest: Manifest) -> Networks:
         except (SafetensorError, RuntimeError) as error:
             raise WeightsError(f"{folder / files[network]}: does not fit the architecture in the manifest") from error
     return networks
+
+
+def save_weight_set(
+    folder: Path,
+    networks: Networks,
+    *,
+    recipe: str,
+    architecture: Architecture,
+    brmr: BrmrSettings,
+    provenance: dict[str, Any],
+) -> None:
+    """Write a weight set that `load` reads: weights, manifest with sha256, and `provenance.json`.
+
+    Args:
+        folder: Created if missing; files of the same names are replaced.
+        networks: The networks, of this architecture.
+        recipe: Name of the recipe that made them.
+        architecture: Their sizes.
+        brmr: Settings of refining that belong to them.
+        provenance: Plain data on how they were made; versions are added.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"recipe = {json.dumps(recipe)}", "", "[architecture]", *_toml(dataclasses.asdict(architecture))]
+    lines += ["", "[brmr]", *_toml(dataclasses.asdict(brmr))]
+    for network, module in networks.by_name().items():
+        path = folder / f"{network}.safetensors"
+        save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines += ["", "[[files]]", *_toml({"network": network, "file": path.name, "sha256": digest})]
+    (folder / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    versions = {"concertdeblur": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    text = json.dumps({**provenance, "versions": versions}, indent=1, sort_keys=True)
+    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _toml(table: dict[str, Any]) -> list[str]:
+    """Plain values and one level of inline tables, as TOML lines."""
+
+    def value(item: Any) -> str:
+        if isinstance(item, dict):
+            return "{ " + ", ".join(f"{key} = {value(inner)}" for key, inner in item.items()) + " }"
+        return json.dumps(item)
+
+    return [f"{key} = {value(item)}" for key, item in table.items()]

@@ -99,6 +99,12 @@ def build_store(
     (folder / "index.json").write_text(json.dumps({"sources": sources, "pictures": rows}, indent=1), encoding="utf-8")
 
 
+def store_digest(folder: Path) -> dict[str, object]:
+    """What a store was built from: number of pictures, and a hash over their names and sizes."""
+    index = (folder / "index.json").read_text(encoding="utf-8")
+    return {"num_pictures": len(json.loads(index)["pictures"]), "sha256": hashlib.sha256(index.encode()).hexdigest()}
+
+
 def _is_current(folder: Path, sources: list[list[object]]) -> bool:
     try:
         return bool(json.loads((folder / "index.json").read_text(encoding="utf-8"))["sources"] == sources)

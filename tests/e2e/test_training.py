@@ -1,0 +1,86 @@
+"""`tiny` from pictures to a weight set that deblurs: every stage, in a few seconds."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from concertdeblur import pretrained
+from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.errors import SettingsError, WeightsError
+from concertdeblur.pipelines.train import TrainJob, train
+from concertdeblur.training.recipe import RECIPES_FOLDER, read_recipe
+from concertdeblur.training.report import Report
+from tests.pictures import photograph
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(16):
+        cv2.imwrite(str(folder / f"p{number:02d}.png"), np.roll(photograph(512, 512), 50 * number, axis=1)[:288, :300])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weight_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    job = TrainJob(recipe=read_recipe("tiny"), data=pictures, out=out)
+    reports: list[Report] = []
+    assert train(TrainJob(recipe=job.recipe, data=pictures, out=out, minutes=1e-9)) is None
+    folder = train(job, on_report=reports.append)
+    assert folder is not None
+    assert {report.stage for report in reports} == {"igan", "pgan"}
+    return folder
+
+
+def test_the_weight_set_deblurs(weight_set: Path) -> None:
+    deblurrer = pretrained.load(weight_set, device="cpu", backend="torch")
+    assert isinstance(deblurrer, Deblurrer)
+    assert deblurrer.name == "tiny"
+    picture = photograph(96, 120)
+    assert deblurrer.deblur(picture).shape == picture.shape
+
+
+def test_altered_weights_are_refused(weight_set: Path, tmp_path: Path) -> None:
+    for file in weight_set.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / "discriminator.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(WeightsError, match="altered"):
+        pretrained.load(tmp_path, device="cpu", backend="torch")
+    path.unlink()
+    with pytest.raises(WeightsError, match="missing"):
+        pretrained.load(tmp_path, device="cpu", backend="torch")
+
+
+def test_weights_of_another_architecture_are_refused(weight_set: Path, tmp_path: Path) -> None:
+    for file in weight_set.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    manifest = tmp_path / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('"width": 8', '"width": 16').replace("width = 8", "width = 16"))
+    with pytest.raises(WeightsError, match="architecture"):
+        pretrained.load(tmp_path, device="cpu", backend="torch")
+
+
+@pytest.mark.parametrize("name", ["nothing", "/nowhere/at/all"])
+def test_missing_weight_sets_are_named(name: str) -> None:
+    with pytest.raises(WeightsError, match="no weight set"):
+        pretrained.load(name, device="cpu")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml")))
+def test_shipped_recipes_read(name: str) -> None:
+    assert read_recipe(name).name == name
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    text = (RECIPES_FOLDER / "tiny.toml").read_text().replace("batch_size = 2", "batchsize = 2")
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(SettingsError, match="unknown key 'batchsize'; the nearest known key is 'batch_size'"):
+        read_recipe(str(tmp_path / "mine.toml"))
+    with pytest.raises(SettingsError, match="no recipe 'concrt'"):
+        read_recipe("concrt")
