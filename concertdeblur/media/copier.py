@@ -153,6 +153,8 @@ class PacketCopier:
         if last is not None and packet.dts is not None and packet.dts <= last and plan.kind != "subtitle":
             packet.dts = last + 1  # muxers refuse a step back, which damaged sources take
             packet.pts = max(packet.pts or 0, packet.dts)
+        if last is not None and plan.kind == "audio" and not packet.duration:
+            packet.duration = (packet.dts or 0) - last  # or mov's edit list would end before the last packet
         self._last_dts[index] = packet.dts or 0
         packet.stream = self._targets[index]
         self._output.mux_one(packet)

@@ -100,11 +100,8 @@ class DecordReader:
             yield Frame(pts=pts, duration=duration, pixels=self._as_coded(pixels))
 
     def _as_coded(self, pixels: Pixels) -> Pixels:
-        """Undo the rotation that decord applies and every other part of this package leaves to the player."""
-        turned: Pixels = np.rot90(pixels, k=-round(self._info.rotation_deg / 90) % 4)
-        if turned.shape[:2] != (self._info.height, self._info.width):
-            turned = pixels
-        return np.ascontiguousarray(turned)
+        """Undo the half turn that decord applies and every other part of this package leaves to the player."""
+        return np.ascontiguousarray(pixels[::-1, ::-1] if self._info.rotation_deg % 360 else pixels)
 
     def _refuse_unknown(self, options: ReaderOptions) -> None:
         reason = None
@@ -114,8 +111,8 @@ class DecordReader:
             reason = "it cannot deinterlace"
         elif self._info.index != first_video_stream(self._path):
             reason = f"it reads the first video stream only, and stream {self._info.index} is chosen"
-        elif self._info.display_matrix is not None and self._info.rotation_deg % 90:
-            reason = "the clip is rotated by an odd angle"
+        elif self._info.rotation_deg % 180:
+            reason = f"it mangles clips to be turned by {self._info.rotation_deg} degrees"  # decord2 3.4: 4 channels
         if reason:
             raise UnsupportedStreamError(f"{self._path}: decord cannot read this clip: {reason}; use the reader pyav")
         if not options.wants_pixels:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from concertdeblur.deblurrer import DeblurredFrame, Deblurrer
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
-_CLIP_SUFFIXES = frozenset(FORMATS) | set(
-    [".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf"]
-)
+_OTHER_SUFFIXES = (
+    ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf",
+)  # fmt: skip
+_CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(_OTHER_SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -235,6 +235,7 @@ def test_sound_that_does_not_decode_is_still_copied(tmp_path: Path, out: Path) -
                 if packet.stream.type == "audio":
                     copy = av.Packet(b"\x5a" * packet.size)
                     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                    copy.duration = packet.duration
                 copy.stream = made[packet.stream.index]
                 output.mux_one(copy)
     deblur_video(damaged, out, VideoJob(strength=0))

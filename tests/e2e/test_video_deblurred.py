@@ -93,7 +93,7 @@ def test_pure_colours_come_out_right_in_every_matrix(
     tmp_path: Path, use: Callable[[Change], None], matrix: int, value_range: int
 ) -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 30), (255, 255, 255), (0, 0, 0)]
-    use(lambda number, pixels: np.broadcast_to(np.uint8(colours[number]), pixels.shape))
+    use(lambda number, pixels: np.broadcast_to(np.array(colours[number], np.uint8), pixels.shape))
     colour = Colour(primaries=1, transfer=1, matrix=matrix, range=value_range)
     source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=6, colour=colour))
     deblur_video(source, tmp_path / "out.mp4", VideoJob(crf=0))
@@ -108,7 +108,7 @@ def test_pure_colours_come_out_right_in_every_matrix(
 
 
 def test_untagged_hd_is_written_as_bt709(tmp_path: Path, use: Callable[[Change], None]) -> None:
-    use(lambda _number, pixels: np.broadcast_to(np.uint8((255, 0, 0)), pixels.shape))
+    use(lambda _number, pixels: np.broadcast_to(np.array((255, 0, 0), np.uint8), pixels.shape))
     source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=1, height=720, width=1280))
     deblur_video(source, tmp_path / "out.mp4", VideoJob(crf=0, preset="ultrafast"))
     made = frames_of(tmp_path / "out.mp4")[0]

@@ -60,7 +60,7 @@ def duration_of(path: Path) -> Fraction:
         pytest.param(ClipSpec(pixel_format="yuv444p"), ".mp4", {"crf": 0}, id="4:4:4"),
         pytest.param(ClipSpec(pixel_format="yuvj420p", colour=Colour(range=2)), ".mp4", {"crf": 0}, id="full range"),
         pytest.param(ClipSpec(pixel_format="gray"), ".mp4", {"crf": 0}, id="grey"),
-        pytest.param(ClipSpec(pixel_format="yuv420p10le", codec="ffv1", options={}), ".mp4", {"codec": "ffv1"}, id="10 bit"),
+        pytest.param(ClipSpec(pixel_format="yuv420p10le", **FFV1), ".mp4", {"codec": "ffv1"}, id="10 bit"),
         pytest.param(ClipSpec(height=47, width=63, **FFV1), ".mp4", {"codec": "ffv1"}, id="odd size"),
         pytest.param(ClipSpec(height=1, width=1, pixel_format="yuv444p", **FFV1), ".mp4", {"codec": "ffv1"}, id="1x1"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concertdeblur.errors import UnsupportedStreamError, UsageError
-from concertdeblur.frame import Colour, StreamInfo
+from concertdeblur.frame import Colour, Pixels, StreamInfo
 from concertdeblur.media.colour import PlaneConverter, coefficients, effective_range, is_untagged_hd, rgb_converter
 from concertdeblur.media.encoders import EncoderSettings, available_codecs, supported_pixel_formats
 from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
@@ -118,8 +118,8 @@ def test_rgb_and_back_moves_no_value_by_more_than_rounding(matrix: int, value_ra
     )
     converter, to_rgb = PlaneConverter(stream, stream.pixel_format), rgb_converter(stream)
     rng = np.random.default_rng(1)
-    dtype = np.uint8 if depth == 8 else np.uint16
-    pixels = rng.integers(20, 230, (48, 64, 3)).astype(dtype) * (1 if depth == 8 else 255)
+    dtype: type[np.uint8 | np.uint16] = np.uint8 if depth == 8 else np.uint16
+    pixels: Pixels = np.asarray(rng.integers(20, 230, (48, 64, 3)) * (1 if depth == 8 else 255), dtype)
     there = to_rgb(converter.from_rgb(pixels))
     assert there.dtype == dtype
     levels = np.abs(there.astype(int) - pixels) / (1 if depth == 8 else 255)
