@@ -89,7 +89,7 @@ def build_store(
     offset = 0
     with (folder / "pixels.u8.part").open("wb") as file:
         for done, path in enumerate(files):
-            picture = _read_picture(path, min_side_px)
+            picture = read_picture(path, min_side_px)
             height, width = picture.shape[:2]
             rows.append({"name": path.name, "height": height, "width": width, "offset": offset})
             file.write(picture.tobytes())
@@ -112,7 +112,12 @@ def _is_current(folder: Path, sources: list[list[object]]) -> bool:
         return False
 
 
-def _read_picture(path: Path, min_side_px: int) -> Picture:
+def read_picture(path: Path, min_side_px: int) -> Picture:
+    """Decode a picture, (height, width, 3) RGB, scaled down if its short side exceeds MAX_SHORT_SIDE_PX.
+
+    Raises:
+        TrainingError: If it is unreadable or smaller than `min_side_px`.
+    """
     decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if decoded is None:
         raise TrainingError(f"{path}: cannot be read as a picture")

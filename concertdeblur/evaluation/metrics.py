@@ -1,0 +1,48 @@
+"""Image and video metrics, on float RGB in [0, 1], before any encoding."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Frame = npt.NDArray[np.float32]
+
+_MAX_DB = 100.0
+_OCCLUSION_PX = 1.0  # forward and backward flow differ by more: hidden in one of the frames
+
+
+def psnr_db(picture: Frame, reference: Frame) -> float:
+    """Peak signal-to-noise ratio in dB; 100 where the two are equal."""
+    error = float(np.mean((picture.astype(np.float64) - reference) ** 2))
+    return min(_MAX_DB, -10 * float(np.log10(max(error, 1e-12))))
+
+
+def warping_error(frames: list[Frame], originals: list[Frame]) -> float:
+    """Mean squared difference between each frame and the one before, moved along the originals' flow.
+
+    Flow and occlusion mask come from the sharp originals, so all versions of a clip are judged by the
+    same motion (Lai et al. 2018, section 4.2).
+
+    Args:
+        frames: The clip to judge, (H, W, 3) each.
+        originals: The sharp clip, of the same frames.
+    """
+    errors = []
+    for i in range(1, len(frames)):
+        back = _flow(originals[i], originals[i - 1])
+        there = _flow(originals[i - 1], originals[i])
+        grid = np.stack(np.meshgrid(np.arange(back.shape[1]), np.arange(back.shape[0])), -1).astype(np.float32)
+        at = grid + back
+        returned = back + cv2.remap(there, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        inside = (at >= 0).all(-1) & (at[..., 0] < back.shape[1] - 1) & (at[..., 1] < back.shape[0] - 1)
+        visible = inside & (np.linalg.norm(returned, axis=-1) < _OCCLUSION_PX)
+        moved = cv2.remap(frames[i - 1], at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if visible.any():
+            errors.append(float(np.mean((frames[i] - moved)[visible] ** 2)))
+    return float(np.mean(errors)) if errors else 0.0
+
+
+def _flow(to: Frame, source: Frame) -> npt.NDArray[np.float32]:
+    """Where each pixel of `to` was in `source`, (H, W, 2) as (x, y) displacements."""
+    gray = [cv2.cvtColor(np.clip(f * 255, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for f in (to, source)]
+    made = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(gray[0], gray[1], None)  # type: ignore[call-overload]
+    return np.asarray(made, dtype=np.float32)
