@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from concertdeblur.blur import Kernel
-from concertdeblur.errors import SourceError
+from concertdeblur.errors import TrainingError
 from concertdeblur.evaluation.held_out import evaluate_held_out, read_centres
 from concertdeblur.evaluation.metrics import psnr_db, warping_error
 from tests.networks import random_deblurrer
@@ -49,5 +49,5 @@ def test_the_table_of_untrained_networks_is_consistent(tmp_path: Path) -> None:
 
 def test_pictures_that_are_too_small_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), photograph(100, 300))
-    with pytest.raises(SourceError, match="256"):
+    with pytest.raises(TrainingError, match="256"):
         read_centres([tmp_path / "a.png"])
