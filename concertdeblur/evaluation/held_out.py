@@ -66,8 +66,8 @@ class HeldOutReport:
         lines += [
             "",
             f"{self.num_pictures} held-out pictures, level {self.level}. Sharp input comes back at "
-            f"{self.sharp_db:.1f} dB (worst {self.worst_sharp_db:.1f}). BRMR tried {self.windows_tried} windows and kept "
-            f"{self.windows_kept} ({100 * kept:.0f} %); a kept window gained {self.kept_gain_db:+.3f} dB, "
+            f"{self.sharp_db:.1f} dB (worst {self.worst_sharp_db:.1f}). BRMR tried {self.windows_tried} windows "
+            f"and kept {self.windows_kept} ({100 * kept:.0f} %); a kept window gained {self.kept_gain_db:+.3f} dB, "
             f"{100 * self.kept_that_lost:.0f} % of them lost.",
         ]
         return "\n".join(lines)
