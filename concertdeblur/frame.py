@@ -29,6 +29,15 @@ class Colour:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HdrMetadata:
+    """Static HDR metadata of a stream (SMPTE ST 2086, CTA-861.3); None where it has none."""
+
+    primaries: tuple[Fraction, ...] | None = None  # x and y of red, green, blue, white
+    luminance_cdm2: tuple[Fraction, Fraction] | None = None  # least, most
+    light_level_cdm2: tuple[int, int] | None = None  # brightest pixel, brightest frame average
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StreamInfo:
     """One video stream: size as coded, time, colour, and how it is meant to be shown."""
 
@@ -45,6 +54,7 @@ class StreamInfo:
     display_matrix: tuple[int, ...] | None = None  # FFmpeg's nine numbers: rotation and flips; None if upright
     sample_aspect_ratio: Fraction | None = None
     codec: str = ""
+    hdr: HdrMetadata | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,8 @@ import av
 from av.codec.codec import UnknownCodecError
 
 from concertdeblur.errors import UsageError
+from concertdeblur.frame import HdrMetadata
+from concertdeblur.media.hdr import encoder_parameters
 
 _HARDWARE = re.compile(r"(h264|hevc|av1)_(nvenc|qsv|vaapi|amf|videotoolbox|mf|v4l2m2m)")
 _SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "ffv1": "ffv1"}
@@ -57,8 +59,9 @@ class EncoderSettings:
         """Whether it needs a graphics processor or another device."""
         return self.codec not in _SOFTWARE
 
-    def options(self) -> dict[str, str]:
+    def options(self, hdr: HdrMetadata | None = None) -> dict[str, str]:
         """The encoder's private options, as FFmpeg spells them."""
+        parameters = encoder_parameters(hdr, self.encoder) if hdr else []
         if self.codec == "ffv1":
             return {"level": "3", "slicecrc": "1", "g": "1"}
         preset = self.preset or _DEFAULT_PRESET.get(self.codec)
@@ -67,7 +70,9 @@ class EncoderSettings:
             return options | self._hardware_quality()
         options["crf"] = str(self.crf if self.crf is not None else _DEFAULT_CRF[self.codec])
         if self.codec == "hevc":
-            options["x265-params"] = "log-level=none"  # it prints otherwise
+            options["x265-params"] = ":".join(["log-level=none", *parameters])  # it prints otherwise
+        elif self.codec == "av1" and parameters:
+            options["svtav1-params"] = ":".join(parameters)
         return options
 
     def _hardware_quality(self) -> dict[str, str]:

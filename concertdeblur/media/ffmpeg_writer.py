@@ -146,7 +146,7 @@ class FfmpegWriter:
             "color_trc": info.colour.transfer,
             "colorspace": info.colour.matrix,
             "color_range": effective_range(info) if info.colour.range or effective_range(info) == 2 else 0,
-            **encoding.settings.options(),
+            **encoding.settings.options(info.hdr),
         }
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio

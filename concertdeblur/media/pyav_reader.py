@@ -16,6 +16,7 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
 from concertdeblur.media.deinterlace import Deinterlacer
+from concertdeblur.media.hdr import lost_side_data
 from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
 from concertdeblur.media.repair import Decoded, FrameRepair
 from concertdeblur.media.selection import describe, select_video
@@ -45,6 +46,8 @@ class PyavReader:
             self._info = describe(self._stream, self._first.picture)
             self._convert = rgb_converter(self._info) if options.wants_pixels else None
             self._deinterlacer = self._make_deinterlacer()
+            for lost in lost_side_data(self._first.picture):
+                on_warning(f"{path.name}: {lost} is dropped")
             if is_untagged_hd(self._info):
                 on_warning(f"{path.name}: HD without colour tags is read as BT.709")
 

@@ -1,19 +1,18 @@
 """Which video stream of a clip is meant, and what its header says."""
 
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
 from av.stream import Disposition, Stream
 
 from concertdeblur.errors import SourceError, UsageError
 from concertdeblur.frame import StreamInfo
 from concertdeblur.media.colour import colour_of
+from concertdeblur.media.hdr import hdr_metadata, side_data_of
 from concertdeblur.media.pixel_formats import sampling_of
 
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -70,12 +69,13 @@ def describe(stream: av.VideoStream, first: av.VideoFrame) -> StreamInfo:
         display_matrix=matrix,
         sample_aspect_ratio=Fraction(aspect) if aspect else None,
         codec=stream.codec_context.codec.canonical_name,
+        hdr=hdr_metadata(first),
     )
 
 
 def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers of the frame's display matrix; None if it is to be shown as it is."""
-    for side_data in cast(Iterator[SideData], iter(frame.side_data)):  # PyAV's stub calls them strings
+    for side_data in side_data_of(frame):
         if side_data.type.name == "DISPLAYMATRIX":
             return struct.unpack("<9i", bytes(side_data)[:36])
     return None

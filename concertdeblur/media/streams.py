@@ -68,7 +68,8 @@ def plan_streams(
             name = f"stream {plan.index} ({plan.kind}, {plan.codec or 'unknown codec'})"
             if plan.kind == "audio" and not drop_streams:
                 raise UnsupportedStreamError(
-                    f"{source.name}: {plan.reason}: {name}; choose another container, or add --drop-streams"
+                    f"{source.name}: a {format_name} file cannot hold {name}; "
+                    "choose another container, or add --drop-streams"
                 )
             warnings.append(f"{name} is dropped: {plan.reason}")
     return tuple(plans), warnings

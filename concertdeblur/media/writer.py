@@ -20,6 +20,7 @@ from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, check_encoder_fits, error_text, open_output, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
 from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
+from concertdeblur.media.hdr import encoder_parameters
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.pixel_formats import choose_pixel_format
 from concertdeblur.media.reordering import are_usable, decode_stamps
@@ -90,6 +91,8 @@ def plan_encoding(
     if losses and (info.height % 2 or info.width % 2):
         hint = f"{settings.codec} needs it for the odd size {info.width}x{info.height}; av1 and ffv1 do not"
         losses = (*losses[:-1], f"{losses[-1]} ({hint})")
+    if info.hdr is not None and not encoder_parameters(info.hdr, settings.encoder):
+        losses = (*losses, f"the mastering display and light levels of HDR are dropped: {settings.codec} has no place")
     return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
 
 
@@ -203,7 +206,9 @@ class PyavWriter:
     def _add_video(self) -> av.VideoStream:
         info, settings = self._info, self._encoding.settings
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
-        added = self._output.add_stream(settings.encoder, rate=info.rate or 25, options=dict(settings.options()))
+        added = self._output.add_stream(
+            settings.encoder, rate=info.rate or 25, options=dict(settings.options(info.hdr))
+        )
         stream = cast(av.VideoStream, added)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, self._encoding.pixel_format

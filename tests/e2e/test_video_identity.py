@@ -12,6 +12,7 @@ import pytest
 
 from concertdeblur.errors import UnsupportedStreamError
 from concertdeblur.frame import Colour
+from concertdeblur.media.hdr import hdr_metadata
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
 from tests.clips import (
     STEP,
@@ -298,7 +299,7 @@ def test_a_subtitle_that_would_lose_colours_is_dropped_with_a_warning(tmp_path: 
 def test_sound_that_the_target_cannot_hold_is_refused_before_work(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec(height=64, audio="aac"))
     seen: list[object] = []
-    with pytest.raises(UnsupportedStreamError, match=r"webm file cannot hold it: stream 1 \(audio, aac\)"):
+    with pytest.raises(UnsupportedStreamError, match=r"webm file cannot hold stream 1 \(audio, aac\)"):
         deblur_video(source, tmp_path / "out.webm", VideoJob(strength=0), on_progress=seen.append)
     assert seen == []
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
@@ -364,3 +365,21 @@ def test_identity_imports_neither_torch_nor_weights(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str) -> None:
+    params = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    options = {"x265-params": f"log-level=none:hdr10=1:{params}", "crf": "10", "preset": "ultrafast"}
+    spec = ClipSpec(height=64, pixel_format="yuv420p10le", colour=BT2020_PQ, codec="libx265", options=options)
+    source = make_clip(tmp_path / "in.mkv", spec)
+    assert identity(source, tmp_path / "out.mp4", codec=codec) == []
+    before, after = (hdr_metadata(frames_of(path)[0]) for path in (source, tmp_path / "out.mp4"))
+    assert before is not None
+    assert after is not None
+    assert after.light_level_cdm2 == before.light_level_cdm2 == (1000, 400)
+    assert before.primaries is not None
+    assert after.primaries is not None
+    assert [float(value) for value in after.primaries] == pytest.approx([float(v) for v in before.primaries], abs=1e-4)
+    warnings = identity(source, tmp_path / "plain.mp4", codec="h264")
+    assert any("mastering display" in warning for warning in warnings)

@@ -1,0 +1,75 @@
+"""What HDR clips say beside their transfer: the mastering display, light levels, and what no encoder here takes."""
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.sidedata.sidedata import SideData
+
+from concertdeblur.frame import HdrMetadata
+
+_RATIONALS = struct.Struct(
+    "=22i"
+)  # AVMasteringDisplayMetadata: R, G, B and white as (x, y), least and most cd/m2, flags
+_NOT_KEPT = {
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
+    "SPHERICAL": "the spherical projection",
+    "STEREO3D": "the stereoscopic layout",
+}
+
+
+def hdr_metadata(frame: av.VideoFrame) -> HdrMetadata | None:
+    """The static HDR metadata of a decoded frame; None if there is none."""
+    found = {side_data.type.name: bytes(side_data) for side_data in side_data_of(frame)}
+    mastering, light = found.get("MASTERING_DISPLAY_METADATA"), found.get("CONTENT_LIGHT_LEVEL")
+    if mastering is None and light is None:
+        return None
+    primaries = luminance = None
+    if mastering is not None:
+        numbers = _RATIONALS.unpack(mastering[: _RATIONALS.size])
+        ratios = [Fraction(n, d or 1) for n, d in zip(numbers[:20:2], numbers[1:20:2], strict=True)]
+        primaries = tuple(ratios[:8]) if numbers[20] else None
+        luminance = (ratios[8], ratios[9]) if numbers[21] else None
+    levels = struct.unpack("=2I", light[:8]) if light is not None else None
+    return HdrMetadata(primaries=primaries, luminance_cdm2=luminance, light_level_cdm2=levels)
+
+
+def lost_side_data(frame: av.VideoFrame) -> list[str]:
+    """What a frame carries that no encoder here writes, in words."""
+    names = [_NOT_KEPT[each.type.name] for each in side_data_of(frame) if each.type.name in _NOT_KEPT]
+    return sorted(set(names))
+
+
+def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
+    """All side data of a frame; PyAV's own `values()` fails on types that occur twice."""
+    return cast(Iterator[SideData], iter(frame.side_data))
+
+
+def encoder_parameters(hdr: HdrMetadata, encoder: str) -> list[str]:
+    """`key=value` parameters that make libx265 or libsvtav1 write the metadata; empty for other encoders."""
+    if encoder not in ("libx265", "libsvtav1"):
+        return []
+    is_x265, parameters = encoder == "libx265", []
+    display, light = ("master-display", "max-cll") if is_x265 else ("mastering-display", "content-light")
+
+    def place(value: Fraction) -> str:  # x265 counts in units of 1/50000
+        return str(round(value * 50_000)) if is_x265 else f"{float(value):.5f}"
+
+    def level(value: Fraction) -> str:  # x265 counts in units of 1/10000 cd/m2
+        return str(round(value * 10_000)) if is_x265 else f"{float(value):.4f}"
+
+    if hdr.primaries is not None and hdr.luminance_cdm2 is not None:
+        red, green, blue, white = (
+            f"({place(x)},{place(y)})" for x, y in zip(hdr.primaries[::2], hdr.primaries[1::2], strict=True)
+        )
+        least, most = hdr.luminance_cdm2
+        parameters.append(f"{display}=G{green}B{blue}R{red}WP{white}L({level(most)},{level(least)})")
+    if hdr.light_level_cdm2 is not None:
+        parameters.append(f"{light}={hdr.light_level_cdm2[0]},{hdr.light_level_cdm2[1]}")
+    return parameters
