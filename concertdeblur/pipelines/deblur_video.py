@@ -6,8 +6,8 @@ Read `_Run.run` from top to bottom to see the whole job.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -225,17 +225,23 @@ class _Run:
     def _stream(self, reader: VideoReader, writer: VideoWriter, extras: "_ExtraVideos", stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
         self.progress = Progress(total_frames=_expected_frames(reader.info, self.job))
-        frames = stack.enter_context(Prefetch(reader.frames(), depth=_QUEUE_DEPTH, name="decode"))
         milliseconds = reader.info.time_base * 1000
-        sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
-        stack.callback(sink.abandon)
-        for before, after in _deblurred(self._until_stopped(frames), self.deblurrer, self.job):
-            sink.push(after.frame)
+        frames: Iterable[Frame] = reader.frames()
+        sink: Sink[Frame] | None = None
+        if _may_overlap(self.deblurrer):
+            frames = stack.enter_context(Prefetch(frames, depth=_QUEUE_DEPTH, name="decode"))
+            sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
+            stack.callback(sink.abandon)
+        push = sink.push if sink else writer.write
+        made = stack.enter_context(closing(_deblurred(self._until_stopped(frames), self.deblurrer, self.job)))
+        for before, after in made:
+            push(after.frame)
             self.is_rounded |= before.pts * milliseconds.numerator % milliseconds.denominator != 0
             extras.write(before, after)
             self._advance(after.windows_tried, after.windows_accepted)
         self._raise_if_stopped()
-        sink.close()
+        if sink:
+            sink.close()
         writer.finish()
         extras.finish()
         if reader.num_broken:
@@ -331,11 +337,18 @@ def _load(job: VideoJob) -> "Deblurrer":
     return pretrained.load(job.weights, device=job.device, backend=job.backend)
 
 
-def _codec_threads(job: VideoJob) -> int:
-    """Threads of decoder and encoder each: all cores (0) for identity; one where the networks need the cores.
+def _may_overlap(deblurrer: "Deblurrer | None") -> bool:
+    """Whether codecs run beside the networks: always, except beside eager torch on a CPU.
 
-    Two busy thread pools on two cores make eager torch 10 to 20 times slower.
+    Two busy thread pools on two cores make eager torch 10 to 20 times slower; beside networks that take a
+    second a frame, decoding and encoding take a twentieth.
     """
+    runtime = None if deblurrer is None else deblurrer.runtime
+    return runtime is None or runtime.device.type != "cpu" or runtime.backend != "torch"
+
+
+def _codec_threads(job: VideoJob) -> int:
+    """Threads of decoder and encoder each: all cores (0) for identity; one where the networks need the cores."""
     return 0 if job.is_identity else 1
 
 
@@ -361,7 +374,7 @@ class _Unchanged:
 
 def _deblurred(
     frames: Iterable[Frame], deblurrer: "Deblurrer | None", job: VideoJob
-) -> "Iterator[tuple[Frame, DeblurredFrame | _Unchanged]]":
+) -> "Generator[tuple[Frame, DeblurredFrame | _Unchanged]]":
     """Each frame with what became of it."""
     if deblurrer is None:
         for frame in frames:

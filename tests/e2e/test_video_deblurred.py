@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from concertdeblur.deblurrer import DeblurOptions, DeblurredFrame
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Colour, Frame
 from concertdeblur.pipelines import deblur_video as pipeline
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, deblur_video
+from concertdeblur.runtime import Runtime
 from tests.clips import (
     STEP,
     VFR_PTS,
@@ -33,9 +35,8 @@ Change = Callable[[int, npt.NDArray[Any]], npt.NDArray[Any] | None]
 class FakeDeblurrer:
     """Applies a function to every frame (None: unchanged), looking a few frames ahead as the real one may."""
 
-    runtime = "a stand-in"
-
-    def __init__(self, change: Change, look_ahead: int = 3) -> None:
+    def __init__(self, change: Change, look_ahead: int = 3, backend: str = "openvino") -> None:
+        self.runtime = Runtime(device=torch.device("cpu"), backend=backend, dtype=torch.float32)  # type: ignore[arg-type]
         self._change = change
         self._look_ahead = look_ahead
 
@@ -62,12 +63,12 @@ class FakeDeblurrer:
         )
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
-    """Put a stand-in where the weights are loaded."""
+@pytest.fixture(params=["openvino", "torch"])
+def use(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[[Change], None]:
+    """Put a stand-in where the weights are loaded: once with threads around it, once without."""
 
     def put(change: Change) -> None:
-        monkeypatch.setattr(pipeline, "_load", lambda _job: FakeDeblurrer(change))
+        monkeypatch.setattr(pipeline, "_load", lambda _job: FakeDeblurrer(change, backend=request.param))
 
     return put
 
@@ -82,7 +83,7 @@ def test_unchanged_frames_keep_their_planes(tmp_path: Path, use: Callable[[Chang
     assert all(same_planes(a, b) for a, b in zip(before, after, strict=True))
     assert stream_facts(tmp_path / "out.mp4")[1].payloads == stream_facts(source)[1].payloads
     assert (summary.num_frames, summary.windows_tried, summary.windows_accepted) == (12, 24, 12)
-    assert summary.runtime == "a stand-in"
+    assert summary.runtime.endswith("on CPU in float32")
     assert [p.num_frames for p in seen] == list(range(1, 13))
     assert {p.total_frames for p in seen} == {12}
 
