@@ -1,0 +1,157 @@
+"""What is promised of the weights that the package ships, measured before any encoding."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage.data
+import torch
+
+import concertdeblur
+import concertdeblur.deblurrer as module
+from concertdeblur.blur import Kernel, blur
+from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.evaluation.metrics import psnr_db, warping_error
+from concertdeblur.frame import Frame
+from tests.golden.regenerate import GOLDEN_FILE, golden_figures
+
+Picture = npt.NDArray[np.uint8]
+SIDE = 256
+
+
+@pytest.fixture(scope="module")
+def deblurrer() -> Deblurrer:
+    return concertdeblur.load("concert", device="cpu", backend="torch")
+
+
+@lru_cache(maxsize=1)
+def photographs() -> tuple[Picture, ...]:
+    """Crops of scikit-image's public-domain photographs; none was trained on."""
+    names = ("astronaut", "coffee", "chelsea", "rocket")
+    pictures = [np.asarray(getattr(skimage.data, name)(), dtype=np.uint8) for name in names]
+    return tuple(
+        np.ascontiguousarray(p[(p.shape[0] - SIDE) // 2 :, (p.shape[1] - SIDE) // 2 :][:SIDE, :SIDE]) for p in pictures
+    )
+
+
+def as_float(pixels: Picture) -> npt.NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+@pytest.fixture(scope="module")
+def gains(deblurrer: Deblurrer) -> dict[Kernel, float]:
+    made: dict[Kernel, float] = {}
+    for kernel in Kernel:
+        differences = []
+        for sharp in photographs():
+            blurred = as_float(blur(sharp, kernel, 0.5))
+            restored = deblurrer.deblur(blurred)
+            differences.append(psnr_db(restored, as_float(sharp)) - psnr_db(blurred, as_float(sharp)))
+        made[kernel] = float(np.mean(differences))
+    return made
+
+
+def test_every_kernel_gains_and_the_mean_gains_much(gains: dict[Kernel, float]) -> None:
+    assert min(gains.values()) > 0, gains
+    assert np.mean(list(gains.values())) > 1.5, gains
+
+
+def test_sharp_stays_sharp(deblurrer: Deblurrer) -> None:
+    figures = [psnr_db(deblurrer.deblur(as_float(sharp)), as_float(sharp)) for sharp in photographs()]
+    assert min(figures) >= 40, figures
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 40, 200, 255])
+def test_uniform_frames_stay(deblurrer: Deblurrer, level: int) -> None:
+    frame = np.full((360, 640, 3), level, np.uint8)
+    assert np.abs(deblurrer.deblur(frame).astype(int) - frame).max() <= 1
+
+
+def test_strobe_frames_keep_their_flat_areas_and_level(deblurrer: Deblurrer) -> None:
+    yy, xx = np.mgrid[:360, :640]
+    frame = np.repeat(
+        np.where((yy - 180) ** 2 + (xx - 320) ** 2 < 90**2, 255, 0).astype(np.uint8)[..., None], 3, axis=2
+    )
+    made = deblurrer.deblur(frame).astype(int)
+    flat = np.abs(np.hypot(yy - 180, xx - 320) - 90) > 40
+    assert np.abs(made - frame)[flat].max() <= 1
+    assert abs(made.mean() - frame.mean()) <= max(1, 0.01 * frame.mean())
+
+
+def test_a_dark_frame_with_detail_is_still_deblurred(deblurrer: Deblurrer) -> None:
+    sharp = (photographs()[0] // 6).astype(np.uint8)
+    blurred = blur(sharp, Kernel.AVERAGING, 0.5)
+    restored = deblurrer.deblur(blurred)
+    assert psnr_db(as_float(restored), as_float(sharp)) > psnr_db(as_float(blurred), as_float(sharp)) + 0.5
+
+
+def test_tiles_agree_with_the_whole_frame(deblurrer: Deblurrer, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = np.concatenate(photographs()[:3], axis=1)
+    blurred = blur(np.concatenate([wide, wide[:, ::-1]]), Kernel.GAUSSIAN, 0.5)
+    whole = deblurrer.deblur(blurred, refine=False)
+    monkeypatch.setattr(module, "_TILE_PX", 160)
+    tiled = deblurrer.deblur(blurred, refine=False)
+    assert np.abs(tiled.astype(int) - whole).max() <= 1
+
+
+def test_refining_is_kept_somewhere_and_helps(deblurrer: Deblurrer) -> None:
+    kept = 0
+    gain = []
+    for kernel in (Kernel.AVERAGING, Kernel.GAUSSIAN, Kernel.RESIZING, Kernel.HORIZONTAL):
+        for sharp in photographs():
+            blurred = as_float(blur(sharp, kernel, 0.5))
+            alone = deblurrer.deblur_picture(blurred, DeblurOptions(refine=False)).pixels
+            refined = deblurrer.deblur_picture(blurred, DeblurOptions(is_capped=False))
+            if refined.windows_kept:
+                kept += 1
+                gain.append(
+                    psnr_db(refined.pixels.astype(np.float32), as_float(sharp))
+                    - psnr_db(alone.astype(np.float32), as_float(sharp))
+                )
+    assert kept > 0
+    assert np.mean(gain) > 0, gain
+
+
+def panning_clip(num_frames: int = 5) -> list[Picture]:
+    """A photograph that moves by 3 px a frame, as a camera pans."""
+    wide = np.asarray(skimage.data.coffee(), dtype=np.uint8)  # type: ignore[no-untyped-call]
+    return [np.ascontiguousarray(wide[60:300, 40 + 3 * i : 400 + 3 * i]) for i in range(num_frames)]
+
+
+@pytest.mark.parametrize("kernel", [None, Kernel.AVERAGING, Kernel.HORIZONTAL, Kernel.GAUSSIAN])
+def test_output_is_steady_in_time(deblurrer: Deblurrer, kernel: Kernel | None) -> None:
+    """At most 5 % more warping error than the sharp original (blurred clips) or the input (sharp clips)."""
+    originals = panning_clip()
+    given = originals if kernel is None else [blur(frame, kernel, 0.5) for frame in originals]
+    stream = deblurrer.stream(
+        [Frame(pts=i, pixels=as_float(pixels)) for i, pixels in enumerate(given)], DeblurOptions()
+    )
+    made = [np.asarray(out.frame.pixels, dtype=np.float32) for out in stream]
+    reference = [as_float(frame) for frame in originals]
+    assert warping_error(made, reference) <= 1.05 * warping_error(reference, reference)
+
+
+def test_openvino_agrees_with_torch(deblurrer: Deblurrer) -> None:
+    pytest.importorskip("openvino")
+    other = concertdeblur.load("concert", device="cpu", backend="openvino")
+    blurred = blur(photographs()[0], Kernel.AVERAGING, 0.5)
+    made, expected = other.deblur(blurred, refine=False), deblurrer.deblur(blurred, refine=False)
+    assert np.abs(made.astype(int) - expected).max() <= 1
+
+
+def test_outputs_are_the_golden_ones(deblurrer: Deblurrer) -> None:
+    """Small means of fixed regions; `python -m tests.golden.regenerate` after new weights."""
+    expected = json.loads(Path(GOLDEN_FILE).read_text())
+    made = golden_figures(deblurrer)
+    assert made.keys() == expected.keys()
+    for name, figures in expected.items():
+        assert np.abs(np.array(made[name]) - np.array(figures)).max() < 0.25, name
+
+
+def test_nothing_of_the_weights_is_half_precision_or_missing(deblurrer: Deblurrer) -> None:
+    tensors = [t for m in (deblurrer._generator,) for t in m.state_dict().values()]
+    assert all(t.dtype == torch.float32 for t in tensors)
+    assert all(bool(t.isfinite().all()) for t in tensors)

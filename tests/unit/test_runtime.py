@@ -1,0 +1,50 @@
+"""What runs where, and what cannot."""
+
+import pytest
+import torch
+
+import concertdeblur.runtime as module
+from concertdeblur.errors import MissingDependencyError, UsageError
+from concertdeblur.runtime import available_cpus, choose_runtime
+
+
+def test_a_cpu_runs_fp32_on_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    assert choose_runtime("cpu").backend == "openvino"
+    assert choose_runtime("cpu", "torch").backend == "torch"
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    runtime = choose_runtime("cpu")
+    assert (runtime.backend, runtime.dtype) == ("torch", torch.float32)
+    assert "CPU" in str(runtime)
+    with pytest.raises(MissingDependencyError, match=r"concertdeblur\[openvino\]"):
+        choose_runtime("cpu", "openvino")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here")
+def test_cuda_without_a_gpu_says_so() -> None:
+    assert choose_runtime("auto").device.type == "cpu"
+    with pytest.raises(UsageError, match="no CUDA device"):
+        choose_runtime("cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "backend"), [("tpu", "auto"), ("nonsense", "auto"), ("mps", "auto"), ("cpu", "onnx")]
+)
+def test_unknown_names_are_refused(device: str, backend: str) -> None:
+    with pytest.raises(UsageError, match="unknown"):
+        choose_runtime(device, backend)
+
+
+def test_a_gpu_takes_half_precision_and_no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    runtime = choose_runtime("cuda:0")
+    assert (runtime.backend, runtime.dtype) == ("torch", torch.float16)
+    with pytest.raises(UsageError, match="openvino"):
+        choose_runtime("cuda", "openvino")
+    with pytest.raises(UsageError, match="cuda:3"):
+        choose_runtime("cuda:3")
+
+
+def test_available_cpus() -> None:
+    assert available_cpus() >= 1
