@@ -19,12 +19,11 @@ from concertdeblur.errors import (
     UsageError,
 )
 from concertdeblur.frame import Frame, Pixels, StreamInfo
+from concertdeblur.media.colour import is_untagged_hd
 from concertdeblur.media.containers import open_source
 from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions, ignore_warning
 from concertdeblur.media.selection import is_cover_art
-
-_BT601_MATRICES = frozenset({2, 5, 6})  # decord converts by swscale's default
 
 
 class DecordReader:
@@ -39,7 +38,7 @@ class DecordReader:
             raise MissingDependencyError("the reader decord needs the package decord2; install it") from error
         with PyavReader(path, options, on_warning=on_warning) as probe:
             self._info, self._first_pts = probe.info, probe.first_pts
-            self._end_pts, self._origin_s = probe.end_pts, probe.origin_s
+            self._end_pts, self._origin_s, self._is_cropped = probe.end_pts, probe.origin_s, probe.is_cropped
         self._path = path
         self._refuse_unknown(options)
         try:
@@ -105,7 +104,11 @@ class DecordReader:
 
     def _refuse_unknown(self, options: ReaderOptions) -> None:
         reason = None
-        if self._info.bit_depth > 8:
+        if self._is_cropped:
+            reason = "the container hides a part of the picture, which decord would show"
+        elif is_untagged_hd(self._info):
+            reason = "it reads HD without colour tags as BT.601"
+        elif self._info.bit_depth > 8:
             reason = f"it reads 8 bits, and this video has {self._info.bit_depth}"
         elif options.deinterlace:
             reason = "it cannot deinterlace"

@@ -15,6 +15,7 @@ from concertdeblur.errors import BrokenFramesError, SourceError, UnsupportedStre
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
+from concertdeblur.media.cropping import Cropper, container_crop
 from concertdeblur.media.deinterlace import Deinterlacer
 from concertdeblur.media.hdr import lost_side_data
 from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
@@ -40,6 +41,8 @@ class PyavReader:
             context = self._stream.codec_context
             context.thread_type = ThreadType.AUTO
             context.thread_count = options.num_threads
+            crop = container_crop(self._container, self._stream.index)
+            self._cropper = Cropper(crop) if crop else None
             self._seek_to_start()
             self._decoded = self._chosen()
             self._first = self._first_frame()
@@ -65,6 +68,11 @@ class PyavReader:
     def first_pts(self) -> int:
         """Time stamp of the first chosen frame."""
         return self._first.pts
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether the container hides a part of the coded picture."""
+        return self._cropper is not None
 
     @property
     def origin_s(self) -> Fraction:
@@ -174,7 +182,8 @@ class PyavReader:
 
     def _repaired(self) -> Iterator[Decoded]:
         repair, last_pts = self._repair, -1
-        for picture in self._pictures():
+        for coded in self._pictures():
+            picture = self._cropper.cut(coded) if self._cropper else coded
             pts = picture.pts if picture.pts is not None else last_pts + max(1, picture.duration or 1)
             last_pts = pts
             yield from repair.decoded(pts, picture)

@@ -13,10 +13,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import av.error
+
 from concertdeblur.errors import ConcertDeblurError, Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
-from concertdeblur.media.containers import FORMATS, check_source, output_format
+from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
@@ -125,7 +127,8 @@ def deblur_video(
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
 
     """
-    return _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop).run()
+    run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
+    return run.guarded()
 
 
 def deblur_folder(
@@ -157,7 +160,7 @@ def deblur_folder(
         run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
         run.deblurrer = deblurrer
         try:
-            summaries.append(run.run())
+            summaries.append(run.guarded())
         except Interrupted as error:
             raise Interrupted(f"{len(summaries)} of {len(pairs)} clips are done; {error}") from error
         except (SourceError, TargetError, ValueError) as error:
@@ -186,6 +189,13 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
     is_rounded: bool = False  # whether some time stamp is no whole number of milliseconds
     started_s: float = field(default_factory=time.monotonic)
+
+    def guarded(self) -> VideoSummary:
+        """Run, and turn what FFmpeg did not expect of this clip into one sentence."""
+        try:
+            return self.run()
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{self.source}: FFmpeg cannot process it ({error_text(error)})") from error
 
     def run(self) -> VideoSummary:
         """Check, open, stream, close: in this order, so that nothing is written before all is checked."""

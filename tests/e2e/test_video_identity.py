@@ -383,3 +383,64 @@ def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str)
     assert [float(value) for value in after.primaries] == pytest.approx([float(v) for v in before.primaries], abs=1e-4)
     warnings = identity(source, tmp_path / "plain.mp4", codec="h264")
     assert any("mastering display" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("element", "rows", "columns"),
+    [
+        (b"\x54\xaa", slice(0, 40), slice(0, 64)),
+        (b"\x54\xbb", slice(8, 48), slice(0, 64)),
+        (b"\x54\xcc", slice(0, 48), slice(8, 64)),
+        (b"\x54\xdd", slice(0, 48), slice(0, 56)),
+    ],
+    ids=["bottom", "top", "left", "right"],
+)
+def test_what_the_container_hides_is_cut_off(tmp_path: Path, element: bytes, rows: slice, columns: slice) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", ClipSpec())
+    display_unit = b"\x54\xb2\x81\x04"  # an element of no effect here; its place is taken by PixelCrop... = 8
+    assert whole.read_bytes().count(display_unit) == 1
+    source = tmp_path / "in.mkv"
+    source.write_bytes(whole.read_bytes().replace(display_unit, element + b"\x81\x08"))
+    identity(source, tmp_path / "out.mp4", crf=0)
+    made = frames_of(tmp_path / "out.mp4")
+    assert [frame.pts for frame in made] == [40 * number for number in range(12)]
+    for first, frame in zip(frames_of(whole), made, strict=True):
+        assert np.array_equal(planes_of(first)[0][rows, columns], planes_of(frame)[0])
+        chroma = tuple(slice(edge.start // 2, edge.stop // 2) for edge in (rows, columns))
+        assert np.array_equal(planes_of(first)[1][chroma], planes_of(frame)[1])
+
+
+def test_attached_fonts_are_kept_where_there_is_a_place(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "plain.mkv", ClipSpec())
+    with av.open(str(plain)) as clip, av.open(str(tmp_path / "in.mkv"), "w") as output:
+        video = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        output.add_attachment("stage.ttf", "font/ttf", b"not really a font")
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                output.mux_one(packet)
+    assert identity(tmp_path / "in.mkv", tmp_path / "out.mkv") == []
+    with av.open(str(tmp_path / "out.mkv")) as after:
+        attached: Any = after.streams[1]
+        assert (attached.type, attached.name, attached.data) == ("attachment", "stage.ttf", b"not really a font")
+    warnings = identity(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    assert any("stream 1 (attachment" in warning for warning in warnings)
+
+
+def test_data_packets_are_copied(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "plain.mp4", ClipSpec())
+    with av.open(str(plain)) as clip, av.open(str(tmp_path / "in.mp4"), "w") as output:
+        video = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        data: Any = output.add_data_stream("bin_data")
+        data.time_base = Fraction(1, 1000)
+        for number, packet in enumerate(p for p in clip.demux(video=0) if p.size):
+            packet.stream = video
+            output.mux_one(packet)
+            note: Any = av.Packet(b"GPS %d" % number)
+            note.pts = note.dts = 40 * number
+            note.duration, note.time_base, note.stream, note.is_keyframe = 40, Fraction(1, 1000), data, True
+            output.mux_one(note)
+    assert identity(tmp_path / "in.mp4", tmp_path / "out.mp4") == []
+    before, after = stream_facts(tmp_path / "in.mp4")[1], stream_facts(tmp_path / "out.mp4")[1]
+    assert (after.kind, len(after.payloads)) == ("data", 12)
+    assert (after.payloads, after.pts) == (before.payloads, before.pts)

@@ -120,6 +120,15 @@ def test_no_video(tmp_path: Path, backend: ReaderName) -> None:
         read(tmp_path / "in.mp4", backend)
 
 
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+@pytest.mark.parametrize("value_range", [1, 2])
+def test_colour_tags_are_followed(tmp_path: Path, backend: ReaderName, matrix: int, value_range: int) -> None:
+    colour = Colour(primaries=1, transfer=1, matrix=matrix, range=value_range)
+    frames = read(make_clip(tmp_path / "in.mp4", ClipSpec(pixel_format="yuv444p", colour=colour)), backend)
+    assert frames[0].pixels is not None
+    assert np.abs(frames[0].pixels.astype(int) - picture(0, 48, 64)).mean() < 2
+
+
 def test_a_reader_may_be_left_in_the_middle(tmp_path: Path, backend: ReaderName) -> None:
     clip = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=40))
     with opened(clip, backend) as reader:
@@ -163,6 +172,7 @@ def test_pyav_repeats_the_last_good_frame(tmp_path: Path) -> None:
         (ClipSpec(), {"deinterlace": True}, "deinterlace"),
         (ClipSpec(height=16, width=16, num_videos=2), {}, "first video stream"),
         (ClipSpec(rotation_deg=90), {}, "turned by"),
+        (ClipSpec(num_frames=1, height=720, width=1280), {}, "BT.601"),
     ],
 )
 def test_decord_refuses_by_name_what_it_cannot(

@@ -1,0 +1,84 @@
+"""Cropping that a container asks for (Matroska's PixelCrop, mp4's clean aperture).
+
+PyAV can neither tell nor write it. So the numbers are read from FFmpeg's description of the file, and the
+hidden borders are cut off: every player then shows what it should have shown before.
+"""
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any, cast
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.filter import Graph
+
+_STREAM = re.compile(r"^\s*Stream #\d+:(\d+)")
+_CROPPING = re.compile(r"^\s*Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
+_log_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crop:
+    """Borders in px that are not to be shown."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+def container_crop(container: InputContainer, index: int) -> Crop | None:
+    """What the container hides of a stream's pictures; None if nothing."""
+    current = None
+    for line in _described(container).splitlines():
+        if match := _STREAM.match(line):
+            current = int(match[1])
+        elif current == index and (match := _CROPPING.match(line)):
+            left, right, top, bottom = map(int, match.groups())
+            return Crop(left=left, right=right, top=top, bottom=bottom) if left + right + top + bottom else None
+    return None
+
+
+class Cropper:
+    """Cuts pictures, without copying or converting them."""
+
+    def __init__(self, crop: Crop) -> None:
+        self._crop = crop
+        self._graph: Graph | None = None
+
+    def cut(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The part that is to be shown, with everything else of the picture as it was."""
+        if self._graph is None:
+            self._graph = self._made(picture)
+        self._graph.vpush(picture)
+        made = self._graph.vpull()
+        made.pts, made.duration = picture.pts, picture.duration
+        return made
+
+    def _made(self, picture: av.VideoFrame) -> Graph:
+        crop, graph = self._crop, Graph()
+        width = max(1, picture.width - crop.left - crop.right)
+        height = max(1, picture.height - crop.top - crop.bottom)
+        source = graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+        )
+        cut = graph.add("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
+        graph.link_nodes(source, cut, graph.add("buffersink")).configure()
+        return graph
+
+
+def _described(container: InputContainer) -> str:
+    """FFmpeg's description of a file, which PyAV gives only while its logging is on."""
+    logger = logging.getLogger("libav")
+    with _log_lock:
+        level, muted = av.logging.get_level(), logger.disabled
+        av.logging.set_level(av.logging.INFO)
+        logger.disabled = True  # other threads' messages stay unseen as before
+        try:
+            return str(cast(Any, container).dumps_format())  # missing in PyAV's stub
+        finally:
+            av.logging.set_level(level)
+            logger.disabled = muted
