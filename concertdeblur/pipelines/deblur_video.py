@@ -11,93 +11,34 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import av.error
 
 from concertdeblur.errors import ConcertDeblurError, Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.frame import Frame, StreamInfo
-from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
-from concertdeblur.media.reader import ReaderName, ReaderOptions, VideoReader, open_reader
+from concertdeblur.media.reader import ReaderOptions, VideoReader, open_reader
 from concertdeblur.media.streams import StreamPlan, plan_streams
 from concertdeblur.media.tags import lost_tags, lost_time
 from concertdeblur.media.writer import Encoding, PyavWriter, VideoWriter, plan_encoding
+from concertdeblur.pipelines.extra_videos import ExtraVideos
+from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
 from concertdeblur.streaming import Prefetch, Sink
 
 if TYPE_CHECKING:
     from concertdeblur.deblurrer import DeblurredFrame, Deblurrer
+
+__all__ = ["Progress", "VideoJob", "VideoSummary", "deblur_folder", "deblur_video"]
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
 _OTHER_SUFFIXES = (
     ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf",
 )  # fmt: skip
 _CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(_OTHER_SUFFIXES)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VideoJob:
-    """Every choice of a user."""
-
-    strength: float = 1.0  # 0 is identity: decode, encode, nothing else
-    refine: bool = True
-    weights: str = "concert"  # name of a shipped set, or the folder of another
-    device: str = "auto"
-    backend: str = "auto"
-    reader: ReaderName = "pyav"
-    writer: Literal["pyav", "ffmpeg"] = "pyav"
-    codec: str | None = None  # None: h264, or av1 in webm
-    crf: int | None = None
-    preset: str | None = None
-    video_stream: int | None = None  # index in the container; None: the largest
-    start_s: Fraction | None = None  # from the first video frame
-    end_s: Fraction | None = None
-    overwrite: bool = False
-    drop_streams: bool = False  # sound that the container cannot hold
-    strict: bool = False  # broken frames are an error
-    deinterlace: bool = False
-    heatmap: Path | None = None  # a video of where it was still blurred; no sound, the same timing
-    compare: Path | None = None  # a video of before and after side by side; no sound, the same timing
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
-        if self.is_identity and (self.heatmap or self.compare):
-            raise UsageError("with strength 0 no network runs: there is nothing for heatmap or compare to show")
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether no network runs."""
-        return self.strength == 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a run has got."""
-
-    num_frames: int = 0
-    total_frames: int | None = None  # as the header says; may be wrong
-    windows_tried: int = 0
-    windows_accepted: int = 0
-    elapsed_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VideoSummary:
-    """What a run did."""
-
-    source: Path
-    target: Path
-    num_frames: int
-    num_broken: int  # of them, how many stand in for frames that did not decode
-    windows_tried: int
-    windows_accepted: int
-    elapsed_s: float
-    runtime: str  # what the networks ran on; "identity" if none ran
-    warnings: tuple[str, ...]
 
 
 def _ignore(_: object) -> None:
@@ -214,7 +155,7 @@ class _Run:
             companions = self._companions(reader, plans)
             parts = [stack.enter_context(output) for output in outputs]
             writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
-            extras = _ExtraVideos(job, parts[1:], reader.info, stack)
+            extras = ExtraVideos(job, parts[1:], reader.info, stack)
             self._stream(reader, writer, extras, stack)
             self._warn_all(lost_time(parts[0], plans, self._expected_start_s(reader, companions), self.is_rounded))
             if not companions.is_cut:
@@ -232,7 +173,7 @@ class _Run:
             warnings=tuple(self.warnings),
         )
 
-    def _stream(self, reader: VideoReader, writer: VideoWriter, extras: "_ExtraVideos", stack: ExitStack) -> None:
+    def _stream(self, reader: VideoReader, writer: VideoWriter, extras: ExtraVideos, stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
         self.progress = Progress(total_frames=_expected_frames(reader.info, self.job))
         milliseconds = reader.info.time_base * 1000
@@ -372,23 +313,13 @@ def _expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
     return max(1, round(length_s * info.rate))
 
 
-@dataclass(frozen=True, slots=True)
-class _Unchanged:
-    """Stands for a `DeblurredFrame` where no network ran (its module imports torch)."""
-
-    frame: Frame
-    heatmap: None = None
-    windows_tried: int = 0
-    windows_accepted: int = 0
-
-
 def _deblurred(
     frames: Iterable[Frame], deblurrer: "Deblurrer | None", job: VideoJob
-) -> "Generator[tuple[Frame, DeblurredFrame | _Unchanged]]":
+) -> "Generator[tuple[Frame, DeblurredFrame | Unchanged]]":
     """Each frame with what became of it."""
     if deblurrer is None:
         for frame in frames:
-            yield frame, _Unchanged(frame)
+            yield frame, Unchanged(frame)
         return
     from concertdeblur.deblurrer import DeblurOptions
 
@@ -402,43 +333,6 @@ def _deblurred(
 
     for after in deblurrer.stream(remembered(), options):
         yield in_flight.popleft(), after
-
-
-class _ExtraVideos:
-    """The heatmap and compare videos, where they are asked for."""
-
-    def __init__(self, job: VideoJob, parts: list[Path], info: StreamInfo, stack: ExitStack) -> None:
-        self._rotation_deg = info.rotation_deg
-        left = iter(parts)
-        self._heatmap = self._open(next(left), job.heatmap, info, stack) if job.heatmap else None
-        self._compare = None
-        if job.compare:
-            height, width = doubled_size(info)
-            self._compare = self._open(next(left), job.compare, replace(info, height=height, width=width), stack)
-
-    @staticmethod
-    def _open(part: Path, target: Path, info: StreamInfo, stack: ExitStack) -> PyavWriter:
-        format_name = output_format(target)
-        settings = EncoderSettings(codec="av1" if format_name == "webm" else "h264", num_threads=1)
-        return stack.enter_context(PyavWriter(part, info, plan_encoding(info, format_name, settings)))
-
-    def write(self, before: Frame, after: "DeblurredFrame | _Unchanged") -> None:
-        """Write one frame to each."""
-        old, new = before.pixels, after.frame.pixels
-        if old is None or new is None:
-            return
-        if self._heatmap and after.heatmap is not None:
-            from concertdeblur.cam import heat_overlay  # imports torch
-
-            self._heatmap.write(before.with_pixels(heat_overlay(new, after.heatmap)))
-        if self._compare:
-            self._compare.write(before.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg)))
-
-    def finish(self) -> None:
-        """Complete the files."""
-        for writer in (self._heatmap, self._compare):
-            if writer:
-                writer.finish()
 
 
 def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tuple[Path, Path]]:
