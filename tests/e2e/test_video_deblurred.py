@@ -1,5 +1,6 @@
 """The way through the networks, with a stand-in for them: what is changed is written right, nothing else is."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ class FakeDeblurrer:
     def stream(self, frames: Iterable[Frame], options: DeblurOptions) -> Iterator[DeblurredFrame]:
         """As `Deblurrer.stream`."""
         waiting: list[Frame] = []
-        numbers = iter(range(10_000))
+        numbers = itertools.count()
         for frame in frames:
             waiting.append(frame)
             if len(waiting) > self._look_ahead:
