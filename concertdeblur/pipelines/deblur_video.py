@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 import av.error
 
-from concertdeblur.errors import ConcertDeblurError, Interrupted, SourceError, TargetError, UsageError
+from concertdeblur.errors import (
+    ConcertDeblurError,
+    Interrupted,
+    SourceError,
+    TargetError,
+    UnsupportedStreamError,
+    UsageError,
+)
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
@@ -104,9 +111,7 @@ def deblur_folder(
             summaries.append(run.guarded())
         except Interrupted as error:
             raise Interrupted(f"{len(summaries)} of {len(pairs)} clips are done; {error}") from error
-        except (SourceError, TargetError, ValueError) as error:
-            if not isinstance(error, ConcertDeblurError):
-                raise
+        except (SourceError, TargetError, UnsupportedStreamError, UsageError) as error:  # of this clip, not of the run
             failures.append(source.name)
             on_warning(str(error))
         deblurrer = run.deblurrer
