@@ -1,0 +1,5 @@
+"""`python -m concertdeblur`."""
+
+from concertdeblur.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""Command-line parts: times as exact fractions, and help whose options stand in groups."""
+
+import re
+from fractions import Fraction
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+_CLOCK = re.compile(r"(?:(?:([0-9]+):)?([0-9]+):)?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_HARDWARE = ("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi", "hevc_vaapi")
+
+
+class ClockTime(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A time within a clip: seconds, or [[HH:]MM:]SS.mmm; parsed without rounding."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """Seconds as an exact fraction; a usage error for anything else."""
+        if isinstance(value, Fraction):
+            return value
+        match = _CLOCK.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no time; write seconds (12.5) or [[HH:]MM:]SS.mmm (1:02:03.5)", param, ctx)
+        hours, minutes, seconds = match.groups()
+        exact_s = Fraction(seconds)
+        if minutes is not None and exact_s >= 60:
+            self.fail(f"{value!r} has {seconds} seconds after its minutes; the most is 59.999...", param, ctx)
+        if hours is not None and int(minutes) >= 60:
+            self.fail(f"{value!r} has {minutes} minutes after its hours; the most is 59", param, ctx)
+        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + exact_s
+
+
+class OpenChoice(click.ParamType):  # type: ignore[type-arg]
+    """A text that shell completion offers names for; the library refuses what it does not know."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self._known = known
+
+    def shell_complete(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The known names that begin like what is typed."""
+        return [CompletionItem(known) for known in self._known if known.startswith(incomplete)]
+
+
+CODEC = OpenChoice("codec", ("h264", "hevc", "av1", "ffv1", *_HARDWARE))
+DEVICE = OpenChoice("device", ("auto", "cpu", "cuda"))
+
+
+class GroupedOption(click.Option):
+    """An option that says under which heading its help stands."""
+
+    def __init__(self, *args: Any, heading: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under their headings, in order of appearance."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one block of help for each heading."""
+        blocks: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and not isinstance(param, click.Argument):
+                blocks.setdefault(getattr(param, "heading", "Help"), []).append(record)
+        for heading, records in sorted(blocks.items(), key=lambda block: block[0] == "Help"):
+            with formatter.section(heading):
+                formatter.write_dl(records)
