@@ -15,10 +15,15 @@ from concertdeblur.blur.kernels import Kernel, blur
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import Analysis, FastGenerator
-from concertdeblur.models.inverse_filter import apply_response, inverse_responses, padded_length
+from concertdeblur.models.inverse_filter import (
+    NOISE_TO_SIGNAL,
+    apply_response,
+    inverse_responses,
+    padded_length,
+)
 from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
 from concertdeblur.training.ema import Ema
-from concertdeblur.training.objective import analysis_loss, delta, discriminator_loss, sharp_loss
+from concertdeblur.training.objective import analysis_loss, delta, discriminator_loss, noise_loss, sharp_loss
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.report import Report
 from concertdeblur.training.samples import Batch, SampleStream, to_tensor
@@ -131,6 +136,7 @@ class IganStage:
             "l1": (restored - batch.sharp_NCHW).abs().mean(),
             "filter": settings.filter_weight * F.mse_loss(filtered, batch.sharp_NCHW),
             "analysis": settings.analysis_weight * analysis_loss(analysis, batch),
+            "noise": settings.analysis_weight * noise_loss(analysis, filtered_errors(batch), batch.kernel_N >= 0),
         }
         if adversarial:
             self.discriminator.requires_grad_(False)
@@ -165,13 +171,32 @@ class IganStage:
 _RESPONSES: dict[tuple[int, int], Tensor] = {}
 
 
+@torch.no_grad()
+def filtered_errors(batch: Batch) -> Tensor:
+    """Mean squared error of each sample filtered by its true kernel, (N, noise ratios); identity if unknown."""
+    responses, padded = _bank_for(batch.blurred_NCHW)
+    first = batch.kernel_N.clamp_min(0) * len(NOISE_TO_SIGNAL)
+    errors = []
+    for ratio in range(len(NOISE_TO_SIGNAL)):
+        chosen = responses[first + ratio].view(len(first), padded[0], -1)
+        filtered = apply_response(batch.blurred_NCHW, chosen, padded).clamp(0, 1)
+        errors.append((filtered - batch.sharp_NCHW).square().mean((1, 2, 3)))
+    return torch.stack(errors, 1)
+
+
+def _bank_for(frames_NCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Responses of the bank, (num_filters, flat), for crops of this size, and the padded size."""
+    padded = (padded_length(frames_NCHW.shape[2]), padded_length(frames_NCHW.shape[3]))
+    if padded not in _RESPONSES:
+        _RESPONSES[padded] = inverse_responses(*padded, like=frames_NCHW).flatten(1)
+    return _RESPONSES[padded], padded
+
+
 def generate(generator: FastGenerator, blurred_NCHW: Tensor) -> tuple[Analysis, Tensor, Tensor]:
     """G_i on training crops: (analysis, inverse-filtered crops, restored crops), differentiable."""
-    padded = (padded_length(blurred_NCHW.shape[2]), padded_length(blurred_NCHW.shape[3]))
-    if padded not in _RESPONSES:
-        _RESPONSES[padded] = inverse_responses(*padded, like=blurred_NCHW).flatten(1)
+    responses, padded = _bank_for(blurred_NCHW)
     analysis = generator.analysis(blurred_NCHW, ANALYSIS_STRIDE_PX)
-    responses_NHF = (analysis.weights_NK @ _RESPONSES[padded]).view(len(blurred_NCHW), padded[0], -1)
+    responses_NHF = (analysis.weights_NK @ responses).view(len(blurred_NCHW), padded[0], -1)
     filtered = apply_response(blurred_NCHW, responses_NHF, padded).contiguous(memory_format=torch.channels_last)
     restored = generator.restoration(blurred_NCHW, filtered, analysis.embedding_NE)
     return analysis, filtered, restored

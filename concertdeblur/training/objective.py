@@ -13,6 +13,8 @@ from concertdeblur.models.fast import Analysis
 from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL
 from concertdeblur.training.samples import Batch
 
+_NOISE_TARGET_DB = 0.5  # a ratio that serves this much better is wanted e times as much
+
 
 def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
     """Confidence of D that each candidate is sharp: logit(sharp) - logit(blur), shape (N,)."""
@@ -75,6 +77,26 @@ def analysis_loss(analysis: Analysis, batch: Batch) -> Tensor:
         share = kernel_share(analysis)[known]
         loss = loss - share.gather(1, batch.kernel_N[known][:, None]).clamp_min(1e-6).log().mean()
     return loss
+
+
+def noise_loss(analysis: Analysis, filtered_error_NR: Tensor, known_N: Tensor) -> Tensor:
+    """Cross-entropy of the noise head against what would have served best, for samples whose kernel is known.
+
+    The restored picture alone teaches the head to fear noise: it settles on the strongest regularisation,
+    which cost 3.5 dB on lines (EXPERIMENTS.md, run A). So it is told, sample by sample.
+
+    Args:
+        analysis: Of N samples.
+        filtered_error_NR: Mean squared error of the samples filtered by their true kernel, at each noise ratio.
+        known_N: Whether a sample's kernel is in the bank.
+    """
+    if not known_N.any():
+        return filtered_error_NR.new_zeros(())
+    gain_db = -10 * filtered_error_NR[known_N].clamp_min(1e-8).log10()
+    target = (gain_db / _NOISE_TARGET_DB).softmax(1)
+    weights = analysis.weights_NK[known_N]
+    share = weights.view(len(weights), -1, len(NOISE_TO_SIGNAL)).sum(1)
+    return -(target * share.clamp_min(1e-6).log()).sum(1).mean()
 
 
 def kernel_share(analysis: Analysis) -> Tensor:
