@@ -184,7 +184,8 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
     """
     _refuse_both(as_json, quiet)
     with stop_on_signals() as stop, display(as_json=as_json, quiet=quiet) as shown:
-        from concertdeblur.pipelines.deblur_video import VideoJob, deblur_folder, deblur_video
+        from concertdeblur.pipelines.deblur_video import deblur_folder, deblur_video
+        from concertdeblur.pipelines.video_job import VideoJob
 
         job = VideoJob(refine=not no_refine, **choices)
         shown.start(_facts("video", source, target, job))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from concertdeblur.pipelines.deblur_image import ImageSummary
-    from concertdeblur.pipelines.deblur_video import Progress, VideoSummary
     from concertdeblur.pipelines.doctor import DoctorReport
+    from concertdeblur.pipelines.video_job import Progress, VideoSummary
 
 _EVENT_INTERVAL_S = 0.3  # between two progress events of --json
 _LINE_INTERVAL_S = 30.0  # between two progress lines where there is no terminal
@@ -86,7 +86,7 @@ def progress_text(progress: "Progress", pace: Pace) -> str:
     if rate is not None:
         parts.append(speed_text(rate))
     if left_s is not None:
-        parts.append(f"{duration_text(left_s)} left")
+        parts.append(f"{duration_text(left_s)} left" if left_s else "finishing")
     if progress.windows_tried:
         parts.append(f"{progress.windows_accepted} of {progress.windows_tried} windows refined")
     return ", ".join(parts)
