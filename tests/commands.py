@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).parents[1]
+
 
 def command(*args: object) -> list[str]:
     """`concertdeblur` with these arguments, whether or not its script is on PATH."""
@@ -14,8 +16,9 @@ def command(*args: object) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the networks."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", **changes}
+    """This process's, with one thread for the networks; the package is found from any folder."""
+    paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
 
 
 def run(*args: object, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
