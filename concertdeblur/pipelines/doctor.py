@@ -141,7 +141,8 @@ def fitness_of(frame_720p_s: float | None) -> str:
         return "What this machine is fit for is not known, since no frame could be timed."
     clip_s = frame_720p_s * _CLIP_FRAMES
     if clip_s < 90 * 60:
-        span = f"{max(1, round(clip_s / 60))} minutes"
+        minutes = max(1, round(clip_s / 60))
+        span = f"{minutes} minute{'s' if minutes > 1 else ''}"
     else:
         span = f"{clip_s / 3600:.1f} hours" if clip_s < 48 * 3600 else f"{clip_s / 86400:.1f} days"
     if frame_720p_s <= 1 / 30:
