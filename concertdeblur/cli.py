@@ -183,7 +183,7 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
     Sound, subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file.
     """
     _refuse_both(as_json, quiet)
-    with stop_on_signals() as stop, display(as_json=as_json, quiet=quiet) as shown:
+    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.deblur_video import deblur_folder, deblur_video
         from concertdeblur.pipelines.video_job import VideoJob
 

@@ -17,32 +17,42 @@ from concertdeblur.console import printable, say, write_event
 from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory")
+_MOST_LETTERS = 200  # of a message that was not written for users
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals(*, silent: bool) -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into a set event; a second SIGINT interrupts at once.
+
+    Args:
+        silent: Do not tell a terminal that the frame in hand is finished first.
 
     Raises:
         Interrupted: After a second SIGINT.
 
     """
-    stop, has_come = threading.Event(), False
+    stop, has_come, is_cut = threading.Event(), False, False
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        nonlocal has_come
+        nonlocal has_come, is_cut
         if not has_come:
             has_come = True
             stop.set()
+            if number == signal.SIGINT and not silent and sys.stderr.isatty():
+                # past Python's buffers, which the interrupted code may be writing to just now
+                os.write(sys.stderr.fileno(), b"\r\x1b[KStopping after this frame; Ctrl-C again ends at once.\n")
         elif number == signal.SIGINT:
+            is_cut = True
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third one ends even what hangs in C code
             raise KeyboardInterrupt
 
     with _handling(on_signal):
         try:
             yield stop
-        except KeyboardInterrupt as error:
-            raise Interrupted("stopped at once; the output is not written") from error
+        except BaseException as error:
+            if is_cut:  # compiled callers make other errors of a KeyboardInterrupt
+                raise Interrupted("stopped at once; the output is not written") from error
+            raise
 
 
 @contextmanager
@@ -53,15 +63,20 @@ def interrupt_on_signals() -> Iterator[None]:
         Interrupted: After either.
 
     """
+    is_cut = False
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_cut
+        is_cut = True
         raise KeyboardInterrupt
 
     with _handling(on_signal):
         try:
             yield
-        except KeyboardInterrupt as error:
-            raise Interrupted("stopped; nothing is written") from error
+        except BaseException as error:
+            if is_cut:
+                raise Interrupted("stopped; nothing is written") from error
+            raise
 
 
 @contextmanager
@@ -114,7 +129,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return f"no space left on the device{_named(error)}; nothing was written", 1
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{_named(error)}", 1
-    kind = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    short = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+    kind = f"{type(error).__name__}: {short}" if text else type(error).__name__
     return (
         f"this is a bug in concertdeblur ({kind}); please report it in the project's issue tracker,"
         " with the command and what it prints with --debug"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TRIAL_HW = (360, 640)
 _FRAME_HW = (720, 1280)
-_NUM_TRIALS = 2
+_NUM_TRIALS = 3
 _CLIP_FRAMES = 4 * 60 * 30  # a song: 4 minutes at 30 frames/s
 
 # (distribution, module, whether every run needs it, what to do where it is missing)
