@@ -49,9 +49,14 @@ def stop_on_signals(*, silent: bool) -> Iterator[threading.Event]:
     with _handling(on_signal):
         try:
             yield stop
+        except Interrupted:
+            raise
         except BaseException as error:
-            if is_cut:  # compiled callers make other errors of a KeyboardInterrupt
-                raise Interrupted("stopped at once; the output is not written") from error
+            # compiled callers make other errors of a KeyboardInterrupt; and Ctrl-C in a terminal ends the ffmpeg
+            # program that we write to, which fails the run before the stop is seen
+            if is_cut or has_come:
+                at_once = " at once" if is_cut else ""
+                raise Interrupted(f"stopped{at_once}; the output is not written") from error
             raise
 
 
@@ -123,6 +128,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return " ".join(error.format_message().split()), error.exit_code
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return "stopped", 130
+    if isinstance(error, ImportError):
+        return f"a needed package does not load ({text}); 'concertdeblur doctor' says what to install", 1
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
         return "there is not enough memory; close other programs, or use a smaller clip", 1
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

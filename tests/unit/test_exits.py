@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from concertdeblur.errors import Interrupted
+from concertdeblur.errors import Interrupted, TargetError
 from concertdeblur.exits import describe_error, interrupt_on_signals, stop_on_signals
 
 
@@ -54,6 +54,23 @@ def test_an_interrupt_that_compiled_code_renames_is_still_one() -> None:
         interrupt_twice()
     with pytest.raises(Interrupted, match="nothing is written"), interrupt_on_signals():
         compile_model()
+
+
+def test_what_fails_after_a_signal_was_stopped() -> None:
+    def write_to_a_program_that_has_gone() -> None:
+        with stop_on_signals(silent=True):
+            signal.raise_signal(signal.SIGINT)
+            raise TargetError("ffmpeg's encoder libx264 failed: it ended early")
+
+    with pytest.raises(Interrupted, match="stopped; the output is not written"):
+        write_to_a_program_that_has_gone()
+
+
+def test_a_package_that_does_not_load_points_to_doctor() -> None:
+    message, code = describe_error(ImportError("libGL.so.1: cannot open shared object file"))
+    assert code == 1
+    assert message.startswith("a needed package does not load (libGL.so.1")
+    assert "doctor" in message
 
 
 def test_other_errors_pass() -> None:
