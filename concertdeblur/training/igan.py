@@ -136,7 +136,7 @@ class IganStage:
             "l1": (restored - batch.sharp_NCHW).abs().mean(),
             "filter": settings.filter_weight * F.mse_loss(filtered, batch.sharp_NCHW),
             "analysis": settings.analysis_weight * analysis_loss(analysis, batch),
-            "noise": settings.analysis_weight * noise_loss(analysis, filtered_errors(batch), batch.kernel_N >= 0),
+            "noise": settings.analysis_weight * noise_loss(analysis, filtered_errors(batch)),
         }
         if adversarial:
             self.discriminator.requires_grad_(False)
@@ -173,9 +173,9 @@ _RESPONSES: dict[tuple[int, int], Tensor] = {}
 
 @torch.no_grad()
 def filtered_errors(batch: Batch) -> Tensor:
-    """Mean squared error of each sample filtered by its true kernel, (N, noise ratios); identity if unknown."""
+    """Mean squared error of each sample filtered by its true kernel, (N, noise ratios)."""
     responses, padded = _bank_for(batch.blurred_NCHW)
-    first = batch.kernel_N.clamp_min(0) * len(NOISE_TO_SIGNAL)
+    first = batch.kernel_N * len(NOISE_TO_SIGNAL)
     errors = []
     for ratio in range(len(NOISE_TO_SIGNAL)):
         chosen = responses[first + ratio].view(len(first), padded[0], -1)

@@ -71,16 +71,12 @@ def analysis_loss(analysis: Analysis, batch: Batch) -> Tensor:
     types = F.cross_entropy(analysis.type_logits, batch.type_N)
     blurred = batch.type_N > 0
     levels = (analysis.level_N - batch.level_N).square() * blurred
-    known = batch.kernel_N >= 0
-    loss = types + levels.mean()
-    if known.any():
-        share = kernel_share(analysis)[known]
-        loss = loss - share.gather(1, batch.kernel_N[known][:, None]).clamp_min(1e-6).log().mean()
-    return loss
+    share = kernel_share(analysis).gather(1, batch.kernel_N[:, None])
+    return types + levels.mean() - share.clamp_min(1e-6).log().mean()
 
 
-def noise_loss(analysis: Analysis, filtered_error_NR: Tensor, known_N: Tensor) -> Tensor:
-    """Cross-entropy of the noise head against what would have served best, for samples whose kernel is known.
+def noise_loss(analysis: Analysis, filtered_error_NR: Tensor) -> Tensor:
+    """Cross-entropy of the noise head against what would have served best.
 
     The restored picture alone teaches the head to fear noise: it settles on the strongest regularisation,
     which cost 3.5 dB on lines (EXPERIMENTS.md, run A). So it is told, sample by sample.
@@ -88,13 +84,10 @@ def noise_loss(analysis: Analysis, filtered_error_NR: Tensor, known_N: Tensor) -
     Args:
         analysis: Of N samples.
         filtered_error_NR: Mean squared error of the samples filtered by their true kernel, at each noise ratio.
-        known_N: Whether a sample's kernel is in the bank.
     """
-    if not known_N.any():
-        return filtered_error_NR.new_zeros(())
-    gain_db = -10 * filtered_error_NR[known_N].clamp_min(1e-8).log10()
+    gain_db = -10 * filtered_error_NR.clamp_min(1e-8).log10()
     target = (gain_db / _NOISE_TARGET_DB).softmax(1)
-    weights = analysis.weights_NK[known_N]
+    weights = analysis.weights_NK
     share = weights.view(len(weights), -1, len(NOISE_TO_SIGNAL)).sum(1)
     return -(target * share.clamp_min(1e-6).log()).sum(1).mean()
 

@@ -22,7 +22,7 @@ from concertdeblur.models.inverse_filter import kernel_bank
 from concertdeblur.training.pictures import PictureStore
 
 _MARGIN_PX = 24  # blurred around the crop, more than half of the largest kernel (21 px)
-_NO_KERNEL = -1  # the blur is none of the inverse-filter bank (median, bilateral)
+_IDENTITY = 0  # in kernel_bank(): what a filter can do best against median and bilateral is nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Batch:
     sharp_NCHW: Tensor  # float32 in [0, 1]
     type_N: Tensor  # index into BLUR_TYPES
     level_N: Tensor  # 0 to 1
-    kernel_N: Tensor  # index into kernel_bank(), or -1
+    kernel_N: Tensor  # index into kernel_bank() of the nearest linear kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _blurred(
 
 
 def nearest_kernel(kernel: Kernel, level: float) -> int:
-    """Index of the bank's kernel nearest to a blur, or -1 where the bank has none of its kind."""
+    """Index of the bank's kernel nearest to a blur; identity for median and bilateral."""
     sizes = {
         Kernel.HORIZONTAL: line_length_px(level),
         Kernel.VERTICAL: line_length_px(level),
@@ -161,7 +161,7 @@ def nearest_kernel(kernel: Kernel, level: float) -> int:
         Kernel.RESIZING: resizing_factor(level),
     }
     if kernel not in sizes:
-        return _NO_KERNEL
+        return _IDENTITY
     candidates = [(abs(entry.size - sizes[kernel]), i) for i, entry in enumerate(kernel_bank()) if entry.name == kernel]
     return min(candidates)[1]
 
