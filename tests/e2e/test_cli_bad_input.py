@@ -157,7 +157,7 @@ def test_weights(tmp_path: Path) -> None:
 
 def test_pictures(tmp_path: Path) -> None:
     picture = _text(tmp_path / "in.png")
-    refused(run("image", picture, tmp_path / "out.png", "--strength", 0), 1, "cannot be read as a picture")
+    refused(_in_process("image", str(picture), str(tmp_path / "out.png")), 1, "cannot be read as a picture")
     for name, target, code, words in (
         ("none.png", "out.png", 1, "none.png"),
         ("in.png", "out.gif", 2, ".webp"),
