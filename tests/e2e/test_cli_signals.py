@@ -118,6 +118,6 @@ def test_a_terminal_shows_live_progress(clip: Path, tmp_path: Path) -> None:
         assert child.stdout.read() == b""
     assert child.returncode == 0
     text = drawn.decode()
-    assert re.search(rf"\d+ of {_NUM_FRAMES} frames, [\d.]+ frames/s, [\d.]+ s left", text)
+    assert re.search(rf"\d+ of {_NUM_FRAMES} frames, [\d.]+ frames/s, [\d.:]+ (s|min) left", text)
     assert text.endswith("ran on    identity\r\n")
     assert "out.mp4 is written." in text
