@@ -1,0 +1,31 @@
+"""Every backend runs the same network."""
+
+import pytest
+import torch
+
+from concertdeblur.engines import make_engine
+from concertdeblur.runtime import choose_runtime
+from tests.networks import random_networks
+
+
+@pytest.mark.parametrize("network", ["generator", "patch", "discriminator"])
+def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) -> None:
+    pytest.importorskip("openvino")
+    networks = random_networks()
+    module = {
+        "generator": networks.image_generator.restoration,
+        "patch": networks.patch_generator.restoration,
+        "discriminator": networks.discriminator,
+    }[network]
+    engines = [make_engine(module, choose_runtime("cpu", backend)) for backend in ("openvino", "torch")]
+    draw = torch.Generator().manual_seed(0)
+    for batch, height, width in ((1, 64, 96), (3, 128, 128), (1, 208, 120), (2, 16, 16)):
+        given: list[torch.Tensor] = [torch.rand(batch, 3, height, width, generator=draw) for _ in range(2)]
+        if network != "discriminator":
+            given.append(torch.randn(batch, 128, generator=draw))
+        made, expected = (engine(*given) for engine in engines)
+        assert made.shape == expected.shape
+        assert (made - expected).abs().max() < 1e-4
+        again = engines[0](*(2 * tensor for tensor in given))
+        assert not torch.equal(again, made)  # results are not overwritten by the next call
+        assert (made - expected).abs().max() < 1e-4
