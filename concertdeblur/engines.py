@@ -3,8 +3,10 @@
 An engine is called like its module, with tensors on the runtime's device, and returns fp32.
 """
 
+import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -58,8 +60,7 @@ class OpenVinoEngine:
         return torch.from_numpy(result)
 
     def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
-        import openvino as ov
-
+        ov = load_openvino()
         # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
         example = tuple(t.detach().float()[..., :_TRACED_PX, :_TRACED_PX].contiguous() for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
@@ -68,3 +69,13 @@ class OpenVinoEngine:
             warnings.simplefilter("ignore", DeprecationWarning)
             model = ov.convert_model(self._module, example_input=example, input=shapes)
         return ov.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+
+
+def load_openvino() -> Any:
+    """The module `openvino`, without its telemetry.
+
+    On import and on every conversion OpenVINO reports to a statistics server, unless its telemetry package is
+    missing. None in `sys.modules` makes it missing: nobody who deblurs a clip has agreed to that.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    return import_module("openvino")

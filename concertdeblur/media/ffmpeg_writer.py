@@ -77,7 +77,7 @@ class FfmpegWriter:
         command = self._command()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True
         )
 
     def __enter__(self) -> "FfmpegWriter":

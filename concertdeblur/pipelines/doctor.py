@@ -176,7 +176,7 @@ def _own_parts() -> tuple[Part, ...]:
 def _package(distribution: str, module: str, is_needed: bool, advice: str) -> Part:
     """A package that is there only if it also loads: opencv-python without libGL is installed and broken."""
     try:
-        import_module(module)
+        _load(module)
         version = metadata.version(distribution)
     except metadata.PackageNotFoundError:
         version = str(getattr(sys.modules[module], "__version__", "unknown"))
@@ -295,3 +295,13 @@ def _memory() -> tuple[int | None, int | None]:
     except (OSError, ValueError):  # no limit says "max"
         return whole, free
     return min(whole, limit), min(free, max(0, limit - used))
+
+
+def _load(module: str) -> None:
+    """Import a package as a run would."""
+    if module == "openvino":
+        from concertdeblur.engines import load_openvino
+
+        load_openvino()
+    else:
+        import_module(module)
