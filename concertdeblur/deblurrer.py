@@ -218,10 +218,11 @@ class Deblurrer:
     def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory) -> _Generated:
         blurred = self._padded(frame_1CHW)
         described = memory.described = _remembered(memory.described, self._generator.describe(blurred))
-        guess, embedding = self._generator.prepare(blurred, described)
-        restored = self._restored(blurred, guess, embedding)
-        result = torch.where(restored.isfinite(), restored, blurred).clamp(0, 1)
-        return _Generated(blurred=blurred, result=result, embedding=embedding)
+        prepared = self._generator.prepare(blurred, described)
+        restored = self._restored(blurred, prepared.guess_NCHW, prepared.embedding_NE)
+        trusted = blurred + prepared.trust_N.view(-1, 1, 1, 1) * (restored - blurred)
+        result = torch.where(trusted.isfinite(), trusted, blurred).clamp(0, 1)
+        return _Generated(blurred=blurred, result=result, embedding=prepared.embedding_NE)
 
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from concertdeblur.models.prepared import Prepared
+
 _SLOPE = 0.2
 _DROPOUT_LEVELS = 3
 
@@ -64,9 +66,10 @@ class PaperGenerator(nn.Module):
         """No spectrum: an empty descriptor (N, 0)."""
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
-    def prepare(self, frames_NCHW: Tensor, described: Tensor) -> tuple[Tensor, Tensor]:
-        """No analysis: (the frames themselves, an empty embedding)."""
-        return frames_NCHW, described
+    def prepare(self, frames_NCHW: Tensor, described: Tensor) -> Prepared:
+        """No analysis: the frames themselves, an empty embedding, full trust."""
+        trust_N = frames_NCHW.new_ones(len(frames_NCHW))
+        return Prepared(guess_NCHW=frames_NCHW, embedding_NE=described, trust_N=trust_N)
 
 
 class PaperPatchGenerator(nn.Module):

@@ -87,11 +87,11 @@ def deblur_folder(
     on_progress: Callable[[Progress], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
     stop: threading.Event | None = None,
-) -> list[VideoSummary]:
+) -> Iterator[VideoSummary]:
     """Deblur every clip of a folder (not of its sub-folders) into another, under the same names.
 
-    A clip of a kind that cannot be written becomes an mp4. A clip that fails is named in a warning and
-    does not stop the others.
+    Yields a summary after each clip; work goes on when the next is asked for. A clip of a kind that cannot
+    be written becomes an mp4. A clip that fails is named in a warning and does not stop the others.
 
     Raises:
         SourceError: If the folder holds no clip; or at the end, if some clips failed.
@@ -101,23 +101,25 @@ def deblur_folder(
 
     """
     pairs = _folder_pairs(source_dir, target_dir, job)
-    summaries: list[VideoSummary] = []
+    num_done = 0
     failures: list[str] = []
     deblurrer: Deblurrer | None = None
     for source, target in pairs:
         run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
         run.deblurrer = deblurrer
         try:
-            summaries.append(run.guarded())
+            summary = run.guarded()
         except Interrupted as error:
-            raise Interrupted(f"{len(summaries)} of {len(pairs)} clips are done; {error}") from error
+            raise Interrupted(f"{num_done} of {len(pairs)} clips are done; {error}") from error
         except (SourceError, TargetError, UnsupportedStreamError, UsageError) as error:  # of this clip, not of the run
             failures.append(source.name)
             on_warning(str(error))
+        else:
+            num_done += 1
+            yield summary
         deblurrer = run.deblurrer
     if failures:
         raise SourceError(f"{len(failures)} of {len(pairs)} clips failed: {', '.join(failures)}")
-    return summaries
 
 
 @dataclass(kw_only=True, slots=True)

@@ -257,7 +257,7 @@ def test_folder_in_gives_folder_out(tmp_path: Path) -> None:
     make_clip(source / "a.mp4", ClipSpec())
     make_clip(source / "b.avi", ClipSpec(num_frames=5))
     (source / "notes.txt").write_text("not a clip")
-    summaries = deblur_folder(source, target, VideoJob(strength=0))
+    summaries = list(deblur_folder(source, target, VideoJob(strength=0)))
     assert [summary.num_frames for summary in summaries] == [12, 5]
     assert sorted(path.name for path in target.iterdir()) == ["a.mp4", "b.mp4"]
 
@@ -269,7 +269,7 @@ def test_one_bad_clip_does_not_stop_a_folder(tmp_path: Path) -> None:
     make_clip(source / "b.mp4", ClipSpec())
     warnings: list[str] = []
     with pytest.raises(SourceError, match=r"1 of 2 clips failed: a\.mp4"):
-        deblur_folder(source, target, VideoJob(strength=0), on_warning=warnings.append)
+        list(deblur_folder(source, target, VideoJob(strength=0), on_warning=warnings.append))
     assert [path.name for path in target.iterdir()] == ["b.mp4"]
     assert any("a.mp4" in warning for warning in warnings)
 
@@ -277,7 +277,7 @@ def test_one_bad_clip_does_not_stop_a_folder(tmp_path: Path) -> None:
 def test_a_folder_without_clips(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(SourceError, match="no clip"):
-        deblur_folder(tmp_path, tmp_path / "out", VideoJob(strength=0))
+        list(deblur_folder(tmp_path, tmp_path / "out", VideoJob(strength=0)))
     assert not (tmp_path / "out").exists()
 
 

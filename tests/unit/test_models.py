@@ -68,8 +68,8 @@ def test_paper_recipe_builds_the_papers_networks() -> None:
 def test_an_untrained_fast_generator_is_the_identity() -> None:
     generator = FastGenerator(width=8, num_blocks=1)
     frames = torch.rand(1, 3, 64, 96)
-    guess, embedding = generator.prepare(frames, generator.describe(frames))
-    assert torch.equal(generator.restoration(frames, guess, embedding), frames)
+    prepared = generator.prepare(frames, generator.describe(frames))
+    assert torch.equal(generator.restoration(frames, prepared.guess_NCHW, prepared.embedding_NE), frames)
 
 
 def test_restoration_looks_no_further_than_its_margin() -> None:
@@ -145,10 +145,20 @@ def test_filtering_in_windows_agrees_with_one_fft() -> None:
 def test_any_frame_size_can_be_prepared(height: int, width: int) -> None:
     generator = FastGenerator(width=8, num_blocks=1)
     frames = torch.rand(1, 3, height, width)
-    guess, embedding = generator.prepare(frames, generator.describe(frames))
-    assert guess.shape == frames.shape
-    assert embedding.isfinite().all()
-    assert guess.isfinite().all()
+    prepared = generator.prepare(frames, generator.describe(frames))
+    assert prepared.guess_NCHW.shape == frames.shape
+    assert prepared.embedding_NE.isfinite().all()
+    assert prepared.guess_NCHW.isfinite().all()
+
+
+def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
+    generator = FastGenerator(width=8, num_blocks=1)
+    frames = torch.rand(1, 3, 64, 64)
+    for name, trust in (("sharp", 0.0), ("bilateral", 0.0), ("gaussian", 1.0), ("median", 1.0)):
+        with torch.no_grad():
+            generator.analysis.type_head.weight.zero_()
+            generator.analysis.type_head.bias.fill_(-20)[BLUR_TYPES.index(name)] = 20
+        assert generator.prepare(frames, generator.describe(frames)).trust_N.item() == pytest.approx(trust, abs=1e-4)
 
 
 def test_the_number_of_spectrum_windows_is_bounded() -> None:
