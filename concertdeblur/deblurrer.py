@@ -83,6 +83,7 @@ class _Generated:
     blurred: Tensor
     result: Tensor
     embedding: Tensor
+    trust: Tensor  # (1,), how much of the change is worth making
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,14 +221,15 @@ class Deblurrer:
         described = memory.described = _remembered(memory.described, self._generator.describe(blurred))
         prepared = self._generator.prepare(blurred, described)
         restored = self._restored(blurred, prepared.guess_NCHW, prepared.embedding_NE)
-        trusted = blurred + prepared.trust_N.view(-1, 1, 1, 1) * (restored - blurred)
-        result = torch.where(trusted.isfinite(), trusted, blurred).clamp(0, 1)
-        return _Generated(blurred=blurred, result=result, embedding=prepared.embedding_NE)
+        result = torch.where(restored.isfinite(), restored, blurred).clamp(0, 1)
+        return _Generated(
+            blurred=blurred, result=result, embedding=prepared.embedding_NE, trust=prepared.trust_N.nan_to_num(0)
+        )
 
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]
         refinement = None
-        if options.refine:
+        if options.refine and given.trust.item() > 0:  # nothing is changed otherwise
             previous = None if memory.decisions is None else [memory.decisions]
             refinement = self._brmr.refine(
                 given.blurred, given.result, given.embedding, previous=previous, is_capped=options.is_capped
@@ -238,7 +240,8 @@ class Deblurrer:
             map_hw = refinement.map_hw if refinement else self._brmr.maps(given.blurred, given.result)[0]
             heatmap = cam.blur_heatmap(map_hw, height, width)
         frame, result = given.blurred[..., :height, :width], given.result[..., :height, :width]
-        mixed = frame + options.strength * (guarded(frame, result) - frame)
+        trusted = frame + given.trust * (result - frame)
+        mixed = frame + options.strength * (guarded(frame, trusted) - frame)
         return _Refined(quantised=quantised(mixed, like=pixels), heatmap=heatmap, refinement=refinement)
 
     def _padded(self, frames_NCHW: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution: the most
 # What the type head tells apart: sharp, the seven kernels, and linear motion at another angle.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion")
 
-# Where nothing can be won: a frame that is more likely than not one of these is changed less, down to not at all.
+# Where nothing can be won: a frame that is more likely than not one of these is not changed at all; from a quarter
+# on, less and less.
 # Restoring bilateral smoothing, which removed texture and kept edges, loses 0.02 dB on average (run B).
 _HOPELESS_TYPES = [BLUR_TYPES.index("sharp"), BLUR_TYPES.index(Kernel.BILATERAL.value)]
 
@@ -140,7 +141,7 @@ class FastGenerator(nn.Module):
         return Prepared(
             guess_NCHW=filter_frames(frames_NCHW, analysis.weights_NK),
             embedding_NE=analysis.embedding_NE,
-            trust_N=(2 * (1 - hopeless)).clamp(0, 1),
+            trust_N=(2 - 4 * hopeless).clamp(0, 1),
         )
 
 
