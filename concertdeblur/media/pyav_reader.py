@@ -23,6 +23,7 @@ from concertdeblur.media.repair import Decoded, FrameRepair
 from concertdeblur.media.selection import describe, select_video
 
 _INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
+_ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "av1", "ffv1", "prores", "mjpeg"})  # if progressive
 
 
 class PyavReader:
@@ -187,7 +188,9 @@ class PyavReader:
             pts = picture.pts if picture.pts is not None else last_pts + max(1, picture.duration or 1)
             last_pts = pts
             yield from repair.decoded(pts, picture)
-        yield from repair.ended()
+        is_progressive = self._stream.codec_context.field_order not in _INTERLACED_ORDERS
+        is_known = self._stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
+        yield from repair.ended(is_one_to_one=is_known and is_progressive)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux(self._stream)

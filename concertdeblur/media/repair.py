@@ -63,9 +63,13 @@ class FrameRepair:
         self._last_good, self._last_pts = picture, pts
         yield Decoded(pts, picture)
 
-    def ended(self) -> Iterator[Decoded]:
-        """No more frames come: stand-ins for promised ones at the end."""
-        if self._is_damaged and self._last_good is not None:
+    def ended(self, *, is_one_to_one: bool) -> Iterator[Decoded]:
+        """No more frames come: stand-ins for promised ones at the end.
+
+        A decoder with several threads may drop a broken last frame without a complaint, so where the codec
+        shows one frame a packet (`is_one_to_one`) none is needed.
+        """
+        if (self._is_damaged or is_one_to_one) and self._last_good is not None:
             yield from self._stand_ins(sorted(self._promised), self._last_good)
         self._promised = []
 
