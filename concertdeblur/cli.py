@@ -3,6 +3,7 @@
 Torch, OpenCV and PyAV are imported by the commands that need them: `--help` and completion answer at once.
 """
 
+import contextlib
 import errno
 import sys
 import warnings
@@ -46,6 +47,9 @@ class Program(click.Group):
             if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
                 sys.exit(1)  # who reads standard output has gone: nobody to tell
             code = report_error(error, as_json="--json" in flags, debug="--debug" in flags)
+            # what a full disk refused stays in the buffer; Python's own last flush would end with code 120
+            with contextlib.suppress(OSError):
+                flush_output()
         sys.exit(code)
 
 
