@@ -7,7 +7,7 @@ import contextlib
 import errno
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,25 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.console import display, show_report, write_event
 from concertdeblur.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
-from concertdeblur.options import CODEC, DEVICE, ClockTime, GroupedCommand, GroupedOption
+from concertdeblur.options import (
+    CODEC,
+    DEVICE,
+    FILE,
+    ClockTime,
+    GroupedCommand,
+    debugging,
+    option,
+    refuse_both,
+    reporting,
+    together,
+)
 
-_FILE = click.Path(path_type=Path)
 # "\b" keeps click from filling the paragraph
-_COMPLETION_FILES = """\b
+__COMPLETION_FILES = """\b
 bash: concertdeblur completion bash > ~/.local/share/bash-completion/completions/concertdeblur
 zsh:  concertdeblur completion zsh > _concertdeblur, in a folder of $fpath
 fish: concertdeblur completion fish > ~/.config/fish/completions/concertdeblur.fish
 """
-_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Program(click.Group):
@@ -53,54 +62,30 @@ class Program(click.Group):
         sys.exit(code)
 
 
-def _option(heading: str, *names: str, **settings: Any) -> _Decorator:
-    return click.option(*names, cls=GroupedOption, heading=heading, **settings)
-
-
-def _with(*options: _Decorator) -> _Decorator:
-    """Several options as one decorator, shown in this order."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_deblurring = _with(
-    _option(
+_deblurring = together(
+    option(
         "Deblurring", "--strength", type=float, default=1, show_default=True, metavar="0..1",
         help="How much of the change is applied: output = input + strength x (deblurred - input);"
         " 0 only encodes again.",
     ),
-    _option(
+    option(
         "Deblurring", "--no-refine", is_flag=True,
         help="Leave out the refining of windows that are still blurred: faster.",
     ),
-    _option(
+    option(
         "Deblurring", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
         help="A shipped weight set, or the folder of your own.",
     ),
-    _option(
+    option(
         "Deblurring", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
         help="What the networks run on; auto takes a CUDA GPU if there is one.",
     ),
-    _option(
+    option(
         "Deblurring", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
         help="auto takes OpenVINO on a CPU if it is installed.",
     ),
 )  # fmt: skip
-_debug = _option(
-    "Reporting", "--debug", is_flag=True, expose_value=False,  # `Program.main` looks for it
-    help="Write the traceback of an error, for a bug report.",
-)  # fmt: skip
-_reporting = _with(
-    _option("Reporting", "--json", "as_json", is_flag=True, help="Write one JSON event a line on standard output."),
-    _option("Reporting", "--quiet", is_flag=True, help="Write nothing but errors."),
-    _debug,
-)
-_overwrite = _option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")
+_overwrite = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -110,11 +95,11 @@ def cli() -> None:
 
 
 @cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=_FILE)
-@click.argument("target", metavar="OUT", type=_FILE)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @_deblurring
-@_with(
-    _option(
+@together(
+    option(
         "Input",
         "--start",
         "start_s",
@@ -122,7 +107,7 @@ def cli() -> None:
         metavar="TIME",
         help="Begin here, counted from the first frame: seconds (12.5) or [[HH:]MM:]SS.mmm.  [default: the beginning]",
     ),
-    _option(
+    option(
         "Input",
         "--end",
         "end_s",
@@ -130,14 +115,14 @@ def cli() -> None:
         metavar="TIME",
         help="End before this time.  [default: the end]",
     ),
-    _option(
+    option(
         "Input",
         "--video-stream",
         type=int,
         metavar="N",
         help="Index of the video stream to deblur; the others are copied.  [default: the largest]",
     ),
-    _option(
+    option(
         "Input",
         "--reader",
         type=click.Choice(["pyav", "decord"]),
@@ -145,48 +130,48 @@ def cli() -> None:
         show_default=True,
         help="What decodes; decord takes 8-bit progressive clips only.",
     ),
-    _option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which are refused otherwise."),
-    _option("Input", "--strict", is_flag=True, help="Fail at a broken frame instead of repeating the last good one."),
+    option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which are refused otherwise."),
+    option("Input", "--strict", is_flag=True, help="Fail at a broken frame instead of repeating the last good one."),
 )
-@_with(
-    _option(
+@together(
+    option(
         "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|...",
         help="ffv1 is lossless; hardware encoders go by FFmpeg's name, as h264_nvenc.  [default: h264; av1 in webm]",
     ),
-    _option(
+    option(
         "Output", "--crf", type=int, metavar="N",
         help="Quality: lower is better and larger, 0 to 51 (av1: 63).  [default: 18 h264, 20 hevc, 27 av1]",
     ),
-    _option(
+    option(
         "Output", "--preset", metavar="NAME",
         help="Encoder effort: ultrafast ... placebo; av1: 0 (slow) to 13.  [default: medium; av1: 8]",
     ),
-    _option(
+    option(
         "Output", "--writer", type=click.Choice(["pyav", "ffmpeg"]), default="pyav", show_default=True,
         help="What encodes; ffmpeg is the program on PATH, for encoders that PyAV lacks.",
     ),
-    _option(
+    option(
         "Output", "--drop-streams", is_flag=True,
         help="Leave out sound that the output's container cannot hold, instead of failing.",
     ),
-    _option(
-        "Output", "--heatmap", type=_FILE, metavar="FILE",
+    option(
+        "Output", "--heatmap", type=FILE, metavar="FILE",
         help="Write a second video that colours what is still blurred.",
     ),
-    _option(
-        "Output", "--compare", type=_FILE, metavar="FILE",
+    option(
+        "Output", "--compare", type=FILE, metavar="FILE",
         help="Write another video with before and after side by side.",
     ),
     _overwrite,
 )  # fmt: skip
-@_reporting
+@reporting
 def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Deblur a clip, or every clip of a folder.
 
     IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name. If IN is a folder, OUT is one, too.
     Sound, subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file.
     """
-    _refuse_both(as_json, quiet)
+    refuse_both(as_json, quiet)
     with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.deblur_video import deblur_folder, deblur_video
         from concertdeblur.pipelines.video_job import VideoJob
@@ -203,23 +188,23 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
 
 
 @cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=_FILE)
-@click.argument("target", metavar="OUT", type=_FILE)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @_deblurring
-@_with(
-    _option(
-        "Output", "--heatmap", type=_FILE, metavar="FILE.png",
+@together(
+    option(
+        "Output", "--heatmap", type=FILE, metavar="FILE.png",
         help="Write a second picture that colours what is still blurred.",
     ),
     _overwrite,
 )  # fmt: skip
-@_reporting
+@reporting
 def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Deblur a picture.
 
     IN is a picture of 8 or 16 bits, OUT the file to write: png, jpg, webp, tif or bmp, by its name.
     """
-    _refuse_both(as_json, quiet)
+    refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
 
@@ -229,21 +214,21 @@ def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
 
 
 @cli.command(cls=GroupedCommand)
-@_with(
-    _option(
+@together(
+    option(
         "Trial", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
         help="The weight set to time.",
     ),
-    _option(
+    option(
         "Trial", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
         help="What to time it on.",
     ),
-    _option(
+    option(
         "Trial", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
         help="What to time it with.",
     ),
-    _option("Reporting", "--json", "as_json", is_flag=True, help="Write the report as one JSON object."),
-    _debug,
+    option("Reporting", "--json", "as_json", is_flag=True, help="Write the report as one JSON object."),
+    debugging,
 )  # fmt: skip
 @click.pass_context
 def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_json: bool) -> None:
@@ -262,7 +247,7 @@ def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_js
     ctx.exit(1 if report.problems else 0)
 
 
-@cli.command(cls=GroupedCommand, epilog=_COMPLETION_FILES)
+@cli.command(cls=GroupedCommand, epilog=__COMPLETION_FILES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell."""
@@ -276,11 +261,6 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
-
-
-def _refuse_both(as_json: bool, quiet: bool) -> None:
-    if as_json and quiet:
-        raise click.UsageError("--json and --quiet do not go together.")
 
 
 def _facts(command: str, source: Path, target: Path, job: Any) -> dict[str, Any]:

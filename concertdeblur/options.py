@@ -1,12 +1,15 @@
-"""Command-line parts: times as exact fractions, and help whose options stand in groups."""
+"""Command-line parts: times as exact fractions, options under headings, and those that every command takes."""
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _CLOCK = re.compile(r"(?:(?:([0-9]+):)?([0-9]+):)?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _HARDWARE = ("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi", "hevc_vaapi")
 
@@ -45,6 +48,7 @@ class OpenChoice(click.ParamType):  # type: ignore[type-arg]
 
 
 CODEC = OpenChoice("codec", ("h264", "hevc", "av1", "ffv1", *_HARDWARE))
+FILE = click.Path(path_type=Path)
 DEVICE = OpenChoice("device", ("auto", "cpu", "cuda"))
 
 
@@ -69,3 +73,40 @@ class GroupedCommand(click.Command):
         for heading, records in sorted(blocks.items(), key=lambda block: block[0] == "Help"):
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+def option(heading: str, *names: str, **settings: Any) -> Decorator:
+    """An option, listed under a heading."""
+    return click.option(*names, cls=GroupedOption, heading=heading, **settings)
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for one in reversed(options):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+debugging = option(
+    "Reporting", "--debug", is_flag=True, expose_value=False,  # `cli.Program.main` looks for it
+    help="Write the traceback of an error, for a bug report.",
+)  # fmt: skip
+reporting = together(
+    option("Reporting", "--json", "as_json", is_flag=True, help="Write one JSON event a line on standard output."),
+    option("Reporting", "--quiet", is_flag=True, help="Write nothing but errors."),
+    debugging,
+)
+
+
+def refuse_both(as_json: bool, quiet: bool) -> None:
+    """Events or silence.
+
+    Raises:
+        click.UsageError: If both are asked for.
+    """
+    if as_json and quiet:
+        raise click.UsageError("--json and --quiet do not go together.")
