@@ -1,6 +1,6 @@
 """A recipe: everything that decides what a training run makes, read from one TOML file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from concertdeblur.brmr import BrmrSettings
@@ -10,6 +10,7 @@ from concertdeblur.settings import read_settings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
+from concertdeblur.training.sources import DataSettings
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
@@ -25,6 +26,7 @@ class Recipe:
     samples: SampleSettings
     igan: IganSettings
     pgan: PganSettings
+    data: DataSettings = field(default=DataSettings())
 
 
 def read_recipe(name: str) -> Recipe:
