@@ -42,6 +42,10 @@ tabs or ' | ':
         help="Frames of one source at most.",
     ),
     option(
+        "Frames", "--min-sharpness", type=float, default=0.7, show_default=True, metavar="0..2",
+        help="Frames must be this sharp: 1 is a good photograph; less takes softer clips.",
+    ),
+    option(
         "Frames", "--shots", type=click.Choice(["auto", "scenedetect", "transnetv2"]), default="auto",
         show_default=True, help="What finds the shots; auto takes TransNetV2 if its package is installed.",
     ),

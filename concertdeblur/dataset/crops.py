@@ -7,11 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.dataset.frames import Box
+from concertdeblur.dataset.sharpness import absolute_sharpness, judge, measure
 
 Picture = npt.NDArray[np.uint8]
 
 _STEP_PX = 16
-_MOST_CONTENT = 24.0  # levels (RMS difference) of a step: one lamp's edge does not outweigh a musician
+_REGION_PX = 32
+_MOST_CONTRAST = 60.0  # levels (RMS difference): one lamp does not outweigh a musician
+_SOFT, _SHARP = 0.4, 1.0  # sharpness of a region that counts for nothing, and for all its contrast
 
 
 def choose_crops(picture: Picture, size_px: int, *, count: int = 1, faces: Sequence[Box] = ()) -> list[Box]:
@@ -50,17 +53,29 @@ def _positions(room_px: int) -> npt.NDArray[np.intp]:
     return np.unique([*range(0, room_px + 1, _STEP_PX), room_px])
 
 
+def crop_sharpness(picture: Picture) -> float:
+    """Absolute sharpness of a crop, as `sharpness.absolute_sharpness` has it, over regions of 32 px."""
+    return absolute_sharpness(judge(measure(_grey(picture), side_px=_REGION_PX)))
+
+
 def _content(
     picture: Picture, size_px: int, tops: npt.NDArray[np.intp], lefts: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float64]:
-    """(tops, lefts) sum of local contrast at pixel level."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    along_x, along_y = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=1)
-    contrast = np.sqrt(cv2.boxFilter(along_x**2 + along_y**2, -1, (_STEP_PX, _STEP_PX)))
-    whole = cv2.integral(np.minimum(contrast, _MOST_CONTENT), sdepth=cv2.CV_64F)
+    """(tops, lefts) sum over each square of the contrast that is sharp: what is out of focus counts for nothing."""
+    judged = judge(measure(_grey(picture), side_px=_REGION_PX))
+    contrast_RC = np.minimum(judged.weight_DRC.sum(axis=0), _MOST_CONTRAST)
+    softest_RC = np.where(judged.weight_DRC > 0, judged.score_DRC, np.inf).min(axis=0)
+    focus_RC = np.clip((np.where(np.isfinite(softest_RC), softest_RC, 0) - _SOFT) / (_SHARP - _SOFT), 0, 1)
+    content_RC = (contrast_RC * focus_RC).astype(np.float32)
+    content_HW = cv2.resize(content_RC, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    whole = cv2.integral(content_HW, sdepth=cv2.CV_64F)
     bottoms, rights = tops + size_px, lefts + size_px
     sums = whole[np.ix_(bottoms, rights)] - whole[np.ix_(tops, rights)]
     return np.asarray(sums - whole[np.ix_(bottoms, lefts)] + whole[np.ix_(tops, lefts)], dtype=np.float64)
+
+
+def _grey(picture: Picture) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _with_face(

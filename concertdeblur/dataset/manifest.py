@@ -5,14 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concertdeblur import __version__
 from concertdeblur.dataset.frames import FRAMES_FILE
 from concertdeblur.dataset.pairs import METADATA_FILE
-from concertdeblur.dataset.sources import Failure
+from concertdeblur.dataset.sources import Failure, Source
 from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, read_json
 from concertdeblur.errors import DatasetError, TargetError
+
+if TYPE_CHECKING:
+    from concertdeblur.dataset.findings import Finding
 
 _FORMAT = 1
 WATCHED_FILES = (FRAMES_FILE, f"train/{METADATA_FILE}", f"test/{METADATA_FILE}")
@@ -20,19 +23,34 @@ _PACKAGES = ("av", "decord2", "numpy", "opencv-python", "scenedetect", "transnet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SourceRecord:
-    """One source of a data set."""
+class Before:
+    """What an earlier run left in the folder."""
 
-    source: str
-    address: str
-    sha256: str
-    licence: str
-    split: str  # "train", "test", or empty if it gave no frame
-    num_frames: int
-    num_pairs: int
-    duration_s: float
-    num_shots: int
-    dropped: Mapping[str, int]
+    versions: Mapping[str, str]
+    sources: tuple[Source, ...]  # whose paths are not known any more
+
+    def under(self, address: str) -> list[Source]:
+        """The sources that one address of the list led to."""
+        inside = address.rstrip("/")
+        return [
+            one
+            for one in self.sources
+            if one.address == address or one.address.startswith((f"{inside}/", f"{inside}#"))
+        ]
+
+    def check_kinship(self, sources: Sequence[Source], on_warning: Callable[[str], None]) -> None:
+        """Say which sources are not in the list any more.
+
+        Raises:
+            TargetError: If none is: then this is somebody else's data set.
+
+        """
+        now = {source.sha256 for source in sources}
+        gone = [source for source in self.sources if source.sha256 not in now]
+        if self.sources and sources and len(gone) == len(self.sources):
+            raise TargetError("the folder holds a data set of other sources; name another folder with --out")
+        for source in gone if sources else ():
+            on_warning(f"{source.address}: is not in the list any more; its frames are taken out")
 
 
 def versions() -> dict[str, str]:
@@ -47,7 +65,7 @@ def versions() -> dict[str, str]:
 
 
 def manifest_of(
-    options: Mapping[str, Any], sources: Sequence[SourceRecord], failures: Sequence[Failure], files: Mapping[str, str]
+    options: Mapping[str, Any], findings: Sequence["Finding"], failures: Sequence[Failure], files: Mapping[str, str]
 ) -> dict[str, Any]:
     """The manifest as plain values; without a time of day, so that equal runs end equal."""
     return {
@@ -55,13 +73,13 @@ def manifest_of(
         "is_complete": True,
         "versions": versions(),
         "options": _plain(options),
-        "sources": [asdict(source) for source in sources],
+        "sources": [_source_facts(finding) for finding in findings],
         "failed": [asdict(failure) for failure in failures],
         "sha256": dict(files),
     }
 
 
-def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> None:
+def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> Before:
     """Claim the folder for these options, or make sure that it is a data set made by them; keep edited files.
 
     Raises:
@@ -73,7 +91,7 @@ def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable
     if not path.exists():
         started = {"format": _FORMAT, "is_complete": False, "versions": versions(), "options": _plain(options)}
         workspace.write_json(path, started)
-        return
+        return Before(versions=versions(), sources=())
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("options"), dict):
         raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
@@ -86,6 +104,28 @@ def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable
             )
     _keep_edited(workspace, manifest.get("sha256"), on_warning)
     workspace.write_json(path, {**manifest, "is_complete": False, "sha256": {}})
+    try:
+        return Before(
+            versions=dict(manifest["versions"]), sources=tuple(map(_source_from, manifest.get("sources", ())))
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder") from error
+
+
+def _source_facts(finding: "Finding") -> dict[str, Any]:
+    source = finding.source
+    return {
+        "source": source.title, "address": source.address, "sha256": source.sha256, "licence": source.licence,
+        "split": finding.split, "num_frames": len(finding.kept), "num_pairs": finding.num_pairs,
+        "duration_s": finding.scan.duration_s, "num_shots": finding.scan.num_shots, "left_out": finding.dropped,
+    }  # fmt: skip
+
+
+def _source_from(row: Mapping[str, Any]) -> Source:
+    return Source(
+        address=str(row["address"]), path=Path(), sha256=str(row["sha256"]), title=str(row["source"]),
+        licence=str(row["licence"]),
+    )  # fmt: skip
 
 
 def file_sha256(path: Path) -> str:

@@ -1,8 +1,9 @@
 """Blur pairs of one frame: its crops, each with the seven kernels, as files and as rows of `metadata.jsonl`."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -66,6 +67,7 @@ def make_pairs(
     split: SplitName,
     licence: str,
     workspace: Workspace,
+    is_fresh: bool = False,
 ) -> Iterator[PairRow]:
     """Write the pairs of one frame that are not there yet.
 
@@ -76,16 +78,22 @@ def make_pairs(
         split: Where they go.
         licence: Of the source.
         workspace: The data set.
+        is_fresh: Write all of them anew.
 
     """
+
+    def write(file: str, made: Callable[[], Picture]) -> None:
+        path = workspace.path(split, file)
+        if is_fresh or not path.exists():
+            workspace.write_png(path, made())
+
     for crop in frame_crops(record, picture, options):
         name = f"{record.frame_id}-full" if options.size_px is None else f"{record.frame_id}-y{crop.y}x{crop.x}"
         sharp = cut(picture, crop)
         sharp_file = f"{name}-sharp.png"
         for kernel, level, seed in _blurs(name, options):
             file = f"{name}-{kernel}-{round(level * 1000):04d}.png"
-            if not (path := workspace.path(split, file)).exists():
-                workspace.write_png(path, blur(sharp, kernel, level))
+            write(file, partial(blur, sharp, kernel, level))
             yield PairRow(
                 file_name=file,
                 sharp_file_name=sharp_file,
@@ -99,8 +107,7 @@ def make_pairs(
                 sharpness=record.sharpness,
                 licence=licence,
             )
-        if not (path := workspace.path(split, sharp_file)).exists():
-            workspace.write_png(path, sharp)
+        write(sharp_file, partial(np.asarray, sharp))
 
 
 def frame_crops(record: FrameRecord, picture: Picture, options: PairOptions) -> list[Box]:

@@ -69,6 +69,7 @@ class PickOptions:
 
     least_side_px: int  # smaller frames are skipped
     most_frames: int  # of one source
+    least_sharpness: float  # absolute
 
 
 def pick_frames(

@@ -22,7 +22,6 @@ from concertdeblur.dataset.frames import Box
 from concertdeblur.dataset.sharpness import Floats, Sharpness, absolute_sharpness, judge, measure
 from concertdeblur.dataset.shots import SMALL_HW, CutDetector, Mark, ShotSplitter
 from concertdeblur.errors import Interrupted, SourceError
-from concertdeblur.frame import StreamInfo
 from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions
 
@@ -37,7 +36,9 @@ _EDGE_FRAMES = 2  # at either end of a shot: a cut may be found a frame late
 _MOST_JUDGED_FPS = 31  # of 50 and 60 frames a second every second one is judged
 _BAR_EVERY = 5  # frames: bars do not move
 _THUMB_HW = (27, 48)
-LEAST_SHARPNESS = 0.5  # absolute; calibrated on photographs: half of those blurred by Gaussian sigma 1.5 px reach 0.55
+# Absolute sharpness, of 228 photographs (quartiles): 1.10 to 1.54; blurred by a Gaussian of sigma 0.7 px 0.82 to 1.14,
+# of 1 px 0.65 to 0.92, of 1.5 px 0.45 to 0.67. Encoded video of good focus reaches 0.8 to 1.5.
+LEAST_SHARPNESS = 0.7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +111,7 @@ class _Judged:
 class _Stretches:
     """Collects frames into stretches."""
 
+    least_sharpness: float
     done: list[Stretch] = field(default_factory=list)
     num_mixed: int = 0
     shot: int = -1
@@ -132,7 +134,7 @@ class _Stretches:
         if frames:
             start = max(0, _EDGE_FRAMES - self._shot_start)
             inner = frames[start : len(frames) - _EDGE_FRAMES if ends_shot else len(frames)]
-            candidates, reason = choose(inner)
+            candidates, reason = choose(inner, self.least_sharpness)
             self.done.append(
                 Stretch(
                     shot=self.shot,
@@ -146,7 +148,7 @@ class _Stretches:
         self._shot_start = 0 if ends_shot else self._shot_start + len(frames)
 
 
-def choose(frames: list[_Judged]) -> tuple[tuple[Candidate, ...], str]:
+def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candidate, ...], str]:
     """The sharpest frames of a stretch, best first, some time apart; and why there is none."""
     judged = [(frame, frame.sharpness) for frame in frames if frame.sharpness is not None]
     if not judged:
@@ -154,14 +156,14 @@ def choose(frames: list[_Judged]) -> tuple[tuple[Candidate, ...], str]:
     absolute = np.array([absolute_sharpness(sharpness) for _, sharpness in judged])
     if not (absolute > 0).any():
         return (), "dark or empty"
-    if (absolute < LEAST_SHARPNESS).all():
+    if (absolute < least_sharpness).all():
         return (), "not sharp"
     ranks = rank_frames([sharpness for _, sharpness in judged])
     chosen: list[Candidate] = []
     for index in np.argsort(-ranks, kind="stable"):
         frame = judged[index][0]
         is_near = any(abs(frame.timestamp_s - other.timestamp_s) < _CANDIDATE_GAP_S for other in chosen)
-        if absolute[index] < LEAST_SHARPNESS or is_near:
+        if absolute[index] < least_sharpness or is_near:
             continue
         chosen.append(
             Candidate(
@@ -191,6 +193,7 @@ def scan_clip(
     path: Path,
     make_detector: Callable[[Fraction], CutDetector],
     *,
+    least_sharpness: float = LEAST_SHARPNESS,
     on_frame: Callable[[int], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
@@ -200,6 +203,7 @@ def scan_clip(
     Args:
         path: The clip; its largest video stream is read.
         make_detector: Makes a detector of cuts for a rate in frames a second.
+        least_sharpness: Frames below are no candidates.
         on_frame: Called with the number of frames so far, after each.
         on_warning: Called with one sentence for each thing that the user should know.
         stop: When set, `Interrupted` is raised.
@@ -210,8 +214,7 @@ def scan_clip(
 
     """
     with PyavReader(path, ReaderOptions(wants_pixels=False), on_warning=on_warning) as reader:
-        info = reader.info
-        pass_ = _Pass(info=info, reader=reader, make_detector=make_detector)
+        pass_ = _Pass(reader, make_detector, least_sharpness)
         for num_frames in pass_.run():
             on_frame(num_frames)
             if stop is not None and stop.is_set():
@@ -223,9 +226,10 @@ class _Pass:
     """The state of one pass over a clip."""
 
     def __init__(
-        self, *, info: StreamInfo, reader: PyavReader, make_detector: Callable[[Fraction], CutDetector]
+        self, reader: PyavReader, make_detector: Callable[[Fraction], CutDetector], least_sharpness: float
     ) -> None:
         self._reader = reader
+        info = reader.info
         rate_fps = info.rate if info.rate and 1 <= info.rate <= 300 else Fraction(25)
         self._height, self._width = judged_size(info.height, info.width)
         if min(self._height, self._width) < _LEAST_SIDE_PX:
@@ -237,7 +241,7 @@ class _Pass:
         self._small = VideoReformatter()
         self._bars = BarFinder()
         self._waiting: deque[_Judged] = deque()
-        self._stretches = _Stretches()
+        self._stretches = _Stretches(least_sharpness)
         self._first_pts: int | None = None
         self._num_frames = 0
         self._last_s = 0.0

@@ -55,16 +55,17 @@ def region_side_px(height: int, width: int) -> int:
     return max(_SMALLEST_REGION_PX, min(_LARGEST_REGION_PX, side))
 
 
-def measure(luma_HW: Luma) -> Regions:
+def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
     """Measure one frame; a last column or row of less than half a region belongs to its neighbour.
 
     Args:
         luma_HW: Gamma-encoded luma, at least 32x32.
+        side_px: Side of a region, a multiple of 8; by default as `region_side_px`.
 
     """
     height, width = (length // _BLOCK_PX * _BLOCK_PX for length in luma_HW.shape)
     luma_HW = np.asarray(luma_HW[:height, :width], dtype=np.uint8)
-    side = region_side_px(height, width)
+    side = side_px or region_side_px(height, width)
     small_HW = _halved(_halved(luma_HW))
     rows, columns = (_pooling(length, side, step=1, is_fine=True) for length in (height, width))
     half_rows, half_columns = (_pooling(length, side, step=2) for length in (height, width))

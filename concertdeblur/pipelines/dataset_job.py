@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from concertdeblur.dataset.downloads import DownloadOptions
 from concertdeblur.dataset.pairs import MID_LEVEL, PairOptions
 from concertdeblur.dataset.picks import PickOptions
+from concertdeblur.dataset.scan import LEAST_SHARPNESS
 from concertdeblur.errors import UsageError
 
 ShotFinder = Literal["auto", "scenedetect", "transnetv2"]
@@ -22,6 +24,7 @@ class DatasetJob:
     full: bool = False  # whole frames instead of crops
     crops: int = 1  # of a frame
     max_frames: int = 40  # of a source
+    min_sharpness: float = LEAST_SHARPNESS
     levels: tuple[float, ...] | Literal["random"] = (MID_LEVEL,)
     capture: int = 0  # pairs by the capture chain, a crop
     seed: int = 0
@@ -37,13 +40,20 @@ class DatasetJob:
                 raise UsageError(f"--{name} must be at least {least}, but it is {value}")
         if not _SMALLEST_CROP_PX <= self.size <= _LARGEST_CROP_PX:
             raise UsageError(f"--size must lie in {_SMALLEST_CROP_PX}..{_LARGEST_CROP_PX} px, but it is {self.size}")
+        if not 0 <= self.min_sharpness <= 2:
+            raise UsageError(f"--min-sharpness must lie in 0..2, but it is {self.min_sharpness:g}")
         if self.rate_limit_mb_s is not None and not self.rate_limit_mb_s > 0:
             raise UsageError(f"--rate-limit must be above 0 MB/s, but it is {self.rate_limit_mb_s:g}")
 
     @property
     def pick_options(self) -> PickOptions:
         """What is kept of each clip."""
-        return PickOptions(least_side_px=self.size, most_frames=self.max_frames)
+        return PickOptions(least_side_px=self.size, most_frames=self.max_frames, least_sharpness=self.min_sharpness)
+
+    @property
+    def download_options(self) -> DownloadOptions:
+        """How clips are fetched."""
+        return DownloadOptions(limit=self.limit, cookies=self.cookies, rate_limit_mb_s=self.rate_limit_mb_s)
 
     @property
     def pair_options(self) -> PairOptions:
@@ -55,7 +65,7 @@ class DatasetJob:
 
     def lasting(self) -> dict[str, Any]:
         """The choices that a data set is made by; the others only say how its sources are fetched."""
-        kept = ("size", "full", "crops", "max_frames", "levels", "capture", "seed", "shots")
+        kept = ("size", "full", "crops", "max_frames", "min_sharpness", "levels", "capture", "seed", "shots")
         return {name: value for name, value in asdict(self).items() if name in kept}
 
 
