@@ -17,6 +17,7 @@ from click.shell_completion import get_completion_class
 
 from concertdeblur import __version__
 from concertdeblur.cli_dataset import build_dataset
+from concertdeblur.cli_evaluate import evaluate
 from concertdeblur.cli_train import train
 from concertdeblur.console import display, show_report, write_event
 from concertdeblur.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
@@ -260,6 +261,7 @@ def completion(shell: str) -> None:
 
 cli.add_command(train)
 cli.add_command(build_dataset)
+cli.add_command(evaluate)
 
 
 def main() -> None:
