@@ -107,9 +107,15 @@ def centre(path: Path, side_px: int = SIDE_PX) -> Picture:
     Raises:
         TrainingError: If it cannot be read or is too small.
     """
-    picture = read_picture(path, side_px)
+    found = centre_of(read_picture(path, side_px), side_px)
+    assert found is not None
+    return found
+
+
+def centre_of(picture: Picture, side_px: int) -> Picture | None:
+    """The middle of a picture, (side, side, 3); None if it is smaller."""
     y, x = (picture.shape[0] - side_px) // 2, (picture.shape[1] - side_px) // 2
-    return np.ascontiguousarray(picture[y : y + side_px, x : x + side_px])
+    return None if min(y, x) < 0 else np.ascontiguousarray(picture[y : y + side_px, x : x + side_px])
 
 
 def _made(picture: SourcePicture, kernel: Kernel, level: float) -> EvaluationPair:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from concertdeblur.evaluation.detection import PAPER_IOU, DetectionReport
+from concertdeblur.evaluation.panning import STEP_PX, SteadinessReport
 from concertdeblur.evaluation.refining import RefiningReport
 from concertdeblur.evaluation.statistics import Estimate
 from concertdeblur.evaluation.tables import Margin, Speed, Table
@@ -46,7 +48,9 @@ class Report:
     tables: tuple[Table, ...]
     margins: tuple[Margin, ...]
     refining: RefiningReport
-    fidelity: Fidelity | None
+    fidelity: Fidelity
+    detection: DetectionReport | None
+    steadiness: SteadinessReport | None
     speeds: tuple[Speed, ...]
     notes: tuple[str, ...]
 
@@ -61,9 +65,12 @@ def to_markdown(report: Report) -> str:
     for table in report.tables:
         blocks += [f"## {table.title}", _table(table)]
     blocks += ["## Margins", _margins(report.margins)]
-    blocks += ["## Refining (BRMR)", "\n".join(f"- {line}." for line in refining_lines(report.refining))]
-    if report.fidelity is not None:
-        blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
+    blocks += ["## Refining (BRMR)", _list(refining_lines(report.refining))]
+    if report.detection is not None:
+        blocks += ["## Blur detection", _list(detection_lines(report.detection))]
+    blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
+    if report.steadiness is not None:
+        blocks += ["## Steadiness in time", _list(steadiness_lines(report.steadiness))]
     blocks += ["## Speed", _speeds(report.speeds)]
     if report.notes:
         blocks += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
@@ -95,9 +102,36 @@ def refining_lines(found: RefiningReport) -> list[str]:
 
 def fidelity_text(found: Fidelity) -> str:
     """What becomes of sharp pictures, in words."""
-    return f"Sharp pictures come back at {found.psnr_db.text(1)} dB; the worst, {found.worst_picture}, at" + (
-        f" {found.worst_db:.1f} dB"
-    )
+    mean = f"Sharp pictures come back at {found.psnr_db.text(1)} dB (100 stands for no change at all)"
+    return f"{mean}; the worst, {found.worst_picture}, at {found.worst_db:.1f} dB"
+
+
+def detection_lines(found: DetectionReport) -> list[str]:
+    """Blur detection in words."""
+    kernels = ", ".join(f"{name} {iou:.2f}" for name, iou in found.grid_by_kernel.items())
+    return [
+        f"(a) patches on the 64-px grid, 64-px search: mean IoU {found.grid.text(3)} over {found.grid.num} patches"
+        f" (the paper: {PAPER_IOU}; a window drawn by chance: {found.grid_by_chance:.3f}); by kernel: {kernels}",
+        f"(b) patches anywhere, dense search: mean IoU {found.anywhere.text(3)}",
+    ]
+
+
+def steadiness_lines(found: SteadinessReport) -> list[str]:
+    """Warping errors in words."""
+    return [
+        f"{found.num_clips} clips of {found.num_frames} frames that pan over sharp pictures by {STEP_PX} px a frame,"
+        f" blurred and grainy; deblurring gained {found.gain_db.text(sign=True)} dB",
+        f"warping error (times 10 000): blurred {_small(found.blurred)}, deblurred {_small(found.deblurred)}, the sharp"
+        f" clip itself {_small(found.sharp)}; deblurred over blurred, mean of the clips: {found.ratio.text()}",
+    ]
+
+
+def _small(error: Estimate) -> str:
+    return f"{1e4 * error.mean:.3f} ({1e4 * error.low:.3f} to {1e4 * error.high:.3f})"
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {line}." for line in lines)
 
 
 def about_lines(origin: Origin) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The paper's tables from the figures of single pictures: nothing is pooled over images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from concertdeblur.blur import Kernel
@@ -9,6 +9,7 @@ from concertdeblur.evaluation.pairs import EvaluationPair
 from concertdeblur.evaluation.statistics import Estimate, estimate
 
 _SHOT_TYPES = ("CU", "MCU", "MS", "MLS", "LS", "XLS", "ADS", "MIS")  # the paper's order
+CAPTURE = "capture"
 _SEVEN = tuple(kernel.value for kernel in Kernel)
 
 
@@ -88,28 +89,29 @@ class Tables:
 
     def by_kernel(self) -> Table | None:
         """Table 2: the seven kernels and their mean; None where kernels are not known."""
-        rows = [row for name in (*_SEVEN, "capture") if (row := self._row(name, lambda p, n=name: p.kernel == n))]
-        mean = self._row("mean of the seven", lambda p: p.kernel in _SEVEN)
+        rows = [row for name in (*_SEVEN, CAPTURE) if (row := self._row(name, self._of(name)))]
+        mean = self._row("mean of the seven", self._of_the_seven())
         if mean is not None:
-            rows.insert(len(rows) - (rows[-1].name == "capture"), mean)
+            rows.insert(len(rows) - (rows[-1].name == CAPTURE), mean)
         return self._table("Table 2: by kernel", rows)
 
     def by_shot_type(self) -> Table | None:
         """Table 2: the shot types over the seven kernels; None where none is known."""
         known = {one.pair.shot_type for one in self._scored if one.pair.shot_type}
         names = [*(name for name in _SHOT_TYPES if name in known), *sorted(known - set(_SHOT_TYPES))]
-        rows = [self._row(name, lambda p, n=name: p.shot_type == n and p.kernel in _SEVEN) for name in names]
-        return self._table("Table 2: by shot type", [row for row in rows if row])
+        rows = [self._row(name, [one for one in self._of_the_seven() if one.pair.shot_type == name]) for name in names]
+        return self._table("Table 2: by shot type", rows)
 
     def of_unknown_blur(self, title: str) -> Table | None:
         """Table 3: all pairs whose kernel is not known (GOPRO, REDS); None if there are none."""
-        row = self._row("mean", lambda p: not p.kernel)
-        return self._table(title, [row] if row else [])
+        row = self._row("mean", self._of(""))
+        return self._table(title, [row])
 
     def margins(self, key: str = "brmr") -> tuple[Margin, ...]:
-        """How far `key` is ahead of every other contender, over all pairs but those of the capture chain."""
+        """How far `key` is ahead of every other contender: over the seven kernels; over all pairs if there are none."""
+        some = self._of_the_seven() or self._scored
         return tuple(
-            Margin(over=other.label, gain_db=self._gain(self._judged(), key, other.key), paper_db=other.margin_db)
+            Margin(over=other.label, gain_db=self._gain(some, key, other.key), paper_db=other.margin_db)
             for other in self._contenders
             if other.key != key
         )
@@ -117,33 +119,38 @@ class Tables:
     def speeds(self) -> tuple[Speed, ...]:
         """Seconds a picture."""
         return tuple(
-            Speed(label=c.label, seconds=self._estimate(self._scored, lambda one, k=c.key: one.figures[k].seconds))
+            Speed(
+                label=c.label,
+                seconds=self._estimate(self._scored, [one.figures[c.key].seconds for one in self._scored]),
+            )
             for c in self._contenders[1:]
         )
 
-    def _judged(self) -> list[Scored]:
-        of_kernels = [one for one in self._scored if one.pair.kernel in _SEVEN]
-        return of_kernels or list(self._scored)
+    def _of(self, kernel: str) -> list[Scored]:
+        return [one for one in self._scored if one.pair.kernel == kernel]
 
-    def _row(self, name: str, belongs: Callable[[EvaluationPair], bool]) -> TableRow | None:
-        some = [one for one in self._scored if belongs(one.pair)]
+    def _of_the_seven(self) -> list[Scored]:
+        return [one for one in self._scored if one.pair.kernel in _SEVEN]
+
+    def _row(self, name: str, some: Sequence[Scored]) -> TableRow | None:
         if not some:
             return None
         fields = {
             key: Measured(
-                psnr_db=self._estimate(some, lambda one, k=key: one.figures[k].psnr_db),
-                ssim=self._estimate(some, lambda one, k=key: one.figures[k].ssim),
+                psnr_db=self._estimate(some, [one.figures[key].psnr_db for one in some]),
+                ssim=self._estimate(some, [one.figures[key].ssim for one in some]),
                 gain_db=self._gain(some, key, self._contenders[0].key),
             )
             for key in self._columns
         }
         return TableRow(name=name, num_pairs=len(some), fields=fields)
 
-    def _table(self, title: str, rows: list[TableRow]) -> Table | None:
-        return Table(title=title, columns=self._columns, rows=tuple(rows)) if rows else None
+    def _table(self, title: str, rows: Sequence[TableRow | None]) -> Table | None:
+        kept = tuple(row for row in rows if row is not None)
+        return Table(title=title, columns=self._columns, rows=kept) if kept else None
 
     def _gain(self, some: Sequence[Scored], key: str, over: str) -> Estimate:
-        return self._estimate(some, lambda one: one.figures[key].psnr_db - one.figures[over].psnr_db)
+        return self._estimate(some, [one.figures[key].psnr_db - one.figures[over].psnr_db for one in some])
 
-    def _estimate(self, some: Sequence[Scored], value: Callable[[Scored], float]) -> Estimate:
-        return estimate([value(one) for one in some], [one.pair.group for one in some], seed=self._seed)
+    def _estimate(self, some: Sequence[Scored], values: Sequence[float]) -> Estimate:
+        return estimate(values, [one.pair.group for one in some], seed=self._seed)

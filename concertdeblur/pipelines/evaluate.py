@@ -3,30 +3,24 @@
 Read `evaluate` from top to bottom to see the whole job.
 """
 
-import hashlib
 import os
 import platform
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 from concertdeblur import __version__, pretrained
-from concertdeblur.blur.kernels import Picture
-from concertdeblur.errors import Interrupted, TargetError, UsageError
-from concertdeblur.evaluation.contenders import Contender, WeightSet, blurred_input, contenders_of, load_weight_set
-from concertdeblur.evaluation.metrics import Frame, psnr_db, ssim
-from concertdeblur.evaluation.pairs import EvaluationData, PairOptions, find_pairs
-from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
-from concertdeblur.evaluation.report import Fidelity, Origin, Report, to_markdown
-from concertdeblur.evaluation.statistics import estimate
-from concertdeblur.evaluation.tables import Figures, Scored, Table, Tables
+from concertdeblur.errors import TargetError, UsageError
+from concertdeblur.evaluation.contenders import blurred_input, contenders_of, load_weight_set
+from concertdeblur.evaluation.judge import Judge
+from concertdeblur.evaluation.pairs import PairOptions, find_pairs
+from concertdeblur.evaluation.report import Origin, Report, to_markdown
+from concertdeblur.evaluation.tables import Table, Tables
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime
 
@@ -97,103 +91,26 @@ def evaluate(
     _check_target(target, job)
     found = find_pairs(data, PairOptions(level=job.level, is_all=job.is_all, limit=job.limit))
     weights = load_weight_set(job.weights, choose_runtime(job.device, job.backend))
-    run = _Run(data=found, weights=weights, seed=job.seed, on_progress=on_progress, stop=stop or threading.Event())
     contenders = (blurred_input(), *contenders_of(weights))
-    scored = run.score(contenders)
-    tables = Tables(scored, contenders, seed=job.seed)
+    judge = Judge(
+        data=found, weights=weights, level=job.level, seed=job.seed, on_progress=on_progress,
+        stop=stop or threading.Event(),
+    )  # fmt: skip
+    judge.warm_up(contenders)
+    tables = Tables(judge.score(contenders), contenders, seed=job.seed)
     report = Report(
-        origin=_origin(data, job, run),
+        origin=_origin(data, job, judge),
         tables=_tables(tables),
         margins=tables.margins(),
-        refining=run.refining_report(),
-        fidelity=run.fidelity(),
+        refining=judge.refining(),
+        fidelity=judge.fidelity(),
+        detection=judge.detection(),
+        steadiness=judge.steadiness(),
         speeds=tables.speeds(),
         notes=(),
     )
     _write(target, {"report.json": report.to_json(), "report.md": to_markdown(report)})
     return _summary(target, report, time.monotonic() - started_s)
-
-
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """One evaluation: its data and weight set, and what has been seen so far."""
-
-    data: EvaluationData
-    weights: WeightSet
-    seed: int
-    on_progress: Callable[[StageProgress], None]
-    stop: threading.Event
-    refinings: list[Refining] = field(default_factory=list)
-    data_sha256: str = ""
-
-    def score(self, contenders: Sequence[Contender]) -> list[Scored]:
-        """Every contender on every pair."""
-        digest = hashlib.sha256()
-        scored: list[Scored] = []
-        step = self.stage("deblur pairs", len(self.data.pairs), "pairs")
-        for pair in self.data.pairs:
-            blurred_u8, sharp_u8 = pair.read()
-            digest.update(pair.name.encode() + blurred_u8.tobytes() + sharp_u8.tobytes())
-            blurred, sharp = as_float(blurred_u8), as_float(sharp_u8)
-            made = {}
-            figures = {}
-            for contender in contenders:
-                begun_s = time.perf_counter()
-                restored = contender.restore(blurred)
-                seconds = time.perf_counter() - begun_s
-                made[contender.key] = restored
-                figures[contender.key] = Figures(
-                    psnr_db=psnr_db(restored.pixels, sharp), ssim=ssim(restored.pixels, sharp), seconds=seconds
-                )
-            self.refinings.append(follow(self.weights, blurred, sharp, made["igan"].pixels, made["brmr"]))
-            scored.append(Scored(pair=pair, figures=figures))
-            gains = [one.figures["brmr"].psnr_db - one.figures["blurred"].psnr_db for one in scored]
-            step({"gain": f"{np.mean(gains):+.2f} dB"})
-        self.data_sha256 = digest.hexdigest()
-        return scored
-
-    def refining_report(self) -> RefiningReport:
-        """BRMR's own figures."""
-        groups = [pair.group for pair in self.data.pairs]
-        return summarise(self.refinings, groups, max_iterations=self.weights.max_iterations, seed=self.seed)
-
-    def fidelity(self) -> Fidelity:
-        """Sharp pictures through everything."""
-        step = self.stage("deblur sharp pictures", len(self.data.sharp), "pictures")
-        found: list[float] = []
-        for pair in self.data.sharp:
-            sharp = as_float(pair.read()[1])
-            found.append(psnr_db(self.weights.refine(sharp).pixels, sharp))
-            step({})
-        worst = int(np.argmin(found))
-        return Fidelity(
-            psnr_db=estimate(found, [pair.group for pair in self.data.sharp], seed=self.seed),
-            worst_db=found[worst],
-            worst_picture=self.data.sharp[worst].picture,
-        )
-
-    def stage(self, name: str, total: int, unit: str) -> Callable[[dict[str, float | str]], None]:
-        """Begin a stage; what is returned is called after each of its pieces, and says when to stop."""
-        started_s = time.monotonic()
-        done = 0
-        self.on_progress(StageProgress(stage=name, done=0, total=total, unit=unit, elapsed_s=0.0))
-
-        def step(facts: dict[str, float | str]) -> None:
-            nonlocal done
-            done += 1
-            elapsed_s = time.monotonic() - started_s
-            self.on_progress(
-                StageProgress(stage=name, done=done, total=total, unit=unit, elapsed_s=elapsed_s, facts=facts)
-            )
-            if self.stop.is_set():
-                raise Interrupted(f"stopped after {done} of {total} {unit} ({name}); no report is written")
-
-        return step
-
-
-def as_float(picture: Picture) -> Frame:
-    """In [0, 1]."""
-    return picture.astype(np.float32) / np.float32(255)
 
 
 def _tables(tables: Tables) -> tuple[Table, ...]:
@@ -205,19 +122,19 @@ def _tables(tables: Tables) -> tuple[Table, ...]:
     return tuple(table for table in made if table is not None)
 
 
-def _origin(data: Path, job: EvaluateJob, run: _Run) -> Origin:
+def _origin(data: Path, job: EvaluateJob, judge: Judge) -> Origin:
     options = {name: value for name, value in asdict(job).items() if name not in ("overwrite", "weights")}
     return Origin(
         data=str(data),
-        layout=run.data.layout,
-        split=run.data.split,
-        num_pictures=len(run.data.sharp),
-        num_pairs=len(run.data.pairs),
-        data_sha256=run.data_sha256,
-        weights=f"{run.weights.name} ({run.weights.folder.name})",
-        runtime=str(run.weights.runtime),
+        layout=judge.data.layout,
+        split=judge.data.split,
+        num_pictures=len(judge.data.sharp),
+        num_pairs=len(judge.data.pairs),
+        data_sha256=judge.data_sha256,
+        weights=f"{judge.weights.name} ({judge.weights.folder.name})",
+        runtime=str(judge.weights.runtime),
         options=options,
-        weight_settings=asdict(run.weights.manifest),
+        weight_settings=asdict(judge.weights.manifest),
         versions=_versions(),
     )
 
@@ -271,6 +188,7 @@ def _summary(target: Path, report: Report, elapsed_s: float) -> EvaluateSummary:
         if mean is not None:
             field_ = mean.fields["brmr"]
             rows.append(("gain", f"{field_.gain_db.text(sign=True)} dB to {field_.psnr_db.text()} dB"))
-    if report.fidelity is not None:
-        rows.append(("sharp", f"comes back at {report.fidelity.psnr_db.text(1)} dB"))
+    rows.append(("sharp", f"input comes back at {report.fidelity.psnr_db.text(1)} dB"))
+    if report.detection is not None:
+        rows.append(("detection", f"IoU {report.detection.grid.text(3)}"))
     return EvaluateSummary(target=target, num_pairs=report.origin.num_pairs, rows=tuple(rows), elapsed_s=elapsed_s)

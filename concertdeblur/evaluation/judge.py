@@ -1,0 +1,155 @@
+"""Everything that is measured, picture by picture, with progress and a way to stop."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import Interrupted
+from concertdeblur.evaluation import detection, panning
+from concertdeblur.evaluation.contenders import Contender, WeightSet
+from concertdeblur.evaluation.detection import DetectionReport, Trial
+from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
+from concertdeblur.evaluation.pairs import SIDE_PX, EvaluationData, EvaluationPair, centre_of
+from concertdeblur.evaluation.panning import SteadinessReport
+from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
+from concertdeblur.evaluation.report import Fidelity
+from concertdeblur.evaluation.statistics import estimate
+from concertdeblur.evaluation.tables import Figures, Scored
+from concertdeblur.progress import StageProgress
+from concertdeblur.training.pictures import read_picture
+
+_NUM_CLIPS = 6
+Step = Callable[[dict[str, float | str]], None]
+
+
+@dataclass(kw_only=True, slots=True)
+class Judge:
+    """One evaluation: its data and weight set, and what has been seen so far."""
+
+    data: EvaluationData
+    weights: WeightSet
+    level: float
+    seed: int
+    on_progress: Callable[[StageProgress], None]
+    stop: threading.Event
+    refinings: list[Refining] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)  # on the grid
+    data_sha256: str = ""
+
+    def warm_up(self, contenders: Sequence[Contender]) -> None:
+        """Compile what is compiled at its first use: it is no part of the speed."""
+        followed = range(1, self.weights.max_iterations)
+        step = self._stage("get ready", len(contenders) + len(followed), "networks")
+        blurred, sharp = (as_float(picture) for picture in self.data.pairs[0].read())
+        ssim(blurred, sharp)  # a missing package fails now, not after the work
+        for contender in contenders:
+            contender.restore(blurred)
+            step({})
+        for rounds in followed:
+            self.weights.refine(blurred, rounds)
+            step({})
+
+    def score(self, contenders: Sequence[Contender]) -> list[Scored]:
+        """Every contender on every pair."""
+        digest = hashlib.sha256()
+        scored: list[Scored] = []
+        step = self._stage("deblur pairs", len(self.data.pairs), "pairs")
+        for pair in self.data.pairs:
+            blurred_u8, sharp_u8 = pair.read()
+            digest.update(pair.name.encode() + blurred_u8.tobytes() + sharp_u8.tobytes())
+            blurred, sharp = as_float(blurred_u8), as_float(sharp_u8)
+            made, figures = {}, {}
+            for contender in contenders:
+                begun_s = time.perf_counter()
+                restored = made[contender.key] = contender.restore(blurred)
+                seconds = time.perf_counter() - begun_s
+                figures[contender.key] = Figures(
+                    psnr_db=psnr_db(restored.pixels, sharp), ssim=ssim(restored.pixels, sharp), seconds=seconds
+                )
+            self.refinings.append(follow(self.weights, blurred, sharp, made["igan"].pixels, made["brmr"]))
+            scored.append(Scored(pair=pair, figures=figures))
+            gains = [one.figures["brmr"].psnr_db - one.figures["blurred"].psnr_db for one in scored]
+            step({"gain": f"{np.mean(gains):+.2f} dB"})
+        self.data_sha256 = digest.hexdigest()
+        return scored
+
+    def refining(self) -> RefiningReport:
+        """BRMR's own figures, of what has been scored."""
+        groups = [pair.group for pair in self.data.pairs]
+        return summarise(self.refinings, groups, max_iterations=self.weights.max_iterations, seed=self.seed)
+
+    def fidelity(self) -> Fidelity:
+        """Sharp pictures through everything."""
+        pairs = self.data.sharp
+        step = self._stage("deblur sharp pictures", len(pairs), "pictures")
+        found: list[float] = []
+        for pair in pairs:
+            sharp = as_float(pair.read()[1])
+            found.append(psnr_db(self.weights.refine(sharp).pixels, sharp))
+            step({})
+        worst = int(np.argmin(found))
+        return Fidelity(
+            psnr_db=estimate(found, [pair.group for pair in pairs], seed=self.seed),
+            worst_db=found[worst],
+            worst_picture=pairs[worst].picture,
+        )
+
+    def detection(self) -> DetectionReport | None:
+        """Blur detection on the middle of every sharp picture; None if all are too small."""
+        pairs = self.data.sharp
+        step = self._stage("detect blur", len(pairs), "pictures")
+        anywhere: list[Trial] = []
+        for number, pair in enumerate(pairs):
+            sharp = centre_of(pair.read()[1], SIDE_PX)
+            if sharp is not None:
+                rng = np.random.default_rng([self.seed, number])
+                found = detection.trials_of(self.weights, sharp, pair=pair, level=self.level, rng=rng)
+                self.trials += found["grid"]
+                anywhere += found["anywhere"]
+            step({"IoU": float(np.mean([trial.iou for trial in self.trials]))} if self.trials else {})
+        if not self.trials:
+            return None
+        return detection.summarise(self.trials, anywhere, level=self.level, seed=self.seed)
+
+    def steadiness(self) -> SteadinessReport | None:
+        """Warping error on clips that pan over some of the sharp pictures; None if all are too small."""
+        pairs = self.data.sharp
+        chosen = [pairs[i * len(pairs) // _NUM_CLIPS] for i in range(_NUM_CLIPS)] if len(pairs) > _NUM_CLIPS else pairs
+        step = self._stage("deblur clips", len(chosen) * panning.NUM_FRAMES, "frames")
+        clips = []
+        for number, pair in enumerate(chosen):
+            sharp = panning.pan(_whole(pair))
+            if sharp is None:
+                continue
+            kernel = panning.KERNELS[number % len(panning.KERNELS)]
+            blurred = panning.blurred_and_grainy(sharp, kernel, self.level, self.seed)
+            deblurrer = self.weights.deblurrer()
+            clips.append(panning.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({})))
+        return panning.summarise(clips, seed=self.seed) if clips else None
+
+    def _stage(self, name: str, total: int, unit: str) -> Step:
+        """Begin a stage; what is returned is called after each of its pieces, and stops where that is wanted."""
+        started_s = time.monotonic()
+        done = 0
+        self.on_progress(StageProgress(stage=name, done=0, total=total, unit=unit, elapsed_s=0.0))
+
+        def step(facts: dict[str, float | str]) -> None:
+            nonlocal done
+            done += 1
+            elapsed_s = time.monotonic() - started_s
+            self.on_progress(
+                StageProgress(stage=name, done=done, total=total, unit=unit, elapsed_s=elapsed_s, facts=facts)
+            )
+            if self.stop.is_set():
+                raise Interrupted(f"stopped after {done} of {total} {unit} ({name}); no report is written")
+
+        return step
+
+
+def _whole(pair: EvaluationPair) -> Picture:
+    return read_picture(pair.sharp, 1) if pair.blurred is None else pair.read()[1]
