@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,25 +141,33 @@ def save_weight_set(
     """Write a weight set that `load` reads: weights, manifest with sha256, and `provenance.json`.
 
     Args:
-        folder: Created if missing; files of the same names are replaced.
+        folder: Created if missing; files of the same names are replaced once all are written.
         networks: The networks, of this architecture.
         recipe: Name of the recipe that made them.
         architecture: Their sizes.
         brmr: Settings of refining that belong to them.
         provenance: Plain data on how they were made; versions are added.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"recipe = {json.dumps(recipe)}", "", "[architecture]", *_toml(dataclasses.asdict(architecture))]
-    lines += ["", "[brmr]", *_toml(dataclasses.asdict(brmr))]
-    for network, module in networks.by_name().items():
-        path = folder / f"{network}.safetensors"
-        save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines += ["", "[[files]]", *_toml({"network": network, "file": path.name, "sha256": digest})]
-    (folder / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    versions = {"concertdeblur": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    text = json.dumps({**provenance, "versions": versions}, indent=1, sort_keys=True)
-    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        lines = [f"recipe = {json.dumps(recipe)}", "", "[architecture]", *_toml(dataclasses.asdict(architecture))]
+        lines += ["", "[brmr]", *_toml(dataclasses.asdict(brmr))]
+        for network, module in networks.by_name().items():
+            path = part / f"{network}.safetensors"
+            save_file({key: value.cpu().contiguous() for key, value in module.state_dict().items()}, path)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            lines += ["", "[[files]]", *_toml({"network": network, "file": path.name, "sha256": digest})]
+        versions = {"concertdeblur": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        text = json.dumps({**provenance, "versions": versions}, indent=1, sort_keys=True)
+        (part / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        (part / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        for path in sorted(part.iterdir(), key=lambda path: path.name == "manifest.toml"):  # which makes it a set
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _toml(table: dict[str, Any]) -> list[str]:

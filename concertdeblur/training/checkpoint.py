@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -14,7 +15,11 @@ from concertdeblur.errors import TrainingError
 def save_checkpoint(
     path: Path, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer], state: dict[str, Any]
 ) -> None:
-    """Write modules, optimizer moments and plain `state` (JSON) to `path` (.safetensors), atomically."""
+    """Write modules, optimizer moments and plain `state` (JSON) to `path` (.safetensors), atomically.
+
+    Raises:
+        TrainingError: If it cannot be written; what was there stays.
+    """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         tensors |= {f"{name}/{key}": value.contiguous() for key, value in module.state_dict().items()}
@@ -23,8 +28,13 @@ def save_checkpoint(
             tensors |= {f"{name}/{number}/{key}": value.contiguous() for key, value in moments.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    save_file({key: value.clone() for key, value in tensors.items()}, part, metadata={"state": json.dumps(state)})
-    part.replace(path)
+    try:
+        save_file({key: value.clone() for key, value in tensors.items()}, part, metadata={"state": json.dumps(state)})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path}: the checkpoint cannot be written ({error}); the last one is kept") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -36,8 +46,6 @@ def load_checkpoint(
         TrainingError: If the file is unreadable or belongs to another architecture.
 
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:

@@ -18,15 +18,17 @@ class Curves:
 
     Args:
         folder: `curves.jsonl` goes here, and the folder `tensorboard`.
+        is_writing: Off where another process writes.
         on_warning: Told once if TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, *, on_warning: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, *, is_writing: bool = True, on_warning: Callable[[str], None]) -> None:
+        self._is_writing = is_writing
         self._path = folder / "curves.jsonl"
         self._boards_folder = folder / "tensorboard"
         self._boards: dict[str, SummaryWriter] = {}
         self._has_tensorboard = find_spec("tensorboard") is not None
-        if not self._has_tensorboard and not self._path.exists():
+        if is_writing and not self._has_tensorboard and not self._path.exists():
             missing = "TensorBoard is not installed ('concertdeblur[training]')"
             on_warning(f"{missing}; the curves are lines of JSON in {self._path}")
 
@@ -40,6 +42,8 @@ class Curves:
 
     def begin(self, stage: str, step: int) -> None:
         """Take up a stage at a step: what a killed run wrote beyond it is dropped."""
+        if not self._is_writing:
+            return
         if self._path.exists():
             rows = self._path.read_text(encoding="utf-8").splitlines()
             kept = [row for row in rows if not _is_beyond(row, stage, step)]
@@ -53,6 +57,8 @@ class Curves:
 
     def add(self, report: Report) -> None:
         """Add the figures of a report."""
+        if not self._is_writing:
+            return
         figures = {**report.losses, **{f"held-out {name}": value for name, value in report.held_out.items()}}
         row = {"stage": report.stage, "step": report.step, "elapsed_s": round(report.elapsed_s, 1), **figures}
         with self._path.open("a", encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 """Batches made ahead by threads and brought to the device, so that the network does not wait for them."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -44,6 +45,7 @@ class Loader(Generic[BatchT]):
         self._ahead = 2 * workers
         self._pool = ThreadPoolExecutor(workers, "batches") if workers else None
         self._made: dict[int, Future[BatchT]] = {}
+        self.waited_s = 0.0  # for batches that were not there yet
 
     def __enter__(self) -> Self:
         return self
@@ -59,15 +61,19 @@ class Loader(Generic[BatchT]):
         Raises:
             Exception: What making it raised, in whatever thread.
         """
+        asked = time.monotonic()
         if self._pool is None:
-            return on_device(self._make(step), self._device)
-        wanted = range(step, step + 1 + self._ahead)
-        for stale in self._made.keys() - set(wanted):
-            self._made.pop(stale).cancel()
-        for number in wanted:
-            if number not in self._made:
-                self._made[number] = self._pool.submit(self._make, number)
-        return on_device(self._made.pop(step).result(), self._device)
+            batch = self._make(step)
+        else:
+            wanted = range(step, step + 1 + self._ahead)
+            for stale in self._made.keys() - set(wanted):
+                self._made.pop(stale).cancel()
+            for number in wanted:
+                if number not in self._made:
+                    self._made[number] = self._pool.submit(self._make, number)
+            batch = self._made.pop(step).result()
+        self.waited_s += time.monotonic() - asked
+        return on_device(batch, self._device)
 
     def close(self) -> None:
         """Stop the threads, after what they have in hand."""
