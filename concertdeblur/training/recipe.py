@@ -10,6 +10,7 @@ from concertdeblur.settings import read_settings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
+from concertdeblur.training.stage import Schedule
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
@@ -23,6 +24,7 @@ class Recipe:
     architecture: Architecture
     brmr: BrmrSettings
     samples: SampleSettings
+    analysis: Schedule
     igan: IganSettings
     pgan: PganSettings
 
