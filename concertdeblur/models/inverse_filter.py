@@ -95,7 +95,7 @@ def response(index: int, device: torch.device) -> Tensor:
 
 def cautious(weights_K: Tensor) -> Tensor:
     """Weights (..., K) of the same kernels, each at a stronger regularisation."""
-    by_noise = weights_K.unflatten(-1, (-1, len(NOISE_TO_SIGNAL)))
+    by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))
     moved = torch.zeros_like(by_noise)
     moved[..., _CAUTIOUS_STEPS:] = by_noise[..., :-_CAUTIOUS_STEPS]
     moved[..., -1] += by_noise[..., -_CAUTIOUS_STEPS:].sum(-1)
@@ -147,8 +147,8 @@ def looped(surrounded_CHW: Tensor) -> Tensor:
     """A window with `_LOOP_PX` more before it -> the window, its end faded into what lies before its beginning."""
     fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(_LOOP_PX, device=surrounded_CHW.device) + 0.5) / _LOOP_PX)
     for dim in (-2, -1):
-        before, window = surrounded_CHW.split([_LOOP_PX, WINDOW_PX], dim)
-        body, end = window.split([WINDOW_PX - _LOOP_PX, _LOOP_PX], dim)
+        before, window = torch.split(surrounded_CHW, [_LOOP_PX, WINDOW_PX], dim)
+        body, end = torch.split(window, [WINDOW_PX - _LOOP_PX, _LOOP_PX], dim)
         along = fade[:, None] if dim == -2 else fade
         surrounded_CHW = torch.cat([body, end + along * (before - end)], dim)
     return surrounded_CHW
@@ -235,6 +235,7 @@ def _down_and_up(frequency: Tensor, factor: float) -> Tensor:
 def _disk(radius_px: float) -> TransferFunction:
     def at(y: Tensor, x: Tensor) -> Tensor:
         argument = (2 * torch.pi * radius_px * torch.hypot(y, x)).clamp_min(1e-4)
-        return 2 * torch.special.bessel_j1(argument) / argument
+        transfer: Tensor = 2 * torch.special.bessel_j1(argument) / argument
+        return transfer
 
     return TransferFunction(name="disk", size=radius_px, at=at)

@@ -69,12 +69,8 @@ class PaperGenerator(nn.Module):
     def prepare(self, frames_NCHW: Tensor, described: Tensor) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""
         num, _, height, width = frames_NCHW.shape
-        small = (num, 1, height // HINT_PX, width // HINT_PX)
-        return Prepared(
-            guess_NGHW=frames_NCHW[:, :0],
-            hints_NEhw=described.new_zeros(small)[:, :0],
-            trust_N1hw=described.new_ones(small),
-        )
+        trust_N1hw = described.new_ones(num, 1, height // HINT_PX, width // HINT_PX)
+        return Prepared(guess_NGHW=frames_NCHW[:, :0], hints_NEhw=trust_N1hw[:, :0], trust_N1hw=trust_N1hw)
 
 
 class PaperPatchGenerator(nn.Module):

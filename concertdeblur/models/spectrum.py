@@ -2,7 +2,8 @@
 
 Blur leaves its signature in the power spectrum (zeros of a box, the fall-off of a Gaussian), and
 identifying it is what is hard: inverting a known blur is easy. So the generator does not look for
-it with convolutions: it averages the power spectra of many windows and reads the blur off them, for each cell of the frame.
+it with convolutions: it averages the power spectra of many windows and reads the blur off them, for
+each cell of the frame.
 
 Shape suffixes: N frames, H height, W width, R rows and Q columns of cells, M windows, F frequencies along x.
 """
@@ -71,7 +72,7 @@ class SpectrumDescriptor(nn.Module):
 
     def _means(self, windows_NMHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean power and mean log power of windows."""
-        power = [self._power(some) for some in windows_NMHW.split(_WINDOWS_AT_ONCE, 1)]
+        power = [self._power(some) for some in torch.split(windows_NMHW, _WINDOWS_AT_ONCE, 1)]
         count = windows_NMHW.shape[1]
         return torch.stack([p.sum(1) for p in power]).sum(0) / count, torch.stack([p.log().sum(1) for p in power]).sum(
             0

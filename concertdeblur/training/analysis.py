@@ -42,7 +42,8 @@ def filter_errors(batch: Batch) -> Tensor:
     blurred = torch.fft.rfft2(luma(looped(batch.surrounded_blurred))[:, 0], norm="forward")
     sharp = torch.fft.rfft2(luma(looped(batch.surrounded_sharp))[:, 0], norm="forward")
     responses_KF, squares_KF = _sparse_bank(blurred.device)
-    twice = torch.full(
+    # a real FFT leaves out the other half, which is the mirror image of this one
+    twice = torch.full((WINDOW_PX, WINDOW_PX // 2 + 1), 2.0, device=blurred.device)
         (WINDOW_PX, WINDOW_PX // 2 + 1), 2.0, device=blurred.device
     )  # the other half is its mirror image
     twice[:, 0] = 1
