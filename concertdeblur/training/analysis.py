@@ -44,8 +44,6 @@ def filter_errors(batch: Batch) -> Tensor:
     responses_KF, squares_KF = _sparse_bank(blurred.device)
     # a real FFT leaves out the other half, which is the mirror image of this one
     twice = torch.full((WINDOW_PX, WINDOW_PX // 2 + 1), 2.0, device=blurred.device)
-        (WINDOW_PX, WINDOW_PX // 2 + 1), 2.0, device=blurred.device
-    )  # the other half is its mirror image
     twice[:, 0] = 1
     twice[0, 0] = 0  # every filter keeps the mean
     common_NF = _every_second((sharp * blurred.conj()).real * twice)
