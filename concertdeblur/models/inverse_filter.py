@@ -28,6 +28,7 @@ CELL_PX = 256  # also BRMR's cells
 REACH_PX = 64  # of real picture that a filter sees beyond its cell
 WINDOW_PX = CELL_PX + 2 * REACH_PX  # the FFT of one cell: 2^7 * 3
 _LOOP_PX = 32  # at a window's end, where it fades into what lies before its beginning: no jump where the FFT wraps
+BEFORE_PX = REACH_PX + _LOOP_PX  # of a cell's surroundings, before it
 _FADE_PX = 32  # on either side of a border between cells, where their results fade into each other
 # Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows as f^2.
 # With 8-bit rounding alone boxes want the second, lines the third (oracle on held-out photographs); compression
@@ -156,7 +157,7 @@ def looped(surrounded_CHW: Tensor) -> Tensor:
 
 def surrounded_index(cell: int, length: int, *, device: torch.device | None = None) -> Tensor:
     """Where the pixels of a cell's window, and `_LOOP_PX` before it, lie in a row of `length` px; reflected."""
-    first = cell * CELL_PX - REACH_PX - _LOOP_PX
+    first = cell * CELL_PX - BEFORE_PX
     return _reflected(torch.arange(first, first + _LOOP_PX + WINDOW_PX, device=device), length)
 
 

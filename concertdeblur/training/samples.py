@@ -10,10 +10,9 @@ from torch import Tensor
 
 from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.models.fast import BLUR_TYPES
-from concertdeblur.models.inverse_filter import CELL_PX, surrounded_index
+from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
 from concertdeblur.training.pictures import PictureStore
 
-_BEFORE_PX = -int(surrounded_index(0, 10**6).min())  # of a cell's surroundings, before it
 SURROUNDED_PX = len(surrounded_index(0, 10**6))
 _MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
 
@@ -54,7 +53,7 @@ class Batch:
 
 
 def _inner(surrounded: Tensor) -> Tensor:
-    inner = slice(_BEFORE_PX, _BEFORE_PX + CELL_PX)
+    inner = slice(BEFORE_PX, BEFORE_PX + CELL_PX)
     return surrounded[:, :, inner, inner].contiguous(memory_format=torch.channels_last)
 
 
