@@ -16,6 +16,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from concertdeblur import __version__
+from concertdeblur.cli_dataset import build_dataset
+from concertdeblur.cli_evaluate import evaluate
+from concertdeblur.cli_train import train
 from concertdeblur.console import display, show_report, write_event
 from concertdeblur.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
 from concertdeblur.options import (
@@ -254,6 +257,11 @@ def completion(shell: str) -> None:
     complete = get_completion_class(shell)
     assert complete is not None
     click.echo(complete(cli, {}, "concertdeblur", "_CONCERTDEBLUR_COMPLETE").source())
+
+
+cli.add_command(train)
+cli.add_command(build_dataset)
+cli.add_command(evaluate)
 
 
 def main() -> None:

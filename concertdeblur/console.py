@@ -163,12 +163,33 @@ class JsonDisplay:
         write_event("done", asdict(summary))
 
 
+class LiveLine:
+    """A bar with words beside it, at the bottom of a terminal."""
+
+    def __init__(self, live: "RichProgress") -> None:
+        self._live = live
+        self._task = live.add_task("", total=None, facts="getting ready")
+
+    def move(self, text: str, *, done: int, total: int | None) -> None:
+        """Show how far it is; a bar without a known total swings."""
+        self._live.update(self._task, completed=done, total=total, facts=printable(text))
+
+    def print_above(self, message: str) -> None:
+        """One line that stays."""
+        from rich.text import Text
+
+        self._live.console.print(Text(printable(message)), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Remove the line."""
+        self._live.stop()
+
+
 class TextDisplay:
     """Words on standard error: live on a terminal, else a line now and then."""
 
     def __init__(self, live: "RichProgress | None", *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._live = live
-        self._task = None if live is None else live.add_task("", total=None, facts="getting ready")
+        self._line = None if live is None else LiveLine(live)
         self._clock = clock
         self._next_s = clock() + _LINE_INTERVAL_S
         self._pace = Pace()
@@ -179,28 +200,25 @@ class TextDisplay:
     def progress(self, progress: "Progress") -> None:
         """Move the live line, or write one now and then."""
         self._pace.add(progress)
-        if self._live is not None and self._task is not None:
+        if self._line is not None:
             total = progress.total_frames
             known = total if total is not None and progress.num_frames <= total else None
-            text = progress_text(progress, self._pace)
-            self._live.update(self._task, completed=progress.num_frames, total=known, facts=text)
+            self._line.move(progress_text(progress, self._pace), done=progress.num_frames, total=known)
         elif self._clock() >= self._next_s:
             self._next_s = self._clock() + _LINE_INTERVAL_S
             say(progress_text(progress, self._pace))
 
     def warning(self, message: str) -> None:
         """Write the warning, above the live line."""
-        if self._live is None:
+        if self._line is None:
             say(f"Warning: {message}")
-            return
-        from rich.text import Text
-
-        self._live.console.print(Text(printable(f"Warning: {message}")), soft_wrap=True)
+        else:
+            self._line.print_above(f"Warning: {message}")
 
     def done(self, summary: "VideoSummary | ImageSummary") -> None:
         """Write the summary."""
-        if self._live is not None:
-            self._live.stop()
+        if self._line is not None:
+            self._line.stop()
         for line in summary_lines(summary):
             say(line)
 
@@ -215,17 +233,23 @@ def display(*, as_json: bool, quiet: bool) -> Iterator[Display]:
     elif not sys.stderr.isatty():
         yield TextDisplay(None)
     else:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        console = Console(stderr=True)
-        columns = (BarColumn(bar_width=24), TextColumn("{task.fields[facts]}", markup=False))
-        live = Progress(*columns, console=console, transient=True, refresh_per_second=4)
-        if not console.is_interactive:  # a terminal that cannot move its cursor
-            yield TextDisplay(None)
-            return
-        with live:
+        with live_line() as live:
             yield TextDisplay(live)
+
+
+@contextmanager
+def live_line() -> "Iterator[RichProgress | None]":
+    """A line at the bottom of the terminal; None on one that cannot move its cursor."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        yield None
+        return
+    columns = (BarColumn(bar_width=24), TextColumn("{task.fields[facts]}", markup=False))
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as live:
+        yield live
 
 
 def summary_lines(summary: "VideoSummary | ImageSummary") -> list[str]:

@@ -10,6 +10,7 @@
     ├── TargetError (OSError)                the output cannot be written, or would overwrite something
     ├── UnsupportedStreamError (ValueError)  a stream that this container, codec or backend cannot hold
     ├── WeightsError (ValueError)            weights are missing, altered or of another architecture
+    ├── DatasetError (ValueError)            a data set's folder or list that makes no sense, or gave no pair
     ├── TrainingError (RuntimeError)         training cannot start or go on (data, resume, NaN)
     ├── MissingDependencyError (ImportError) an optional package or program is not installed
     └── Interrupted (RuntimeError)           the caller asked to stop; the message says how far it got
@@ -49,6 +50,10 @@ class UnsupportedStreamError(ConcertDeblurError, ValueError):
 
 class WeightsError(ConcertDeblurError, ValueError):
     """A weight set is missing, altered, or belongs to another architecture."""
+
+
+class DatasetError(ConcertDeblurError, ValueError):
+    """A data set's folder, list or metadata makes no sense, or nothing could be built."""
 
 
 class TrainingError(ConcertDeblurError, RuntimeError):

@@ -21,11 +21,15 @@ _MOST_LETTERS = 200  # of a message that was not written for users
 
 
 @contextmanager
-def stop_on_signals(*, silent: bool) -> Iterator[threading.Event]:
+def stop_on_signals(
+    *, silent: bool, piece: str = "frame", lost: str = "the output is not written"
+) -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into a set event; a second SIGINT interrupts at once.
 
     Args:
-        silent: Do not tell a terminal that the frame in hand is finished first.
+        silent: Do not tell a terminal that the piece in hand is finished first.
+        piece: What is finished first.
+        lost: What comes of the work if it is interrupted at once.
 
     Raises:
         Interrupted: After a second SIGINT.
@@ -40,7 +44,8 @@ def stop_on_signals(*, silent: bool) -> Iterator[threading.Event]:
             stop.set()
             if number == signal.SIGINT and not silent and sys.stderr.isatty():
                 # past Python's buffers, which the interrupted code may be writing to just now
-                os.write(sys.stderr.fileno(), b"\r\x1b[KStopping after this frame; Ctrl-C again ends at once.\n")
+                told = f"\r\x1b[KStopping after this {piece}; Ctrl-C again ends at once.\n"
+                os.write(sys.stderr.fileno(), told.encode())
         elif number == signal.SIGINT:
             is_cut = True
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a third one ends even what hangs in C code
@@ -56,7 +61,7 @@ def stop_on_signals(*, silent: bool) -> Iterator[threading.Event]:
             # program that we write to, which fails the run before the stop is seen
             if is_cut or has_come:
                 at_once = " at once" if is_cut else ""
-                raise Interrupted(f"stopped{at_once}; the output is not written") from error
+                raise Interrupted(f"stopped{at_once}; {lost}") from error
             raise
 
 

@@ -3,6 +3,10 @@
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.errors import MissingDependencyError
 
 Frame = npt.NDArray[np.float32]
 
@@ -14,6 +18,28 @@ def psnr_db(picture: Frame, reference: Frame) -> float:
     """Peak signal-to-noise ratio in dB; 100 where the two are equal."""
     error = float(np.mean((picture.astype(np.float64) - reference) ** 2))
     return min(_MAX_DB, -10 * float(np.log10(max(error, 1e-12))))
+
+
+def ssim(picture: Frame, reference: Frame) -> float:
+    """Structural similarity (Wang et al. 2004: Gaussian window, sigma 1.5 px), mean of R, G and B.
+
+    Raises:
+        MissingDependencyError: If torchmetrics is not installed.
+    """
+    try:
+        from torchmetrics.functional.image import structural_similarity_index_measure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "evaluating needs torchmetrics; install it with: pip install 'concertdeblur[evaluation]'"
+        ) from error
+    with torch.inference_mode():
+        found = structural_similarity_index_measure(_batch(picture), _batch(reference), sigma=1.5, data_range=1.0)
+    assert isinstance(found, Tensor)
+    return float(found)
+
+
+def _batch(picture: Frame) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
 
 
 def warping_error(frames: list[Frame], originals: list[Frame]) -> float:

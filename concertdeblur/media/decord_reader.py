@@ -90,13 +90,23 @@ class DecordReader:
                 continue
             if self._end_pts is not None and pts >= self._end_pts:
                 return
-            try:
-                pixels = self._video[index].asnumpy()
-            except self._decord_error as error:
-                raise BrokenFramesError(
-                    f"{self._path}: decord cannot decode the frame at pts {pts}; the reader pyav repairs it"
-                ) from error
-            yield Frame(pts=pts, duration=duration, pixels=self._as_coded(pixels))
+            yield Frame(pts=pts, duration=duration, pixels=self.at(index))
+
+    def at(self, index: int) -> Pixels:
+        """The frame with this index, in order of presentation over the whole clip.
+
+        Raises:
+            BrokenFramesError: If it does not decode.
+
+        """
+        try:
+            pixels = self._video[index].asnumpy()
+        except self._decord_error as error:
+            pts = self._stamps[index][0]
+            raise BrokenFramesError(
+                f"{self._path}: decord cannot decode the frame at pts {pts}; the reader pyav repairs it"
+            ) from error
+        return self._as_coded(pixels)
 
     def _as_coded(self, pixels: Pixels) -> Pixels:
         """Undo the half turn that decord applies and every other part of this package leaves to the player."""

@@ -1,25 +1,39 @@
-"""A memory-mapped store of sharp training pictures: decoded once, read at random.
+"""A memory-mapped store of training pictures: decoded once, read at random.
 
-Layout of a store: `pixels.u8`, all pictures one after another (RGB, row by row), and `index.json`
-with name, height, width and offset of each.
+Layout of a store: `pixels.u8`, all pictures one after another (RGB, row by row), and `index.json` with name,
+split, height, width and offset of each, which of them are pairs, what they were made from, and a digest.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
+from concertdeblur.runtime import available_cpus
+from concertdeblur.training.sources import DataSettings, Sources, Split, find_sources, split_of
 
-Split = Literal["train", "held_out"]
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-_HELD_OUT_SHARE = 10  # one picture in ten, chosen by the hash of its name: stable when pictures are added
+__all__ = [
+    "PictureStore",
+    "StoreContents",
+    "StoredPicture",
+    "build_store",
+    "read_contents",
+    "read_index",
+    "read_picture",
+    "split_of",
+]
+
+_FORMAT = 2  # of the index
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are soft at pixel level; scaled down they are sharp
 
 
@@ -28,92 +42,215 @@ class StoredPicture:
     """Where one picture lies in the store."""
 
     name: str
+    split: Split
     height: int
     width: int
     offset: int
+    is_blurred: bool = False  # the blurred half of a pair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreContents:
+    """What a store holds, in figures."""
+
+    num_pictures: int  # sharp ones
+    num_pairs: int
+    sha256: str  # over names and pixels
 
 
 class PictureStore:
-    """Random access to the pictures of one split; safe to use from several threads."""
+    """Random access to the sharp pictures of one split; safe to use from several threads."""
 
     def __init__(self, folder: Path, split: Split) -> None:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        self.pictures = [StoredPicture(**row) for row in index["pictures"] if split_of(row["name"]) == split]
+        rows = read_index(folder)["pictures"]
+        stored = [StoredPicture(**row) for row in rows if row["split"] == split]
+        self.pictures = [picture for picture in stored if not picture.is_blurred]
         if not self.pictures:
             raise TrainingError(f"{folder}: no picture in the split '{split}'; add pictures")
-        self._pixels = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r")
+        self._pixels = open_pixels(folder)
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def read(self, number: int) -> Picture:
         """Picture `number`, (height, width, 3) RGB uint8, a read-only view."""
-        row = self.pictures[number]
-        size = row.height * row.width * 3
-        return self._pixels[row.offset : row.offset + size].reshape(row.height, row.width, 3)
+        return view(self._pixels, self.pictures[number])
 
 
-def split_of(name: str) -> Split:
-    """The split a picture belongs to, a pure function of its file name."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return "held_out" if digest[0] % _HELD_OUT_SHARE == 0 else "train"
+def open_pixels(folder: Path) -> Picture:
+    """All bytes of a store, mapped into memory, read-only."""
+    return np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r")
+
+
+def view(pixels: Picture, row: StoredPicture) -> Picture:
+    """One picture of a store, (height, width, 3), without copying."""
+    size = row.height * row.width * 3
+    return pixels[row.offset : row.offset + size].reshape(row.height, row.width, 3)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a store.
+
+    Raises:
+        TrainingError: If there is none, or it does not fit the pixels.
+    """
+    try:
+        index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        is_whole = index["format"] == _FORMAT and (folder / "pixels.u8").stat().st_size == index["num_bytes"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{folder}: not a store of pictures ({error})") from error
+    if not is_whole:
+        raise TrainingError(f"{folder}: the store of pictures is damaged or of another version; delete it")
+    return index
 
 
 def build_store(
     source: Path,
     folder: Path,
+    settings: DataSettings | None = None,
     *,
     min_side_px: int,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> None:
-    """Decode every picture under `source` into a store at `folder`, unless one of the same files is there.
+    """Decode the pictures of a data folder into a store, unless one of the same files is there.
 
     Args:
-        source: Folder of sharp pictures, searched with its subfolders.
-        folder: Where the store goes.
+        source: A folder of sharp pictures, searched with its subfolders, or one of pairs (`find_sources`).
+        folder: Where the store goes; it appears there only when it is complete.
+        settings: What is taken from the folder.
         min_side_px: Smaller pictures are an error, since crops of this size are cut.
         on_progress: Called with (pictures done, pictures in all).
 
     Raises:
-        TrainingError: If the folder is missing or empty, or a picture is unreadable or too small.
+        TrainingError: If the folder is missing or empty, a picture is unreadable or too small, or a pair does not
+            match.
 
     """
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise TrainingError(f"{source}: no pictures found; name a folder of sharp pictures")
-    sources = [[str(path.relative_to(source)), path.stat().st_size] for path in files]
-    if _is_current(folder, sources):
+    chosen = settings or DataSettings()
+    sources = find_sources(source, chosen)
+    origin = {"pictures": _stamps(source, sources), "settings": asdict(chosen), "min_side_px": min_side_px}
+    origin = json.loads(json.dumps(origin))  # tuples become lists, as they will when read back
+    if _is_current(folder, origin):
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, object]] = []
-    offset = 0
-    with (folder / "pixels.u8.part").open("wb") as file:
-        for done, path in enumerate(files):
-            picture = read_picture(path, min_side_px)
-            height, width = picture.shape[:2]
-            rows.append({"name": path.name, "height": height, "width": width, "offset": offset})
-            file.write(picture.tobytes())
-            offset += picture.nbytes
-            on_progress(done + 1, len(files))
-    (folder / "pixels.u8.part").replace(folder / "pixels.u8")
-    (folder / "index.json").write_text(json.dumps({"sources": sources, "pictures": rows}, indent=1), encoding="utf-8")
-
-
-def store_digest(folder: Path) -> dict[str, object]:
-    """What a store was built from: number of pictures, and a hash over their names and sizes."""
-    index = (folder / "index.json").read_text(encoding="utf-8")
-    return {"num_pictures": len(json.loads(index)["pictures"]), "sha256": hashlib.sha256(index.encode()).hexdigest()}
-
-
-def _is_current(folder: Path, sources: list[list[object]]) -> bool:
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     try:
-        return bool(json.loads((folder / "index.json").read_text(encoding="utf-8"))["sources"] == sources)
-    except (OSError, ValueError, KeyError):
+        index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
+        text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
+        (part / "index.json").write_text(text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_contents(folder: Path) -> StoreContents:
+    """What a store holds."""
+    index = read_index(folder)
+    num_sharp = sum(not row["is_blurred"] for row in index["pictures"])
+    return StoreContents(num_pictures=num_sharp, num_pairs=len(index["pairs"]), sha256=index["sha256"])
+
+
+def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
+    """Name, size and time of every file: a store is built again when one changes."""
+    stamps: list[list[object]] = []
+    for path in [*(picture.path for picture in sources.pictures), *(pair.path for pair in sources.pairs)]:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+        stamps.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
+    return stamps
+
+
+def _is_current(folder: Path, origin: dict[str, Any]) -> bool:
+    try:
+        return bool(read_index(folder)["origin"] == origin)
+    except (TrainingError, KeyError):
         return False
 
 
-def read_picture(path: Path, min_side_px: int) -> Picture:
-    """Decode a picture, (height, width, 3) RGB, scaled down if its short side exceeds MAX_SHORT_SIDE_PX.
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Decodes pictures as they are stored."""
+
+    pair_crop_px: int
+    min_side_px: int
+
+    def __call__(self, path: Path, sharp_name: str, is_of_pair: bool) -> Picture:
+        if not is_of_pair:
+            return read_picture(path, self.min_side_px)
+        picture = read_picture(path, self.min_side_px, max_short_side_px=None)  # scaling would change the blur
+        side = self.pair_crop_px
+        if not side or min(picture.shape[:2]) <= side:
+            return picture
+        draw = np.random.default_rng(list(hashlib.sha256(sharp_name.encode()).digest()[:8]))
+        y, x = (int(draw.integers(length - side + 1)) for length in picture.shape[:2])
+        return picture[y : y + side, x : x + side]
+
+
+def _write_pixels(
+    path: Path, sources: Sources, read: _Reader, on_progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Write every picture, sharp ones first; returns what the index says of them."""
+    of_pairs = {pair.sharp_name for pair in sources.pairs}
+    jobs = [(p.path, p.name, p.name in of_pairs) for p in sources.pictures]
+    jobs += [(p.path, p.sharp_name, True) for p in sources.pairs]
+    names = [*(picture.name for picture in sources.pictures), *(pair.name for pair in sources.pairs)]
+    numbers = {p.name: number for number, p in enumerate(sources.pictures)}
+    rows: list[StoredPicture] = []
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for (source, sharp_name, _), name, picture in zip(jobs, names, _decoded(jobs, read), strict=True):
+            height, width = picture.shape[:2]
+            sharp = numbers[sharp_name]
+            if len(rows) >= len(sources.pictures) and (rows[sharp].height, rows[sharp].width) != (height, width):
+                stored = f"{rows[sharp].width}x{rows[sharp].height}"
+                raise TrainingError(f"{source}: {width}x{height}, but its sharp picture {sharp_name} is {stored}")
+            pixels = np.ascontiguousarray(picture).data
+            digest.update(name.encode())
+            digest.update(pixels)
+            rows.append(
+                StoredPicture(
+                    name=name, split=sources.pictures[sharp].split, height=height, width=width,
+                    offset=file.tell(), is_blurred=len(rows) >= len(sources.pictures),
+                )
+            )  # fmt: skip
+            file.write(pixels)
+            on_progress(len(rows), len(jobs))
+        num_bytes = file.tell()
+    pairs = [
+        {"blurred": len(numbers) + n, "sharp": numbers[p.sharp_name], "kernel": p.kernel, "level": p.level}
+        for n, p in enumerate(sources.pairs)
+    ]
+    return {
+        "num_bytes": num_bytes,
+        "sha256": digest.hexdigest(),
+        "pairs": pairs,
+        "pictures": [asdict(row) for row in rows],
+    }
+
+
+def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture]:
+    """The pictures in order, decoded a few ahead on all cores; OpenCV lets go of the interpreter meanwhile."""
+    ahead = available_cpus()
+    waiting: deque[Future[Picture]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(read, *job))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def read_picture(path: Path, min_side_px: int, *, max_short_side_px: int | None = MAX_SHORT_SIDE_PX) -> Picture:
+    """Decode a picture, (height, width, 3) RGB, scaled down if its short side exceeds `max_short_side_px`.
 
     Raises:
         TrainingError: If it is unreadable or smaller than `min_side_px`.
@@ -124,7 +261,7 @@ def read_picture(path: Path, min_side_px: int) -> Picture:
     height, width = decoded.shape[:2]
     if min(height, width) < min_side_px:
         raise TrainingError(f"{path}: {width}x{height} is too small, crops of {min_side_px} px are cut")
-    scale = MAX_SHORT_SIDE_PX / min(height, width)
+    scale = 1.0 if max_short_side_px is None else max_short_side_px / min(height, width)
     if scale < 1:
         size = (round(width * scale), round(height * scale))
         decoded = cv2.resize(decoded, size, interpolation=cv2.INTER_AREA)

@@ -1,6 +1,6 @@
 """A recipe: everything that decides what a training run makes, read from one TOML file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from concertdeblur.brmr import BrmrSettings
@@ -10,6 +10,7 @@ from concertdeblur.settings import read_settings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
+from concertdeblur.training.sources import DataSettings
 from concertdeblur.training.stage import Schedule
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
@@ -24,9 +25,11 @@ class Recipe:
     architecture: Architecture
     brmr: BrmrSettings
     samples: SampleSettings
-    analysis: Schedule
     igan: IganSettings
     pgan: PganSettings
+    data: DataSettings = field(default=DataSettings())
+    # the paper's generator has no analysis to train
+    analysis: Schedule = field(default=Schedule(steps=0, cooldown_steps=0, batch_size=1))
 
 
 def read_recipe(name: str) -> Recipe:

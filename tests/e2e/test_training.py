@@ -10,8 +10,8 @@ from concertdeblur import pretrained
 from concertdeblur.deblurrer import Deblurrer
 from concertdeblur.errors import SettingsError, WeightsError
 from concertdeblur.pipelines.train import TrainJob, train
+from concertdeblur.progress import StageProgress
 from concertdeblur.training.recipe import RECIPES_FOLDER, read_recipe
-from concertdeblur.training.report import Report
 from tests.pictures import photograph
 
 
@@ -27,11 +27,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weight_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
     job = TrainJob(recipe=read_recipe("tiny"), data=pictures, out=out)
-    reports: list[Report] = []
-    assert train(TrainJob(recipe=job.recipe, data=pictures, out=out, minutes=1e-9)) is None
-    folder = train(job, on_report=reports.append)
+    seen: list[StageProgress] = []
+    assert train(TrainJob(recipe=job.recipe, data=pictures, out=out, minutes=1e-9)).weights is None
+    folder = train(job, on_progress=seen.append).weights
     assert folder is not None
-    assert {report.stage for report in reports} == {"igan", "pgan"}
+    assert list(dict.fromkeys(progress.stage for progress in seen)) == ["train iGAN", "mine windows", "train pGAN"]
     return folder
 
 

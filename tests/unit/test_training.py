@@ -1,6 +1,5 @@
 """The core of training: data, objective, checkpoints, stages; all on pictures that fit in a second."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from concertdeblur.training.ema import Ema
 from concertdeblur.training.igan import Crops, IganSettings, IganStage, cropped, held_out_gains, prepare
 from concertdeblur.training.objective import blur_loss, delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pgan import PganSettings, PganStage, drawn, mine_windows
-from concertdeblur.training.pictures import PictureStore, build_store, split_of
+from concertdeblur.training.pictures import PictureStore, build_store
 from concertdeblur.training.report import Report
 from concertdeblur.training.samples import SampleSettings, SampleStream, collate_pictures, motion_blurred
 from concertdeblur.training.stage import Schedule
@@ -52,46 +51,6 @@ def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(store_folder: Path) -> PictureStore:
     return PictureStore(store_folder, "train")
-
-
-class TestPictureStore:
-    def test_pictures_come_back_as_they_were(self, store: PictureStore) -> None:
-        number = int(store.pictures[0].name[1:3])
-        assert np.array_equal(store.read(0), np.roll(photograph(512, 512), 40 * number, axis=1)[:300, :320])
-
-    def test_splits_do_not_meet_and_do_not_depend_on_the_other_pictures(self, store_folder: Path) -> None:
-        names = [{p.name for p in PictureStore(store_folder, split).pictures} for split in ("train", "held_out")]
-        assert not names[0] & names[1]
-        assert len(names[0] | names[1]) == 24
-        assert all(split_of(name) == "train" for name in names[0])
-
-    def test_a_store_is_built_once(self, tmp_path: Path) -> None:
-        source = tmp_path / "in"
-        source.mkdir()
-        cv2.imwrite(str(source / "a.png"), photograph(64, 64))
-        seen: list[int] = []
-        for _ in range(2):
-            build_store(source, tmp_path / "out", min_side_px=64, on_progress=lambda done, _: seen.append(done))
-        assert seen == [1]
-        cv2.imwrite(str(source / "b.png"), photograph(64, 64))
-        build_store(source, tmp_path / "out", min_side_px=64, on_progress=lambda done, _: seen.append(done))
-        assert seen == [1, 1, 2]
-
-    def test_large_photographs_are_scaled_down(self, tmp_path: Path) -> None:
-        (tmp_path / "in").mkdir()
-        cv2.imwrite(str(tmp_path / "in" / "big.png"), np.zeros((2048, 1536, 3), np.uint8))
-        build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
-        (row,) = json.loads((tmp_path / "out" / "index.json").read_text())["pictures"]
-        assert (row["height"], row["width"]) == (1365, 1024)
-
-    @pytest.mark.parametrize("case", ["missing", "unreadable", "small"])
-    def test_bad_data_is_one_sentence(self, tmp_path: Path, case: str) -> None:
-        if case == "unreadable":
-            (tmp_path / "a.png").write_bytes(b"no picture")
-        if case == "small":
-            cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 90))
-        with pytest.raises(TrainingError, match={"missing": "no pictures", "small": "too small"}.get(case, "cannot")):
-            build_store(tmp_path, tmp_path / "out", min_side_px=64)
 
 
 class TestSamples:

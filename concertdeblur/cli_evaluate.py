@@ -1,0 +1,91 @@
+"""The command `evaluate`: options -> a job -> one pipeline call."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concertdeblur import __version__
+from concertdeblur.console_stages import stage_display
+from concertdeblur.exits import stop_on_signals
+from concertdeblur.options import DEVICE, FILE, GroupedCommand, option, refuse_both, reporting, together
+
+
+class _Named(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A name and a folder: NAME=FOLDER."""
+
+    name = "NAME=FOLDER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """(name, folder); a usage error for anything else."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, folder = str(value).partition("=")
+        if not sign or not name.strip() or not folder:
+            self.fail(f"{value!r} is no baseline; write NAME=FOLDER, as deblurgan=runs/deblurgan", param, ctx)
+        return name.strip(), Path(folder)
+
+
+@click.command(cls=GroupedCommand)
+@together(
+    option(
+        "Data", "--data", type=FILE, required=True, metavar="DIR",
+        help="Sharp pictures, which are blurred on the fly, or pairs as build-dataset, GOPRO or REDS lay them out.",
+    ),
+    option(
+        "Data", "--all", "is_all", is_flag=True,
+        help="Take all pictures.  [default: those that training holds out]",
+    ),
+    option("Data", "--limit", type=int, metavar="N", help="Pictures at most, evenly chosen.  [default: no limit]"),
+    option(
+        "Data", "--level", type=float, default=0.5, show_default=True, metavar="0..1",
+        help="Strength of the seven blurs; 0.5 is the protocol's.",
+    ),
+)  # fmt: skip
+@together(
+    option(
+        "Contenders", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
+        help="A shipped weight set, or the folder of your own.",
+    ),
+    option(
+        "Contenders", "--baseline", "baselines", type=_Named(), multiple=True, metavar="NAME=FOLDER",
+        help="Another one to compare with: a baseline's folder, or another weight set's; may be repeated.",
+    ),
+    option(
+        "Contenders", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
+        help="What the networks run on; auto takes a CUDA GPU if there is one.",
+    ),
+    option(
+        "Contenders", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto",
+        show_default=True, help="auto takes OpenVINO on a CPU if it is installed.",
+    ),
+)  # fmt: skip
+@together(
+    option(
+        "Output", "--out", "target", type=FILE, required=True, metavar="DIR",
+        help="The report's folder: report.html, report.md and report.json.",
+    ),
+    option("Output", "--seed", type=int, default=0, show_default=True, metavar="N", help="What is random follows it."),
+    option("Output", "--overwrite", is_flag=True, help="Replace a report that exists already."),
+)  # fmt: skip
+@reporting
+def evaluate(*, data: Path, target: Path, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Measure what a weight set is worth.
+
+    Gives the paper's tables on your pictures: PSNR and SSIM by kernel and shot type for the blurred input, baselines,
+    iGAN alone and adversarial BRMR, what refining and blur detection did, and what became of sharp pictures. Each
+    figure has its 95 % bootstrap interval. Nothing is written before all is done.
+    """
+    refuse_both(as_json, quiet)
+    with (
+        stop_on_signals(silent=as_json or quiet, piece="picture", lost="no report is written") as stop,
+        stage_display(as_json=as_json, quiet=quiet) as shown,
+    ):
+        from concertdeblur.pipelines.evaluate import EvaluateJob
+        from concertdeblur.pipelines.evaluate import evaluate as run_evaluation
+
+        job = EvaluateJob(**choices)
+        facts = {"command": "evaluate", "version": __version__, "source": data, "target": target}
+        shown.start({**facts, "options": asdict(job)})
+        shown.done(run_evaluation(data, target, job, on_progress=shown.progress, stop=stop))

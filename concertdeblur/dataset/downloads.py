@@ -1,0 +1,337 @@
+"""Clips behind URLs, by yt-dlp: each is fetched once, into the data set's own cache.
+
+`archive.jsonl` beside the files tells what was fetched from where. File names are made of hashes: nothing that a
+server says becomes a path, and no other program is started.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from concertdeblur.dataset.sources import Failure, file_digest, plain
+from concertdeblur.errors import Interrupted, MissingDependencyError, TargetError, UsageError
+
+T = TypeVar("T")
+
+_SCHEMES = ("http", "https")
+_RETRIES = 4
+_TIMEOUT_S = 20
+_FIRST_WAIT_S = 0.5  # doubles
+_PASSING = re.compile(r"HTTP Error (?:5\d\d|429|408)|timed out|Connection reset|Remote end closed|Temporary failure")
+_MOST_HOPS = 5  # a page that leads to a page that leads to ...
+_MOST_BYTES = 64 * 2**30  # an endless stream that does not say so
+_TALLEST_PX = 1080  # frames are not kept larger
+_FORMAT = f"bv*[height<=?{_TALLEST_PX}]/b[height<=?{_TALLEST_PX}]/bv*/b"  # sound is of no use
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DownloadOptions:
+    """How clips are fetched."""
+
+    limit: int = 50  # clips of a playlist
+    cookies: Path | None = None  # in Netscape's format; the file is not changed
+    rate_limit_mb_s: float | None = None
+    pause_s: float = 1.0  # between two downloads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetched:
+    """A clip that was fetched, in this run or before."""
+
+    url: str  # where it is, as far as that has an address of its own
+    path: Path
+    title: str
+    licence: str
+    sha256: str
+
+
+class _Refused(Exception):
+    """Not to be fetched; the message says why."""
+
+
+class _Transient(_Refused):
+    """Not to be fetched just now."""
+
+
+class Downloader:
+    """Fetches the clips of one data set; use it from one thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        options: DownloadOptions,
+        *,
+        on_progress: Callable[[str], None] = lambda _: None,
+        on_warning: Callable[[str], None] = lambda _: None,
+        is_needed: Callable[[str], bool] = lambda _: True,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Read the archive.
+
+        Args:
+            folder: Where files go.
+            options: How.
+            on_progress: Called with a few words, as "12 of 80 MB".
+            on_warning: Called with one sentence, where a playlist is cut.
+            is_needed: Whether a file with this sha256 is fetched again if somebody deleted it.
+            stop: When set, `Interrupted` is raised.
+
+        """
+        if options.cookies is not None and not options.cookies.is_file():
+            raise UsageError(f"{options.cookies}: no such file of cookies")
+        self._folder, self._options = folder, options
+        self._on_progress, self._on_warning, self._stop = on_progress, on_warning, stop
+        self._archive = folder / "archive.jsonl"
+        self._known = _read_archive(self._archive)
+        self._is_needed = is_needed
+        self._has_fetched = False
+
+    def fetch(self, url: str) -> Iterator[Fetched | Failure]:
+        """Every clip of a URL: one, or those of a playlist.
+
+        Raises:
+            Interrupted: If `stop` is set.
+            TargetError: If the disk is full.
+
+        """
+        if urlsplit(url).scheme.lower() not in _SCHEMES:
+            yield Failure(address=url, reason="only http and https addresses are fetched")
+            return
+        before = [self._fetched_before(key) for key in self._known.get(url, {}).get("playlist", [url])]
+        if before and all(before):
+            yield from filter(None, before)
+            return
+        try:
+            items = self._with_patience(lambda: self._list(url))
+        except _Refused as error:
+            yield Failure(address=url, reason=str(error))
+            return
+        for key, item in items:
+            try:
+                yield self._fetched_before(key) or self._with_patience(partial(self._download, key, item))
+            except _Refused as error:
+                yield Failure(address=key, reason=str(error))
+
+    def forget(self, url: str) -> None:
+        """Fetch it again next time: what came was no clip."""
+        if url in self._known:
+            self._remember({**self._known[url], "num_bytes": -1})
+
+    def _with_patience(self, attempt: Callable[[], T]) -> T:
+        """Try a few times what may work a moment later."""
+        for number in itertools.count(1):
+            try:
+                return attempt()
+            except _Transient:
+                if number >= _RETRIES:
+                    raise
+                self._wait(_FIRST_WAIT_S * 2 ** (number - 1))
+        raise AssertionError("not reached")
+
+    def _wait(self, seconds: float) -> None:
+        if (self._stop or threading.Event()).wait(seconds):
+            raise Interrupted("stopped while downloading; run it again to go on")
+
+    def _fetched_before(self, key: str) -> Fetched | None:
+        row = self._known.get(key)
+        if row is None or "file" not in row:
+            return None
+        path = self._folder / row["file"]
+        is_there = path.is_file() and path.stat().st_size == row["num_bytes"]
+        if not is_there and (row["num_bytes"] < 0 or self._is_needed(row["sha256"])):
+            return None
+        return Fetched(url=key, path=path, title=row["title"], licence=row["licence"], sha256=row["sha256"])
+
+    def _list(self, url: str) -> list[tuple[str, Any]]:
+        """(archive key, what yt-dlp knows of it) of every clip."""
+        with self._program(url) as program:
+            found = self._followed(program, url)
+            if found.get("_type") not in ("playlist", "multi_video"):
+                return [(url, found)]
+            limit = self._options.limit
+            entries = list(itertools.islice(found.get("entries") or (), limit + 1))
+        if not entries:
+            raise _Refused("the playlist is empty")
+        if len(entries) > limit:
+            self._on_warning(f"{url}: has more than {limit} clips; the first {limit} are taken (--limit takes more)")
+        items = [_keyed(url, number, entry) for number, entry in enumerate(entries[:limit], 1)]
+        self._remember({"url": url, "playlist": [key for key, _ in items]})
+        return items
+
+    def _followed(self, program: Any, url: str) -> dict[str, Any]:
+        for _ in range(_MOST_HOPS):
+            with _one_sentence():
+                found: dict[str, Any] = program.extract_info(url, download=False, process=False) or {}
+            if found.get("_type", "video") not in ("url", "url_transparent"):
+                return found
+            url = found["url"]
+        raise _Refused("leads from page to page")
+
+    def _download(self, key: str, item: Any) -> Fetched:
+        if self._has_fetched:
+            self._wait(self._options.pause_s)
+        self._has_fetched = True
+        with self._program(key) as program:
+            found = self._followed(program, item) if isinstance(item, str) else item
+            if found.get("_type") in ("playlist", "multi_video"):
+                raise _Refused("is a playlist within a playlist; name it in the list itself")
+            with _one_sentence():
+                done = program.process_ie_result(found, download=True)
+        files = [Path(part["filepath"]) for part in (done or {}).get("requested_downloads", ())]
+        if len(files) != 1 or files[0].resolve().parent != self._folder.resolve() or not files[0].is_file():
+            raise _Refused("gave no file")
+        title, licence = (plain(str(done.get(name) or "")) for name in ("title", "license"))
+        fetched = Fetched(url=key, path=files[0], title=title, licence=licence, sha256=file_digest(files[0]))
+        facts = {"url": key, "title": title, "licence": licence, "sha256": fetched.sha256}
+        self._remember({**facts, "file": files[0].name, "num_bytes": files[0].stat().st_size})
+        return fetched
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        self._known[row["url"]] = row
+        with self._archive.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=True) + "\n")
+
+    @contextlib.contextmanager
+    def _program(self, key: str) -> Iterator[Any]:
+        """yt-dlp, set up to write one file named by a hash."""
+        try:
+            from yt_dlp import YoutubeDL
+        except ImportError as error:
+            raise MissingDependencyError(
+                "fetching URLs needs the package yt-dlp; pip install 'concertdeblur[dataset]'"
+            ) from error
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        rate = self._options.rate_limit_mb_s
+        with contextlib.ExitStack() as stack:
+            settings = {
+                "format": _FORMAT,
+                "outtmpl": {"default": str(self._folder.resolve() / name).replace("%", "%%") + ".%(ext)s"},
+                "retries": _RETRIES,
+                "fragment_retries": _RETRIES,
+                "extractor_retries": _RETRIES,
+                "socket_timeout": _TIMEOUT_S,
+                "retry_sleep_functions": {"http": lambda n: min(10.0, 0.5 * 2**n)},
+                "ratelimit": None if rate is None else rate * 1e6,
+                "cookiefile": self._cookie_copy(stack),
+                "noplaylist": True,  # a clip's own address may name the list it was played from
+                "fixup": "never",  # would start ffmpeg
+                "hls_prefer_native": True,
+                "cachedir": False,
+                "quiet": True,
+                "no_warnings": True,
+                "noprogress": True,
+                "color": "no_color",
+                "logger": _Silence(),
+                "match_filter": _refuse_live,
+                "progress_hooks": [self._hook],
+            }
+            yield stack.enter_context(YoutubeDL({k: v for k, v in settings.items() if v is not None}))
+
+    def _cookie_copy(self, stack: contextlib.ExitStack) -> str | None:
+        """The cookies in a file of our own: yt-dlp writes them back at the end."""
+        if self._options.cookies is None:
+            return None
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        return shutil.copyfile(self._options.cookies, Path(folder) / "cookies.txt").__fspath__()
+
+    def _hook(self, state: dict[str, Any]) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise Interrupted("stopped while downloading; run it again to go on")
+        done = state.get("downloaded_bytes") or 0
+        if done > _MOST_BYTES:
+            raise _Refused(f"does not end within {_MOST_BYTES // 2**30} GiB")
+        whole = state.get("total_bytes") or state.get("total_bytes_estimate")
+        self._on_progress(f"{done / 1e6:.0f} of {whole / 1e6:.0f} MB" if whole else f"{done / 1e6:.0f} MB")
+
+
+class _Silence:
+    """yt-dlp's log: its errors come as exceptions."""
+
+    def debug(self, message: str) -> None:
+        """Say nothing."""
+
+    info = warning = error = debug
+
+
+def _refuse_live(info: dict[str, Any], *, incomplete: bool = False) -> None:
+    del incomplete
+    if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
+        raise _Refused("is a live stream; give the recording once it is over")
+
+
+def _keyed(url: str, number: int, entry: dict[str, Any]) -> tuple[str, Any]:
+    """An entry of a playlist by its own address, or by its place where the page itself holds the clip."""
+    if entry.get("_type", "video") in ("url", "url_transparent") and entry.get("url"):
+        return entry["url"], entry["url"]
+    return f"{url}#{number}", entry
+
+
+@contextlib.contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what yt-dlp raises into a refusal with its reason."""
+    from yt_dlp.utils import UnsupportedError, YoutubeDLError
+
+    try:
+        yield
+    except (Interrupted, _Refused):
+        raise
+    except OSError as error:
+        raise TargetError(f"the download cannot be written ({error.strerror or error})") from error
+    except YoutubeDLError as error:
+        for cause in (error, *_causes(error)):
+            if isinstance(cause, Interrupted | _Refused):
+                raise cause from error
+            if isinstance(cause, UnsupportedError):
+                raise _Refused("is a page without a clip that yt-dlp knows how to get") from error
+        kind = _Transient if _PASSING.search(str(error)) else _Refused
+        raise kind(f"could not be fetched ({_reason(error)})") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to one, of yt-dlp (`exc_info`) and of Python."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        info = getattr(one, "exc_info", None) or (None, None, None)
+        more = [info[1], one.__cause__, one.__context__, getattr(one, "cause", None), getattr(one, "orig_msg", None)]
+        causes = [cause for cause in more if isinstance(cause, BaseException)]
+        waiting += causes
+        yield from causes
+
+
+def _reason(error: BaseException) -> str:
+    text = plain(str(error)).removeprefix("ERROR: ")
+    text = text.split("; please report this issue")[0].split(" (caused by")[0]
+    return text.removeprefix("[generic] ").rstrip(".") or type(error).__name__
+
+
+def _read_archive(path: Path) -> dict[str, Any]:
+    """The last line for each address; a line that a killed run left unfinished is passed over."""
+    known: dict[str, Any] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return known
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            is_file = row.keys() >= {"file", "num_bytes", "title", "licence", "sha256"} and "/" not in row["file"]
+            if is_file or isinstance(row.get("playlist"), list):
+                known[row["url"]] = row
+    return known

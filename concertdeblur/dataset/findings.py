@@ -1,0 +1,126 @@
+"""What a source gave: looked for once, kept in the data set's cache, so that a run can go on after the last one."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits
+from concertdeblur.dataset.manifest import versions
+from concertdeblur.dataset.picks import FRAMES_FOLDER, Pick, PickOptions, Picks, pick_frames
+from concertdeblur.dataset.scan import Scan, scan_clip
+from concertdeblur.dataset.shots import CutDetector
+from concertdeblur.dataset.sources import Source
+from concertdeblur.dataset.split import SplitName
+from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
+from concertdeblur.progress import StageProgress
+
+_PICKER = 2  # counts up whenever other frames would be picked
+_TELL_EVERY = 25  # frames
+
+
+@dataclass(kw_only=True, slots=True)
+class Finding:
+    """What one source gave, and what becomes of it."""
+
+    source: Source
+    scan: Scan
+    picks: Picks
+    kept: list[Pick] = field(default_factory=list)  # that no other source shows sharper
+    split: SplitName | None = None
+    num_pairs: int = 0
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason -> how many stretches of shots, or frames, were left out for it."""
+        num_alike = len(self.picks.picks) - len(self.kept)
+        return {**self.picks.dropped, **({"like a frame of another source": num_alike} if num_alike else {})}
+
+
+class Finder:
+    """Looks for the frames of one source after the other."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        options: PickOptions,
+        *,
+        make_detector: Callable[[Fraction], CutDetector],
+        detector_name: str,
+        on_progress: Callable[[StageProgress], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._workspace, self._options, self._make_detector = workspace, options, make_detector
+        self._on_progress, self._on_warning = on_progress, on_warning
+        facts = [_PICKER, detector_name, asdict(options), versions()]
+        # of all that decides which frames of a clip are picked
+        self._fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        self._num_before = 0
+        self._started_s = time.monotonic()
+
+    def is_known(self, sha256: str) -> bool:
+        """Whether a source was looked through before, and all its frames are there."""
+        return self._cached(sha256) is not None
+
+    def find(self, source: Source, stop: threading.Event | None = None) -> Finding:
+        """Scan the clip and keep its sharpest frames, unless an earlier run did.
+
+        Raises:
+            SourceError: If it is no clip that can be read.
+            UnsupportedStreamError: If it is interlaced, or changes its size.
+            TargetError: If frames cannot be written.
+            Interrupted: If `stop` is set.
+
+        """
+        if (cached := self._cached(source.sha256)) is not None:
+            return Finding(source=source, scan=cached[0], picks=cached[1])
+        scan = scan_clip(
+            source.path,
+            self._make_detector,
+            least_sharpness=self._options.least_sharpness,
+            on_frame=self._tell,
+            on_warning=self._on_warning,
+            stop=stop,
+        )
+        self._num_before += scan.num_frames
+        picks = pick_frames(source, scan, self._options, self._workspace, stop=stop)
+        path = self._cache_path(source.sha256)
+        self._workspace.write_json(path, {"scan": scan.to_json(), "picks": picks.to_json()})
+        return Finding(source=source, scan=scan, picks=picks)
+
+    def _cache_path(self, sha256: str) -> Path:
+        return self._workspace.path(CACHE, "sources", f"{sha256[:12]}-{self._fingerprint}.json")
+
+    def _cached(self, sha256: str) -> tuple[Scan, Picks] | None:
+        row: Any = read_json(self._cache_path(sha256))
+        try:
+            scan, picks = Scan.from_json(row["scan"]), Picks.from_json(row["picks"])
+        except (TypeError, KeyError, AttributeError):  # not there, or not ours
+            return None
+        files = (self._workspace.path(FRAMES_FOLDER, f"{pick.frame_id}.png") for pick in picks.picks)
+        return (scan, picks) if all(file.is_file() for file in files) else None
+
+    def _tell(self, num_frames: int) -> None:
+        if num_frames % _TELL_EVERY == 0:
+            done, elapsed_s = self._num_before + num_frames, time.monotonic() - self._started_s
+            stage = "look for sharp frames"
+            self._on_progress(StageProgress(stage=stage, done=done, total=None, unit="frames", elapsed_s=elapsed_s))
+
+
+def drop_duplicates(findings: Sequence[Finding]) -> None:
+    """Set what is kept: of frames that look alike, whatever their source, the sharpest; of equal ones the first."""
+    everything = [pick for finding in findings for pick in finding.picks.picks]
+    kept_hashes: list[int] = []
+    kept_ids: set[str] = set()
+    for pick in sorted(everything, key=lambda pick: -pick.sharpness):
+        hashed = int(pick.perceptual_hash, 16)
+        if all(distance_bits(hashed, other) > NEAR_BITS for other in kept_hashes):
+            kept_hashes.append(hashed)
+            kept_ids.add(pick.frame_id)
+    for finding in findings:
+        finding.kept = [pick for pick in finding.picks.picks if pick.frame_id in kept_ids]

@@ -1,0 +1,118 @@
+"""Names for the kept frames: the shot type that is suggested, and over it what a person decided."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur.dataset.frames import UNKNOWN, Box, FrameRecord
+from concertdeblur.dataset.workspace import CACHE, Workspace
+from concertdeblur.errors import MissingDependencyError
+
+Picture = npt.NDArray[np.uint8]
+
+
+class Suggestion(Protocol):
+    """What is suggested for a frame."""
+
+    @property
+    def shot_type(self) -> str:
+        """Its type, or "unknown"."""
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1."""
+
+    @property
+    def reason(self) -> str:
+        """In a few words."""
+
+    @property
+    def faces(self) -> tuple[Box, ...]:
+        """In px."""
+
+
+class Typist(Protocol):
+    """Suggests shot types."""
+
+    def suggest(self, frame: Picture) -> Suggestion:
+        """For a (height, width, 3) RGB frame."""
+
+
+class Review(Protocol):
+    """What a person decided on a frame."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether it stays."""
+
+    @property
+    def shot_type(self) -> str | None:
+        """Its type; None if nothing was said of it."""
+
+
+class Suggestions:
+    """Suggested types, each asked for once and kept in the cache."""
+
+    def __init__(self, workspace: Workspace, versions: Mapping[str, str], on_warning: Callable[[str], None]) -> None:
+        self._workspace, self._on_warning = workspace, on_warning
+        name = hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:12]
+        self._path = workspace.path(CACHE, f"types-{name}.jsonl")
+        self._known: dict[str, dict[str, Any]] = dict(self._read())
+        self._typist: Typist | None = None
+        self._is_missing = False
+
+    def label(self, record: FrameRecord, picture: Picture) -> FrameRecord:
+        """The record with the suggestion for its picture."""
+        if record.frame_id not in self._known:
+            self._known[record.frame_id] = self._ask(record.frame_id, picture)
+        return replace(record, **self._known[record.frame_id])
+
+    def _ask(self, frame_id: str, picture: Picture) -> dict[str, Any]:
+        if self._typist is None and not self._is_missing:
+            self._typist = self._made()
+        if self._typist is None:
+            return {"reason": "no face detector is installed"}
+        told = self._typist.suggest(picture)
+        facts = {
+            "shot_type": str(told.shot_type), "confidence": round(float(told.confidence), 4), "reason": told.reason,
+            "faces": tuple(Box(*map(int, face)) for face in told.faces),
+        }  # fmt: skip
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"frame_id": frame_id, **facts}) + "\n")
+        return facts
+
+    def _made(self) -> Typist | None:
+        try:
+            from concertdeblur.dataset.shot_types import ShotTypist
+
+            return ShotTypist()
+        except (MissingDependencyError, ModuleNotFoundError) as error:
+            self._is_missing = True
+            self._on_warning(f"shot types stay '{UNKNOWN}': {error}")
+            return None
+
+    def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        with contextlib.suppress(OSError):
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run's last line
+                    row = json.loads(line)
+                    row["faces"] = tuple(Box(*map(int, face)) for face in row["faces"])
+                    yield row.pop("frame_id"), row
+
+
+def reviewed(record: FrameRecord, review: Review | None) -> FrameRecord:
+    """The record with what a person said of its type."""
+    if review is None or review.shot_type is None:
+        return record
+    return replace(record, shot_type=str(review.shot_type), shot_type_by="review", confidence=1.0)
+
+
+def is_dropped(review: Review | None) -> bool:
+    """Whether a person dropped the frame."""
+    return review is not None and not review.keep

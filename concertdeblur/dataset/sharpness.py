@@ -1,0 +1,167 @@
+"""How sharp each region of a frame is, from its luma alone, cheap enough for every frame of a clip.
+
+Each region has two energies a direction: of differences 2 px apart (fine) and, on the picture at a quarter of its
+size, 8 px apart (coarse). An edge's contrast is in both, so their ratio does not know whether the stage is dark or
+a strobe fires; blur takes from the fine one first. Noise is subtracted from both, and differences across the edges
+of 8x8 coding blocks are left out.
+
+Legend: H, W frame; R, C rows and columns of regions; D direction (0: along x, 1: along y).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Luma = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+_BLOCK_PX = 8  # coding blocks of JPEG, MPEG and H.264 meet there
+_LARGEST_REGION_PX, _SMALLEST_REGION_PX = 64, 16
+_REGIONS_ACROSS = 8  # at least, over the short side
+# Energy ratios measured on step edges: 0.33 for Gaussian sigma 0.3 px, 0.24 for 0.5 px, 0.15 for 1 px, 0.10 for 2 px;
+# 1/16 is where the picture is a slope at both scales.
+_SHARP_RATIO, _SOFT_RATIO = 0.30, 1 / 16
+_LEAST_COARSE_ENERGY = 25.0  # mean squared difference; below it a region has no edge to judge by
+_NOISE_TO_COARSE = 1 / 16  # white noise has this share of its fine energy in the coarse one
+_NOISE_MARGIN = 8.0  # coarse energy must exceed the noise's so many times
+_NOISE_PERCENTILE = 5
+_LEAST_NOISE_RATIO = 0.6  # fine to coarse: more than edges have; white noise alone has 16
+_LIT_LUMA = (24, 232)  # codecs keep no noise in black, and clipping none in white
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regions:
+    """What is measured of one frame."""
+
+    fine_DRC: Floats
+    coarse_DRC: Floats
+    luma_RC: Floats  # mean level, 0 to 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sharpness:
+    """How sharp a frame's regions are; 0 soft, about 1 as sharp as pixels can be."""
+
+    score_DRC: Floats  # 0 where there is nothing to judge by
+    weight_DRC: Floats  # root of the coarse energy without noise; 0 where there is nothing to judge by
+
+
+def region_side_px(height: int, width: int) -> int:
+    """Side of a region: 64 px, smaller in small frames; a multiple of 8."""
+    side = min(height, width) // _REGIONS_ACROSS // _BLOCK_PX * _BLOCK_PX
+    return max(_SMALLEST_REGION_PX, min(_LARGEST_REGION_PX, side))
+
+
+def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
+    """Measure one frame; a last column or row of less than half a region belongs to its neighbour.
+
+    Args:
+        luma_HW: Gamma-encoded luma, at least 32x32.
+        side_px: Side of a region, a multiple of 8; by default as `region_side_px`.
+
+    """
+    height, width = (length // _BLOCK_PX * _BLOCK_PX for length in luma_HW.shape)
+    luma_HW = np.asarray(luma_HW[:height, :width], dtype=np.uint8)
+    side = side_px or region_side_px(height, width)
+    small_HW = _halved(_halved(luma_HW))
+    rows, columns = (_pooling(length, side, step=1, is_fine=True) for length in (height, width))
+    half_rows, half_columns = (_pooling(length, side, step=2) for length in (height, width))
+    small_rows, small_columns = (_pooling(length, side, step=4) for length in (height, width))
+    # every second row tells as much of differences along x as all of them, and likewise along y
+    fine = [
+        half_rows.T @ _squares_along_x(luma_HW[::2]) @ columns[1:-1],
+        rows[1:-1].T @ _squares_along_y(np.ascontiguousarray(luma_HW[:, ::2])) @ half_columns,
+    ]
+    coarse = [
+        small_rows.T @ _squares_along_x(small_HW) @ small_columns[1:-1],
+        small_rows[1:-1].T @ _squares_along_y(small_HW) @ small_columns,
+    ]
+    luma = small_rows.T @ small_HW.astype(np.float32) @ small_columns
+    return Regions(fine_DRC=np.stack(fine), coarse_DRC=np.stack(coarse), luma_RC=luma)
+
+
+def judge(regions: Regions) -> Sharpness:
+    """Turn energies into sharpness, without the noise's part in them."""
+    noise = _noise_energy(regions)
+    coarse_DRC = regions.coarse_DRC - noise * _NOISE_TO_COARSE
+    fine_DRC = np.maximum(regions.fine_DRC - noise, 0)
+    has_edges = coarse_DRC > max(_LEAST_COARSE_ENERGY, _NOISE_MARGIN * noise * _NOISE_TO_COARSE)
+    ratio_DRC = fine_DRC / np.where(has_edges, coarse_DRC, 1)
+    span = np.log(_SHARP_RATIO / _SOFT_RATIO)
+    score_DRC = np.log(np.maximum(ratio_DRC, _SOFT_RATIO) / _SOFT_RATIO) / span
+    weight_DRC = np.sqrt(np.maximum(coarse_DRC, 0))
+    nothing = np.float32(0)
+    return Sharpness(
+        score_DRC=np.where(has_edges, score_DRC, nothing).astype(np.float32),
+        weight_DRC=np.where(has_edges, weight_DRC, nothing).astype(np.float32),
+    )
+
+
+def absolute_sharpness(sharpness: Sharpness) -> float:
+    """Of the sharper regions of a frame, comparable between clips; 0 if it has hardly any edge.
+
+    A region is as sharp as its softer direction: motion along one axis blurs only that one.
+    """
+    weight_DRC, score_DRC = sharpness.weight_DRC, sharpness.score_DRC
+    both_RC = (weight_DRC > 0).all(axis=0)
+    if both_RC.sum() < _fewest_regions(both_RC.size):
+        return 0.0
+    return weighted_percentile(score_DRC.min(axis=0)[both_RC], weight_DRC.sum(axis=0)[both_RC], 70)
+
+
+def weighted_percentile(values: Floats, weights: Floats, percentile: float) -> float:
+    """The least value that this share of the weight does not exceed."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, reached[-1] * percentile / 100)])
+
+
+def _fewest_regions(num_regions: int) -> int:
+    return max(3, num_regions // 40)
+
+
+def _noise_energy(regions: Regions) -> float:
+    """Fine energy of the noise: that of the flattest lit regions, as far as edges do not explain it."""
+    low, high = _LIT_LUMA
+    lit_RC = (regions.luma_RC > low) & (regions.luma_RC < high)
+    if lit_RC.sum() < _REGIONS_ACROSS:
+        return 0.0
+    fine, coarse = (energy_DRC.mean(axis=0)[lit_RC] for energy_DRC in (regions.fine_DRC, regions.coarse_DRC))
+    flattest = np.argpartition(fine, int(len(fine) * _NOISE_PERCENTILE / 100))[int(len(fine) * _NOISE_PERCENTILE / 100)]
+    if fine[flattest] > _LEAST_NOISE_RATIO * coarse[flattest]:
+        return float(fine[flattest])
+    return max(0.0, float(fine[flattest] - _SHARP_RATIO * coarse[flattest]))
+
+
+def _halved(picture_HW: Luma) -> Luma:
+    height, width = picture_HW.shape
+    return np.asarray(cv2.resize(picture_HW, (width // 2, height // 2), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _squares_along_x(picture_HW: Luma) -> Floats:
+    """Squared differences of the neighbours on either side: two columns less."""
+    difference = cv2.absdiff(picture_HW[:, 2:], picture_HW[:, :-2])
+    return np.asarray(cv2.multiply(difference, difference, dtype=cv2.CV_32F), dtype=np.float32)
+
+
+def _squares_along_y(picture_HW: Luma) -> Floats:
+    difference = cv2.absdiff(picture_HW[2:], picture_HW[:-2])
+    return np.asarray(cv2.multiply(difference, difference, dtype=cv2.CV_32F), dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _pooling(length_px: int, side_px: int, *, step: int, is_fine: bool = False) -> Floats:
+    """(length / step, regions) matrix whose columns average over one region each.
+
+    A fine one leaves out the differences across the edges of coding blocks.
+    """
+    num_regions = max(1, round(length_px / side_px))
+    position_px = np.arange(length_px // step) * step
+    region = np.minimum(position_px // side_px, num_regions - 1)
+    phase = position_px % _BLOCK_PX
+    counts = (phase > 0) & (phase < _BLOCK_PX - 1) if is_fine else np.ones(len(position_px), bool)
+    matrix = (region[:, None] == np.arange(num_regions)) & counts[:, None]
+    return np.asarray(matrix / np.maximum(1, matrix.sum(axis=0)), dtype=np.float32)

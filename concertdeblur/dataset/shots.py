@@ -1,0 +1,157 @@
+"""Where shots begin, and which frames belong to a dissolve, decided a little after each frame has come by."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur.errors import MissingDependencyError
+
+Picture = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.float32]
+
+SMALL_HW = (144, 256)  # what detectors see
+_GREY_HW = (27, 48)
+_LEAST_SHOT_S = 0.4
+# A frame in a dissolve is a mixture of one some time before and one some time after; in a pan it is not.
+_BLEND_REACH_S = (0.25, 0.5, 1.0)  # how far before and after is looked
+_LEAST_CHANGE = 10.0  # levels (RMS) between before and after
+_MOST_LIKENESS = 0.75  # their correlation: a lamp that fades leaves the picture alike
+_MOST_RESIDUE = 0.25  # share of that change which no mixture explains
+_MIXED = (0.15, 0.85)  # share of the later picture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """What is decided about one frame."""
+
+    number: int
+    begins_shot: bool
+    is_mixed: bool  # in a dissolve or another gradual change: no frame to pick
+
+
+class CutDetector(Protocol):
+    """Finds hard cuts in small pictures; a decision may come some frames late."""
+
+    @property
+    def lag(self) -> int:
+        """How many frames late at most."""
+
+    def push(self, number: int, picture_bgr: Picture) -> tuple[list[int], list[int]]:
+        """Take the next picture, SMALL_HW BGR; gives newly found (first frames of shots, mixed frames)."""
+
+    def finish(self) -> tuple[list[int], list[int]]:
+        """What the last frames still hid."""
+
+
+class SceneDetectCuts:
+    """PySceneDetect's adaptive detector: a change must stand out from those around it, so that flashes do not."""
+
+    lag = 3
+
+    def __init__(self, rate_fps: Fraction) -> None:
+        try:
+            from scenedetect import AdaptiveDetector, FrameTimecode
+        except ImportError as error:
+            raise MissingDependencyError(
+                "finding shots needs the package scenedetect; pip install 'concertdeblur[dataset]'"
+            ) from error
+        self._timecode = FrameTimecode
+        self._rate_fps = rate_fps
+        self._detector = AdaptiveDetector(min_scene_len=max(1, round(_LEAST_SHOT_S * rate_fps)))
+
+    def push(self, number: int, picture_bgr: Picture) -> tuple[list[int], list[int]]:
+        """Take the next picture."""
+        cuts = self._detector.process_frame(self._timecode(number, self._rate_fps), picture_bgr)
+        return [cut.frame_num for cut in cuts], []
+
+    def finish(self) -> tuple[list[int], list[int]]:
+        """Nothing is left: the detector looks two frames ahead only."""
+        return [], []
+
+
+def choose_detector(name: str) -> tuple[str, Callable[[Fraction], CutDetector]]:
+    """The detector of this name ("auto": the best that is installed), and what makes one for a rate.
+
+    Raises:
+        MissingDependencyError: If its package is not installed.
+
+    """
+    del name
+    return "scenedetect", SceneDetectCuts
+
+
+class ShotSplitter:
+    """Marks every frame, in order, after a lag of at most two seconds."""
+
+    def __init__(self, detector: CutDetector, rate_fps: Fraction) -> None:
+        self._detector = detector
+        self._reaches = sorted({max(2, round(reach_s * rate_fps)) for reach_s in _BLEND_REACH_S})
+        self._greys: deque[Grey] = deque(maxlen=2 * self._reaches[-1] + 1)
+        self._lag = max(detector.lag, 2 * self._reaches[-1])
+        self._cuts: set[int] = set()
+        self._mixed: set[int] = set()
+        self._num_seen = 0
+        self._num_marked = 0
+
+    def push(self, picture_bgr: Picture) -> Iterator[Mark]:
+        """Take the next frame, SMALL_HW BGR; gives marks of earlier ones."""
+        cuts, mixed = self._detector.push(self._num_seen, picture_bgr)
+        self._cuts.update(cuts)
+        self._mixed.update(mixed)
+        grey = cv2.cvtColor(cv2.resize(picture_bgr, _GREY_HW[::-1], interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+        self._greys.append(np.asarray(grey, dtype=np.float32))
+        self._num_seen += 1
+        self._look_for_blend()
+        yield from self._marks_until(self._num_seen - self._lag)
+
+    def finish(self) -> Iterator[Mark]:
+        """The marks of the last frames."""
+        cuts, mixed = self._detector.finish()
+        self._cuts.update(cuts)
+        self._mixed.update(mixed)
+        yield from self._marks_until(self._num_seen)
+
+    def _marks_until(self, stop: int) -> Iterator[Mark]:
+        while self._num_marked < stop:
+            number = self._num_marked
+            is_mixed = number in self._mixed
+            yield Mark(number=number, begins_shot=number == 0 or number in self._cuts, is_mixed=is_mixed)
+            self._cuts.discard(number)
+            self._mixed.discard(number)
+            self._num_marked += 1
+
+    def _look_for_blend(self) -> None:
+        for reach in self._reaches:
+            if len(self._greys) <= 2 * reach:
+                return
+            centre = self._num_seen - 1 - reach
+            if is_blend(self._greys[-1 - 2 * reach], self._greys[-1 - reach], self._greys[-1]):
+                near = max(1, reach // 2)  # its neighbours are mixtures, too
+                self._mixed.update(range(max(self._num_marked, centre - near), centre + near + 1))
+
+
+def is_blend(before: Grey, between: Grey, after: Grey) -> bool:
+    """Whether a picture is a mixture of two others that show different things."""
+    change = (after - before).ravel()
+    energy = float(change @ change)
+    if energy < _LEAST_CHANGE**2 * change.size:
+        return False
+    share = float((between - before).ravel() @ change) / energy
+    if not _MIXED[0] < share < _MIXED[1]:
+        return False
+    residue = (between - before).ravel() - share * change
+    if float(residue @ residue) > _MOST_RESIDUE**2 * energy:
+        return False
+    return _likeness(before, after) < _MOST_LIKENESS
+
+
+def _likeness(first: Grey, second: Grey) -> float:
+    a, b = (first - first.mean()).ravel(), (second - second.mean()).ravel()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0

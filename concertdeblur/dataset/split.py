@@ -1,0 +1,39 @@
+"""Which sources are for testing: whole ones, with a share of the frames nearest to the paper's 1/11."""
+
+import hashlib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+SplitName = Literal["train", "test"]
+TEST_SHARE = Fraction(1, 11)  # paper section 3.1: 280 of 3,080 pairs
+
+
+def split_sources(num_frames: Mapping[str, int], seed: int) -> dict[str, SplitName]:
+    """Give every source to one side.
+
+    Of all sets of sources (but none and all), one whose frames are nearest to 1/11 of the whole; of two equally near
+    sums the smaller. Which of several sets with that sum follows from the seed.
+
+    Args:
+        num_frames: Frames of each source, by its sha256; only those with at least one.
+        seed: The data set's.
+
+    """
+    keys = sorted(num_frames, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode()).digest())
+    whole = sum(num_frames.values())
+    assert all(num > 0 for num in num_frames.values())
+    if len(keys) < 2:
+        return dict.fromkeys(keys, "train")
+    aim, most = whole * TEST_SHARE, max(num_frames.values())
+    came_from: dict[int, tuple[int, str]] = {}  # sum of frames -> (the sum before, the source that was added)
+    for key in keys:
+        for total in [0, *came_from]:
+            if total + num_frames[key] <= aim + most:
+                came_from.setdefault(total + num_frames[key], (total, key))
+    total = min((total for total in came_from if total < whole), key=lambda total: (abs(total - aim), total))
+    chosen: set[str] = set()
+    while total:
+        total, key = came_from[total]
+        chosen.add(key)
+    return {key: "test" if key in chosen else "train" for key in keys}

@@ -1,0 +1,163 @@
+"""Pairs to judge by: sharp pictures blurred on the fly, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from concertdeblur.blur import Kernel, blur
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import DatasetError
+from concertdeblur.training.pictures import read_picture
+from concertdeblur.training.sources import DataSettings, SourcePicture, Sources, find_sources
+
+SIDE_PX = 256  # the paper's pictures: one cell of BRMR
+NO_SHOT_TYPE = ""
+_MIN_SIDE_PX = 64
+_MIN_CLIPS = 5  # fewer clips than this say little when resampled: pictures are, then
+_LISTS = ("train/metadata.jsonl", "test/metadata.jsonl")
+
+Layout = Literal["pictures", "build-dataset", "folders"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPair:
+    """A blurred picture and its sharp one."""
+
+    name: str
+    picture: str  # name of the sharp picture
+    group: str  # what is resampled: the clip it is from, or the picture
+    kernel: str  # one of the seven, "capture", or empty if not known
+    shot_type: str
+    sharp: Path
+    blurred: Path | None  # None: `kernel` blurs the sharp one at `level`
+    level: float
+
+    def read(self) -> tuple[Picture, Picture]:
+        """Blurred and sharp, (height, width, 3) RGB uint8.
+
+        Raises:
+            ConcertDeblurError: If one cannot be read, is too small, or the sizes differ.
+        """
+        if self.blurred is None:
+            sharp = centre(self.sharp)
+            return blur(sharp, Kernel(self.kernel), self.level), sharp
+        blurred, sharp = (
+            read_picture(path, _MIN_SIDE_PX, max_short_side_px=None) for path in (self.blurred, self.sharp)
+        )
+        if blurred.shape != sharp.shape:
+            sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in (blurred, sharp))
+            raise DatasetError(f"{self.blurred}: it and its sharp picture {self.sharp} differ in size ({sizes})")
+        return blurred, sharp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationData:
+    """What a data folder gives to judge by."""
+
+    layout: Layout
+    pairs: tuple[EvaluationPair, ...]
+    split: str  # in words
+
+    @property
+    def sharp(self) -> tuple[EvaluationPair, ...]:
+        """One pair of every sharp picture."""
+        first: dict[str, EvaluationPair] = {}
+        for pair in self.pairs:
+            first.setdefault(pair.picture, pair)
+        return tuple(first.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairOptions:
+    """Which pairs are judged by."""
+
+    level: float = 0.5  # of the seven kernels, where pictures are blurred on the fly
+    is_all: bool = False  # pictures that training may have seen, too
+    limit: int | None = None  # pictures at most, evenly chosen
+
+
+def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
+    """List the pairs of a data folder, of whatever layout it is.
+
+    Raises:
+        ConcertDeblurError: If it is missing, holds no picture, or a pair is not complete.
+    """
+    sources = find_sources(folder, DataSettings(max_held_out=10**9))
+    wanted = [p for p in sources.pictures if options.is_all or p.split == "held_out"]
+    total = len(wanted)
+    if options.limit is not None and total > options.limit:
+        wanted = [wanted[number * total // options.limit] for number in range(options.limit)]
+    split = "all pictures" if options.is_all else "pictures held out of training"
+    if not sources.pairs:
+        pairs = [_made(picture, kernel, options.level) for picture in wanted for kernel in Kernel]
+        return EvaluationData(layout="pictures", pairs=tuple(pairs), split=split)
+    rows = _metadata(folder)
+    made = _given(folder, sources, {p.name for p in wanted}, rows)
+    return EvaluationData(layout="build-dataset" if rows else "folders", pairs=_grouped(made), split=split)
+
+
+@lru_cache(maxsize=2)
+def centre(path: Path, side_px: int = SIDE_PX) -> Picture:
+    """The middle of a picture, (side, side, 3) RGB, as training reads it; not to be written to.
+
+    Raises:
+        TrainingError: If it cannot be read or is too small.
+    """
+    picture = read_picture(path, side_px)
+    y, x = (picture.shape[0] - side_px) // 2, (picture.shape[1] - side_px) // 2
+    return np.ascontiguousarray(picture[y : y + side_px, x : x + side_px])
+
+
+def _made(picture: SourcePicture, kernel: Kernel, level: float) -> EvaluationPair:
+    return EvaluationPair(
+        name=f"{picture.name}, {kernel.value}", picture=picture.name, group=picture.name, kernel=kernel.value,
+        shot_type=NO_SHOT_TYPE, sharp=picture.path, blurred=None, level=level,
+    )  # fmt: skip
+
+
+def _given(folder: Path, sources: Sources, wanted: set[str], rows: dict[str, dict[str, Any]]) -> list[EvaluationPair]:
+    paths = {picture.name: picture.path for picture in sources.pictures}
+    made = []
+    for pair in sources.pairs:
+        if pair.sharp_name not in wanted:
+            continue
+        row = rows.get(pair.name, {})
+        sequence = paths[pair.sharp_name].parent.parent.relative_to(folder).as_posix()
+        made.append(
+            EvaluationPair(
+                name=pair.name, picture=pair.sharp_name, group=str(row.get("source") or sequence),
+                kernel=pair.kernel or "", shot_type=str(row.get("shot_type") or NO_SHOT_TYPE),
+                sharp=paths[pair.sharp_name], blurred=pair.path, level=pair.level or 0.0,
+            )
+        )  # fmt: skip
+    return made
+
+
+def _grouped(pairs: list[EvaluationPair]) -> tuple[EvaluationPair, ...]:
+    """By clip where there are some; else by picture."""
+    if len({pair.group for pair in pairs}) >= _MIN_CLIPS:
+        return tuple(pairs)
+    return tuple(_of_its_own(pair) for pair in pairs)
+
+
+def _of_its_own(pair: EvaluationPair) -> EvaluationPair:
+    return EvaluationPair(
+        name=pair.name, picture=pair.picture, group=pair.picture, kernel=pair.kernel, shot_type=pair.shot_type,
+        sharp=pair.sharp, blurred=pair.blurred, level=pair.level,
+    )  # fmt: skip
+
+
+def _metadata(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of `build-dataset` by the blurred picture's name; `find_sources` has read and checked them before."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in (folder / name for name in _LISTS):
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if line.strip():
+                    row = json.loads(line)
+                    rows[(path.parent / row["file_name"]).relative_to(folder).as_posix()] = row
+    return rows

@@ -1,0 +1,100 @@
+"""What refining did, step by step: seen from outside, by stopping it after one round, two, and so on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from concertdeblur import cam
+from concertdeblur.cam import Area
+from concertdeblur.evaluation.contenders import Restored, WeightSet
+from concertdeblur.evaluation.metrics import Frame, psnr_db
+from concertdeblur.evaluation.statistics import Estimate, estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refining:
+    """What BRMR did to one picture."""
+
+    num_cells: int
+    num_tried: int  # windows, the refused ones included
+    num_capped: int  # cells that were still in the loop when it ended
+    step_gains_db: tuple[float, ...]  # of each accepted step, in its window
+    gain_db: float  # of the picture over iGAN alone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefiningReport:
+    """BRMR's own figures."""
+
+    iterations: Estimate  # steps tried a cell, the refused one included; the paper: 2.3 an image
+    accepted: Estimate  # steps accepted a cell
+    accepted_share: float  # of all steps tried
+    capped_share: float  # of cells
+    max_iterations: int
+    step_gain_db: Estimate | None  # of an accepted step, in its window; None: there was none
+    lost_share: float  # of accepted steps that lowered PSNR in their window
+    accepting_share: Estimate  # of pictures with an accepted step
+    accepting_gain_db: Estimate | None  # of those, over iGAN alone
+    worst_accepting_db: float | None
+    num_pictures: int
+
+
+def follow(weights: WeightSet, blurred: Frame, sharp: Frame, generated: Frame, refined: Restored) -> Refining:
+    """Find every accepted step's gain.
+
+    Rounds that come later do not change earlier ones, so a run that is stopped after k rounds shows the state that
+    the whole run had then.
+    """
+    num_cells = len(cam.cells_of(*(side + -side % cam.MAP_PX for side in blurred.shape[:2])))
+    gains: list[float] = []
+    num_capped = 0
+    before = Restored(pixels=generated)
+    for rounds in range(1, weights.max_iterations + 1):
+        if len(before.kept) == len(refined.kept):
+            break
+        is_whole = rounds == weights.max_iterations or (num_cells == 1 and rounds == len(refined.kept))
+        now = refined if is_whole else weights.refine(blurred, rounds)
+        steps = now.kept[len(before.kept) :]
+        gains += [_within(window, now.pixels, sharp) - _within(window, before.pixels, sharp) for window in steps]
+        num_capped = len(steps) if rounds == weights.max_iterations else 0
+        before = now
+    return Refining(
+        num_cells=num_cells,
+        num_tried=len(refined.tried),
+        num_capped=num_capped,
+        step_gains_db=tuple(gains),
+        gain_db=psnr_db(refined.pixels, sharp) - psnr_db(generated, sharp),
+    )
+
+
+def summarise(found: Sequence[Refining], groups: Sequence[str], *, max_iterations: int, seed: int) -> RefiningReport:
+    """BRMR's own figures over pictures; `groups` are what is resampled."""
+    steps = [(gain, group) for one, group in zip(found, groups, strict=True) for gain in one.step_gains_db]
+    accepting = [(one.gain_db, group) for one, group in zip(found, groups, strict=True) if one.step_gains_db]
+    num_tried, num_cells = sum(one.num_tried for one in found), sum(one.num_cells for one in found)
+
+    def mean(values: Sequence[float]) -> Estimate:
+        return estimate(values, groups, seed=seed)
+
+    def mean_of(some: list[tuple[float, str]]) -> Estimate | None:
+        return estimate([gain for gain, _ in some], [group for _, group in some], seed=seed) if some else None
+
+    return RefiningReport(
+        iterations=mean([one.num_tried / one.num_cells for one in found]),
+        accepted=mean([len(one.step_gains_db) / one.num_cells for one in found]),
+        accepted_share=len(steps) / num_tried if num_tried else 0.0,
+        capped_share=sum(one.num_capped for one in found) / num_cells,
+        max_iterations=max_iterations,
+        step_gain_db=mean_of(steps),
+        lost_share=float(np.mean([gain < 0 for gain, _ in steps])) if steps else 0.0,
+        accepting_share=mean([float(bool(one.step_gains_db)) for one in found]),
+        accepting_gain_db=mean_of(accepting),
+        worst_accepting_db=min(gain for gain, _ in accepting) if accepting else None,
+        num_pictures=len(found),
+    )
+
+
+def _within(window: Area, picture: Frame, sharp: Frame) -> float:
+    at = window.of_pixels()
+    return psnr_db(picture[at], sharp[at])

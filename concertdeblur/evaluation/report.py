@@ -1,0 +1,141 @@
+"""The report of an evaluation as plain data and as Markdown."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from concertdeblur.evaluation.refining import RefiningReport
+from concertdeblur.evaluation.statistics import Estimate
+from concertdeblur.evaluation.tables import Margin, Speed, Table
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fidelity:
+    """What becomes of sharp pictures."""
+
+    psnr_db: Estimate
+    worst_db: float
+    worst_picture: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What the figures are of, and by what."""
+
+    data: str
+    layout: str
+    split: str
+    num_pictures: int
+    num_pairs: int
+    data_sha256: str  # over names and decoded pixels
+    weights: str
+    runtime: str
+    options: Mapping[str, Any]
+    weight_settings: Mapping[str, Any]  # manifest of the weight set
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Everything an evaluation found."""
+
+    origin: Origin
+    tables: tuple[Table, ...]
+    margins: tuple[Margin, ...]
+    refining: RefiningReport
+    fidelity: Fidelity | None
+    speeds: tuple[Speed, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, sort_keys=True, default=str) + "\n"
+
+
+def to_markdown(report: Report) -> str:
+    """The report as Markdown."""
+    blocks = [f"# Evaluation of {report.origin.weights}", *_about(report.origin)]
+    for table in report.tables:
+        blocks += [f"## {table.title}", _table(table)]
+    blocks += ["## Margins", _margins(report.margins)]
+    blocks += ["## Refining (BRMR)", "\n".join(f"- {line}." for line in refining_lines(report.refining))]
+    if report.fidelity is not None:
+        blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
+    blocks += ["## Speed", _speeds(report.speeds)]
+    if report.notes:
+        blocks += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def refining_lines(found: RefiningReport) -> list[str]:
+    """BRMR's own figures in words."""
+    lines = [
+        f"steps tried a cell: {found.iterations.text()} (the paper: 2.3 an image); accepted: {found.accepted.text()}",
+        f"{100 * found.accepted_share:.0f} % of the steps tried were accepted; {100 * found.capped_share:.1f} % of the"
+        f" cells came to the cap of {found.max_iterations} steps",
+    ]
+    if found.step_gain_db is not None:
+        lines.append(
+            f"an accepted step gained {found.step_gain_db.text(3, sign=True)} dB in its window;"
+            f" {100 * found.lost_share:.0f} % of {found.step_gain_db.num} accepted steps lowered PSNR there"
+        )
+    share = found.accepting_share
+    accepting = f"pictures with an accepted step: {100 * share.mean:.0f} % ({100 * share.low:.0f} to"
+    accepting += f" {100 * share.high:.0f}) of {found.num_pictures}"
+    if found.accepting_gain_db is not None and found.worst_accepting_db is not None:
+        accepting += (
+            f"; over iGAN alone they gained {found.accepting_gain_db.text(3, sign=True)} dB,"
+            f" the worst of them {found.worst_accepting_db:+.3f} dB"
+        )
+    return [*lines, accepting]
+
+
+def fidelity_text(found: Fidelity) -> str:
+    """What becomes of sharp pictures, in words."""
+    return f"Sharp pictures come back at {found.psnr_db.text(1)} dB; the worst, {found.worst_picture}, at" + (
+        f" {found.worst_db:.1f} dB"
+    )
+
+
+def about_lines(origin: Origin) -> list[tuple[str, str]]:
+    """What the figures are of, as (name, text)."""
+    return [
+        ("data", f"{origin.data}: {origin.num_pairs} pairs of {origin.num_pictures} {origin.split}"),
+        ("data digest", f"sha256 {origin.data_sha256}"),
+        ("weights", origin.weights),
+        ("ran on", origin.runtime),
+        ("options", ", ".join(f"{name} {value}" for name, value in origin.options.items())),
+        ("versions", ", ".join(f"{name} {version}" for name, version in origin.versions.items())),
+    ]
+
+
+def _about(origin: Origin) -> list[str]:
+    intro = (
+        "Figures are means of single pictures; behind them stands the 95 % bootstrap interval."
+        " PSNR and SSIM are those of RGB in [0, 1] before any encoding."
+    )
+    return [intro, "\n".join(f"- {name}: {text}" for name, text in about_lines(origin))]
+
+
+def _table(table: Table) -> str:
+    lines = [f"| | pairs | {' | '.join(table.columns.values())} |", f"| --- | --- |{' --- |' * len(table.columns)}"]
+    for row in table.rows:
+        fields = [f"{field.psnr_db.text()}; {field.ssim.mean:.4f}" for field in row.fields.values()]
+        lines.append(f"| {row.name} | {row.num_pairs} | {' | '.join(fields)} |")
+    return "\n".join(["PSNR in dB; SSIM.", "", *lines])
+
+
+def _margins(margins: tuple[Margin, ...]) -> str:
+    lines = ["| adversarial BRMR over | dB | the paper's |", "| --- | --- | --- |"]
+    for margin in margins:
+        paper = "" if margin.paper_db is None else f"{margin.paper_db:+.2f}"
+        lines.append(f"| {margin.over} | {margin.gain_db.text(sign=True)} | {paper} |")
+    return "\n".join(lines)
+
+
+def _speeds(speeds: tuple[Speed, ...]) -> str:
+    lines = ["| | s a picture |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {speed.label} | {speed.seconds.text(3)} |" for speed in speeds)])

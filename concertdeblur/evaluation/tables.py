@@ -1,0 +1,149 @@
+"""The paper's tables from the figures of single pictures: nothing is pooled over images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from concertdeblur.blur import Kernel
+from concertdeblur.evaluation.contenders import Contender
+from concertdeblur.evaluation.pairs import EvaluationPair
+from concertdeblur.evaluation.statistics import Estimate, estimate
+
+_SHOT_TYPES = ("CU", "MCU", "MS", "MLS", "LS", "XLS", "ADS", "MIS")  # the paper's order
+_SEVEN = tuple(kernel.value for kernel in Kernel)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """One contender's figures on one pair."""
+
+    psnr_db: float
+    ssim: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """Every contender's figures on one pair."""
+
+    pair: EvaluationPair
+    figures: Mapping[str, Figures]  # by the contender's key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What stands in one field of a table."""
+
+    psnr_db: Estimate
+    ssim: Estimate
+    gain_db: Estimate  # over the blurred input
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableRow:
+    """One kernel, shot type, or the mean."""
+
+    name: str
+    num_pairs: int
+    fields: Mapping[str, Measured]  # by the contender's key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table: one column a contender."""
+
+    title: str
+    columns: Mapping[str, str]  # key -> label
+    rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Margin:
+    """How far BRMR is ahead of another contender, picture by picture."""
+
+    over: str
+    gain_db: Estimate
+    paper_db: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """Seconds a picture, as measured while scoring."""
+
+    label: str
+    seconds: Estimate
+
+
+class Tables:
+    """All tables of one evaluation.
+
+    Args:
+        scored: The figures, at least one.
+        contenders: The columns, in order; the first is the blurred input.
+        seed: Of the bootstrap.
+    """
+
+    def __init__(self, scored: Sequence[Scored], contenders: Sequence[Contender], *, seed: int) -> None:
+        self._scored, self._contenders, self._seed = scored, contenders, seed
+        self._columns = {contender.key: contender.label for contender in contenders}
+
+    def by_kernel(self) -> Table | None:
+        """Table 2: the seven kernels and their mean; None where kernels are not known."""
+        rows = [row for name in (*_SEVEN, "capture") if (row := self._row(name, lambda p, n=name: p.kernel == n))]
+        mean = self._row("mean of the seven", lambda p: p.kernel in _SEVEN)
+        if mean is not None:
+            rows.insert(len(rows) - (rows[-1].name == "capture"), mean)
+        return self._table("Table 2: by kernel", rows)
+
+    def by_shot_type(self) -> Table | None:
+        """Table 2: the shot types over the seven kernels; None where none is known."""
+        known = {one.pair.shot_type for one in self._scored if one.pair.shot_type}
+        names = [*(name for name in _SHOT_TYPES if name in known), *sorted(known - set(_SHOT_TYPES))]
+        rows = [self._row(name, lambda p, n=name: p.shot_type == n and p.kernel in _SEVEN) for name in names]
+        return self._table("Table 2: by shot type", [row for row in rows if row])
+
+    def of_unknown_blur(self, title: str) -> Table | None:
+        """Table 3: all pairs whose kernel is not known (GOPRO, REDS); None if there are none."""
+        row = self._row("mean", lambda p: not p.kernel)
+        return self._table(title, [row] if row else [])
+
+    def margins(self, key: str = "brmr") -> tuple[Margin, ...]:
+        """How far `key` is ahead of every other contender, over all pairs but those of the capture chain."""
+        return tuple(
+            Margin(over=other.label, gain_db=self._gain(self._judged(), key, other.key), paper_db=other.margin_db)
+            for other in self._contenders
+            if other.key != key
+        )
+
+    def speeds(self) -> tuple[Speed, ...]:
+        """Seconds a picture."""
+        return tuple(
+            Speed(label=c.label, seconds=self._estimate(self._scored, lambda one, k=c.key: one.figures[k].seconds))
+            for c in self._contenders[1:]
+        )
+
+    def _judged(self) -> list[Scored]:
+        of_kernels = [one for one in self._scored if one.pair.kernel in _SEVEN]
+        return of_kernels or list(self._scored)
+
+    def _row(self, name: str, belongs: Callable[[EvaluationPair], bool]) -> TableRow | None:
+        some = [one for one in self._scored if belongs(one.pair)]
+        if not some:
+            return None
+        fields = {
+            key: Measured(
+                psnr_db=self._estimate(some, lambda one, k=key: one.figures[k].psnr_db),
+                ssim=self._estimate(some, lambda one, k=key: one.figures[k].ssim),
+                gain_db=self._gain(some, key, self._contenders[0].key),
+            )
+            for key in self._columns
+        }
+        return TableRow(name=name, num_pairs=len(some), fields=fields)
+
+    def _table(self, title: str, rows: list[TableRow]) -> Table | None:
+        return Table(title=title, columns=self._columns, rows=tuple(rows)) if rows else None
+
+    def _gain(self, some: Sequence[Scored], key: str, over: str) -> Estimate:
+        return self._estimate(some, lambda one: one.figures[key].psnr_db - one.figures[over].psnr_db)
+
+    def _estimate(self, some: Sequence[Scored], value: Callable[[Scored], float]) -> Estimate:
+        return estimate([value(one) for one in some], [one.pair.group for one in some], seed=self._seed)

@@ -1,0 +1,183 @@
+"""Deblurred frames made steady in time: each is averaged with the one before, moved along the motion.
+
+Deblurring amplifies whatever differs between the blurred frames of one scene (rounding, noise, the grid of
+a scaler, what lies beyond the border), in every frame in another way: the picture flickers. Here the
+result is a recursive average along the optical flow of the input. What bounds it: the average is taken
+only where the input agrees with its moved predecessor, a pixel never leaves the range of its
+neighbourhood in the current result by more than `_MARGIN`, nor moves further than deblurring moved its
+surroundings, and what deblurring left alone stays exactly as it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur.frame import Pixels, full_scale
+
+Plane: TypeAlias = npt.NDArray[np.float32]
+
+_FLOW_AREA_PX = 640 * 360  # larger frames are reduced to about this for motion: 31 ms instead of 150 at 720p
+_LEAST_SIDE_PX = 24  # smaller (reduced) frames have no room for motion search
+_CURRENT_SHARE = 0.2  # of a frame in the running average once it has settled
+_FIRST_WEIGHT = 2.0  # a scene's first frame counts twice: 5 frames of a pan are 30 % steadier than with a plain mean
+# Mean difference of the input from its moved predecessor, over 5x5 px, up to which motion is believed, in [0, 1];
+# twice that is not believed at all. More where the whole input differs: noise, a scaler's grid, compression.
+_TOLERANCE = 3 / 255
+_TOLERANCE_OF_MEDIAN = 2.0
+_HIGHEST_TOLERANCE = 8 / 255
+_CUT = 0.5  # median difference, as a share of the input's standard deviation, that ends all memory
+_NEIGHBOURHOOD_PX = 5
+_MARGIN = np.float32(1 / 255)  # beyond the neighbourhood's range: faint ringing in flat areas lies there
+_MOST_OF_CHANGE = 2.0  # times the mean change that deblurring made around a pixel
+_BAND_PX = 128  # rows worked on at a time: they stay in the cache
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Before:
+    """What the frame before left."""
+
+    result: Plane  # (H, W, 3), steadied
+    small: Plane  # (h, w, 3), the reduced input in [0, 1]
+    gray: npt.NDArray[np.uint8]  # (h, w), the same
+    weight: Plane  # (h, w), how many frames the average counts as
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Carried:
+    """Where each pixel was in the frame before, and how much of it may come along; all reduced."""
+
+    flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
+    share: Plane  # (h, w), of the frame before in the average, 0 to 1
+    weight: Plane  # (h, w), how many frames are then in it
+
+
+class Steadier:
+    """Steadies the results of one stream's frames, in order. Keeps one frame; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._before: _Before | None = None
+
+    def steady(self, pixels: Pixels, result: Plane) -> Plane:
+        """Average one frame's result with what earlier frames left of it.
+
+        Args:
+            pixels: The input, (height, width, 3) RGB, uint8, uint16 or float32 in [0, 1].
+            result: Its deblurred version before quantisation, float32 in [0, 1]; not changed.
+
+        Returns:
+            The steadied result, float32 in [0, 1]; `result` itself where nothing is carried over.
+        """
+        small, gray = _reduced(pixels)
+        before, self._before = self._before, None
+        weight: Plane = np.full(gray.shape, _FIRST_WEIGHT, np.float32)
+        steadied = result
+        if min(gray.shape) >= _LEAST_SIDE_PX:
+            frame = np.asarray(pixels, dtype=np.float32) / np.float32(full_scale(pixels))
+            change = np.asarray(cv2.absdiff(frame, result), dtype=np.float32)
+            if before is not None and before.result.shape == result.shape and change.any():
+                carried = self._carried(before, small, gray)
+                if carried is not None:
+                    weight = carried.weight
+                    steadied = _mixed(before.result, result, carried, change)
+            self._before = _Before(result=steadied, small=small, gray=gray, weight=weight)
+        return steadied
+
+    def _carried(self, before: _Before, small: Plane, gray: npt.NDArray[np.uint8]) -> _Carried | None:
+        """None if the two frames do not show the same scene."""
+        flow = np.asarray(self._flow.calc(gray, before.gray, None), dtype=np.float32)  # type: ignore[call-overload]
+        height, width = gray.shape
+        at = flow + _grid(0, height, width)
+        moved = cv2.remap(before.small, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        difference = np.abs(cv2.blur(small - moved, (5, 5))).max(axis=2)
+        typical = float(np.median(difference))
+        if typical > _CUT * float(gray.std()) / 255:
+            return None
+        tolerance = np.float32(min(_HIGHEST_TOLERANCE, _TOLERANCE + _TOLERANCE_OF_MEDIAN * typical))
+        inside = (at >= 0).all(axis=2) & (at[..., 0] <= width - 1) & (at[..., 1] <= height - 1)
+        belief = np.clip(2 - difference / tolerance, 0, 1) * inside
+        weight = belief * cv2.remap(before.weight, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        share = np.minimum(weight / (weight + 1), belief * np.float32(1 - _CURRENT_SHARE))
+        return _Carried(
+            flow=flow,
+            share=share.astype(np.float32),
+            weight=np.clip(weight + 1, _FIRST_WEIGHT, 1 / _CURRENT_SHARE).astype(np.float32),
+        )
+
+
+def _reduced(pixels: Pixels) -> tuple[Plane, npt.NDArray[np.uint8]]:
+    """The input in [0, 1], and its luma in 8 bits, at the size in which motion is searched."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, (_FLOW_AREA_PX / (height * width)) ** 0.5)
+    reduced: npt.NDArray[Any] = pixels
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(reduced, dtype=np.float32) / np.float32(full_scale(pixels))
+    eight_bit = np.clip(np.nan_to_num(small) * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    return small, np.asarray(cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Plane:
+    """The result with the moved predecessor's share in it, band by band."""
+    height, width = result.shape[:2]
+    small_height, small_width = carried.share.shape
+    scale = np.array([width / small_width, height / small_height], dtype=np.float32)
+    around = cv2.resize(change, (small_width, small_height), interpolation=cv2.INTER_AREA).max(axis=2)
+    around = np.float32(_MOST_OF_CHANGE) * cv2.blur(cv2.dilate(around, np.ones((3, 3), np.uint8)), (5, 5))
+    steadied = np.empty_like(result)
+    for band, halo in _bands(height):
+        at = _enlarged(carried.flow, band, scale, width) * scale + _grid(band.start, band.stop, width)
+        moved = cv2.remap(before, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        now = result[band]
+        lowest, highest = _range(result[halo], band, halo)
+        moved = np.clip(moved, lowest - _MARGIN, highest + _MARGIN)
+        most = cv2.merge([_enlarged(around, band, scale, width)] * 3)
+        share = cv2.merge([_enlarged(carried.share, band, scale, width)] * 3)
+        step = np.clip(moved - now, -most, most)
+        step *= share
+        step *= change[band] != 0
+        steadied[band] = np.clip(now + step, 0, 1)
+    return steadied
+
+
+def _bands(height: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of each band, and with as many more as the neighbourhood needs."""
+    reach = _NEIGHBOURHOOD_PX // 2
+    for start in range(0, height, _BAND_PX):
+        stop = min(height, start + _BAND_PX)
+        yield slice(start, stop), slice(max(0, start - reach), min(height, stop + reach))
+
+
+def _range(rows: Plane, band: slice, halo: slice) -> tuple[Plane, Plane]:
+    """Lowest and highest value around each pixel of the band."""
+    kernel = np.ones((_NEIGHBOURHOOD_PX, _NEIGHBOURHOOD_PX), np.uint8)
+    inner = slice(band.start - halo.start, band.stop - halo.start)
+    lowest, highest = cv2.erode(rows, kernel), cv2.dilate(rows, kernel)
+    return np.asarray(lowest, dtype=np.float32)[inner], np.asarray(highest, dtype=np.float32)[inner]
+
+
+def _enlarged(small: Plane, band: slice, scale: Plane, width: int) -> Plane:
+    """Rows of a reduced plane at the frame's size, interpolated between pixel centres."""
+    num_rows = band.stop - band.start
+    if scale[0] == scale[1] == 1:
+        return small[band]
+    step_x, step_y = 1 / float(scale[0]), 1 / float(scale[1])
+    to_small = np.array(
+        [[step_x, 0, 0.5 * step_x - 0.5], [0, step_y, (band.start + 0.5) * step_y - 0.5]], dtype=np.float64
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    enlarged = cv2.warpAffine(small, to_small, (width, num_rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(enlarged, dtype=np.float32)
+
+
+def _grid(start: int, stop: int, width: int) -> Plane:
+    """Coordinates (x, y) of each pixel of rows `start` to `stop`, (rows, width, 2)."""
+    grid = np.empty((stop - start, width, 2), np.float32)
+    grid[..., 0] = np.arange(width, dtype=np.float32)
+    grid[..., 1] = np.arange(start, stop, dtype=np.float32)[:, None]
+    return grid

@@ -1,0 +1,76 @@
+"""Learning curves: lines of JSON always, TensorBoard where it is installed."""
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from concertdeblur.training.report import Report
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Curves:
+    """Writes what stages report; one curve a stage and figure, gone on with after a resume.
+
+    Args:
+        folder: `curves.jsonl` goes here, and the folder `tensorboard`.
+        on_warning: Told once if TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, *, on_warning: Callable[[str], None]) -> None:
+        self._path = folder / "curves.jsonl"
+        self._boards_folder = folder / "tensorboard"
+        self._boards: dict[str, SummaryWriter] = {}
+        self._has_tensorboard = find_spec("tensorboard") is not None
+        if not self._has_tensorboard and not self._path.exists():
+            missing = "TensorBoard is not installed ('concertdeblur[training]')"
+            on_warning(f"{missing}; the curves are lines of JSON in {self._path}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin(self, stage: str, step: int) -> None:
+        """Take up a stage at a step: what a killed run wrote beyond it is dropped."""
+        if self._path.exists():
+            rows = self._path.read_text(encoding="utf-8").splitlines()
+            kept = [row for row in rows if not _is_beyond(row, stage, step)]
+            part = self._path.with_suffix(".part")
+            part.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
+            part.replace(self._path)
+        if self._has_tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._boards[stage] = SummaryWriter(str(self._boards_folder / stage), purge_step=step + 1)
+
+    def add(self, report: Report) -> None:
+        """Add the figures of a report."""
+        figures = {**report.losses, **{f"held-out {name}": value for name, value in report.held_out.items()}}
+        row = {"stage": report.stage, "step": report.step, "elapsed_s": round(report.elapsed_s, 1), **figures}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        board = self._boards.get(report.stage)
+        if board is not None:
+            for name, value in figures.items():
+                board.add_scalar(name, value, report.step)
+
+    def close(self) -> None:
+        """Write what TensorBoard still holds."""
+        for board in self._boards.values():
+            board.close()
+
+
+def _is_beyond(row: str, stage: str, step: int) -> bool:
+    try:
+        figures: dict[str, Any] = json.loads(row)
+        return bool(figures["stage"] == stage and figures["step"] > step)
+    except (ValueError, KeyError, TypeError):
+        return True  # a killed run left half a line

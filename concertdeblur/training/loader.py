@@ -1,0 +1,97 @@
+"""Batches made ahead by threads and brought to the device, so that the network does not wait for them."""
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from concertdeblur.runtime import available_cpus
+
+BatchT = TypeVar("BatchT")
+
+_MOST_WORKERS = 8
+_CORES_A_WORKER = 4  # on a CPU, where the network wants the cores itself
+
+
+def num_workers(device: torch.device) -> int:
+    """Threads that make batches: few where the network computes on the same cores, none on a small machine.
+
+    On two cores a thread beside a network that keeps both busy costs more than it saves (OpenMP's barriers spin).
+    """
+    cores = available_cpus()
+    return min(_MOST_WORKERS, max(1, cores - 1) if device.type == "cuda" else cores // _CORES_A_WORKER)
+
+
+class Loader(Generic[BatchT]):
+    """Gives the batch of a step, made ahead; the same whatever the number of threads.
+
+    OpenCV and NumPy let go of the interpreter while they compute, so threads do; a batch is a pure function of its
+    step, so nothing depends on which thread is first. Called from one thread; must be closed.
+
+    Args:
+        batches: Makes the batch of a step: a dataclass with tensors on the CPU.
+        device: Where its tensors are wanted; for a CUDA device they go through pinned memory.
+        workers: Threads; with 0 a batch is made when it is asked for.
+    """
+
+    def __init__(self, batches: Callable[[int], BatchT], device: torch.device, *, workers: int) -> None:
+        self._batches = batches
+        self._device = device
+        self._ahead = 2 * workers
+        self._pool = ThreadPoolExecutor(workers, "batches") if workers else None
+        self._made: dict[int, Future[BatchT]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __call__(self, step: int) -> BatchT:
+        """The batch of a step, on the device.
+
+        Raises:
+            Exception: What making it raised, in whatever thread.
+        """
+        if self._pool is None:
+            return on_device(self._make(step), self._device)
+        wanted = range(step, step + 1 + self._ahead)
+        for stale in self._made.keys() - set(wanted):
+            self._made.pop(stale).cancel()
+        for number in wanted:
+            if number not in self._made:
+                self._made[number] = self._pool.submit(self._make, number)
+        return on_device(self._made.pop(step).result(), self._device)
+
+    def close(self) -> None:
+        """Stop the threads, after what they have in hand."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, step: int) -> BatchT:
+        batch = self._batches(step)
+        return _mapped(batch, Tensor.pin_memory) if self._device.type == "cuda" else batch
+
+
+def on_device(batch: BatchT, device: torch.device) -> BatchT:
+    """The batch with its tensors on a device; the copy from pinned memory runs beside the network."""
+    if device.type == "cpu":
+        return batch
+    return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _mapped(batch: BatchT, change: Callable[[Tensor], Tensor]) -> BatchT:
+    assert dataclasses.is_dataclass(batch)
+    tensors: dict[str, Any] = {
+        field.name: change(value)
+        for field in dataclasses.fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    changed: BatchT = dataclasses.replace(cast(Any, batch), **tensors)
+    return changed

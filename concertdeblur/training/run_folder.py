@@ -1,0 +1,122 @@
+"""A run's folder: what it was begun with, and whether this run may go on there."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from concertdeblur import __version__
+from concertdeblur.errors import TrainingError
+from concertdeblur.training.pictures import StoreContents
+from concertdeblur.training.recipe import Recipe
+
+STAGE_FILES = {name: f"{name}.safetensors" for name in ("analysis", "igan", "mining", "pgan")}  # in their order
+
+
+class RunFolder:
+    """Remembers what a run was begun with; the store of pictures there is no part of the run.
+
+    Args:
+        path: The folder; it need not exist.
+        recipe: What this run is to do.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self._recipe = recipe
+        self._file = path / "run.json"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has left something here."""
+        return self._file.exists() or any((self.path / name).exists() for name in STAGE_FILES.values())
+
+    def check(self, *, resume: bool) -> list[str]:
+        """See whether this run may go on here.
+
+        Args:
+            resume: There must be a run to go on with.
+
+        Returns:
+            Settings that are other than when the run was begun, which is allowed: "igan.steps 100 -> 200".
+
+        Raises:
+            TrainingError: If the folder holds another run, or none where there must be one.
+        """
+        if not self.is_begun:
+            if resume:
+                raise TrainingError(f"{self.path}: no run to go on with; leave --resume out to begin one")
+            return []
+        before = self._read()
+        for key, what in (("name", "recipe"), ("architecture", "architecture"), ("seed", "seed")):
+            if before[key] != self._plain()[key]:
+                named = f" '{before[key]}'" if key != "architecture" else ""
+                raise TrainingError(
+                    f"{self.path} holds a run of another {what}{named}; name another folder with --out, or throw"
+                    " that run away with --restart"
+                )
+        return _changes(before, self._plain())
+
+    def begin(self, data: StoreContents) -> None:
+        """Note what the run goes on with, and on which data.
+
+        Raises:
+            TrainingError: If the folder holds a run on other data.
+        """
+        if self.is_begun and self._read()["data_sha256"] != data.sha256:
+            raise TrainingError(
+                f"{self.path} holds a run on other data; name another folder with --out, or throw that run away"
+                " with --restart"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        plain = self._plain() | {"data_sha256": data.sha256, "version": __version__}
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        part.replace(self._file)
+
+    def restart(self, stage: str | None = None) -> None:
+        """Throw away what a run has made here, from a stage on; the store of pictures stays.
+
+        Args:
+            stage: Name of the stage; None: everything.
+        """
+        if not self.is_begun:
+            return
+        names = list(STAGE_FILES)
+        first = names.index(stage) if stage in names else len(names) if stage else 0
+        for name in names[first:]:
+            (self.path / STAGE_FILES[name]).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard" / name, ignore_errors=True)
+        shutil.rmtree(self.path / "weights", ignore_errors=True)
+        if stage is None:
+            for name in ("curves.jsonl", "run.json"):
+                (self.path / name).unlink(missing_ok=True)
+
+    def _plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self._recipe)))
+        return plain
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            before: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            for key in ("name", "architecture", "seed", "data_sha256"):
+                _ = before[key]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{self.path} holds checkpoints, but no run.json that says of what; name another folder with --out,"
+                " or throw them away with --restart"
+            ) from error
+        return before
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Settings that differ, by their dotted names."""
+    found: list[str] = []
+    for key, value in now.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += [f"{key}.{change}" for change in _changes(old, value)]
+        elif old != value:
+            found.append(f"{key} {old} -> {value}")
+    return found

@@ -1,0 +1,204 @@
+"""What a data folder holds: sharp pictures, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from concertdeblur.errors import TrainingError
+
+Split = Literal["train", "held_out"]
+T = TypeVar("T")
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+_HELD_OUT_SHARE = 10  # one picture in ten, chosen by the hash of its name: stable when pictures are added
+_SPLITS: dict[str, Split] = {"train": "train", "test": "held_out", "val": "held_out"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """What is taken from a data folder."""
+
+    left_out: tuple[str, ...] = ()  # names, without suffix, of pictures never trained on nor judged by
+    pair_crop_px: int = 0  # pairs are cut to a square of this side, at a place drawn from their name; 0: kept whole
+    max_pairs: int = 0  # of the training split, evenly chosen; 0: all
+    max_held_out: int = 32  # pictures to judge by while training, evenly chosen
+
+    def __post_init__(self) -> None:
+        if self.max_held_out < 1 or self.max_pairs < 0 or self.pair_crop_px < 0:
+            raise ValueError("max_held_out must be 1 at least; max_pairs and pair_crop_px must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourcePicture:
+    """A sharp picture."""
+
+    path: Path
+    name: str
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourcePair:
+    """A blurred picture and the name of its sharp one."""
+
+    path: Path
+    name: str
+    sharp_name: str
+    kernel: str | None = None  # what blurred it, if that is known
+    level: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The pictures of a data folder; every pair's sharp picture is among `pictures`."""
+
+    pictures: tuple[SourcePicture, ...]
+    pairs: tuple[SourcePair, ...] = ()
+
+
+def find_sources(folder: Path, settings: DataSettings) -> Sources:
+    """List a data folder, of whatever layout it is.
+
+    Raises:
+        TrainingError: If it is missing, holds no picture, or a pair is not complete.
+    """
+    if not folder.is_dir():
+        raise TrainingError(
+            f"no data at {folder}: make it with 'concertdeblur build-dataset', or name a folder of sharp pictures"
+        )
+    found = _built(folder) or _folder_pairs(folder) or _plain(folder)
+    pictures = [p for p in found.pictures if not _is_left_out(p.name, settings.left_out)]
+    if not pictures:
+        hint = "every picture is left out by the recipe" if found.pictures else "no pictures found"
+        raise TrainingError(f"{folder}: {hint}; name a folder of sharp pictures, or one that build-dataset made")
+    return _thinned(Sources(pictures=_both_splits(folder, pictures), pairs=found.pairs), settings)
+
+
+def split_of(name: str) -> Split:
+    """The split a picture belongs to where its folder does not say, a pure function of its name."""
+    return "held_out" if _digest(name)[0] % _HELD_OUT_SHARE == 0 else "train"
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _is_left_out(name: str, left_out: tuple[str, ...]) -> bool:
+    return Path(name).name in left_out or Path(name).stem in left_out
+
+
+def _files(folder: Path) -> list[Path]:
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def _plain(folder: Path) -> Sources:
+    files = _files(folder)
+    return Sources(pictures=tuple(SourcePicture(path=p, name=p.name, split=split_of(p.name)) for p in files))
+
+
+def _built(folder: Path) -> Sources | None:
+    """The layout of `build-dataset`: a metadata.jsonl in each of `train` and `test`."""
+    lists = [path for name in ("train", "test") if (path := folder / name / "metadata.jsonl").is_file()]
+    if not lists:
+        return None
+    pictures: dict[str, SourcePicture] = {}
+    pairs: list[SourcePair] = []
+    for path in lists:
+        split = _SPLITS[path.parent.name]
+        for number, line in enumerate(_lines(path), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                blurred, sharp = path.parent / row["file_name"], path.parent / row["sharp_file_name"]
+            except (ValueError, KeyError, TypeError) as error:
+                where = f"{path}, line {number}"
+                raise TrainingError(f"{where}: not a pair as build-dataset writes it ({error})") from error
+            sharp_name = sharp.relative_to(folder).as_posix()
+            pictures[sharp_name] = SourcePicture(path=sharp, name=sharp_name, split=split)
+            pairs.append(
+                SourcePair(
+                    path=blurred, name=blurred.relative_to(folder).as_posix(), sharp_name=sharp_name,
+                    kernel=row.get("kernel"), level=row.get("level"),
+                )
+            )  # fmt: skip
+    return Sources(pictures=tuple(pictures.values()), pairs=tuple(pairs))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not a list as build-dataset writes it ({error})") from error
+
+
+def _folder_pairs(folder: Path) -> Sources | None:
+    """GOPRO (`blur` beside `sharp`) and REDS (`train_blur` beside `train_sharp`); `blur_gamma` is left alone."""
+    pictures: dict[str, SourcePicture] = {}
+    pairs: list[SourcePair] = []
+    for blurred_folder in sorted(path for path in (folder, *folder.rglob("*")) if path.is_dir()):
+        if blurred_folder.name != "blur" and not blurred_folder.name.endswith("_blur"):
+            continue
+        sharp_folder = blurred_folder.with_name(blurred_folder.name.removesuffix("blur") + "sharp")
+        if not sharp_folder.is_dir():
+            continue
+        for path in _files(blurred_folder):
+            sharp = sharp_folder / path.relative_to(blurred_folder)
+            if not sharp.is_file():
+                raise TrainingError(f"{path} has no sharp picture: {sharp} is missing")
+            name = sharp.relative_to(folder).as_posix()
+            pictures[name] = SourcePicture(path=sharp, name=name, split=_folder_split(sharp, folder))
+            pairs.append(SourcePair(path=path, name=path.relative_to(folder).as_posix(), sharp_name=name))
+    return Sources(pictures=tuple(pictures.values()), pairs=tuple(pairs)) if pairs else None
+
+
+def _folder_split(path: Path, root: Path) -> Split:
+    """By the folder's name where it says train, test or val; else by sequence, whose frames look alike."""
+    sequence = path.parent.relative_to(root)
+    for part in sequence.parts:
+        named = _SPLITS.get(part.split("_")[0])
+        if named == "held_out":
+            return named
+    is_named = any(part.split("_")[0] == "train" for part in sequence.parts) and _has_held_out(root)
+    return "train" if is_named else split_of(sequence.as_posix())
+
+
+def _has_held_out(root: Path) -> bool:
+    return any(path.is_dir() and path.name.split("_")[0] in ("test", "val") for path in root.iterdir())
+
+
+def _both_splits(folder: Path, pictures: list[SourcePicture]) -> tuple[SourcePicture, ...]:
+    """See to it that both splits have a picture: of few pictures, chance may put all into one."""
+    if len(pictures) < 2:
+        raise TrainingError(f"{folder}: one picture is not enough; training needs another one to judge by")
+    given = {p.split for p in pictures}
+    if len(given) == 2:
+        return tuple(pictures)
+    missing: Split = "train" if "held_out" in given else "held_out"
+    moved = min(pictures, key=lambda p: _digest(p.name))
+    return tuple(p if p is not moved else _with_split(p, missing) for p in pictures)
+
+
+def _with_split(picture: SourcePicture, split: Split) -> SourcePicture:
+    return SourcePicture(path=picture.path, name=picture.name, split=split)
+
+
+def _thinned(sources: Sources, settings: DataSettings) -> Sources:
+    """As many as the recipe wants, evenly chosen; of pairs, those whose sharp picture is kept."""
+    held_out = _evenly([p for p in sources.pictures if p.split == "held_out"], settings.max_held_out)
+    train = [p for p in sources.pictures if p.split == "train"]
+    train_names = {p.name for p in train}
+    train_pairs = [pair for pair in sources.pairs if pair.sharp_name in train_names]
+    if settings.max_pairs and len(train_pairs) > settings.max_pairs:
+        train_pairs = _evenly(train_pairs, settings.max_pairs)
+        used = {pair.sharp_name for pair in train_pairs}
+        train = [p for p in train if p.name in used]
+    judged = {p.name for p in held_out}
+    pairs = (*train_pairs, *(pair for pair in sources.pairs if pair.sharp_name in judged))
+    return Sources(pictures=(*train, *held_out), pairs=pairs)
+
+
+def _evenly(items: list[T], count: int) -> list[T]:
+    return items if len(items) <= count else [items[i * len(items) // count] for i in range(count)]
