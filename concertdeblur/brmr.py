@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from concertdeblur import cam
 from concertdeblur.cam import Area, Cell, Map
 from concertdeblur.engines import Engine
+from concertdeblur.models.prepared import HINT_PX, Prepared
 
 # Cell number -> was its first step kept? One entry for each cell that was tried.
 Decisions = dict[int, bool]
@@ -95,7 +96,7 @@ class Brmr:
         discriminator_margin_px: int | None,
         settings: BrmrSettings,
     ) -> None:
-        """Args: G_p(window, blurred window, embedding); D_i(B, X) -> map; how far D_i looks (None: everywhere)."""
+        """Args: G_p(window, views, hints); D_i(B, X) -> map; how far D_i looks (None: everywhere)."""
         self.settings = settings
         self._patch_generator = patch_generator
         self._discriminator = discriminator
@@ -105,7 +106,7 @@ class Brmr:
         self,
         blurred_NCHW: Tensor,
         result_NCHW: Tensor,
-        embedding_NE: Tensor,
+        prepared: Prepared,
         *,
         previous: list[Decisions] | None = None,
         is_capped: bool = True,
@@ -113,9 +114,9 @@ class Brmr:
         """Refine a batch of frames in place.
 
         Args:
-            blurred_NCHW: The input B in [0, 1]; sides are multiples of 8.
+            blurred_NCHW: The input B in [0, 1]; sides are multiples of HINT_PX.
             result_NCHW: G_i(B), overwritten with the refined frames.
-            embedding_NE: Each frame's blur embedding, for G_p.
+            prepared: What G_i knew of the frames: guesses and hints, for G_p.
             previous: Each frame's decisions of the frame before it.
             is_capped: Whether the cap on windows a frame holds (video) or not (a single picture).
 
@@ -132,7 +133,7 @@ class Brmr:
             proposals = [p for i, state in enumerate(states) for p in _proposed(i, state, cells)]
             if not proposals:
                 break
-            self._round(proposals, states, (blurred_NCHW, result_NCHW, embedding_NE), before)
+            self._round(proposals, states, (blurred_NCHW, result_NCHW, prepared), before)
         return [
             Refinement(
                 map_hw=s.map_hw, tried=tuple(s.tried), kept=tuple(s.kept), rounds=s.rounds, decisions=s.decisions
@@ -152,19 +153,19 @@ class Brmr:
         self,
         proposals: list[_Proposal],
         states: list[_FrameState],
-        tensors: tuple[Tensor, Tensor, Tensor],
+        given: tuple[Tensor, Tensor, Prepared],
         previous: list[Decisions],
     ) -> None:
-        blurred_NCHW, result_NCHW, _ = tensors
-        refined, shifts = self._refined_windows(proposals, tensors)
+        blurred_NCHW, result_NCHW, _ = given
+        refined, shifts = self._refined_windows(proposals, given)
         height, width = result_NCHW.shape[2:]
         seen = [self._seen_area(p.window, height, width) for p in proposals]
         candidates = [_cut(result_NCHW, p.frame, area).clone() for p, area in zip(proposals, seen, strict=True)]
         for p, area, candidate, window in zip(proposals, seen, candidates, refined, strict=True):
             y, x = p.window.y - area.y, p.window.x - area.x
             candidate[:, y : y + p.window.height, x : x + p.window.width] = window
-        given = [_cut(blurred_NCHW, p.frame, area) for p, area in zip(proposals, seen, strict=True)]
-        maps = [m for group in _by_shape(given, candidates) for m in zip(group[0], self.maps(*group[1]), strict=True)]
+        inputs = [_cut(blurred_NCHW, p.frame, area) for p, area in zip(proposals, seen, strict=True)]
+        maps = [m for group in _by_shape(inputs, candidates) for m in zip(group[0], self.maps(*group[1]), strict=True)]
         for number, local in maps:
             p = proposals[number]
             state = states[p.frame]
@@ -187,18 +188,23 @@ class Brmr:
                 state.active.discard(p.cell_number)
 
     def _refined_windows(
-        self, proposals: list[_Proposal], tensors: tuple[Tensor, Tensor, Tensor]
+        self, proposals: list[_Proposal], given: tuple[Tensor, Tensor, Prepared]
     ) -> tuple[list[Tensor], list[float]]:
         """Each proposal's refined window, feathered; and how far it moved a 32-px mean."""
-        blurred_NCHW, result_NCHW, embedding_NE = tensors
+        blurred_NCHW, result_NCHW, prepared = given
         height, width = result_NCHW.shape[2:]
         windows = [_cut(result_NCHW, p.frame, p.window) for p in proposals]
-        blurred = [_cut(blurred_NCHW, p.frame, p.window) for p in proposals]
+        views = [
+            torch.cat([_cut(blurred_NCHW, p.frame, p.window), _cut(prepared.guess_NGHW, p.frame, p.window)])
+            for p in proposals
+        ]
         refined: list[Tensor] = [torch.empty(0)] * len(proposals)
         shifts = [0.0] * len(proposals)
-        for numbers, (windows_MCHW, blurred_MCHW) in _by_shape(windows, blurred):
-            embedding_ME = embedding_NE[[proposals[n].frame for n in numbers]]
-            made = self._patch_generator(windows_MCHW, blurred_MCHW, embedding_ME)
+        for numbers, (windows_MCHW, views_MGHW) in _by_shape(windows, views):
+            hints = [
+                prepared.hints_NEhw[(proposals[n].frame, ..., *proposals[n].window.in_steps(HINT_PX))] for n in numbers
+            ]
+            made = self._patch_generator(windows_MCHW, views_MGHW, torch.stack(hints))
             fade = torch.stack(
                 [_feather(proposals[n].window, height, width, self.settings.feather_px) for n in numbers]
             )

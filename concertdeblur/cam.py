@@ -38,10 +38,12 @@ class Area:
 
     def of_map(self) -> tuple[slice, slice]:
         """Slices of a map."""
-        return (
-            slice(self.y // MAP_PX, (self.y + self.height) // MAP_PX),
-            slice(self.x // MAP_PX, (self.x + self.width) // MAP_PX),
-        )
+        return self.in_steps(MAP_PX)
+
+    def in_steps(self, step_px: int) -> tuple[slice, slice]:
+        """Slices of what has one value for `step_px` x `step_px`."""
+        bottom, right = self.y + self.height, self.x + self.width
+        return slice(self.y // step_px, bottom // step_px), slice(self.x // step_px, right // step_px)
 
     def grown(self, margin_px: int) -> "Area":
         """Larger by `margin_px` on every side; may reach beyond the frame."""

@@ -1,6 +1,6 @@
 """Frames to deblurred frames: pad, analyse, restore in tiles, refine, guard, mix.
 
-Shape suffixes: N frames, C channels, H height, W width (padded where `padded` is said), E embedding.
+Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, E embedding (h, w: a HINT_PX each).
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,6 +21,7 @@ from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels
 from concertdeblur.guard import guarded
 from concertdeblur.models import Networks
+from concertdeblur.models.prepared import HINT_PX, Prepared
 from concertdeblur.runtime import Runtime
 from concertdeblur.streaming import CudaDevice, HostDevice, OverlappedPipeline, Slot, Stages
 from concertdeblur.tensors import quantised, to_host, to_tensor
@@ -31,7 +32,7 @@ _TILE_PX = 1024  # larger frames are restored in tiles of this size, plus margin
 _BLEND_PX = 32  # tiles fade into each other over this many px beyond their margins
 _UNBOUNDED_MARGIN_PX = 32  # tile margin of a network that sees its whole tile (recipe `paper`)
 _MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one blur estimate does not flicker
-_CUT_DISTANCE = 0.15  # mean change of the spectrum descriptor that is a cut (or a strobe): memory ends
+_NEW_DISTANCE = 0.15  # mean change of a cell's spectrum descriptor that is a cut (or a strobe): memory ends
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +83,7 @@ class _Generated:
 
     blurred: Tensor
     result: Tensor
-    embedding: Tensor
-    trust: Tensor  # (1,), how much of the change is worth making
+    prepared: Prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ class Deblurrer:
         self.runtime = runtime
         self._generator = networks.image_generator.eval().requires_grad_(False).to(runtime.device)
         restoration = networks.image_generator.restoration
-        self._multiple_px = max(cam.MAP_PX, restoration.multiple_px)
+        self._multiple_px = max(HINT_PX, restoration.multiple_px)
         self._margin_px = restoration.receptive_margin_px
         self._restore: Engine = make_engine(restoration, runtime)
         self._brmr = Brmr(
@@ -220,19 +220,18 @@ class Deblurrer:
         blurred = self._padded(frame_1CHW)
         described = memory.described = _remembered(memory.described, self._generator.describe(blurred))
         prepared = self._generator.prepare(blurred, described)
-        restored = self._restored(blurred, prepared.guess_NCHW, prepared.embedding_NE)
+        restored = self._restored(blurred, prepared.guess_NGHW, prepared.hints_NEhw)
         result = torch.where(restored.isfinite(), restored, blurred).clamp(0, 1)
-        return _Generated(
-            blurred=blurred, result=result, embedding=prepared.embedding_NE, trust=prepared.trust_N.nan_to_num(0)
-        )
+        return _Generated(blurred=blurred, result=result, prepared=prepared)
 
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]
         refinement = None
-        if options.refine and given.trust.item() > 0:  # nothing is changed otherwise
+        trust_N1hw = given.prepared.trust_N1hw.nan_to_num(0)
+        if options.refine and trust_N1hw.max().item() > 0:  # nothing is changed otherwise
             previous = None if memory.decisions is None else [memory.decisions]
             refinement = self._brmr.refine(
-                given.blurred, given.result, given.embedding, previous=previous, is_capped=options.is_capped
+                given.blurred, given.result, given.prepared, previous=previous, is_capped=options.is_capped
             )[0]
             memory.decisions = refinement.decisions
         heatmap = None
@@ -240,7 +239,8 @@ class Deblurrer:
             map_hw = refinement.map_hw if refinement else self._brmr.maps(given.blurred, given.result)[0]
             heatmap = cam.blur_heatmap(map_hw, height, width)
         frame, result = given.blurred[..., :height, :width], given.result[..., :height, :width]
-        trusted = frame + given.trust * (result - frame)
+        trust = F.interpolate(trust_N1hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
+        trusted = frame + trust * (result - frame)
         mixed = frame + options.strength * (guarded(frame, trusted) - frame)
         return _Refined(quantised=quantised(mixed, like=pixels), heatmap=heatmap, refinement=refinement)
 
@@ -253,20 +253,21 @@ class Deblurrer:
         reflects = missing_h < frames_NCHW.shape[2] and missing_w < frames_NCHW.shape[3]
         return F.pad(frames_NCHW, (0, missing_w, 0, missing_h), mode="reflect" if reflects else "replicate")
 
-    def _restored(self, frames_NCHW: Tensor, guess_NCHW: Tensor, embedding_NE: Tensor) -> Tensor:
+    def _restored(self, frames_NCHW: Tensor, guess_NGHW: Tensor, hints_NEhw: Tensor) -> Tensor:
         """G_i's convolutions, in tiles where the frame is large."""
         height, width = frames_NCHW.shape[2:]
         margin = _UNBOUNDED_MARGIN_PX if self._margin_px is None else self._margin_px
         margin += -margin % self._multiple_px
         side = _TILE_PX + 2 * margin + -(_TILE_PX + 2 * margin) % self._multiple_px
         if height * width <= side * side:
-            return self._restore(frames_NCHW, guess_NCHW, embedding_NE)
+            return self._restore(frames_NCHW, guess_NGHW, hints_NEhw)
         out = torch.zeros_like(frames_NCHW)
         total = frames_NCHW.new_zeros(height, width)
         for area in tiles_of(height, width, side, step=side - 2 * (margin + _BLEND_PX)):
             at = (..., *area.of_pixels())
             weight = _tile_weight(area, height, width, margin).to(out.device)
-            out[at] += weight * self._restore(frames_NCHW[at], guess_NCHW[at], embedding_NE)
+            restored = self._restore(frames_NCHW[at], guess_NGHW[at], hints_NEhw[(..., *area.in_steps(HINT_PX))])
+            out[at] += weight * restored
             total[at] += weight
         return out.div_(total)
 
@@ -303,11 +304,11 @@ def _deblurred_frame(frame: Frame, refined: _Refined, host: npt.NDArray[Any]) ->
 
 
 def _remembered(before: Tensor | None, now: Tensor) -> Tensor:
-    """Running spectrum descriptor of a stream."""
+    """Running spectrum descriptor of each cell of a stream."""
     if before is None or before.shape != now.shape or not now.numel():
         return now
-    is_cut = (now - before).abs().mean() > _CUT_DISTANCE
-    return now if is_cut else _MEMORY * before + (1 - _MEMORY) * now
+    is_new = (now - before).abs().mean((3, 4, 5), keepdim=True) > _NEW_DISTANCE
+    return torch.where(is_new, now, _MEMORY * before + (1 - _MEMORY) * now)
 
 
 def _tile_weight(area: Area, height: int, width: int, margin_px: int) -> Tensor:

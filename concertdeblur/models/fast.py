@@ -1,11 +1,12 @@
 """The fast networks of recipe `concert`: a generator that knows the blur it inverts.
 
 The generator's two halves are kept apart because they see different things. `BlurAnalysis` looks at
-the whole frame once (its spectrum) and says which blur it is; `Restoration` is a plain convolutional
+the spectrum of each cell of the frame and says which blur it is; `Restoration` is a plain convolutional
 network with a bounded receptive field, so it can be tiled, and has no FFT, so it can leave torch.
-Between them stands the inverse filter, on a fixed grid of windows.
+Between them stand the inverse filters of the same cells.
 
-Shape suffixes: N frames, C channels, H height, W width (h, w: after unshuffling), E embedding.
+Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_PX), R rows and Q columns
+of cells, M cells in a row, E embedding, G channels of guesses, K filters of the bank.
 """
 
 from dataclasses import dataclass
@@ -15,139 +16,151 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concertdeblur.blur.kernels import Kernel
-from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL, filter_frames, filter_weights, kernel_bank
-from concertdeblur.models.prepared import Prepared
-from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor, frame_stride_px
+from concertdeblur.models.inverse_filter import CELL_PX, filter_frames, num_filters
+from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution: the most dB a CPU second
-# What the type head tells apart: sharp, the seven kernels, and linear motion at another angle.
-BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion")
-
-# Where nothing can be won: a frame that is more likely than not one of these is not changed at all; from a quarter
-# on, less and less.
-# Restoring bilateral smoothing, which removed texture and kept edges, loses 0.02 dB on average (run B).
-_HOPELESS_TYPES = [BLUR_TYPES.index("sharp"), BLUR_TYPES.index(Kernel.BILATERAL.value)]
+NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cautiously filtered one
+_NUM_HINTS = 32
+# What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
+BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
+_SHARP = BLUR_TYPES.index("sharp")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
-    """What `BlurAnalysis` says of N frames."""
+    """What `BlurAnalysis` says of M cells."""
 
-    embedding_NE: Tensor
-    weights_NK: Tensor  # of the inverse filters; each row sums to 1
-    type_logits: Tensor  # (N, len(BLUR_TYPES))
-    level_N: Tensor  # estimated blur level, 0 to 1 where the type is not sharp
+    embedding_ME: Tensor
+    filter_logits_MK: Tensor  # their softmax weighs the inverse filters
+    type_logits: Tensor  # (M, len(BLUR_TYPES))
+    level_M: Tensor  # estimated blur level, 0 to 1 where the type is not sharp
+
+    @property
+    def weights_MK(self) -> Tensor:
+        """Weights of the inverse filters; each row sums to 1."""
+        return self.filter_logits_MK.softmax(1)
 
 
 class BlurAnalysis(nn.Module):
-    """Names a frame's blur from its spectrum: frames (N, 3, H, W) in [0, 1] -> `Analysis`."""
+    """Names the blur of each cell from its spectrum."""
 
     def __init__(self, embedding_width: int) -> None:
         super().__init__()
-        self.descriptor = SpectrumDescriptor()
         self.embedding = BlurEmbedding(embedding_width)
-        self.kernel_head = nn.Linear(embedding_width, len(kernel_bank()))
-        self.noise_head = nn.Linear(embedding_width, len(NOISE_TO_SIGNAL))
+        self.filter_head = nn.Linear(embedding_width, num_filters())
         self.type_head = nn.Linear(embedding_width, len(BLUR_TYPES))
         self.level_head = nn.Linear(embedding_width, 1)
 
-    def forward(self, frames_NCHW: Tensor, stride_px: int) -> Analysis:
-        """Analyse each frame from windows `stride_px` apart."""
-        return self.read(self.descriptor(frames_NCHW, stride_px))
-
-    def read(self, described: Tensor) -> Analysis:
-        """Analyse frames whose spectrum descriptors (N, 2, 64, 33) are known."""
-        embedding_NE = self.embedding(described)
+    def forward(self, described_M2HF: Tensor) -> Analysis:
+        """Analyse cells by their spectrum descriptors (M, 2, 64, 33)."""
+        embedding_ME = self.embedding(described_M2HF)
         return Analysis(
-            embedding_NE=embedding_NE,
-            weights_NK=filter_weights(self.kernel_head(embedding_NE), self.noise_head(embedding_NE)),
-            type_logits=self.type_head(embedding_NE),
-            level_N=self.level_head(embedding_NE)[:, 0],
+            embedding_ME=embedding_ME,
+            filter_logits_MK=self.filter_head(embedding_ME),
+            type_logits=self.type_head(embedding_ME),
+            level_M=self.level_head(embedding_ME)[:, 0],
         )
 
 
-class ModulatedBlock(nn.Module):
-    """Residual block of two 3x3 convolutions, modulated by an embedding (FiLM; Perez et al. 2018)."""
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, added to what goes in."""
 
-    def __init__(self, width: int, embedding_width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.modulation = nn.Linear(embedding_width, 2 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
         with torch.no_grad():
             self.conv2.weight.mul_(0.1)  # blocks start close to identity
 
-    def forward(self, features: Tensor, embedding_NE: Tensor) -> Tensor:
-        """(N, width, h, w), (N, E) -> (N, width, h, w)."""
-        scale, shift = self.modulation(embedding_NE)[:, :, None, None].chunk(2, dim=1)
-        hidden = F.relu(self.conv1(features) * (1 + scale) + shift)
-        out: Tensor = features + self.conv2(hidden)
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, width, h, w) -> the same."""
+        out: Tensor = features + self.conv2(F.relu(self.conv1(features)))
         return out
 
 
 class Restoration(nn.Module):
-    """Two views of a frame -> the restored frame; the body of G_i and of G_p.
+    """A frame, guesses at the result and hints at its blur -> the restored frame; the body of G_i and of G_p.
 
-    The views are the frame to restore and a guess at the result (G_i: the inverse-filtered frame;
-    G_p: the blurred input under the current result). The output leads from the frame towards the
-    guess pixel by pixel (a gate), plus a correction; both start at zero, so an untrained network is
-    the identity.
+    The output leads from the frame towards each guess pixel by pixel (gates), plus a correction; all start at
+    zero, so an untrained network is the identity. The last guess is a luma, the others are RGB.
     """
 
-    def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
+    def __init__(self, *, width: int, num_blocks: int, num_guesses: int, embedding_width: int) -> None:
         super().__init__()
-        self.head = nn.Conv2d(6 * UNSHUFFLE**2, width, 3, padding=1)
-        self.blocks = nn.ModuleList([ModulatedBlock(width, embedding_width) for _ in range(num_blocks)])
-        self.tail = nn.Conv2d(width, 4 * UNSHUFFLE**2, 3, padding=1)
+        self.hint = nn.Conv2d(embedding_width, _NUM_HINTS, 1)
+        self.head = nn.Conv2d((3 + num_guesses) * UNSHUFFLE**2 + _NUM_HINTS, width, 3, padding=1)
+        self.blocks = nn.ModuleList([ResidualBlock(width) for _ in range(num_blocks)])
+        self.tail = nn.Conv2d(width, (3 + num_guesses) * UNSHUFFLE**2, 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
 
-    multiple_px = UNSHUFFLE
+    multiple_px = HINT_PX
 
     @property
     def receptive_margin_px(self) -> int:
         """How far beyond a pixel the network looks, in px: one unshuffled cell a convolution and one more."""
         return UNSHUFFLE * (2 * len(self.blocks) + 3)
 
-    def forward(self, frames_NCHW: Tensor, guess_NCHW: Tensor, embedding_NE: Tensor) -> Tensor:
-        """Restore; H and W must be multiples of `UNSHUFFLE`. Output is not clamped."""
-        views = torch.cat([frames_NCHW, guess_NCHW], dim=1)
-        features = self.head(F.pixel_unshuffle(views, UNSHUFFLE))
+    def forward(self, frames_NCHW: Tensor, guess_NGHW: Tensor, hints_NEhw: Tensor) -> Tensor:
+        """Restore; H and W must be multiples of HINT_PX. Output is not clamped."""
+        hints = F.interpolate(self.hint(hints_NEhw), scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
+        views = F.pixel_unshuffle(torch.cat([frames_NCHW, guess_NGHW], dim=1), UNSHUFFLE)
+        features = self.head(torch.cat([views, hints], dim=1))
         for block in self.blocks:
-            features = block(features, embedding_NE)
+            features = block(features)
         out = F.pixel_shuffle(self.tail(F.relu(features)), UNSHUFFLE)
-        return frames_NCHW + out[:, 3:] * (guess_NCHW - frames_NCHW) + out[:, :3]
+        brightness = (frames_NCHW * frames_NCHW.new_tensor([[[[0.299]], [[0.587]], [[0.114]]]])).sum(1, keepdim=True)
+        restored = frames_NCHW + out[:, :3] + out[:, 3:4] * (guess_NGHW[:, -1:] - brightness)
+        for first in range(0, guess_NGHW.shape[1] - 1, 3):
+            gate = out[:, first + 4 : first + 7]
+            restored = restored + gate * (guess_NGHW[:, first : first + 3] - frames_NCHW)
+        return restored
 
 
 class FastGenerator(nn.Module):
-    """G_i of recipe `concert`: analysis, inverse filter, restoration."""
+    """G_i of recipe `concert`: analysis, inverse filters, restoration."""
 
-    def __init__(self, *, width: int = 48, num_blocks: int = 8, embedding_width: int = 128) -> None:
+    def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
         super().__init__()
+        self.descriptor = SpectrumDescriptor()
         self.analysis = BlurAnalysis(embedding_width)
-        self.restoration = Restoration(width=width, num_blocks=num_blocks, embedding_width=embedding_width)
+        self.restoration = Restoration(
+            width=width, num_blocks=num_blocks, num_guesses=NUM_GUESSES, embedding_width=embedding_width
+        )
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
-        """Spectrum descriptors (N, 2, 64, 33) of whole frames."""
-        described: Tensor = self.analysis.descriptor(frames_NCHW, frame_stride_px(*frames_NCHW.shape[2:]))
+        """Spectrum descriptors (N, R, Q, 2, 64, 33) of the cells of whole frames."""
+        described: Tensor = self.descriptor(frames_NCHW, CELL_PX)
         return described
 
-    def prepare(self, frames_NCHW: Tensor, described: Tensor) -> Prepared:
-        """What looks beyond the receptive field, once a frame."""
-        analysis = self.analysis.read(described)
-        hopeless = analysis.type_logits.softmax(1)[:, _HOPELESS_TYPES].sum(1)
+    def prepare(self, frames_NCHW: Tensor, described_NRQ: Tensor) -> Prepared:
+        """What looks beyond the receptive field, once a frame; H and W must be multiples of HINT_PX."""
+        num, rows, columns = described_NRQ.shape[:3]
+        analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2))
+        sharp_M = analysis.type_logits.softmax(1)[:, _SHARP]
+        height, width = frames_NCHW.shape[2:]
         return Prepared(
-            guess_NCHW=filter_frames(frames_NCHW, analysis.weights_NK),
-            embedding_NE=analysis.embedding_NE,
-            trust_N=(2 - 4 * hopeless).clamp(0, 1),
+            guess_NGHW=filter_frames(frames_NCHW, analysis.weights_MK.view(num, rows, columns, -1)),
+            hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
+            trust_N1hw=spread((2 - 2 * sharp_M).clamp(0, 1).view(num, rows, columns, 1), height, width),
         )
 
 
 class FastPatchGenerator(nn.Module):
-    """G_p of recipe `concert`: told the blurred input under the window and the blur of the frame."""
+    """G_p of recipe `concert`: told the blurred input under the window, its guesses and the blur there."""
 
-    def __init__(self, *, width: int = 48, num_blocks: int = 3, embedding_width: int = 128) -> None:
+    def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
         super().__init__()
-        self.restoration = Restoration(width=width, num_blocks=num_blocks, embedding_width=embedding_width)
+        self.restoration = Restoration(
+            width=width, num_blocks=num_blocks, num_guesses=3 + NUM_GUESSES, embedding_width=embedding_width
+        )
+
+
+def spread(cells_NRQE: Tensor, height: int, width: int) -> Tensor:
+    """Values of cells -> a smooth map (N, E, height / HINT_PX, width / HINT_PX), exact in the cells' middles."""
+    per_cell = CELL_PX // HINT_PX
+    values = cells_NRQE.permute(0, 3, 1, 2)
+    smooth = F.interpolate(values, scale_factor=per_cell, mode="bilinear", align_corners=False)
+    return smooth[:, :, : height // HINT_PX, : width // HINT_PX].contiguous()

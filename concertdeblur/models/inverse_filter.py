@@ -1,11 +1,16 @@
-"""A bank of regularised inverse filters, mixed by what the blur embedding says.
+"""A bank of regularised inverse filters, mixed by what the blur analysis says, cell by cell.
 
 Every kernel of the bank is symmetric, so its transfer function K is real and its regularised
 inverse is K / (K^2 + regularisation): close to 1/K where the blur let something through, close to 0
-where it let nothing through. Mixing inverses costs one FFT and one inverse FFT a window, however
-many kernels there are.
+where it let nothing through. Mixing inverses costs one FFT and one inverse FFT a cell, however many
+kernels there are.
 
-Shape suffixes: N frames, K filters of the bank, H height, W width, F frequencies along x.
+Cells lie on a fixed grid, so tiles of one frame agree, memory does not grow with the frame, and each
+cell may have a blur of its own. Beyond the frame's border lies its reflection: a blur made with
+OpenCV's default border is undone exactly up to there.
+
+Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of cells, K filters of
+the bank, M windows, F frequencies along x.
 """
 
 import math
@@ -17,24 +22,31 @@ import torch
 from torch import Tensor
 
 from concertdeblur.blur.kernels import box_side_px, gaussian_sigma_px, line_length_px, resizing_factor
+from concertdeblur.models.spectrum import luma
 
-# Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows
-# as f^2. 8-bit rounding alone wants the first, strong noise or compression the last.
-NOISE_TO_SIGNAL = (4e-4, 4e-3, 4e-2)
+CELL_PX = 256  # also BRMR's cells
+REACH_PX = 64  # of real picture that a filter sees beyond its cell
+WINDOW_PX = CELL_PX + 2 * REACH_PX  # the FFT of one cell: 2^7 * 3
+_LOOP_PX = 32  # at a window's end, where it fades into what lies before its beginning: no jump where the FFT wraps
+BEFORE_PX = REACH_PX + _LOOP_PX  # of a cell's surroundings, before it
+_FADE_PX = 32  # on either side of a border between cells, where their results fade into each other
+# Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows as f^2.
+# With 8-bit rounding alone boxes want the second, lines the third (oracle on held-out photographs); compression
+# and noise want the last.
+NOISE_TO_SIGNAL = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.5e-2, 1e-1)
+# The cautious filter is so many steps stronger: where the first one rings, beside strong edges, it does not.
+_CAUTIOUS_STEPS = 2
 # Levels at which sizes are taken from METHOD.md's table: fine enough to hit every odd size.
 _LEVELS = tuple(step / 32 for step in range(33))
-# Linear motion of real cameras, beside the exact horizontal and vertical lines.
-_MOTION_ANGLES_DEG = (30, 45, 60, 120, 135, 150)
-_MOTION_LENGTHS_PX = (5, 9, 13, 17, 21)
-# Whole frames are filtered in windows of one fixed size on a fixed grid, cross-faded where they overlap:
-# memory and the response are the same for every frame size, and tiles of one frame agree.
-FRAME_WINDOW_PX = 2048  # 1080p is one window; the FFT of one takes 200 MB
-_FRAME_OVERLAP_PX = 256
-_FRAME_MARGIN_PX = 64  # of a window, where it wraps around: not used where another window has its middle
-PAD_PX = 32  # beyond each edge of a window, where it wraps around
+# Real cameras: motion along any line, defocus, soft lenses.
+_MOTION_ANGLES_DEG = (22.5, 45, 67.5, 112.5, 135, 157.5)
+_MOTION_LENGTHS_PX = (3, 5, 8, 11, 15, 20)
+_DISK_RADII_PX = (1, 1.5, 2.2, 3, 4, 5.5)
+_SOFT_SIGMAS_PX = (0.4, 0.6)
 # On whole frames only the heaviest filters of a mixture are computed; the rest changes no pixel by 1/255.
-_MIXED_FILTERS = 24
-_NEGLIGIBLE_WEIGHT = 1e-4
+_MIXED_FILTERS = 16
+_NEGLIGIBLE_WEIGHT = 1e-3
+_KEPT_RESPONSES = 128  # 300 kB each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,23 +54,25 @@ class TransferFunction:
     """A symmetric blur kernel in the frequency domain: real, 1 at zero frequency."""
 
     name: str
-    size: float  # px; sigma in px for a Gaussian; the factor for resizing
+    size: float  # px; sigma in px for a Gaussian, radius for a disk; the factor for resizing
     at: Callable[[Tensor, Tensor], Tensor]  # (cycles a px along y (H, 1), along x (1, F)) -> K (H, F)
 
 
 @lru_cache(maxsize=1)
 def kernel_bank() -> tuple[TransferFunction, ...]:
-    """Identity, every size of the five linear kernels of METHOD.md's table, and lines at six angles."""
-    lengths = sorted({line_length_px(level) for level in _LEVELS})
+    """Identity, the five linear kernels of METHOD.md's table at fine steps, and a camera's blurs."""
+    lengths = (3, *sorted({line_length_px(level) for level in _LEVELS}))
     sides = sorted({box_side_px(level) for level in _LEVELS})
+    sigmas = (*_SOFT_SIGMAS_PX, *(gaussian_sigma_px(step / 8) for step in range(9)))
     return (
         TransferFunction(name="identity", size=0, at=lambda y, x: torch.ones_like(y * x)),
         *(_separable("horizontal", n, _no_blur, _box) for n in lengths),
         *(_separable("vertical", n, _box, _no_blur) for n in lengths),
         *(_separable("averaging", n, _box, _box) for n in sides),
-        *(_separable("gaussian", gaussian_sigma_px(step / 6), _gaussian, _gaussian) for step in range(7)),
-        *(_separable("resizing", resizing_factor(step / 5), _down_and_up, _down_and_up) for step in range(6)),
+        *(_separable("gaussian", sigma, _gaussian, _gaussian) for sigma in sigmas),
+        *(_separable("resizing", resizing_factor(step / 10), _down_and_up, _down_and_up) for step in range(11)),
         *(_motion(angle, length) for angle in _MOTION_ANGLES_DEG for length in _MOTION_LENGTHS_PX),
+        *(_disk(radius) for radius in _DISK_RADII_PX),
     )
 
 
@@ -67,99 +81,113 @@ def num_filters() -> int:
     return len(kernel_bank()) * len(NOISE_TO_SIGNAL)
 
 
-def filter_weights(kernel_logits_NK: Tensor, noise_logits: Tensor) -> Tensor:
-    """Weights of all filters, (N, num_filters), from logits over kernels and over noise ratios."""
-    by_kernel = kernel_logits_NK.softmax(1)[:, :, None] * noise_logits.softmax(1)[:, None, :]
-    return by_kernel.flatten(1)
+@lru_cache(maxsize=_KEPT_RESPONSES)
+def response(index: int, device: torch.device) -> Tensor:
+    """Frequency response of one filter of the bank on the FFT of a window, (WINDOW_PX, WINDOW_PX // 2 + 1)."""
+    kernel, noise = divmod(index, len(NOISE_TO_SIGNAL))
+    y = torch.fft.fftfreq(WINDOW_PX, device=device)[:, None]
+    x = torch.fft.rfftfreq(WINDOW_PX, device=device)[None, :]
+    transfer = kernel_bank()[kernel].at(y, x)
+    regularisation = NOISE_TO_SIGNAL[noise] * (0.02 + (y.square() + x.square()) / 0.25**2)
+    at_zero = 1 + NOISE_TO_SIGNAL[noise] * 0.02  # flat areas keep their level exactly
+    made: Tensor = at_zero * transfer / (transfer.square() + regularisation)
+    return made
 
 
-def inverse_responses(height: int, width: int, *, like: Tensor) -> Tensor:
-    """Frequency responses of the whole bank, (num_filters, height, width // 2 + 1), on `like`'s device."""
-    return torch.stack([_response(index, height, width, like) for index in range(num_filters())])
+def cautious(weights_K: Tensor) -> Tensor:
+    """Weights (..., K) of the same kernels, each at a stronger regularisation."""
+    by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))
+    moved = torch.zeros_like(by_noise)
+    moved[..., _CAUTIOUS_STEPS:] = by_noise[..., :-_CAUTIOUS_STEPS]
+    moved[..., -1] += by_noise[..., -_CAUTIOUS_STEPS:].sum(-1)
+    return moved.flatten(-2)
 
 
-def mixed_response(weights_K: Tensor, height: int, width: int) -> Tensor:
-    """Response (height, width // 2 + 1) of one frame's mixture, of its heaviest filters."""
-    heaviest = weights_K.topk(_MIXED_FILTERS)
-    mixed = weights_K.new_zeros(height, width // 2 + 1)
-    for weight, index in zip(heaviest.values / heaviest.values.sum(), heaviest.indices.tolist(), strict=True):
-        if weight > _NEGLIGIBLE_WEIGHT:
-            mixed += weight * _response(index, height, width, weights_K)
-    return mixed
+def grid_of(height: int, width: int) -> tuple[int, int]:
+    """(rows, columns) of cells of a frame."""
+    return math.ceil(height / CELL_PX), math.ceil(width / CELL_PX)
 
 
-def filter_frames(frames_NCHW: Tensor, weights_NK: Tensor) -> Tensor:
-    """Inverse-filter whole frames of any size, each with its own mixture of filters.
+def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
+    """Inverse-filter frames of any size, each cell with its own mixture of filters.
 
     Args:
         frames_NCHW: RGB in [0, 1].
-        weights_NK: Weights of the filters, as `filter_weights` gives them.
+        weights_NRQK: Weights of the filters in each cell of `grid_of` the frame; they sum to 1.
 
     Returns:
-        The filtered frames, same shape, channels_last, not clamped.
-
+        (N, 4, H, W), channels_last, not clamped: the filtered frames, and the luma of the cautiously
+        filtered ones.
     """
     height, width = frames_NCHW.shape[2:]
-    window = (min(height, FRAME_WINDOW_PX), min(width, FRAME_WINDOW_PX))
-    padded = (padded_length(window[0]), padded_length(window[1]))
-    responses = torch.stack([mixed_response(weights, *padded) for weights in weights_NK])
-    fade = _ramp(window[0], frames_NCHW)[:, None] * _ramp(window[1], frames_NCHW)[None, :]
-    filtered = torch.zeros_like(frames_NCHW, memory_format=torch.channels_last)
-    total = frames_NCHW.new_zeros(height, width)
-    for y in _grid(height, window[0]):
-        for x in _grid(width, window[1]):
-            area = (..., slice(y, y + window[0]), slice(x, x + window[1]))
-            filtered[area] += fade * apply_response(frames_NCHW[area], responses, padded)
-            total[area] += fade
-    return filtered.div_(total)
+    num, rows, columns = weights_NRQK.shape[:3]
+    fades = (_fades(rows, height, frames_NCHW), _fades(columns, width, frames_NCHW))
+    filtered = frames_NCHW.new_zeros(num, 4, height, width).contiguous(memory_format=torch.channels_last)
+    for n in range(num):
+        for row in range(rows):
+            for column in range(columns):
+                window = looped(_surrounded(frames_NCHW[n], row, column))
+                made = apply_weights(window[None], weights_NRQK[n, row, column][None])[0]
+                (top, bottom), (left, right) = _faded_area(row, height), _faded_area(column, width)
+                y, x = top - (row * CELL_PX - REACH_PX), left - (column * CELL_PX - REACH_PX)
+                fade = fades[0][row, top:bottom, None] * fades[1][column, None, left:right]
+                filtered[n, :, top:bottom, left:right] += fade * made[:, y : y + bottom - top, x : x + right - left]
+    return filtered
 
 
-def _grid(length: int, window: int) -> list[int]:
-    step = FRAME_WINDOW_PX - _FRAME_OVERLAP_PX
-    starts = list(range(0, max(1, length - window), step))
-    return starts if starts[-1] + window >= length else [*starts, length - window]
+def apply_weights(windows_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
+    """Filter looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture; (M, 4, ...) as `filter_frames`."""
+    spectra = torch.fft.rfft2(windows_MCHW)
+    bold = torch.stack([_mixed(weights) for weights in weights_MK])[:, None]
+    wary = torch.stack([_mixed(cautious(weights)) for weights in weights_MK])[:, None]
+    made: Tensor = torch.fft.irfft2(torch.cat([spectra * bold, luma(spectra) * wary], 1), s=(WINDOW_PX, WINDOW_PX))
+    return made
 
 
-def _ramp(length: int, like: Tensor) -> Tensor:
-    from_edge = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
-    inside = (torch.minimum(from_edge, length - from_edge) - _FRAME_MARGIN_PX) / (
-        _FRAME_OVERLAP_PX - 2 * _FRAME_MARGIN_PX
-    )
-    return inside.clamp(1e-6, 1)  # never 0: at the frame's border there is no other window
+def looped(surrounded_CHW: Tensor) -> Tensor:
+    """A window with `_LOOP_PX` more before it -> the window, its end faded into what lies before its beginning."""
+    fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(_LOOP_PX, device=surrounded_CHW.device) + 0.5) / _LOOP_PX)
+    for dim in (-2, -1):
+        before, window = torch.split(surrounded_CHW, [_LOOP_PX, WINDOW_PX], dim)
+        body, end = torch.split(window, [WINDOW_PX - _LOOP_PX, _LOOP_PX], dim)
+        along = fade[:, None] if dim == -2 else fade
+        surrounded_CHW = torch.cat([body, end + along * (before - end)], dim)
+    return surrounded_CHW
 
 
-def padded_length(length_px: int) -> int:
-    """Smallest length of at least `length_px + 2 * PAD_PX` that an FFT likes (2^a 3^b 5^c, even)."""
-    length = length_px + 2 * PAD_PX
-    while not _is_smooth(length):
-        length += 1
-    return length
+def surrounded_index(cell: int, length: int, *, device: torch.device | None = None) -> Tensor:
+    """Where the pixels of a cell's window, and `_LOOP_PX` before it, lie in a row of `length` px; reflected."""
+    first = cell * CELL_PX - BEFORE_PX
+    return _reflected(torch.arange(first, first + _LOOP_PX + WINDOW_PX, device=device), length)
 
 
-def apply_response(pictures_NCHW: Tensor, responses_NHF: Tensor, padded: tuple[int, int]) -> Tensor:
-    """Filter each picture with its response.
-
-    The picture is extended to `padded` (height, width) so that it wraps around without a jump:
-    the gap cross-fades from the reflection at its end to the reflection at its beginning.
-    """
-    height, width = pictures_NCHW.shape[2:]
-    extended = _wrapped(_wrapped(pictures_NCHW, 2, padded[0]), 3, padded[1])
-    spectrum = torch.fft.rfft2(extended) * responses_NHF[:, None]
-    filtered: Tensor = torch.fft.irfft2(spectrum, s=padded)
-    return filtered[:, :, :height, :width]
+def _surrounded(frame_CHW: Tensor, row: int, column: int) -> Tensor:
+    y = surrounded_index(row, frame_CHW.shape[1], device=frame_CHW.device)
+    x = surrounded_index(column, frame_CHW.shape[2], device=frame_CHW.device)
+    return frame_CHW.index_select(1, y).index_select(2, x)
 
 
-def _wrapped(pictures: Tensor, dim: int, length: int) -> Tensor:
-    size = pictures.shape[dim]
-    gap = length - size
-    if gap <= 0:
-        return pictures
-    step = torch.arange(gap, device=pictures.device)
-    after_end = pictures.index_select(dim, _reflected(size + step, size))
-    before_start = pictures.index_select(dim, _reflected(step - gap, size))
-    fade = 0.5 - 0.5 * torch.cos(torch.pi * (step + 0.5) / gap).to(pictures.dtype)
-    fade = fade.view([-1 if axis == dim else 1 for axis in range(4)])
-    return torch.cat([pictures, after_end + fade * (before_start - after_end)], dim)
+def _mixed(weights_K: Tensor) -> Tensor:
+    heaviest = weights_K.topk(_MIXED_FILTERS)
+    total = heaviest.values.sum()
+    mixed = torch.zeros(WINDOW_PX, WINDOW_PX // 2 + 1, device=weights_K.device)
+    for weight, index in zip((heaviest.values / total).tolist(), heaviest.indices.tolist(), strict=True):
+        if weight > _NEGLIGIBLE_WEIGHT:
+            mixed.add_(response(index, weights_K.device), alpha=weight)
+    return mixed
+
+
+def _faded_area(cell: int, length: int) -> tuple[int, int]:
+    return max(0, cell * CELL_PX - _FADE_PX), min(length, (cell + 1) * CELL_PX + _FADE_PX)
+
+
+def _fades(num_cells: int, length: int, like: Tensor) -> Tensor:
+    """Share of each cell in each pixel of a row, (num_cells, length); they sum to 1 everywhere."""
+    position = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
+    borders = CELL_PX * torch.arange(1, num_cells, device=like.device, dtype=like.dtype)
+    passed = ((position - borders[:, None]) / (2 * _FADE_PX) + 0.5).clamp(0, 1)  # 0 before a border, 1 after it
+    ones, zeros = torch.ones_like(position)[None], torch.zeros_like(position)[None]
+    return torch.cat([ones, passed]) - torch.cat([passed, zeros])
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
@@ -169,17 +197,6 @@ def _reflected(index: Tensor, size: int) -> Tensor:
     period = 2 * (size - 1)
     index = index % period
     return torch.where(index < size, index, period - index)
-
-
-def _response(index: int, height: int, width: int, like: Tensor) -> Tensor:
-    kernel, noise = divmod(index, len(NOISE_TO_SIGNAL))
-    y = torch.fft.fftfreq(height, device=like.device, dtype=like.dtype)[:, None]
-    x = torch.fft.rfftfreq(width, device=like.device, dtype=like.dtype)[None, :]
-    transfer = kernel_bank()[kernel].at(y, x)
-    regularisation = NOISE_TO_SIGNAL[noise] * (0.02 + (y.square() + x.square()) / 0.25**2)
-    at_zero = 1 + NOISE_TO_SIGNAL[noise] * 0.02  # flat areas keep their level exactly
-    response: Tensor = at_zero * transfer / (transfer.square() + regularisation)
-    return response
 
 
 def _separable(
@@ -216,10 +233,10 @@ def _down_and_up(frequency: Tensor, factor: float) -> Tensor:
     return torch.sinc(factor * frequency) ** 3
 
 
-def _is_smooth(length: int) -> bool:
-    if length % 2:
-        return False
-    for prime in (2, 3, 5):
-        while length % prime == 0:
-            length //= prime
-    return length == 1
+def _disk(radius_px: float) -> TransferFunction:
+    def at(y: Tensor, x: Tensor) -> Tensor:
+        argument = (2 * torch.pi * radius_px * torch.hypot(y, x)).clamp_min(1e-4)
+        transfer: Tensor = 2 * torch.special.bessel_j1(argument) / argument
+        return transfer
+
+    return TransferFunction(name="disk", size=radius_px, at=at)

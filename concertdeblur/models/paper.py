@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from concertdeblur.models.prepared import Prepared
+from concertdeblur.models.prepared import HINT_PX, Prepared
 
 _SLOPE = 0.2
 _DROPOUT_LEVELS = 3
@@ -67,9 +67,10 @@ class PaperGenerator(nn.Module):
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
     def prepare(self, frames_NCHW: Tensor, described: Tensor) -> Prepared:
-        """No analysis: the frames themselves, an empty embedding, full trust."""
-        trust_N = frames_NCHW.new_ones(len(frames_NCHW))
-        return Prepared(guess_NCHW=frames_NCHW, embedding_NE=described, trust_N=trust_N)
+        """No analysis: no guesses, no hints, full trust."""
+        num, _, height, width = frames_NCHW.shape
+        trust_N1hw = described.new_ones(num, 1, height // HINT_PX, width // HINT_PX)
+        return Prepared(guess_NGHW=frames_NCHW[:, :0], hints_NEhw=trust_N1hw[:, :0], trust_N1hw=trust_N1hw)
 
 
 class PaperPatchGenerator(nn.Module):
@@ -81,7 +82,7 @@ class PaperPatchGenerator(nn.Module):
 
 
 class _IgnoresContext(nn.Module):
-    """(frames, guess, embedding) -> unet(frames)."""
+    """(frames, guesses, hints) -> unet(frames)."""
 
     receptive_margin_px: int | None = None  # instance norm sees the whole tile
 

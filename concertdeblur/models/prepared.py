@@ -4,11 +4,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What a generator knows of N whole frames before it restores them, whole or in tiles."""
+    """What a generator knows of N whole frames before it restores them, whole or in tiles.
 
-    guess_NCHW: Tensor  # a first guess at the result (G_i of `concert`: the inverse-filtered frames)
-    embedding_NE: Tensor  # of each frame's blur
-    trust_N: Tensor  # how much of the change is worth making, 0 to 1
+    `guess` holds guesses at the result (G_i of `concert`: the inverse-filtered frame in RGB, and the luma
+    of a cautiously filtered one); `hints` what is known of the blur at each place.
+    """
+
+    guess_NGHW: Tensor
+    hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX); E may be 0
+    trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX)

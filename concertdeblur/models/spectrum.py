@@ -1,11 +1,14 @@
-"""What the frame's spectrum says about its blur: descriptor, embedding, and the kernel heads.
+"""What a cell's spectrum says about its blur: descriptor and embedding.
 
 Blur leaves its signature in the power spectrum (zeros of a box, the fall-off of a Gaussian), and
 identifying it is what is hard: inverting a known blur is easy. So the generator does not look for
-it with convolutions: it averages the power spectra of many windows and reads the blur off them.
+it with convolutions: it averages the power spectra of many windows and reads the blur off them, for
+each cell of the frame.
 
-Shape suffixes: N frames, H height, W width, W1 = WINDOW_PX // 2 + 1 frequencies of a real FFT.
+Shape suffixes: N frames, H height, W width, R rows and Q columns of cells, M windows, F frequencies along x.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +18,10 @@ WINDOW_PX = 64
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601: the weights of gamma-encoded RGB photographs
 # Power of 8-bit rounding noise under the Hann window: (1/255)^2 / 12 * sum(hann^2) is 7.4e-4.
 POWER_FLOOR = 2e-4
+STRIDE_PX = 32
 _WINDOWS_AT_ONCE = 1024  # 16 MiB of samples: memory does not grow with the frame
-_MAX_WINDOWS = 1024  # a frame; larger frames get wider strides, since more windows say nothing new
-
-
-def frame_stride_px(height: int, width: int) -> int:
-    """Stride of the windows on whole frames: 32 px, more where that gave over a thousand windows."""
-    stride = 32
-    while (height // stride) * (width // stride) > _MAX_WINDOWS:
-        stride += 32
-    return stride
+# A cell with little to tell (sky, a dark stage) borrows from the whole frame: its power counts this much.
+_BORROWED = 0.1
 
 
 def luma(frames_NCHW: Tensor) -> Tensor:
@@ -34,7 +31,7 @@ def luma(frames_NCHW: Tensor) -> Tensor:
 
 
 class SpectrumDescriptor(nn.Module):
-    """Average log power spectra of Hann windows of the luma: (N, 3, H, W) -> (N, 2, 64, 33).
+    """Average log power spectra of Hann windows of the luma, of each cell: (N, 3, H, W) -> (N, R, Q, 2, 64, 33).
 
     Channel 0 is the log of the windows' mean power (dominated by windows with strong edges),
     channel 1 the mean of their log power (every window counts the same). Vertical frequency is
@@ -48,30 +45,60 @@ class SpectrumDescriptor(nn.Module):
         hann = torch.hann_window(WINDOW_PX, periodic=True)
         self.register_buffer("window", hann[:, None] * hann[None, :], persistent=False)
 
-    def forward(self, frames_NCHW: Tensor, stride_px: int) -> Tensor:
-        """Describe each frame; windows lie `stride_px` apart, small frames are padded to one window."""
+    def forward(self, frames_NCHW: Tensor, cell_px: int) -> Tensor:
+        """Describe each cell of `cell_px` from the windows in it and half a window around it."""
+        num, _, height, width = frames_NCHW.shape
+        rows, columns = math.ceil(height / cell_px), math.ceil(width / cell_px)
         luma_NHW = luma(frames_NCHW)[:, 0]
-        missing_h = max(0, WINDOW_PX - luma_NHW.shape[1])
-        missing_w = max(0, WINDOW_PX - luma_NHW.shape[2])
+        missing_h, missing_w = max(0, WINDOW_PX - height), max(0, WINDOW_PX - width)
         if missing_h or missing_w:
             luma_NHW = F.pad(luma_NHW[:, None], (0, missing_w, 0, missing_h), mode="replicate")[:, 0]
-        rows = luma_NHW.unfold(1, WINDOW_PX, stride_px).unfold(2, WINDOW_PX, stride_px)
-        rows_at_once = max(1, _WINDOWS_AT_ONCE // (rows.shape[0] * rows.shape[2]))
-        power_sum = luma_NHW.new_zeros(len(luma_NHW), WINDOW_PX, WINDOW_PX // 2 + 1)
-        log_sum = torch.zeros_like(power_sum)
-        for windows in torch.split(rows, rows_at_once, dim=1):
-            power = self._power(windows)
-            power_sum = power_sum + power.sum((1, 2))
-            log_sum = log_sum + power.log().sum((1, 2))
-        num_windows = rows.shape[1] * rows.shape[2]
-        described = torch.stack([(power_sum / num_windows).log(), log_sum / num_windows], dim=1)
-        centred: Tensor = torch.fft.fftshift(described, dim=2)
+        power = luma_NHW.new_zeros(num, rows, columns, WINDOW_PX, WINDOW_PX // 2 + 1)
+        logs = torch.zeros_like(power)
+        num_down = (luma_NHW.shape[1] - WINDOW_PX) // STRIDE_PX + 1
+        num_across = (luma_NHW.shape[2] - WINDOW_PX) // STRIDE_PX + 1
+        per_cell = cell_px // STRIDE_PX
+        for row in range(rows):
+            down = _windows_of(row, per_cell, num_down)
+            band = luma_NHW[:, down.start * STRIDE_PX : (down.stop - 1) * STRIDE_PX + WINDOW_PX]
+            for column in range(columns):
+                across = _windows_of(column, per_cell, num_across)
+                part = band[:, :, across.start * STRIDE_PX : (across.stop - 1) * STRIDE_PX + WINDOW_PX]
+                windows = part.unfold(1, WINDOW_PX, STRIDE_PX).unfold(2, WINDOW_PX, STRIDE_PX).flatten(1, 2)
+                power[:, row, column], logs[:, row, column] = self._means(windows)
+        described = _with_borrowed(power, logs)
+        centred: Tensor = torch.fft.fftshift(described, dim=4)
         return centred / 8
+
+    def _means(self, windows_NMHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean power and mean log power of windows."""
+        power = [self._power(some) for some in torch.split(windows_NMHW, _WINDOWS_AT_ONCE, 1)]
+        count = windows_NMHW.shape[1]
+        return torch.stack([p.sum(1) for p in power]).sum(0) / count, torch.stack([p.log().sum(1) for p in power]).sum(
+            0
+        ) / count
 
     def _power(self, windows: Tensor) -> Tensor:
         windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
         power: Tensor = torch.view_as_real(torch.fft.rfft2(windows)).square().sum(-1)
         return power + POWER_FLOOR
+
+
+def _windows_of(cell: int, per_cell: int, num_windows: int) -> range:
+    """Numbers of the windows of a cell: those that begin in it or one stride before."""
+    start = min(max(0, cell * per_cell - 1), num_windows - 1)
+    return range(start, max(start + 1, min(num_windows, (cell + 1) * per_cell)))
+
+
+def _with_borrowed(power_NRQHF: Tensor, logs_NRQHF: Tensor) -> Tensor:
+    """The two channels of each cell, (N, R, Q, 2, H, F), mixed with the frame's where the cell has little power."""
+    share = power_NRQHF.sum((3, 4), keepdim=True)
+    whole = share.mean((1, 2), keepdim=True)
+    frame_logs = (share * logs_NRQHF).mean((1, 2), keepdim=True) / whole
+    frame_power = power_NRQHF.mean((1, 2), keepdim=True)
+    power = (power_NRQHF + _BORROWED * frame_power) / (1 + _BORROWED)
+    logs = (share * logs_NRQHF + _BORROWED * whole * frame_logs) / (share + _BORROWED * whole)
+    return torch.stack([power.log(), logs], 3)
 
 
 class BlurEmbedding(nn.Module):

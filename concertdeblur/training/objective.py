@@ -1,4 +1,4 @@
-"""The objective: 100 L1 + L_cGAN (paper equations 3 to 5), scaled by 1/100, and the analysis heads' loss.
+"""The objective: 100 L1 + L_cGAN (paper equations 3 to 5), scaled by 1/100.
 
 Cross-entropy over two classes is the logistic loss of delta = logit(sharp) - logit(blur); the
 generator's adversarial term takes the non-saturating form.
@@ -9,11 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.discriminator import CamDiscriminator
-from concertdeblur.models.fast import Analysis
-from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL
-from concertdeblur.training.samples import Batch
-
-_NOISE_TARGET_DB = 0.5  # a ratio that serves this much better is wanted e times as much
 
 
 def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
@@ -64,35 +59,3 @@ def discriminator_loss(
         rest = torch.where(left[kept], halves[:, 1], halves[:, 0])
         loss = loss + blur_loss(confidence[num_sharp:num_whole]) + 0.5 * (blur_loss(patch) + sharp_loss(rest))
     return loss
-
-
-def analysis_loss(analysis: Analysis, batch: Batch) -> Tensor:
-    """Supervision of the heads: type, level where there is blur, and the bank's nearest kernel."""
-    types = F.cross_entropy(analysis.type_logits, batch.type_N)
-    blurred = batch.type_N > 0
-    levels = (analysis.level_N - batch.level_N).square() * blurred
-    share = kernel_share(analysis).gather(1, batch.kernel_N[:, None])
-    return types + levels.mean() - share.clamp_min(1e-6).log().mean()
-
-
-def noise_loss(analysis: Analysis, filtered_error_NR: Tensor) -> Tensor:
-    """Cross-entropy of the noise head against what would have served best.
-
-    The restored picture alone teaches the head to fear noise: it settles on the strongest regularisation,
-    which cost 3.5 dB on lines (EXPERIMENTS.md, run A). So it is told, sample by sample.
-
-    Args:
-        analysis: Of N samples.
-        filtered_error_NR: Mean squared error of the samples filtered by their true kernel, at each noise ratio.
-    """
-    gain_db = -10 * filtered_error_NR.clamp_min(1e-8).log10()
-    target = (gain_db / _NOISE_TARGET_DB).softmax(1)
-    weights = analysis.weights_NK
-    share = weights.view(len(weights), -1, len(NOISE_TO_SIGNAL)).sum(1)
-    return -(target * share.clamp_min(1e-6).log()).sum(1).mean()
-
-
-def kernel_share(analysis: Analysis) -> Tensor:
-    """Weight of each kernel of the bank, summed over noise ratios: (N, kernels)."""
-    weights = analysis.weights_NK
-    return weights.view(len(weights), -1, len(NOISE_TO_SIGNAL)).sum(2)

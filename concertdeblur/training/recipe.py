@@ -11,6 +11,7 @@ from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
 from concertdeblur.training.sources import DataSettings
+from concertdeblur.training.stage import Schedule
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
@@ -27,6 +28,8 @@ class Recipe:
     igan: IganSettings
     pgan: PganSettings
     data: DataSettings = field(default=DataSettings())
+    # the paper's generator has no analysis to train
+    analysis: Schedule = field(default=Schedule(steps=0, cooldown_steps=0, batch_size=1))
 
 
 def read_recipe(name: str) -> Recipe:

@@ -8,59 +8,62 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concertdeblur.blur.kernels import (
-    Kernel,
-    Picture,
-    blur,
-    box_side_px,
-    gaussian_sigma_px,
-    line_length_px,
-    resizing_factor,
-)
+from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.models.fast import BLUR_TYPES
-from concertdeblur.models.inverse_filter import kernel_bank
+from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
 from concertdeblur.training.pictures import PictureStore
 
-_MARGIN_PX = 24  # blurred around the crop, more than half of the largest kernel (21 px)
-_IDENTITY = 0  # in kernel_bank(): what a filter can do best against median and bilateral is nothing
+SURROUNDED_PX = len(surrounded_index(0, 10**6))
+_MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSettings:
     """What training samples are made of; shares are probabilities."""
 
-    crop_px: int = 160
-    sharp_share: float = 0.125
+    sharp_share: float = 0.1
     motion_share: float = 0.1  # linear motion at any angle, up to 21 px
-    nonlinear_weight: float = 0.6  # median and bilateral, relative to the five linear kernels
+    nonlinear_weight: float = 0.8  # median and bilateral, relative to the five linear kernels
+    framed_share: float = 0.5  # the picture ends where the cell ends; else it goes on
     noise_share: float = 0.25  # Gaussian noise, 0.3 to 3 grey levels
     jpeg_share: float = 0.25  # quality 70 to 98
     dark_share: float = 0.15  # multiplied by 0.05 to 1: stages are dark
     shrink_share: float = 0.3  # scaled down by up to 1.6 before cropping
 
-    def __post_init__(self) -> None:
-        if self.crop_px % 8 or self.crop_px < 64:
-            raise ValueError(f"crop_px must be a multiple of 8, at least 64, but {self.crop_px = }")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """N samples; labels tell the analysis heads what was done."""
+    """N cells with their surroundings (`inverse_filter.looped` makes windows of them); labels for the heads."""
 
-    blurred_NCHW: Tensor  # float32 in [0, 1]
-    sharp_NCHW: Tensor  # float32 in [0, 1]
+    surrounded_blurred: Tensor  # (N, 3, SURROUNDED_PX, SURROUNDED_PX), float32 in [0, 1]
+    surrounded_sharp: Tensor
     type_N: Tensor  # index into BLUR_TYPES
     level_N: Tensor  # 0 to 1
-    kernel_N: Tensor  # index into kernel_bank() of the nearest linear kernel
+    framed_N: Tensor  # whether the picture ends where the cell ends
+
+    @property
+    def blurred_NCHW(self) -> Tensor:
+        """The blurred cells, (N, 3, CELL_PX, CELL_PX)."""
+        return _inner(self.surrounded_blurred)
+
+    @property
+    def sharp_NCHW(self) -> Tensor:
+        """The sharp cells."""
+        return _inner(self.surrounded_sharp)
+
+
+def _inner(surrounded: Tensor) -> Tensor:
+    inner = slice(BEFORE_PX, BEFORE_PX + CELL_PX)
+    return surrounded[:, :, inner, inner].contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    blurred: Picture
+    blurred: Picture  # surrounded
     sharp: Picture
     type_index: int
     level: float
-    kernel_index: int
+    is_framed: bool
 
 
 class SampleStream:
@@ -80,15 +83,18 @@ class SampleStream:
     def _sample(self, index: int) -> _Sample:
         rng = np.random.default_rng([self._seed, index])
         s = self._settings
-        margin = _MARGIN_PX if rng.random() < 0.75 else 0  # else the crop ends where the picture ends
-        region = self._region(rng, s.crop_px + 2 * margin)
+        is_framed = rng.random() < s.framed_share
+        margin = 0 if is_framed else _MARGIN_PX
+        region = self._region(rng, CELL_PX if is_framed else SURROUNDED_PX + 2 * margin)
         if rng.random() < s.dark_share:
             region = np.asarray(cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1)), dtype=np.uint8)
         level = float(rng.random())
-        blurred, type_index, kernel_index = _blurred(rng, region, level, s)
-        inner = slice(margin, margin + s.crop_px)
-        blurred = _degraded(rng, blurred[inner, inner], s)
-        return _Sample(blurred, region[inner, inner], type_index, level if type_index else 0.0, kernel_index)
+        blurred, type_index = _blurred(rng, region, level, s)
+        inner = slice(margin, len(region) - margin)
+        blurred, sharp = _degraded(rng, blurred[inner, inner], s), region[inner, inner]
+        if is_framed:
+            blurred, sharp = surrounded(blurred), surrounded(sharp)
+        return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed)
 
     def _region(self, rng: np.random.Generator, side_px: int) -> Picture:
         picture = self._store.read(int(rng.integers(len(self._store))))
@@ -97,7 +103,11 @@ class SampleStream:
         y = int(rng.integers(picture.shape[0] - wanted + 1))
         x = int(rng.integers(picture.shape[1] - wanted + 1))
         region = picture[y : y + wanted, x : x + wanted]
-        if wanted != side_px:
+        if wanted < side_px:  # a small picture is surrounded by its reflection
+            short = side_px - wanted
+            around = ((short // 2, short - short // 2),) * 2
+            region = np.pad(region, (*around, (0, 0)), mode="reflect")
+        elif wanted > side_px:
             region = np.asarray(cv2.resize(region, (side_px, side_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if rng.random() < 0.5:
             region = region[:, ::-1]
@@ -106,15 +116,27 @@ class SampleStream:
         return np.ascontiguousarray(region)
 
 
+def surrounded(cell: Picture) -> Picture:
+    """A picture of one cell with its reflection around it."""
+    index = surrounded_index(0, CELL_PX).numpy()
+    return np.ascontiguousarray(cell[index][:, index])
+
+
 def collate(samples: list[_Sample]) -> Batch:
     """Stack samples into tensors."""
     return Batch(
-        blurred_NCHW=to_tensor(np.stack([s.blurred for s in samples])),
-        sharp_NCHW=to_tensor(np.stack([s.sharp for s in samples])),
+        surrounded_blurred=to_tensor(np.stack([s.blurred for s in samples])),
+        surrounded_sharp=to_tensor(np.stack([s.sharp for s in samples])),
         type_N=torch.tensor([s.type_index for s in samples]),
         level_N=torch.tensor([s.level for s in samples]),
-        kernel_N=torch.tensor([s.kernel_index for s in samples]),
+        framed_N=torch.tensor([s.is_framed for s in samples]),
     )
+
+
+def collate_pictures(blurred: list[Picture], sharp: Picture) -> Batch:
+    """Versions of one picture of a cell, each ending where the cell ends."""
+    samples = [_Sample(surrounded(b), surrounded(sharp), 1, 0.0, True) for b in blurred]
+    return collate(samples)
 
 
 def to_tensor(pictures_NHWC: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -136,43 +158,16 @@ def motion_blurred(picture: Picture, angle_deg: float, length_px: float) -> Pict
     return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), dtype=np.uint8)
 
 
-def _blurred(
-    rng: np.random.Generator, region: Picture, level: float, settings: SampleSettings
-) -> tuple[Picture, int, int]:
-    """The blurred region, the index of its type and the nearest kernel of the bank."""
+def _blurred(rng: np.random.Generator, region: Picture, level: float, settings: SampleSettings) -> tuple[Picture, int]:
+    """The blurred region and the index of its type."""
     draw = rng.random()
     if draw < settings.sharp_share:
-        return region, 0, 0
+        return region, 0
     if draw < settings.sharp_share + settings.motion_share:
-        angle, length = rng.uniform(0, 180), line_length_px(level)
-        return motion_blurred(region, angle, length), BLUR_TYPES.index("motion"), _nearest_motion(angle, length)
+        return motion_blurred(region, rng.uniform(0, 180), line_length_px(level)), BLUR_TYPES.index("motion")
     weights = np.array([settings.nonlinear_weight if k in (Kernel.MEDIAN, Kernel.BILATERAL) else 1.0 for k in Kernel])
     kernel = list(Kernel)[int(rng.choice(len(Kernel), p=weights / weights.sum()))]
-    return blur(region, kernel, level), BLUR_TYPES.index(kernel.value), nearest_kernel(kernel, level)
-
-
-def nearest_kernel(kernel: Kernel, level: float) -> int:
-    """Index of the bank's kernel nearest to a blur; identity for median and bilateral."""
-    sizes = {
-        Kernel.HORIZONTAL: line_length_px(level),
-        Kernel.VERTICAL: line_length_px(level),
-        Kernel.AVERAGING: box_side_px(level),
-        Kernel.GAUSSIAN: gaussian_sigma_px(level),
-        Kernel.RESIZING: resizing_factor(level),
-    }
-    if kernel not in sizes:
-        return _IDENTITY
-    candidates = [(abs(entry.size - sizes[kernel]), i) for i, entry in enumerate(kernel_bank()) if entry.name == kernel]
-    return min(candidates)[1]
-
-
-def _nearest_motion(angle_deg: float, length_px: float) -> int:
-    names = {0: "horizontal", 180: "horizontal", 90: "vertical"} | {
-        a: f"motion{a}" for a in (30, 45, 60, 120, 135, 150)
-    }
-    name = names[min(names, key=lambda a: abs(a - angle_deg))]
-    candidates = [(abs(entry.size - length_px), i) for i, entry in enumerate(kernel_bank()) if entry.name == name]
-    return min(candidates)[1]
+    return blur(region, kernel, level), BLUR_TYPES.index(kernel.value)
 
 
 def _degraded(rng: np.random.Generator, picture: Picture, settings: SampleSettings) -> Picture:

@@ -9,13 +9,15 @@ from concertdeblur import cam
 from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, is_kept
 from concertdeblur.cam import Area
 from concertdeblur.models import Architecture, Networks
+from concertdeblur.models.fast import FastGenerator
+from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
 
 EMBEDDING_WIDTH = 128
 
 
 def plain_loop(
-    networks: Networks, blurred: Tensor, result: Tensor, embedding: Tensor, settings: BrmrSettings, previous: Decisions
+    networks: Networks, blurred: Tensor, result: Tensor, prepared: Prepared, settings: BrmrSettings, previous: Decisions
 ) -> tuple[Tensor, list[list[tuple[Area, bool]]], list[float]]:
     """The paper's loop for one frame, cell by cell, with whole-frame discriminators and no tricks.
 
@@ -36,7 +38,11 @@ def plain_loop(
             leads.append(scores[0] - scores[1] if len(scores) > 1 else 1.0)
             window = max(cell.windows, key=lambda w: -float(maps[number][w.of_map()].mean()))
             at = (slice(None), slice(None), *window.of_pixels())
-            refined = networks.patch_generator.restoration(current[at], blurred[at], embedding).clamp(0, 1)
+            hints = prepared.hints_NEhw[
+                :, :, at[2].start // 16 : at[2].stop // 16, at[3].start // 16 : at[3].stop // 16
+            ]
+            views = torch.cat([blurred[at], prepared.guess_NGHW[at]], 1)
+            refined = networks.patch_generator.restoration(current[at], views, hints).clamp(0, 1)
             fade = torch.from_numpy(feather(window, height, width, settings.feather_px))
             step = fade * (refined - current[at])
             shift = float(torch.nn.functional.avg_pool2d(step, 32).abs().max())
@@ -94,12 +100,23 @@ def make_brmr(networks: Networks, settings: BrmrSettings) -> Brmr:
     )
 
 
+def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -> Prepared:
+    """Guesses and hints of the shapes that these networks want, at random."""
+    num, _, height, width = blurred.shape
+    num_guesses, num_hints = (4, EMBEDDING_WIDTH) if isinstance(networks.image_generator, FastGenerator) else (0, 0)
+    return Prepared(
+        guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
+        hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
+        trust_N1hw=torch.ones(num, 1, height // 16, width // 16),
+    )
+
+
 SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0)
 
 
 @pytest.mark.parametrize(
     ("architecture", "height", "width"),
-    [(SMALL, 256, 256), (SMALL, 408, 520), (SMALL, 136, 664), (SMALL_PAPER, 256, 256)],
+    [(SMALL, 256, 256), (SMALL, 400, 528), (SMALL, 144, 672), (SMALL_PAPER, 256, 256)],
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_same_as_the_plain_loop(architecture: Architecture, height: int, width: int, seed: int) -> None:
@@ -107,12 +124,12 @@ def test_same_as_the_plain_loop(architecture: Architecture, height: int, width: 
     draw = torch.Generator().manual_seed(seed)
     blurred = torch.rand(1, 3, height, width, generator=draw)
     result = (blurred + 0.1 * torch.randn(blurred.shape, generator=draw)).clamp(0, 1)
-    embedding = torch.randn(1, EMBEDDING_WIDTH, generator=draw)
+    prepared = random_context(networks, blurred, draw)
     previous: Decisions = {0: False, 1: True}
 
-    expected, steps, leads = plain_loop(networks, blurred, result.clone(), embedding, SETTINGS, previous)
+    expected, steps, leads = plain_loop(networks, blurred, result.clone(), prepared, SETTINGS, previous)
     made = result.clone()
-    refinement = make_brmr(networks, SETTINGS).refine(blurred, made, embedding, previous=[previous])[0]
+    refinement = make_brmr(networks, SETTINGS).refine(blurred, made, prepared, previous=[previous])[0]
 
     if min(leads) < 1e-6:
         pytest.skip("a tie: METHOD.md does not compare after one")
@@ -127,9 +144,9 @@ def test_the_plain_loop_sees_both_decisions() -> None:
     for seed in range(4):
         networks = random_networks(seed=seed)
         draw = torch.Generator().manual_seed(seed)
-        blurred = torch.rand(1, 3, 408, 520, generator=draw)
+        blurred = torch.rand(1, 3, 400, 528, generator=draw)
         result = (blurred + 0.1 * torch.randn(blurred.shape, generator=draw)).clamp(0, 1)
-        _, steps, _ = plain_loop(networks, blurred, result, torch.zeros(1, EMBEDDING_WIDTH), SETTINGS, {})
+        _, steps, _ = plain_loop(networks, blurred, result, random_context(networks, blurred, draw), SETTINGS, {})
         kept += sum(k for cell in steps for _, k in cell)
         refused += sum(not k for cell in steps for _, k in cell)
     assert kept > 0
@@ -139,13 +156,18 @@ def test_the_plain_loop_sees_both_decisions() -> None:
 def test_frames_of_a_batch_do_not_see_each_other() -> None:
     networks = random_networks(seed=3)
     brmr = make_brmr(networks, SETTINGS)
-    blurred = torch.rand(3, 3, 264, 392, generator=torch.Generator().manual_seed(1))
-    embedding = torch.randn(3, EMBEDDING_WIDTH, generator=torch.Generator().manual_seed(2))
+    blurred = torch.rand(3, 3, 272, 400, generator=torch.Generator().manual_seed(1))
+    prepared = random_context(networks, blurred, torch.Generator().manual_seed(2))
     together = blurred.clone()
-    refinements = brmr.refine(blurred, together, embedding)
+    refinements = brmr.refine(blurred, together, prepared)
     for n in range(3):
         alone = blurred[n : n + 1].clone()
-        refinement = brmr.refine(blurred[n : n + 1], alone, embedding[n : n + 1])[0]
+        own = Prepared(
+            guess_NGHW=prepared.guess_NGHW[n : n + 1],
+            hints_NEhw=prepared.hints_NEhw[n : n + 1],
+            trust_N1hw=prepared.trust_N1hw[n : n + 1],
+        )
+        refinement = brmr.refine(blurred[n : n + 1], alone, own)[0]
         assert refinement.kept == refinements[n].kept
         assert (alone[0] - together[n]).abs().max() < 1e-5
 
@@ -155,7 +177,9 @@ def test_the_map_that_is_returned_is_the_map_of_the_result() -> None:
     networks = random_networks(seed=5)
     blurred = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(4))
     made = blurred.clone()
-    refinement = make_brmr(networks, SETTINGS).refine(blurred, made, torch.zeros(1, EMBEDDING_WIDTH))[0]
+    refinement = make_brmr(networks, SETTINGS).refine(
+        blurred, made, random_context(networks, blurred, torch.Generator().manual_seed(0))
+    )[0]
     assert np.abs(refinement.map_hw - full_map(networks, blurred, made)).max() < 1e-5
 
 

@@ -10,18 +10,23 @@ from concertdeblur.models import Architecture, build_networks
 from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
 from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, Restoration
 from concertdeblur.models.inverse_filter import (
-    FRAME_WINDOW_PX,
+    CELL_PX,
     NOISE_TO_SIGNAL,
-    apply_response,
+    REACH_PX,
+    WINDOW_PX,
+    apply_weights,
+    cautious,
     filter_frames,
-    inverse_responses,
+    grid_of,
     kernel_bank,
-    mixed_response,
+    looped,
     num_filters,
-    padded_length,
+    response,
+    surrounded_index,
 )
 from concertdeblur.models.paper import PaperPatchGenerator, UNet
-from concertdeblur.models.spectrum import SpectrumDescriptor, frame_stride_px
+from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.spectrum import SpectrumDescriptor
 from tests.networks import random_networks
 from tests.pictures import photograph
 
@@ -66,10 +71,10 @@ def test_paper_recipe_builds_the_papers_networks() -> None:
 
 
 def test_an_untrained_fast_generator_is_the_identity() -> None:
-    generator = FastGenerator(width=8, num_blocks=1)
+    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, 64, 96)
     prepared = generator.prepare(frames, generator.describe(frames))
-    assert torch.equal(generator.restoration(frames, prepared.guess_NCHW, prepared.embedding_NE), frames)
+    assert torch.equal(generator.restoration(frames, prepared.guess_NGHW, prepared.hints_NEhw), frames)
 
 
 def test_restoration_looks_no_further_than_its_margin() -> None:
@@ -78,8 +83,8 @@ def test_restoration_looks_no_further_than_its_margin() -> None:
     frames = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     changed = frames.clone()
     changed[..., 80, 80] += 1
-    embedding = torch.zeros(1, 128)
-    difference = (network(frames, frames, embedding) - network(changed, frames, embedding)).abs().amax((0, 1))
+    guess, hints = torch.zeros(1, 4, 160, 160), torch.zeros(1, 128, 10, 10)
+    difference = (network(frames, guess, hints) - network(changed, guess, hints)).abs().amax((0, 1))
     touched = np.argwhere(np.asarray(difference) > 0)
     assert touched.min() >= 80 - network.receptive_margin_px
     assert touched.max() <= 80 + network.receptive_margin_px
@@ -108,77 +113,129 @@ class TestKernelBank:
         assert all(float(entry.at(zero, zero)) == 1 for entry in kernel_bank())
 
     def test_every_filter_keeps_the_level_of_a_flat_frame(self) -> None:
-        flat = torch.full((1, 3, 96, 96), 0.3)
-        responses = inverse_responses(160, 160, like=flat)
-        assert len(responses) == num_filters() == len(kernel_bank()) * len(NOISE_TO_SIGNAL)
-        for response in responses:
-            assert (apply_response(flat, response[None], (160, 160)) - 0.3).abs().max() < 1e-5
+        assert num_filters() == len(kernel_bank()) * len(NOISE_TO_SIGNAL)
+        for index in range(num_filters()):
+            assert float(response(index, torch.device("cpu"))[0, 0]) == pytest.approx(1, abs=1e-5)
+
+    def test_cautious_weights_are_of_the_same_kernels_at_stronger_regularisation(self) -> None:
+        weights = torch.zeros(num_filters())
+        num = len(NOISE_TO_SIGNAL)
+        weights[3 * num], weights[7 * num + num - 1] = 0.25, 0.75
+        moved = cautious(weights)
+        assert moved.nonzero().flatten().tolist() == [3 * num + 2, 7 * num + num - 1]
+        assert float(moved.sum()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kernel", [Kernel.HORIZONTAL, Kernel.AVERAGING, Kernel.GAUSSIAN])
-def test_the_right_inverse_filter_sharpens(kernel: Kernel) -> None:
-    sharp = photograph(256, 256)
-    blurred = blur(sharp, kernel, 0.5)
-    tensors = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in (sharp, blurred)]
-    size = {Kernel.HORIZONTAL: 13, Kernel.AVERAGING: 9, Kernel.GAUSSIAN: 2.0}[kernel]
-    index = next(i for i, e in enumerate(kernel_bank()) if e.name == kernel and e.size == pytest.approx(size))
-    weights = torch.zeros(1, num_filters())
-    weights[0, index * len(NOISE_TO_SIGNAL)] = 1
-    filtered = filter_frames(tensors[1], weights)
-    before, after = F.mse_loss(tensors[1], tensors[0]), F.mse_loss(filtered, tensors[0])
-    assert after < 0.4 * before
+def one_filter(name: str, size: float, noise: int = 0) -> torch.Tensor:
+    """Weights with all of it on one filter of the bank."""
+    index = next(i for i, e in enumerate(kernel_bank()) if e.name == name and e.size == pytest.approx(size))
+    weights = torch.zeros(num_filters())
+    weights[index * len(NOISE_TO_SIGNAL) + noise] = 1
+    return weights
 
 
-def test_filtering_in_windows_agrees_with_one_fft() -> None:
-    """Frames larger than a window are filtered in several; a Gaussian's inverse reaches less far than they overlap."""
-    blurred = blur(photograph(96, FRAME_WINDOW_PX + 700), Kernel.GAUSSIAN, 0.5)
-    frame = torch.from_numpy(blurred).permute(2, 0, 1)[None].float() / 255
-    index = next(i for i, e in enumerate(kernel_bank()) if e.name == "gaussian" and e.size == pytest.approx(2.0))
-    weights = torch.zeros(1, num_filters())
-    weights[0, index * len(NOISE_TO_SIGNAL)] = 1
-    padded = (padded_length(96), padded_length(frame.shape[3]))
-    one_fft = apply_response(frame, mixed_response(weights[0], *padded)[None], padded)
-    assert (filter_frames(frame, weights) - one_fft).abs().max() < 0.5 / 255
+def frame_of(picture: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 700), (65, 63), (520, 530)])
+@pytest.mark.parametrize(
+    ("kernel", "size", "at_most"), [(Kernel.HORIZONTAL, 13, 0.3), (Kernel.AVERAGING, 9, 0.4), (Kernel.GAUSSIAN, 2, 0.5)]
+)
+def test_the_right_inverse_filter_sharpens_up_to_the_border(kernel: Kernel, size: float, at_most: float) -> None:
+    """OpenCV reflects at the border, and so do we: what it blurred there is undone as well as inside."""
+    picture = photograph(256, 256)
+    sharp, blurred = frame_of(picture), frame_of(blur(picture, kernel, 0.5))
+    filtered = filter_frames(blurred, one_filter(kernel.value, size, noise=2)[None, None, None])[:, :3]
+    border = torch.ones(256, 256, dtype=torch.bool)
+    border[16:-16, 16:-16] = False
+    for area in (border, ~border):
+        before, after = (F.mse_loss(p[..., area], sharp[..., area]) for p in (blurred, filtered))
+        assert after < at_most * before
+
+
+def test_the_cautious_guess_is_a_luma_and_smoother() -> None:
+    blurred = frame_of(blur(photograph(256, 256), Kernel.AVERAGING, 0.5))
+    made = filter_frames(blurred, one_filter("averaging", 9, noise=0)[None, None, None])
+    luma = (made[:, :3] * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
+    assert made[:, 3].diff(dim=2).abs().mean() < luma.diff(dim=2).abs().mean()
+
+
+def test_cells_meet_without_a_seam() -> None:
+    """The same blur everywhere: cells filtered apart and faded together agree with windows around their borders."""
+    blurred = frame_of(blur(np.tile(photograph(300, 400), (2, 2, 1))[:, :700], Kernel.GAUSSIAN, 0.5))
+    height, width = blurred.shape[2:]
+    weights = one_filter("gaussian", 2.0, noise=2)
+    made = filter_frames(blurred, weights.expand(1, *grid_of(height, width), -1))
+    moved = 64  # the same frame, cut so that cells end elsewhere
+    other = filter_frames(blurred[..., moved:, moved:], weights.expand(1, *grid_of(height - 64, width - 64), -1))
+    inside = (..., slice(100, height - 164), slice(100, width - 164))
+    assert (made[..., moved:, moved:][inside] - other[inside]).abs().max() < 1 / 255
+
+
+def test_windows_wrap_without_a_jump() -> None:
+    ramp = torch.linspace(0, 1, WINDOW_PX + 32).expand(1, WINDOW_PX + 32, -1)
+    window = looped(ramp)
+    assert window.shape == (1, WINDOW_PX, WINDOW_PX)
+    around = torch.cat([window, window[..., :1]], -1)[0, 0].diff().abs()
+    assert around.max() < 0.06  # the ramp's whole height spread over the loop
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 704), (80, 64), (528, 544)])
 def test_any_frame_size_can_be_prepared(height: int, width: int) -> None:
-    generator = FastGenerator(width=8, num_blocks=1)
+    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, height, width)
-    prepared = generator.prepare(frames, generator.describe(frames))
-    assert prepared.guess_NCHW.shape == frames.shape
-    assert prepared.embedding_NE.isfinite().all()
-    assert prepared.guess_NCHW.isfinite().all()
+    described = generator.describe(frames)
+    assert described.shape[1:3] == grid_of(height, width)
+    prepared = generator.prepare(frames, described)
+    assert prepared.guess_NGHW.shape == (1, 4, height, width)
+    assert prepared.hints_NEhw.shape == (1, 16, height // HINT_PX, width // HINT_PX)
+    assert prepared.trust_N1hw.shape == (1, 1, height // HINT_PX, width // HINT_PX)
+    assert prepared.guess_NGHW.isfinite().all()
+    assert prepared.hints_NEhw.isfinite().all()
+
+
+def test_a_window_holds_the_cell_and_what_is_around_it() -> None:
+    index = surrounded_index(1, 10**6)
+    assert int(index[0]) == CELL_PX - REACH_PX - 32
+    assert len(index) == WINDOW_PX + 32
+    assert surrounded_index(0, 5).tolist()[96:101] == [0, 1, 2, 3, 4]  # small frames reflect as often as it takes
+    flat = torch.full((1, 3, WINDOW_PX, WINDOW_PX), 0.3)
+    assert (apply_weights(flat, one_filter("disk", 3.0)[None]) - 0.3).abs().max() < 1e-5
 
 
 def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
-    generator = FastGenerator(width=8, num_blocks=1)
+    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, 64, 64)
-    for name, trust in (("sharp", 0.0), ("bilateral", 0.0), ("gaussian", 1.0), ("median", 1.0)):
+    for name, trust in (("sharp", 0.0), ("gaussian", 1.0), ("median", 1.0), ("capture", 1.0)):
         with torch.no_grad():
             generator.analysis.type_head.weight.zero_()
             generator.analysis.type_head.bias.fill_(-20)[BLUR_TYPES.index(name)] = 20
-        assert generator.prepare(frames, generator.describe(frames)).trust_N.item() == pytest.approx(trust, abs=1e-4)
+        made = generator.prepare(frames, generator.describe(frames)).trust_N1hw
+        assert made.unique().item() == pytest.approx(trust, abs=1e-4)
 
 
-def test_the_number_of_spectrum_windows_is_bounded() -> None:
-    for height, width in ((720, 1280), (2160, 3840), (4320, 7680)):
-        stride = frame_stride_px(height, width)
-        assert (height // stride) * (width // stride) <= 1024
-    assert frame_stride_px(720, 1280) == 32
-
-
-def test_the_descriptor_of_a_large_frame_is_the_same_in_pieces() -> None:
-    descriptor = SpectrumDescriptor()
-    frames = torch.rand(1, 3, 1400, 1400, generator=torch.Generator().manual_seed(0))
+def plain_descriptor(frames: torch.Tensor) -> torch.Tensor:
     windows = frames.mul(torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
     windows = windows.unfold(1, 64, 32).unfold(2, 64, 32).flatten(1, 2)
     hann = torch.hann_window(64)
     windows = (windows - windows.mean((-2, -1), keepdim=True)) * hann[:, None] * hann
     power = torch.fft.rfft2(windows).abs() ** 2 + 2e-4
-    expected = torch.fft.fftshift(torch.stack([power.mean(1).log(), power.log().mean(1)], 1), dim=2) / 8
-    assert (descriptor(frames, 32) - expected).abs().max() < 1e-4
+    return torch.fft.fftshift(torch.stack([power.mean(1).log(), power.log().mean(1)], 1), dim=2) / 8
+
+
+def test_the_descriptor_of_one_cell_is_the_plain_one() -> None:
+    frames = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert (SpectrumDescriptor()(frames, CELL_PX)[:, 0, 0] - plain_descriptor(frames)).abs().max() < 1e-4
+
+
+def test_a_cell_with_nothing_to_tell_borrows_from_the_frame() -> None:
+    frame = torch.full((1, 3, 256, 1024), 0.5)
+    frame[..., :256] = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+    described = SpectrumDescriptor()(frame, CELL_PX)[0, 0]
+    alone = plain_descriptor(frame[..., :256])[0]
+    assert (described[0] - alone).abs().mean() < 0.1  # it keeps its own
+    assert (described[3, 1] - alone[1]).abs().mean() < 0.1  # of the flat cell, the shape is the textured one's
 
 
 def test_the_type_head_knows_every_kernel() -> None:
-    assert set(BLUR_TYPES) == {"sharp", "motion", *(kernel.value for kernel in Kernel)}
+    assert set(BLUR_TYPES) == {"sharp", "motion", "capture", *(kernel.value for kernel in Kernel)}

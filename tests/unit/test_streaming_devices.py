@@ -145,7 +145,7 @@ class RecordedCuda:
         self.current = "caller"
         self.num_streams = 0
 
-    def Stream(self, device: Any) -> Any:  # noqa: N802
+    def Stream(self, device: Any) -> Any:
         name = ("copy_in", "generate", "refine", "copy_out")[self.num_streams]
         self.num_streams += 1
         return SimpleNamespace(
@@ -154,7 +154,7 @@ class RecordedCuda:
             synchronize=lambda: self.log.append(f"host waits for {name}"),
         )
 
-    def Event(self) -> Any:  # noqa: N802
+    def Event(self) -> Any:
         event = SimpleNamespace(behind="nothing")
         event.record = lambda stream: setattr(event, "behind", stream.name)
         event.synchronize = lambda: self.log.append(f"host waits behind {event.behind}")

@@ -1,0 +1,158 @@
+"""What every training stage has in common: a schedule of steps, checkpoints, exact resume, reports."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from concertdeblur.errors import TrainingError
+from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
+from concertdeblur.training.ema import Ema
+from concertdeblur.training.report import Report
+
+BatchT = TypeVar("BatchT")
+
+_REPORT_EVERY = 50  # steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """How long a stage trains and how fast it learns; it counts steps only."""
+
+    steps: int
+    cooldown_steps: int  # the rate falls linearly to 0 over the last steps
+    batch_size: int
+    warmup_steps: int = 200
+    learning_rate: float = 1e-3
+    ema_decay: float = 0.999
+    max_gradient_norm: float = 0.5
+    save_every: int = 250
+    evaluate_every: int = 500
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        left = max(0, self.steps - step) / max(1, self.cooldown_steps)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
+
+
+class Stage(ABC, Generic[BatchT]):
+    """Trains one network, and what it plays against; can be stopped after any step and resumed exactly.
+
+    Args:
+        name: Of the stage, its reports and its checkpoint.
+        network: What is trained; `self.ema` follows it.
+        opponents: What else is saved, with its own optimizer.
+        schedule: Steps, rates, intervals.
+        folder: Where the checkpoint goes.
+    """
+
+    def __init__(
+        self, name: str, network: nn.Module, opponents: dict[str, nn.Module], schedule: Schedule, folder: Path
+    ) -> None:
+        self.name, self.schedule, self.step = name, schedule, 0
+        self.network = network
+        self.ema = Ema(network, decay=schedule.ema_decay)
+        self.adam = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+        self.checkpoint = folder / f"{name}.safetensors"
+        self._modules = {"network": network, "ema": self.ema.module, **opponents}
+        self._optimizers: dict[str, torch.optim.Optimizer] = {"adam": self.adam}
+        for key, module in opponents.items():
+            self._optimizers[f"{key}_adam"] = torch.optim.Adam(module.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the schedule has come to its end."""
+        return self.step >= self.schedule.steps
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint in the folder, if there is one."""
+        if not self.checkpoint.exists():
+            return False
+        self.step = load_checkpoint(self.checkpoint, self._modules, self._optimizers)["step"]
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self.checkpoint, self._modules, self._optimizers, {"step": self.step})
+
+    def run(self, batches: Callable[[int], BatchT], *, until_s: float, on_report: Callable[[Report], None]) -> None:
+        """Train until the schedule ends or `until_s` seconds have passed; saves before returning.
+
+        Args:
+            batches: Gives the batch of a step.
+            until_s: Seconds after which to stop.
+            on_report: Told now and then how it goes.
+
+        Raises:
+            TrainingError: If a loss is not a number; the last checkpoint stays.
+        """
+        started = time.monotonic()
+        waited_s = 0.0
+        try:
+            while not self.is_done and time.monotonic() - started < until_s:
+                asked = time.monotonic()
+                batch = batches(self.step)
+                waited_s += time.monotonic() - asked
+                losses = self.train_step(batch)
+                self.step += 1
+                due = self.step % self.schedule.evaluate_every == 0 or self.is_done
+                if due or self.step % _REPORT_EVERY == 0:
+                    on_report(
+                        Report(
+                            stage=self.name,
+                            step=self.step,
+                            steps=self.schedule.steps,
+                            losses={name: float(value.detach()) for name, value in losses.items()},
+                            held_out=self.evaluate() if due else {},
+                            elapsed_s=time.monotonic() - started,
+                            waited_s=waited_s,
+                        )
+                    )
+                if self.step % self.schedule.save_every == 0:
+                    self.save()
+        except TrainingError:
+            raise  # the last checkpoint is better than these weights
+        except BaseException:
+            self.save()
+            raise
+        self.save()
+
+    @abstractmethod
+    def train_step(self, batch: BatchT) -> dict[str, Tensor]:
+        """One step; the losses by name."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on held-out pictures."""
+        return {}
+
+    def descend(self, losses: dict[str, Tensor]) -> None:
+        """One step of the network against the sum of the losses.
+
+        Raises:
+            TrainingError: If the sum or its gradient is not a number.
+        """
+        for group in self.adam.param_groups:
+            group["lr"] = self.schedule.rate(self.step)
+        total = torch.stack(list(losses.values())).sum()
+        if not math.isfinite(total.item()):
+            raise TrainingError(f"the loss at step {self.step} is not a number; the last checkpoint is kept")
+        self.adam.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.max_gradient_norm)
+        if not norm.isfinite():
+            raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
+        self.adam.step()
+        self.ema.update(self.step)
+
+    def descend_opponent(self, key: str, loss: Tensor) -> None:
+        """One step of an opponent."""
+        adam = self._optimizers[f"{key}_adam"]
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
