@@ -10,10 +10,11 @@ import numpy as np
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import Interrupted
-from concertdeblur.evaluation import detection, panning
+from concertdeblur.evaluation import detection, exhibits, panning
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
 from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
+from concertdeblur.evaluation.page import Shown
 from concertdeblur.evaluation.pairs import SIDE_PX, EvaluationData, EvaluationPair, centre_of
 from concertdeblur.evaluation.panning import SteadinessReport
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
@@ -79,9 +80,11 @@ class Judge:
         return scored
 
     def refining(self) -> RefiningReport:
-        """BRMR's own figures, of what has been scored."""
-        groups = [pair.group for pair in self.data.pairs]
-        return summarise(self.refinings, groups, max_iterations=self.weights.max_iterations, seed=self.seed)
+        """BRMR's own figures: over the seven kernels; over all pairs if there are none."""
+        seen = list(zip(self.refinings, self.data.pairs, strict=True))
+        seen = [(one, pair) for one, pair in seen if pair.is_of_the_seven] or seen
+        found, groups = [one for one, _ in seen], [pair.group for _, pair in seen]
+        return summarise(found, groups, max_iterations=self.weights.max_iterations, seed=self.seed)
 
     def fidelity(self) -> Fidelity:
         """Sharp pictures through everything."""
@@ -131,6 +134,19 @@ class Judge:
             deblurrer = self.weights.deblurrer()
             clips.append(panning.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({})))
         return panning.summarise(clips, seed=self.seed) if clips else None
+
+    def exhibits(self, scored: Sequence[Scored], contenders: Sequence[Contender]) -> Shown:
+        """The pictures of the page."""
+        chosen = exhibits.choose(scored)
+        step = self._stage("draw pictures", len(chosen) + 1, "pictures")
+        shown = []
+        for one in chosen:
+            shown.append(exhibits.show(one, contenders, self.weights))
+            step({})
+        detected = exhibits.show_detection(self.trials, self.weights, self.level)
+        step({})
+        gains = tuple(one.gain_db for one in self.refinings if one.step_gains_db)
+        return Shown(pairs=tuple(shown), detection=detected, refining_gains_db=gains)
 
     def _stage(self, name: str, total: int, unit: str) -> Step:
         """Begin a stage; what is returned is called after each of its pieces, and stops where that is wanted."""

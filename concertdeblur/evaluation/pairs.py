@@ -1,7 +1,7 @@
 """Pairs to judge by: sharp pictures blurred on the fly, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from concertdeblur.blur import Kernel, blur
+from concertdeblur.blur.capture import capture_mid
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import DatasetError
 from concertdeblur.training.pictures import read_picture
@@ -16,8 +17,10 @@ from concertdeblur.training.sources import DataSettings, SourcePicture, Sources,
 
 SIDE_PX = 256  # the paper's pictures: one cell of BRMR
 NO_SHOT_TYPE = ""
+CAPTURE = "capture"  # the capture chain of a real camera
 _MIN_SIDE_PX = 64
 _MIN_CLIPS = 5  # fewer clips than this say little when resampled: pictures are, then
+_SEVEN = frozenset(kernel.value for kernel in Kernel)
 _LISTS = ("train/metadata.jsonl", "test/metadata.jsonl")
 
 Layout = Literal["pictures", "build-dataset", "folders"]
@@ -35,6 +38,12 @@ class EvaluationPair:
     sharp: Path
     blurred: Path | None  # None: `kernel` blurs the sharp one at `level`
     level: float
+    place: int = 0  # of the picture in its split: what capture-mid draws by
+
+    @property
+    def is_of_the_seven(self) -> bool:
+        """Whether one of the paper's seven kernels blurred it."""
+        return self.kernel in _SEVEN
 
     def read(self) -> tuple[Picture, Picture]:
         """Blurred and sharp, (height, width, 3) RGB uint8.
@@ -42,6 +51,9 @@ class EvaluationPair:
         Raises:
             ConcertDeblurError: If one cannot be read, is too small, or the sizes differ.
         """
+        if self.blurred is None and self.kernel == CAPTURE:
+            captured = capture_mid(read_picture(self.sharp, SIDE_PX), self.place)
+            return captured.blurred, captured.sharp
         if self.blurred is None:
             sharp = centre(self.sharp)
             return blur(sharp, Kernel(self.kernel), self.level), sharp
@@ -90,13 +102,16 @@ def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
     wanted = [p for p in sources.pictures if options.is_all or p.split == "held_out"]
     total = len(wanted)
     if options.limit is not None and total > options.limit:
-        wanted = [wanted[number * total // options.limit] for number in range(options.limit)]
+        places = [number * total // options.limit for number in range(options.limit)]
+    else:
+        places = list(range(total))
     split = "all pictures" if options.is_all else "pictures held out of training"
     if not sources.pairs:
-        pairs = [_made(picture, kernel, options.level) for picture in wanted for kernel in Kernel]
+        names = (*(kernel.value for kernel in Kernel), CAPTURE)
+        pairs = [_made(wanted[place], place, name, options.level) for place in places for name in names]
         return EvaluationData(layout="pictures", pairs=tuple(pairs), split=split)
     rows = _metadata(folder)
-    made = _given(folder, sources, {p.name for p in wanted}, rows)
+    made = _given(folder, sources, {wanted[place].name for place in places}, rows)
     return EvaluationData(layout="build-dataset" if rows else "folders", pairs=_grouped(made), split=split)
 
 
@@ -118,10 +133,10 @@ def centre_of(picture: Picture, side_px: int) -> Picture | None:
     return None if min(y, x) < 0 else np.ascontiguousarray(picture[y : y + side_px, x : x + side_px])
 
 
-def _made(picture: SourcePicture, kernel: Kernel, level: float) -> EvaluationPair:
+def _made(picture: SourcePicture, place: int, kernel: str, level: float) -> EvaluationPair:
     return EvaluationPair(
-        name=f"{picture.name}, {kernel.value}", picture=picture.name, group=picture.name, kernel=kernel.value,
-        shot_type=NO_SHOT_TYPE, sharp=picture.path, blurred=None, level=level,
+        name=f"{picture.name}, {kernel}", picture=picture.name, group=picture.name, kernel=kernel,
+        shot_type=NO_SHOT_TYPE, sharp=picture.path, blurred=None, level=level, place=place,
     )  # fmt: skip
 
 
@@ -151,10 +166,7 @@ def _grouped(pairs: list[EvaluationPair]) -> tuple[EvaluationPair, ...]:
 
 
 def _of_its_own(pair: EvaluationPair) -> EvaluationPair:
-    return EvaluationPair(
-        name=pair.name, picture=pair.picture, group=pair.picture, kernel=pair.kernel, shot_type=pair.shot_type,
-        sharp=pair.sharp, blurred=pair.blurred, level=pair.level,
-    )  # fmt: skip
+    return replace(pair, group=pair.picture)
 
 
 def _metadata(folder: Path) -> dict[str, dict[str, Any]]:

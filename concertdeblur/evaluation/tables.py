@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from concertdeblur.blur import Kernel
 from concertdeblur.evaluation.contenders import Contender
-from concertdeblur.evaluation.pairs import EvaluationPair
+from concertdeblur.evaluation.pairs import CAPTURE, EvaluationPair
 from concertdeblur.evaluation.statistics import Estimate, estimate
 
 _SHOT_TYPES = ("CU", "MCU", "MS", "MLS", "LS", "XLS", "ADS", "MIS")  # the paper's order
-CAPTURE = "capture"
 _SEVEN = tuple(kernel.value for kernel in Kernel)
 
 
@@ -130,7 +129,7 @@ class Tables:
         return [one for one in self._scored if one.pair.kernel == kernel]
 
     def _of_the_seven(self) -> list[Scored]:
-        return [one for one in self._scored if one.pair.kernel in _SEVEN]
+        return [one for one in self._scored if one.pair.is_of_the_seven]
 
     def _row(self, name: str, some: Sequence[Scored]) -> TableRow | None:
         if not some:

@@ -18,13 +18,14 @@ from concertdeblur import __version__, pretrained
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.evaluation.contenders import blurred_input, contenders_of, load_weight_set
 from concertdeblur.evaluation.judge import Judge
+from concertdeblur.evaluation.page import to_html
 from concertdeblur.evaluation.pairs import PairOptions, find_pairs
 from concertdeblur.evaluation.report import Origin, Report, to_markdown
 from concertdeblur.evaluation.tables import Table, Tables
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime
 
-_FILES = ("report.json", "report.md")
+_FILES = ("report.json", "report.md", "report.html")
 _PACKAGES = ("torch", "torchmetrics", "numpy", "opencv-python", "openvino")
 
 
@@ -97,7 +98,8 @@ def evaluate(
         stop=stop or threading.Event(),
     )  # fmt: skip
     judge.warm_up(contenders)
-    tables = Tables(judge.score(contenders), contenders, seed=job.seed)
+    scored = judge.score(contenders)
+    tables = Tables(scored, contenders, seed=job.seed)
     report = Report(
         origin=_origin(data, job, judge),
         tables=_tables(tables),
@@ -109,7 +111,8 @@ def evaluate(
         speeds=tables.speeds(),
         notes=(),
     )
-    _write(target, {"report.json": report.to_json(), "report.md": to_markdown(report)})
+    page = to_html(report, judge.exhibits(scored, contenders))
+    _write(target, dict(zip(_FILES, (report.to_json(), to_markdown(report), page), strict=True)))
     return _summary(target, report, time.monotonic() - started_s)
 
 
