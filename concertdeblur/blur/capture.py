@@ -159,7 +159,7 @@ def capture_mid(picture: Picture, index: int) -> CapturedPair:
 def _scene(region: Picture, curve: ToneCurve, rng: np.random.Generator, s: CaptureSettings) -> Light:
     light = curve.linear(np.ascontiguousarray(region))
     if rng.random() < s.flat_share:
-        light = scenes.gradient(light.shape[0], light.shape[1], rng)
+        light = scenes.gradient(light.shape[1], light.shape[2], rng)
     if rng.random() < s.lights_share:
         light = scenes.beyond_white(light, _log_uniform(rng, s.lights_gain))
     if rng.random() < s.dark_share:
@@ -174,7 +174,7 @@ def _exposed(scene: Light, rng: np.random.Generator, s: CaptureSettings) -> Ligh
     optics = _optics(rng, s, is_defocused=not moves or rng.random() < s.defocus_share)
     if not moves:
         return exposed(scene, optics)
-    most = min(1.0, min(scene.shape[:2]) / 256)
+    most = min(1.0, min(scene.shape[1:]) / 256)
     draw = rng.random()
     if draw < s.varying_share:
         return exposed_varying(scene, _camera(scene, most, rng, s), optics)
@@ -190,7 +190,7 @@ def _exposed_object(
     calm = replace(s, motion_px=(s.motion_px[0], max(s.motion_px[0], s.motion_px[1] / 3)))
     behind = exposed(scene, drawn(_path(most, rng, calm), optics))
     kernel = drawn(_path(most, rng, s), optics)
-    cover = scenes.blob(scene.shape[0], scene.shape[1], rng)
+    cover = scenes.blob(scene.shape[1], scene.shape[2], rng)
     return exposed_layers(behind, scene, cover, kernel)
 
 
@@ -206,7 +206,7 @@ def _path(most: float, rng: np.random.Generator, s: CaptureSettings) -> Path:
 
 
 def _camera(scene: Light, most: float, rng: np.random.Generator, s: CaptureSettings) -> CameraPath:
-    height, width = scene.shape[:2]
+    height, width = scene.shape[1:]
     corner_px = s.motion_px[1] * most * rng.uniform(0.3, 1)  # how far a turn and a zoom move the corners, together
     turn_and_zoom = scaled(shake(rng, 1.0), corner_px / np.hypot(height, width) * 2)
     return CameraPath(

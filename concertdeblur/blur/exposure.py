@@ -30,65 +30,60 @@ class CameraPath:
         return self.shift_px + across
 
 
-def exposed(light: Light, kernel: BlurKernel) -> Light:
-    """Light under one kernel everywhere; (height, width) or (height, width, channels), reflected at the border."""
+def exposed(planes_CHW: Light, kernel: BlurKernel) -> Light:
+    """Planes (any number, height, width) under one kernel everywhere, reflected at the border."""
     margin = len(kernel) // 2
-    height, width = light.shape[:2]
+    height, width = planes_CHW.shape[1:]
     rows, columns = cv2.getOptimalDFTSize(height + 2 * margin), cv2.getOptimalDFTSize(width + 2 * margin)
     around = (margin, rows - height - margin, margin, columns - width - margin)
-    filter_ = np.zeros((rows, columns), np.float32)
-    filter_[: len(kernel), : len(kernel)] = kernel
-    filter_ = np.asarray(cv2.dft(np.roll(filter_, (-margin, -margin), (0, 1))), dtype=np.float32)
-    planes = [light] if light.ndim == 2 else cv2.split(light)
-    inner = slice(margin, margin + height), slice(margin, margin + width)
-    made = []
-    for plane in planes:
+    centred = np.zeros((rows, columns), np.float32)
+    centred[: len(kernel), : len(kernel)] = kernel
+    transfer = cv2.dft(np.roll(centred, (-margin, -margin), (0, 1)))
+    blurred = np.empty_like(planes_CHW)
+    for plane, target in zip(planes_CHW, blurred, strict=True):
         spectrum = cv2.dft(cv2.copyMakeBorder(plane, *around, cv2.BORDER_REFLECT_101))
-        product = cv2.mulSpectrums(spectrum, filter_, 0)
-        made.append(cv2.idft(product, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)[inner])
-    blurred = made[0] if light.ndim == 2 else cv2.merge(made)
-    return np.maximum(blurred, 0, dtype=np.float32)  # rounding of the transform goes below black
-
-
-def exposed_varying(light: Light, camera: CameraPath, optics: BlurKernel, *, num_nodes: int = 3) -> Light:
-    """Light under a kernel of its own at each of `num_nodes` x `num_nodes` points, blended linearly in between."""
-    height, width = light.shape[:2]
-    ys, xs = np.linspace(0, height - 1, num_nodes), np.linspace(0, width - 1, num_nodes)
-    kernels = [[drawn(camera.at(x, y), optics) for x in xs] for y in ys]
-    reach = max(len(kernel) for row in kernels for kernel in row) // 2
-    blurred = np.zeros_like(light)
-    for row, y_weights in zip(kernels, _hats(height, num_nodes), strict=True):
-        for kernel, x_weights in zip(row, _hats(width, num_nodes), strict=True):
-            y, x = _support(y_weights), _support(x_weights)
-            y_wide = slice(max(0, y.start - reach), y.stop + reach)
-            x_wide = slice(max(0, x.start - reach), x.stop + reach)
-            part = exposed(np.ascontiguousarray(light[y_wide, x_wide]), kernel)
-            part = part[y.start - y_wide.start :, x.start - x_wide.start :][: y.stop - y.start, : x.stop - x.start]
-            weight = (y_weights[y, None] * x_weights[None, x])[:, :, None]
-            blurred[y, x] += part * weight
+        made = cv2.idft(cv2.mulSpectrums(spectrum, transfer, 0), flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+        inner = made[margin : margin + height, margin : margin + width]
+        np.maximum(inner, 0, out=target)  # rounding of the transform goes below black
     return blurred
 
 
-def exposed_layers(
-    behind: Light, light: Light, cover_HW: npt.NDArray[np.float32], kernel: BlurKernel
-) -> npt.NDArray[np.float32]:
+def exposed_varying(light: Light, camera: CameraPath, optics: BlurKernel, *, num_cells: int = 3) -> Light:
+    """Light under a kernel of its own in each of `num_cells` x `num_cells` cells, faded from one to the next."""
+    height, width = light.shape[1:]
+    blurred = np.zeros_like(light)
+    for row, y_weights in enumerate(_fades(height, num_cells)):
+        for column, x_weights in enumerate(_fades(width, num_cells)):
+            middle = camera.at((column + 0.5) * width / num_cells, (row + 0.5) * height / num_cells)
+            kernel = drawn(middle, optics)
+            reach = len(kernel) // 2
+            y, x = _support(y_weights), _support(x_weights)
+            top, left = max(0, y.start - reach), max(0, x.start - reach)
+            part = exposed(light[:, top : y.stop + reach, left : x.stop + reach], kernel)
+            part = part[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
+            blurred[:, y, x] += part * (y_weights[y, None] * x_weights[None, x])
+    return blurred
+
+
+def exposed_layers(behind: Light, light: Light, cover_HW: npt.NDArray[np.float32], kernel: BlurKernel) -> Light:
     """An object that moves by itself before a background that is blurred already.
 
     Args:
-        behind: The background, (height, width, 3), as exposed.
+        behind: The background, (3, height, width), as exposed.
         light: The sharp scene that holds the object.
         cover_HW: How far each pixel belongs to the object, 0 to 1, soft at its edge.
         kernel: Of the object.
 
     """
-    layer = exposed(np.dstack([light * cover_HW[:, :, None], cover_HW]), kernel)
-    return np.asarray(layer[:, :, :3] + behind * (1 - np.clip(layer[:, :, 3:], 0, 1)), dtype=np.float32)
+    layer = exposed(np.concatenate([light * cover_HW, cover_HW[None]]), kernel)
+    return np.asarray(layer[:3] + behind * np.maximum(1 - layer[3], 0), dtype=np.float32)
 
 
-def _hats(length: int, num_nodes: int) -> list[npt.NDArray[np.float32]]:
-    """Weights of each node along an axis; they sum to 1 everywhere."""
-    position = np.linspace(0, num_nodes - 1, length)
-    return [np.clip(1 - np.abs(position - node), 0, 1).astype(np.float32) for node in range(num_nodes)]
+def _fades(length: int, num_cells: int) -> list[npt.NDArray[np.float32]]:
+    """Weights of each cell along an axis: 1 within, falling over half a cell about its ends; they sum to 1."""
+    position = np.clip((np.arange(length) + 0.5) * (num_cells / length), 0.5, num_cells - 0.5)
+    distances = [np.abs(position - (cell + 0.5)) for cell in range(num_cells)]
+    return [np.clip((0.75 - distance) / 0.5, 0, 1).astype(np.float32) for distance in distances]
 
 
 def _support(weights: npt.NDArray[np.float32]) -> slice:

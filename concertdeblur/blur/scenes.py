@@ -14,9 +14,9 @@ _LAMP_SIDE_PX = 33
 
 def beyond_white(light: Light, gain: float) -> Light:
     """Light with what a file shows as white made up to `gain` times brighter, growing from 85 % of white."""
-    brightest = light.max(axis=2)
+    brightest = np.maximum(np.maximum(light[0], light[1]), light[2])
     share = np.clip((brightest - np.float32(_WHITE_FROM)) * np.float32(1 / (1 - _WHITE_FROM)), 0, 1)
-    return np.asarray(light * (1 + np.float32(gain - 1) * share * share)[:, :, None], dtype=np.float32)
+    return np.asarray(light * (1 + np.float32(gain - 1) * share * share), dtype=np.float32)
 
 
 def with_lamps(light: Light, rng: np.random.Generator) -> Light:
@@ -29,10 +29,10 @@ def with_lamps(light: Light, rng: np.random.Generator) -> Light:
         core = np.clip(rng.uniform(0.6, 4) + 0.5 - distance, 0, 1)
         halo = rng.uniform(0, 0.03) * np.exp(-distance / rng.uniform(1, 4))
         colour = 1 - rng.uniform(0, 0.9) * rng.uniform(0, 1, 3) if rng.random() < 0.6 else np.ones(3)
-        lamp = ((core + halo) * math.exp(rng.uniform(math.log(2), math.log(30))))[:, :, None] * colour
-        top, left = (int(rng.integers(1 - _LAMP_SIDE_PX, length)) for length in light.shape[:2])
-        inside = lit[max(0, top) : top + _LAMP_SIDE_PX, max(0, left) : left + _LAMP_SIDE_PX]
-        inside += lamp[max(0, -top) :, max(0, -left) :][: inside.shape[0], : inside.shape[1]].astype(np.float32)
+        lamp = (core + halo) * math.exp(rng.uniform(math.log(2), math.log(30))) * colour[:, None, None]
+        top, left = (int(rng.integers(1 - _LAMP_SIDE_PX, length)) for length in light.shape[1:])
+        inside = lit[:, max(0, top) : top + _LAMP_SIDE_PX, max(0, left) : left + _LAMP_SIDE_PX]
+        inside += lamp[:, max(0, -top) :, max(0, -left) :][:, : inside.shape[1], : inside.shape[2]].astype(np.float32)
     return lit
 
 
@@ -41,7 +41,8 @@ def gradient(height: int, width: int, rng: np.random.Generator) -> Light:
     corners = np.float32(rng.uniform(0, 1) ** 2) * rng.uniform(0, 1, (2, 2, 3)).astype(np.float32)
     if rng.random() < 0.5:
         corners[:] = corners[0, 0]
-    return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    whole = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.stack(cv2.split(np.asarray(whole, dtype=np.float32)))
 
 
 def blob(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -37,7 +37,7 @@ class Processing:
 
 def read_out(light: Light, sensor: Sensor, rng: np.random.Generator) -> Light:
     """Light as counted, clipped to [0, 1]."""
-    clipped = np.clip(light, 0, 1)
+    clipped = np.minimum(light, 1)
     if sensor.has_mosaic:
         return _demosaiced(_noisy(_mosaic(clipped), sensor, rng))
     return _noisy(clipped, sensor, rng)
@@ -65,11 +65,15 @@ def developed(light: Light, sensor: Sensor, curve: ToneCurve, steps: Processing,
 
 
 def _noisy(light: Light, sensor: Sensor, rng: np.random.Generator) -> Light:
-    deviation = cv2.sqrt(light * np.float32(sensor.shot) + np.float32(sensor.read**2))
     noise = _normal(light.shape, rng)
     if sensor.grain_px > 0:
-        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), sensor.grain_px), dtype=np.float32)
-    return np.asarray(np.clip(light + deviation * noise, 0, 1), dtype=np.float32)
+        noise = np.stack([cv2.GaussianBlur(plane, (0, 0), sensor.grain_px) for plane in noise])
+    noisy = light * np.float32(sensor.shot)
+    noisy += np.float32(sensor.read**2)
+    np.sqrt(noisy, out=noisy)
+    noisy *= noise
+    noisy += light
+    return np.asarray(np.clip(noisy, 0, 1, out=noisy), dtype=np.float32)
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -88,9 +92,9 @@ def _pool() -> npt.NDArray[np.float32]:
 
 
 def _mosaic(light: Light) -> Light:
-    mosaic = np.ascontiguousarray(light[:, :, 1])
-    mosaic[0::2, 0::2] = light[0::2, 0::2, 0]
-    mosaic[1::2, 1::2] = light[1::2, 1::2, 2]
+    mosaic = light[1].copy()
+    mosaic[0::2, 0::2] = light[0, 0::2, 0::2]
+    mosaic[1::2, 1::2] = light[2, 1::2, 1::2]
     return mosaic
 
 
@@ -98,4 +102,5 @@ def _demosaiced(mosaic: Light) -> Light:
     """RGB from an RGGB mosaic, edge-aware. OpenCV names a pattern by its second row: BayerBG is RGGB."""
     counts = (mosaic * np.float32(_WHITE) + np.float32(0.5)).astype(np.uint16)
     picture = cv2.demosaicing(counts, cv2.COLOR_BayerBG2RGB_EA)
-    return np.asarray(picture, dtype=np.float32) * np.float32(1 / _WHITE)
+    planes = np.stack(cv2.split(np.asarray(picture, dtype=np.uint16)))
+    return np.asarray(planes * np.float32(1 / _WHITE), dtype=np.float32)

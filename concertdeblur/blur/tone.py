@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
 
-Light = npt.NDArray[np.float32]  # linear light: 0 black, 1 the brightest that the file holds, lamps beyond
+# Linear light, never negative: 0 black, 1 the brightest that the file holds, lamps beyond. Planes (3, height, width):
+# whatever weights pixels is then one long loop, 2 to 5 times faster than with the colours innermost.
+Light = npt.NDArray[np.float32]
 
 # Tables are indexed by the square root of light: 1/4096 of it is at most 0.06 of an encoded level anywhere.
 _NUM_ENTRIES = 4096
@@ -23,14 +25,19 @@ class ToneCurve:
     to_encoded: npt.NDArray[np.uint8]  # by the square root of light
 
     def linear(self, picture: Picture) -> Light:
-        """Light of encoded uint8 pixels, in [0, 1]."""
-        return np.asarray(cv2.LUT(picture, self.to_linear), dtype=np.float32)
+        """Light (3, height, width), in [0, 1], of encoded pixels (height, width, 3)."""
+        planes = np.stack(cv2.split(picture))
+        light = cv2.LUT(planes.reshape(-1, planes.shape[2]), self.to_linear)
+        return np.asarray(light, dtype=np.float32).reshape(planes.shape)
 
     def encoded(self, light: Light) -> Picture:
-        """The uint8 pixels of light of any range, clipped to what 8 bits hold."""
-        root = cv2.sqrt(np.clip(light, 0, 1))
-        index = (root * np.float32(_NUM_ENTRIES - 1) + np.float32(0.5)).astype(np.uint16)
-        return np.take(self.to_encoded, index, mode="clip")
+        """The pixels (height, width, 3) of light of any brightness, clipped to what 8 bits hold."""
+        index = np.sqrt(light)
+        index *= np.float32(_NUM_ENTRIES - 1)
+        index += np.float32(0.5)
+        np.minimum(index, _NUM_ENTRIES - 1, out=index)
+        planes = np.take(self.to_encoded, index.astype(np.uint16), mode="clip")
+        return np.asarray(cv2.merge(list(planes)), dtype=np.uint8)
 
 
 def tone_curve(*, gamma: float = 1.0, contrast: float = 0.0) -> ToneCurve:
