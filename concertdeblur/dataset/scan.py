@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from concertdeblur.dataset.bars import BarFinder
 from concertdeblur.dataset.frames import Box
-from concertdeblur.dataset.sharpness import Floats, Sharpness, absolute_sharpness, judge, measure
+from concertdeblur.dataset.sharpness import Floats, Regions, Sharpness, absolute_sharpness, judge, measure, noise_energy
 from concertdeblur.dataset.shots import SMALL_HW, CutDetector, Mark, ShotSplitter
 from concertdeblur.errors import Interrupted, SourceError
 from concertdeblur.media.pyav_reader import PyavReader
@@ -30,6 +30,7 @@ Luma = npt.NDArray[np.uint8]
 LARGEST_SHORT_SIDE_PX = 1080  # larger frames are soft at pixel level; scaled down to this they are sharp
 _LEAST_SIDE_PX = 64
 _STRETCH_S = 8.0  # of a shot: one pick each
+_NOISE_QUANTILE = 0.25  # of the estimates over a stretch
 _NUM_CANDIDATES = 3  # of a stretch: the first that passes the closer look is picked
 _CANDIDATE_GAP_S = 0.3
 _EDGE_FRAMES = 2  # at either end of a shot: a cut may be found a frame late
@@ -103,7 +104,7 @@ class _Judged:
 
     pts: int
     timestamp_s: float
-    sharpness: Sharpness | None  # None: not judged (broken, or every second one of 60 a second)
+    regions: Regions | None  # None: not judged (broken, or every second one of 60 a second)
     thumb: bytes
 
 
@@ -150,9 +151,11 @@ class _Stretches:
 
 def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candidate, ...], str]:
     """The sharpest frames of a stretch, best first, some time apart; and why there is none."""
-    judged = [(frame, frame.sharpness) for frame in frames if frame.sharpness is not None]
-    if not judged:
+    measured = [(frame, frame.regions) for frame in frames if frame.regions is not None]
+    if not measured:
         return (), "too short"
+    noise = float(np.quantile([noise_energy(regions) for _, regions in measured], _NOISE_QUANTILE))
+    judged = [(frame, judge(regions, noise)) for frame, regions in measured]
     absolute = np.array([absolute_sharpness(sharpness) for _, sharpness in judged])
     if not (absolute > 0).any():
         return (), "dark or empty"
@@ -276,14 +279,14 @@ class _Pass:
             self._first_pts = pts
         timestamp_s = float((pts - self._first_pts) * self._time_base)
         self._last_s = timestamp_s
-        sharpness, thumb = None, b""
+        regions, thumb = None, b""
         if not is_broken and self._num_frames % self._every == 0:
             luma_HW = self._luma.read(native)
             if self._num_frames % (_BAR_EVERY * self._every) == 0:
                 self._bars.add(luma_HW)
-            sharpness = judge(measure(luma_HW))
+            regions = measure(luma_HW)
             thumb = thumbnail(luma_HW).tobytes()
-        return _Judged(pts=pts, timestamp_s=timestamp_s, sharpness=sharpness, thumb=thumb)
+        return _Judged(pts=pts, timestamp_s=timestamp_s, regions=regions, thumb=thumb)
 
     def _take(self, marks: Iterator[Mark]) -> None:
         for mark in marks:

@@ -83,9 +83,15 @@ def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
     return Regions(fine_DRC=np.stack(fine), coarse_DRC=np.stack(coarse), luma_RC=luma)
 
 
-def judge(regions: Regions) -> Sharpness:
-    """Turn energies into sharpness, without the noise's part in them."""
-    noise = _noise_energy(regions)
+def judge(regions: Regions, noise: float | None = None) -> Sharpness:
+    """Turn energies into sharpness, without the noise's part in them.
+
+    Args:
+        regions: What was measured.
+        noise: Fine energy of the noise, where it is known from other frames as well; by default as `noise_energy`.
+
+    """
+    noise = noise_energy(regions) if noise is None else noise
     coarse_DRC = regions.coarse_DRC - noise * _NOISE_TO_COARSE
     fine_DRC = np.maximum(regions.fine_DRC - noise, 0)
     has_edges = coarse_DRC > max(_LEAST_COARSE_ENERGY, _NOISE_MARGIN * noise * _NOISE_TO_COARSE)
@@ -123,8 +129,11 @@ def _fewest_regions(num_regions: int) -> int:
     return max(3, num_regions // 40)
 
 
-def _noise_energy(regions: Regions) -> float:
-    """Fine energy of the noise: that of the flattest lit regions, as far as edges do not explain it."""
+def noise_energy(regions: Regions) -> float:
+    """Fine energy of the noise: that of the flattest lit regions, as far as edges do not explain it.
+
+    Where texture is all over a frame it is too high; noise is in every frame of a shot, so take a low quantile there.
+    """
     low, high = _LIT_LUMA
     lit_RC = (regions.luma_RC > low) & (regions.luma_RC < high)
     if lit_RC.sum() < _REGIONS_ACROSS:

@@ -18,7 +18,8 @@ Grey = npt.NDArray[np.float32]
 SMALL_HW = (144, 256)  # what detectors see
 _GREY_HW = (27, 48)
 _LEAST_SHOT_S = 0.4
-# A frame in a dissolve is a mixture of one some time before and one some time after; in a pan it is not.
+# A frame in a dissolve is a mixture of one some time before and one some time after, and has less of either's edges;
+# in a pan over fine texture it may look like a mixture when small, but keeps its edges.
 _BLEND_REACH_S = (0.25, 0.5, 1.0)  # how far before and after is looked
 _LEAST_CHANGE = 10.0  # levels (RMS) between before and after
 _MOST_LIKENESS = 0.75  # their correlation: a lamp that fades leaves the picture alike
@@ -33,6 +34,14 @@ class Mark:
     number: int
     begins_shot: bool
     is_mixed: bool  # in a dissolve or another gradual change: no frame to pick
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What is kept of a frame until it is known whether it is a mixture."""
+
+    grey_HW: Grey  # very small
+    edge_energy: float  # squared differences of neighbours, at SMALL_HW
 
 
 class CutDetector(Protocol):
@@ -92,7 +101,7 @@ class ShotSplitter:
     def __init__(self, detector: CutDetector, rate_fps: Fraction) -> None:
         self._detector = detector
         self._reaches = sorted({max(2, round(reach_s * rate_fps)) for reach_s in _BLEND_REACH_S})
-        self._greys: deque[Grey] = deque(maxlen=2 * self._reaches[-1] + 1)
+        self._looks: deque[Look] = deque(maxlen=2 * self._reaches[-1] + 1)
         self._lag = max(detector.lag, 2 * self._reaches[-1])
         self._cuts: set[int] = set()
         self._mixed: set[int] = set()
@@ -104,8 +113,7 @@ class ShotSplitter:
         cuts, mixed = self._detector.push(self._num_seen, picture_bgr)
         self._cuts.update(cuts)
         self._mixed.update(mixed)
-        grey = cv2.cvtColor(cv2.resize(picture_bgr, _GREY_HW[::-1], interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-        self._greys.append(np.asarray(grey, dtype=np.float32))
+        self._looks.append(look_at(picture_bgr))
         self._num_seen += 1
         self._look_for_blend()
         yield from self._marks_until(self._num_seen - self._lag)
@@ -128,27 +136,44 @@ class ShotSplitter:
 
     def _look_for_blend(self) -> None:
         for reach in self._reaches:
-            if len(self._greys) <= 2 * reach:
+            if len(self._looks) <= 2 * reach:
                 return
             centre = self._num_seen - 1 - reach
-            if is_blend(self._greys[-1 - 2 * reach], self._greys[-1 - reach], self._greys[-1]):
+            if is_blend(self._looks[-1 - 2 * reach], self._looks[-1 - reach], self._looks[-1]):
                 near = max(1, reach // 2)  # its neighbours are mixtures, too
                 self._mixed.update(range(max(self._num_marked, centre - near), centre + near + 1))
 
 
-def is_blend(before: Grey, between: Grey, after: Grey) -> bool:
+def look_at(picture_bgr: Picture) -> Look:
+    """Take down what `is_blend` needs of a picture of SMALL_HW, BGR."""
+    grey = cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2GRAY)
+    along_x = cv2.absdiff(grey[:, 1:], grey[:, :-1]).astype(np.float32)
+    along_y = cv2.absdiff(grey[1:], grey[:-1]).astype(np.float32)
+    small = cv2.resize(grey, _GREY_HW[::-1], interpolation=cv2.INTER_AREA)
+    return Look(
+        grey_HW=np.asarray(small, dtype=np.float32),
+        edge_energy=float(np.vdot(along_x, along_x) + np.vdot(along_y, along_y)),
+    )
+
+
+def is_blend(before: Look, between: Look, after: Look) -> bool:
     """Whether a picture is a mixture of two others that show different things."""
-    change = (after - before).ravel()
+    change = (after.grey_HW - before.grey_HW).ravel()
     energy = float(change @ change)
     if energy < _LEAST_CHANGE**2 * change.size:
         return False
-    share = float((between - before).ravel() @ change) / energy
+    step = (between.grey_HW - before.grey_HW).ravel()
+    share = float(step @ change) / energy
     if not _MIXED[0] < share < _MIXED[1]:
         return False
-    residue = (between - before).ravel() - share * change
+    residue = step - share * change
     if float(residue @ residue) > _MOST_RESIDUE**2 * energy:
         return False
-    return _likeness(before, after) < _MOST_LIKENESS
+    mixed_edges = (1 - share) ** 2 * before.edge_energy + share**2 * after.edge_energy
+    kept_edges = (1 - share) * before.edge_energy + share * after.edge_energy
+    if between.edge_energy > (mixed_edges + kept_edges) / 2:
+        return False
+    return _likeness(before.grey_HW, after.grey_HW) < _MOST_LIKENESS
 
 
 def _likeness(first: Grey, second: Grey) -> float:
