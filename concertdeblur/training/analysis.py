@@ -21,6 +21,7 @@ from concertdeblur.models.spectrum import SpectrumDescriptor, luma
 from concertdeblur.training.samples import Batch
 from concertdeblur.training.stage import Schedule, Stage
 
+_CAPTURE = BLUR_TYPES.index("capture")  # its blur has no level
 _TARGET_DB = 0.4  # a filter that serves this much better is wanted e times as much
 
 
@@ -57,11 +58,11 @@ def analysis_loss(analysis: Analysis, batch: Batch, errors_NK: Tensor) -> dict[s
     """Cross-entropy of the filter head against what serves best; of the type; level's error where there is blur."""
     gain_db = -10 * (errors_NK + 1e-7).log10()
     target = (gain_db / _TARGET_DB).softmax(1)
-    is_blurred = batch.type_N > 0
+    has_level = (batch.type_N > 0) & (batch.type_N != _CAPTURE)
     return {
         "filter": -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean(),
         "type": F.cross_entropy(analysis.type_logits, batch.type_N),
-        "level": ((analysis.level_M - batch.level_N).square() * is_blurred).mean(),
+        "level": ((analysis.level_M - batch.level_N).square() * has_level).mean(),
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from concertdeblur.blur.capture import capture
 from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.models.fast import BLUR_TYPES
 from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
@@ -24,6 +25,7 @@ class SampleSettings:
     sharp_share: float = 0.1
     motion_share: float = 0.1  # linear motion at any angle, up to 21 px
     nonlinear_weight: float = 0.8  # median and bilateral, relative to the five linear kernels
+    capture_share: float = 0.3  # what a camera does (blur.capture): shake, moving objects, defocus, noise, compression
     framed_share: float = 0.5  # the picture ends where the cell ends; else it goes on
     noise_share: float = 0.25  # Gaussian noise, 0.3 to 3 grey levels
     jpeg_share: float = 0.25  # quality 70 to 98
@@ -89,9 +91,14 @@ class SampleStream:
         if rng.random() < s.dark_share:
             region = np.asarray(cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1)), dtype=np.uint8)
         level = float(rng.random())
-        blurred, type_index = _blurred(rng, region, level, s)
         inner = slice(margin, len(region) - margin)
-        blurred, sharp = _degraded(rng, blurred[inner, inner], s), region[inner, inner]
+        if rng.random() < s.capture_share:
+            pair = capture(region, rng)
+            blurred, sharp = pair.blurred[inner, inner], pair.sharp[inner, inner]
+            type_index = 0 if np.array_equal(blurred, sharp) else BLUR_TYPES.index("capture")
+        else:
+            made, type_index = _blurred(rng, region, level, s)
+            blurred, sharp = _degraded(rng, made[inner, inner], s), region[inner, inner]
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
         return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed)
