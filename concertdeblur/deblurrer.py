@@ -4,7 +4,7 @@ Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -23,6 +23,7 @@ from concertdeblur.guard import guarded
 from concertdeblur.models import Networks
 from concertdeblur.models.prepared import HINT_PX, Prepared
 from concertdeblur.runtime import Runtime
+from concertdeblur.steadiness import Steadier
 from concertdeblur.streaming import CudaDevice, HostDevice, OverlappedPipeline, Slot, Stages
 from concertdeblur.tensors import quantised, to_host, to_tensor
 
@@ -75,6 +76,7 @@ class _Memory:
 
     described: Tensor | None = None  # of generating
     decisions: Decisions | None = None  # of refining
+    steadier: Steadier = field(default_factory=Steadier)  # of finishing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +92,7 @@ class _Generated:
 class _Refined:
     """A frame after BRMR."""
 
-    quantised: Tensor  # (H, W, 3), what goes back to the host
+    result: Tensor  # (H, W, 3) in [0, 1], what goes back to the host
     heatmap: npt.NDArray[np.float32] | None
     refinement: Refinement | None
 
@@ -159,7 +161,7 @@ class Deblurrer:
             refined = self._refine_stage(generated, pixels, options, memory)
         refinement = refined.refinement
         return DeblurredPicture(
-            pixels=refined.quantised.cpu().numpy().astype(pixels.dtype),
+            pixels=quantised(to_host(refined.result), like=pixels),
             heatmap=refined.heatmap,
             windows_tried=refinement.tried if refinement else (),
             windows_kept=refinement.kept if refinement else (),
@@ -168,9 +170,9 @@ class Deblurrer:
     def stream(self, frames: Iterable[Frame], options: DeblurOptions) -> Iterator[DeblurredFrame]:
         """Deblur the frames of one video in order: one out for one in, each with its time stamps.
 
-        The blur estimate and the decisions of BRMR look back at the frame before. On a GPU, copying,
-        generating and refining of neighbouring frames overlap. Frames must carry RGB pixels. A frame that did
-        not change comes out as it came in, with its native planes.
+        The blur estimate and the decisions of BRMR look back at the frame before, and the result is averaged along
+        the motion. On a GPU, copying, generating and refining of neighbouring frames overlap. Frames must carry RGB
+        pixels. A frame that did not change comes out as it came in, with its native planes.
 
         Raises:
             UsageError: If a frame has no pixels.
@@ -196,10 +198,10 @@ class Deblurrer:
 
         def copy_out(given: tuple[Frame, _Refined], slot: Slot) -> tuple[Frame, _Refined, npt.NDArray[Any]]:
             with torch.inference_mode():
-                return *given, to_host(given[1].quantised, slot if on_gpu else None)
+                return *given, to_host(given[1].result, slot if on_gpu else None)
 
         def finish(given: tuple[Frame, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
-            return _deblurred_frame(*given)
+            return _deblurred_frame(*given, memory.steadier)
 
         device = CudaDevice(self.runtime.device) if on_gpu else HostDevice()
         stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
@@ -242,7 +244,8 @@ class Deblurrer:
         trust = F.interpolate(trust_N1hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
         trusted = frame + trust * (result - frame)
         mixed = frame + options.strength * (guarded(frame, trusted) - frame)
-        return _Refined(quantised=quantised(mixed, like=pixels), heatmap=heatmap, refinement=refinement)
+        result = mixed[0].permute(1, 2, 0).contiguous()
+        return _Refined(result=result, heatmap=heatmap, refinement=refinement)
 
     def _padded(self, frames_NCHW: Tensor) -> Tensor:
         """Extended at the bottom and right, by reflection where there is enough, to what the networks need."""
@@ -291,9 +294,12 @@ def _check(pixels: Pixels) -> None:
         raise UsageError(f"a frame must be uint8, uint16 or float32, but {pixels.dtype = }")
 
 
-def _deblurred_frame(frame: Frame, refined: _Refined, host: npt.NDArray[Any]) -> DeblurredFrame:
+def _deblurred_frame(
+    frame: Frame, refined: _Refined, host: npt.NDArray[np.float32], steadier: Steadier
+) -> DeblurredFrame:
     assert frame.pixels is not None
-    pixels = host.astype(frame.pixels.dtype)  # a copy: the host buffer goes to another frame
+    # a copy: the host buffer goes to another frame
+    pixels = quantised(steadier.steady(frame.pixels, np.array(host)), like=frame.pixels)
     refinement = refined.refinement
     return DeblurredFrame(
         frame=frame if np.array_equal(pixels, frame.pixels) else frame.with_pixels(pixels),

@@ -28,16 +28,12 @@ def to_tensor(pixels: Pixels, device: torch.device, slot: Slot | None = None) ->
     return tensor.float().div_(scale) if scale != 1 else torch.nan_to_num(tensor).clamp(0, 1)
 
 
-def quantised(frame_1CHW: Tensor, *, like: Pixels) -> Tensor:
-    """(1, 3, H, W) in [0, 1] -> (H, W, 3) in the range of `like`, rounded to nearest, on the same device.
-
-    uint16 comes as int32, which every device can hold; float32 is left as it is.
-    """
-    frame_HWC = frame_1CHW[0].permute(1, 2, 0)
+def quantised(result: npt.NDArray[np.float32], *, like: Pixels) -> Pixels:
+    """(H, W, 3) in [0, 1] -> the range and type of `like`, rounded to nearest; float32 is left as it is."""
     if like.dtype == np.float32:
-        return frame_HWC.contiguous()
-    dtype = torch.int32 if like.dtype == np.uint16 else torch.uint8
-    return (frame_HWC * full_scale(like) + 0.5).to(dtype).contiguous()
+        return result
+    scale = np.float32(full_scale(like))
+    return np.asarray(result * scale + np.float32(0.5)).astype(like.dtype)
 
 
 def to_host(tensor: Tensor, slot: Slot | None = None) -> npt.NDArray[Any]:

@@ -10,6 +10,7 @@ from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, is_kept
 from concertdeblur.cam import Area
 from concertdeblur.models import Architecture, Networks
 from concertdeblur.models.fast import FastGenerator
+from concertdeblur.models.paper import PaperGenerator
 from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
 
@@ -111,6 +112,11 @@ def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -
     )
 
 
+def without_context(blurred: Tensor) -> Prepared:
+    """No guesses, no hints."""
+    return PaperGenerator(width=4).prepare(blurred, torch.empty(len(blurred), 0))
+
+
 SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0)
 
 
@@ -120,7 +126,7 @@ SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0)
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_same_as_the_plain_loop(architecture: Architecture, height: int, width: int, seed: int) -> None:
-    networks = random_networks(architecture, seed=seed)
+    networks = random_networks(architecture, seed=seed, scale=0.1)
     draw = torch.Generator().manual_seed(seed)
     blurred = torch.rand(1, 3, height, width, generator=draw)
     result = (blurred + 0.1 * torch.randn(blurred.shape, generator=draw)).clamp(0, 1)
@@ -142,7 +148,7 @@ def test_the_plain_loop_sees_both_decisions() -> None:
     """Otherwise the comparison above would show little."""
     kept = refused = 0
     for seed in range(4):
-        networks = random_networks(seed=seed)
+        networks = random_networks(seed=seed, scale=0.1)
         draw = torch.Generator().manual_seed(seed)
         blurred = torch.rand(1, 3, 400, 528, generator=draw)
         result = (blurred + 0.1 * torch.randn(blurred.shape, generator=draw)).clamp(0, 1)
@@ -187,7 +193,8 @@ def test_the_cap_holds_and_takes_the_most_blurred() -> None:
     networks = random_networks(seed=1)
     blurred = torch.rand(1, 3, 512, 768, generator=torch.Generator().manual_seed(7))
     settings = BrmrSettings(windows_per_cell=0.5, max_shift=1.0)
-    refinement = make_brmr(networks, settings).refine(blurred, blurred.clone(), torch.zeros(1, EMBEDDING_WIDTH))[0]
+    prepared = random_context(networks, blurred, torch.Generator().manual_seed(0))
+    refinement = make_brmr(networks, settings).refine(blurred, blurred.clone(), prepared)[0]
     cells = cam.cells_of(512, 768)
     first_map = full_map(networks, blurred, blurred)
     scores = sorted((cam.most_blurred(first_map, cell)[1] for cell in cells), reverse=True)
@@ -209,7 +216,7 @@ def test_a_step_that_moves_the_brightness_is_not_kept() -> None:
     for max_shift, num_kept in ((2 / 255, 0), (1.0, 4)):
         settings = BrmrSettings(max_shift=max_shift, windows_per_cell=10)
         brmr = Brmr(Brighter(), LikesBright(), discriminator_margin_px=16, settings=settings)
-        assert len(brmr.refine(blurred, blurred.clone(), torch.zeros(1, 4))[0].kept) == num_kept
+        assert len(brmr.refine(blurred, blurred.clone(), without_context(blurred))[0].kept) == num_kept
 
 
 def test_nan_of_the_patch_generator_never_gets_through() -> None:
@@ -221,7 +228,7 @@ def test_nan_of_the_patch_generator_never_gets_through() -> None:
     brmr = Brmr(Broken(), networks.discriminator, discriminator_margin_px=16, settings=BrmrSettings(hysteresis=0))
     blurred = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(9))
     made = blurred.clone()
-    brmr.refine(blurred, made, torch.zeros(1, 4))
+    brmr.refine(blurred, made, without_context(blurred))
     assert torch.equal(made, blurred)
 
 
