@@ -55,7 +55,7 @@ svg .mark { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 rect.s0 { fill: var(--c1); stroke: none; }
 .key span { margin-right: 1.2rem; white-space: nowrap; } .key i { display: inline-block; width: .8rem; height: .8rem;
   border-radius: 50%; margin-right: .35rem; vertical-align: -.08rem; }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .7rem; margin: .5rem 0; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(13.5rem, 1fr)); gap: .7rem; margin: .5rem 0; }
 .row.crops { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
 figure { margin: 0; } img { width: 100%; display: block; background: #000; } .crops img { image-rendering: pixelated; }
 details { margin: .4rem 0; } summary { cursor: pointer; } pre { overflow-x: auto; background: var(--tile);

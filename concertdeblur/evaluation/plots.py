@@ -11,6 +11,7 @@ _WIDTH = 860
 _LEFT = 150  # room for the names
 _RIGHT = 20
 _NUM_BINS = 31
+_SLACK = 0.05  # of a step between ticks: a hair below 0 needs no tick of its own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,5 +106,5 @@ def _ticks(low: float, high: float) -> list[float]:
     rough = span / 6
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first, last = math.floor(low / step + _SLACK), math.ceil(high / step - _SLACK)
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]

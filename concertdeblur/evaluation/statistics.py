@@ -22,9 +22,8 @@ class Estimate:
     def text(self, digits: int = 2, *, sign: bool = False) -> str:
         """The mean and the interval: `31.20 (30.85 to 31.62)`."""
         form = f"{'+' if sign else ''}.{digits}f"
-        if self.num_groups < 2:
-            return f"{self.mean:{form}}"
-        return f"{self.mean:{form}} ({self.low:{form}} to {self.high:{form}})"
+        mean, low, high = (f"{round(value, digits) + 0.0:{form}}" for value in (self.mean, self.low, self.high))
+        return mean if self.num_groups < 2 else f"{mean} ({low} to {high})"
 
 
 def estimate(values: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> Estimate:

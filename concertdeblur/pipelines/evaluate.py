@@ -16,16 +16,18 @@ from pathlib import Path
 
 from concertdeblur import __version__, pretrained
 from concertdeblur.errors import TargetError, UsageError
-from concertdeblur.evaluation.contenders import blurred_input, contenders_of, load_weight_set
+from concertdeblur.evaluation.baselines import baseline_contender, is_baseline
+from concertdeblur.evaluation.contenders import Contender, blurred_input, contenders_of, load_weight_set
 from concertdeblur.evaluation.judge import Judge
 from concertdeblur.evaluation.page import to_html
 from concertdeblur.evaluation.pairs import PairOptions, find_pairs
 from concertdeblur.evaluation.report import Origin, Report, to_markdown
 from concertdeblur.evaluation.tables import Table, Tables
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import choose_runtime
+from concertdeblur.runtime import Runtime, choose_runtime
 
 _FILES = ("report.json", "report.md", "report.html")
+_OWN_KEYS = ("blurred", "igan", "brmr")
 _PACKAGES = ("torch", "torchmetrics", "numpy", "opencv-python", "openvino")
 
 
@@ -49,8 +51,9 @@ class EvaluateJob:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit must be 1 at least, but it is {self.limit}")
         names = [name for name, _ in self.baselines]
-        if len(set(names)) < len(names):
-            raise UsageError("two baselines have the same name; give each its own")
+        if len({*names, *_OWN_KEYS}) < len(names) + len(_OWN_KEYS):
+            own = ", ".join(_OWN_KEYS)
+            raise UsageError(f"each baseline needs a name of its own, other than {own}; given: {', '.join(names)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +94,10 @@ def evaluate(
     started_s = time.monotonic()
     _check_target(target, job)
     found = find_pairs(data, PairOptions(level=job.level, is_all=job.is_all, limit=job.limit))
-    weights = load_weight_set(job.weights, choose_runtime(job.device, job.backend))
-    contenders = (blurred_input(), *contenders_of(weights))
+    runtime = choose_runtime(job.device, job.backend)
+    weights = load_weight_set(job.weights, runtime)
+    others = [one for name, folder in job.baselines for one in _others(name, folder, runtime)]
+    contenders = (blurred_input(), *others, *contenders_of(weights))
     judge = Judge(
         data=found, weights=weights, level=job.level, seed=job.seed, on_progress=on_progress,
         stop=stop or threading.Event(),
@@ -109,11 +114,18 @@ def evaluate(
         detection=judge.detection(),
         steadiness=judge.steadiness(),
         speeds=tables.speeds(),
-        notes=(),
+        notes=tuple(one.note for one in contenders if one.note),
     )
     page = to_html(report, judge.exhibits(scored, contenders))
     _write(target, dict(zip(_FILES, (report.to_json(), to_markdown(report), page), strict=True)))
     return _summary(target, report, time.monotonic() - started_s)
+
+
+def _others(name: str, folder: Path, runtime: Runtime) -> tuple[Contender, ...]:
+    """The columns of a baseline, or of another weight set."""
+    if is_baseline(folder):
+        return (baseline_contender(name, folder, runtime),)
+    return contenders_of(load_weight_set(folder, runtime, name=name), prefix=name)
 
 
 def _tables(tables: Tables) -> tuple[Table, ...]:

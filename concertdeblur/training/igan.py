@@ -18,6 +18,7 @@ from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, WINDOW_PX, ca
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.models.spectrum import luma
 from concertdeblur.training.analysis import bank_responses
+from concertdeblur.training.loader import on_device
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.samples import Batch, collate_pictures
@@ -69,23 +70,27 @@ class IganStage(Stage[Crops]):
     def train_step(self, crops: Crops) -> dict[str, Tensor]:
         """One step of G_i and one of D_i."""
         settings = self.settings
-        restored = self.generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw)
+        with self.mixed():
+            made = self.generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw)
+        restored = made.float()
         losses = {"l1": (restored - crops.sharp_NCHW).abs().mean()}
         adversarial = self.step >= settings.adversarial_from_step
         if adversarial:
             self.discriminator.requires_grad_(False)
-            confidence = delta(self.discriminator, crops.blurred_NCHW, restored)
+            with self.mixed():
+                confidence = delta(self.discriminator, crops.blurred_NCHW, restored)
             losses["adversarial"] = settings.adversarial_weight * sharp_loss(confidence)
             self.discriminator.requires_grad_(True)
         self.descend(losses)
         if adversarial:
-            loss = discriminator_loss(
-                self.discriminator,
-                crops.blurred_NCHW,
-                crops.sharp_NCHW,
-                restored.detach().clamp(0, 1),
-                crops.is_blurred_N,
-            )
+            with self.mixed():
+                loss = discriminator_loss(
+                    self.discriminator,
+                    crops.blurred_NCHW,
+                    crops.sharp_NCHW,
+                    restored.detach().clamp(0, 1),
+                    crops.is_blurred_N,
+                )
             self.descend_opponent("discriminator", loss)
             losses["discriminator"] = loss
         return losses
@@ -138,12 +143,14 @@ def held_out_gains(
 ) -> dict[str, float]:
     """PSNR gain in dB by kernel on the centres of held-out pictures; `sharp`: PSNR of sharp input."""
     gains: dict[str, list[float]] = {}
+    device = next(restoration.parameters()).device
     for number in range(len(held_out)):
         picture = held_out.read(number)
         y, x = (picture.shape[0] - CELL_PX) // 2, (picture.shape[1] - CELL_PX) // 2
         sharp_u8 = np.ascontiguousarray(picture[y : y + CELL_PX, x : x + CELL_PX])
         names = ["sharp", *(kernel.value for kernel in Kernel)]
         batch = collate_pictures([sharp_u8, *(blur(sharp_u8, kernel, level) for kernel in Kernel)], sharp_u8)
+        batch = on_device(batch, device)
         crops = cropped(prepare(generator, batch), batch, CELL_PX, seed=0)
         made = restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         before, after = (_psnr(pictures, crops.sharp_NCHW) for pictures in (crops.blurred_NCHW, made))

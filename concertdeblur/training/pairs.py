@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.training.pictures import StoredPicture, open_pixels, read_index, view
 from concertdeblur.training.sources import Split
@@ -16,6 +18,11 @@ class StoredPair:
     sharp: StoredPicture
     kernel: str | None
     level: float | None
+
+    @property
+    def shorter_side_px(self) -> int:
+        """The shorter side of both pictures."""
+        return min(self.sharp.height, self.sharp.width)
 
 
 class PairStore:
@@ -38,3 +45,17 @@ class PairStore:
         """Pair `number`: blurred and sharp, both (height, width, 3) RGB uint8, read-only views."""
         pair = self.pairs[number]
         return view(self._pixels, pair.blurred), view(self._pixels, pair.sharp)
+
+    def read_cut(self, number: int, rng: np.random.Generator, side_px: int) -> tuple[Picture, Picture]:
+        """A square of pair `number` at a random place, mirrored and turned at random, both halves alike."""
+        pair = self.pairs[number].sharp
+        y, x = int(rng.integers(pair.height - side_px + 1)), int(rng.integers(pair.width - side_px + 1))
+        is_mirrored, is_turned = rng.random(2) < 0.5
+
+        def cut(picture: Picture) -> Picture:
+            part = picture[y : y + side_px, x : x + side_px]
+            part = part[:, ::-1] if is_mirrored else part
+            return np.ascontiguousarray(part.transpose(1, 0, 2) if is_turned else part)
+
+        blurred, sharp = self.read(number)
+        return cut(blurred), cut(sharp)

@@ -13,6 +13,7 @@ from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
 from concertdeblur.models.inverse_filter import CELL_PX
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.igan import cropped, prepare
+from concertdeblur.training.loader import on_device
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
 from concertdeblur.training.samples import SampleStream
 from concertdeblur.training.stage import Schedule, Stage
@@ -53,17 +54,18 @@ def mine_windows(
     step = num_done = 0
     cell = cam.cells_of(CELL_PX, CELL_PX)[0]
     while num_done < settings.num_pictures:
-        batch = stream.batch(step)
+        batch = on_device(stream.batch(step), next(discriminator.parameters()).device)
         prepared = prepare(generator, batch)
         crops = cropped(prepared, batch, CELL_PX, seed=0)
         result = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
-        maps = discriminator(crops.blurred_NCHW, result).double().numpy()
+        maps = discriminator(crops.blurred_NCHW, result).double().cpu().numpy()
         pictures = [x.half() for x in (result, crops.blurred_NCHW, crops.guess_NGHW, crops.sharp_NCHW)]
         for n, map_hw in enumerate(maps):
             ranked = sorted(cell.windows, key=lambda window: map_hw[window.of_map()].mean())
             for window in ranked[: settings.windows_per_picture]:
                 cut = [x[(n, slice(None), *window.of_pixels())].clone() for x in pictures]
-                rows.append((*cut, prepared[0].embedding_ME[n].half(), crops.is_blurred_N[n]))
+                row = (*cut, prepared[0].embedding_ME[n].half(), crops.is_blurred_N[n])
+                rows.append(tuple(value.cpu() for value in row))
         step += 1
         num_done += len(result)
         on_progress(num_done, settings.num_pictures)
@@ -129,7 +131,9 @@ class PganStage(Stage[MinedWindows]):
         blurred, sharp = batch.blurred_MCHW, batch.sharp_MCHW
         steps = cam.WINDOW_PX // HINT_PX
         hints = batch.embedding_ME[:, :, None, None].expand(-1, -1, steps, steps)
-        refined = self.generator.restoration(batch.result_MCHW, torch.cat([blurred, batch.guess_MGHW], 1), hints)
+        with self.mixed():
+            made = self.generator.restoration(batch.result_MCHW, torch.cat([blurred, batch.guess_MGHW], 1), hints)
+        refined = made.float()
         self.discriminator.requires_grad_(False)
         losses = {
             "l1": (refined - sharp).abs().mean(),

@@ -12,10 +12,13 @@ from concertdeblur.blur.capture import capture
 from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.models.fast import BLUR_TYPES
 from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
+from concertdeblur.training.pairs import PairStore
 from concertdeblur.training.pictures import PictureStore
 
 SURROUNDED_PX = len(surrounded_index(0, 10**6))
 _MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
+
+_UNKNOWN_LEVEL = 0.5  # the middle, which misleads the analysis least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,7 @@ class SampleSettings:
     jpeg_share: float = 0.25  # quality 70 to 98
     dark_share: float = 0.15  # multiplied by 0.05 to 1: stages are dark
     shrink_share: float = 0.3  # scaled down by up to 1.6 before cropping
+    pair_share: float = 0.0  # taken from the pairs of the data, if it has any, as they are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +75,17 @@ class _Sample:
 class SampleStream:
     """An endless, seekable stream of training batches."""
 
-    def __init__(self, store: PictureStore, settings: SampleSettings, *, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        store: PictureStore,
+        settings: SampleSettings,
+        *,
+        seed: int,
+        batch_size: int,
+        pairs: PairStore | None = None,
+    ) -> None:
         self._store = store
+        self._pairs = pairs if pairs is not None and len(pairs) and settings.pair_share > 0 else None
         self._settings = settings
         self._seed = seed
         self._batch_size = batch_size
@@ -85,6 +98,8 @@ class SampleStream:
     def _sample(self, index: int) -> _Sample:
         rng = np.random.default_rng([self._seed, index])
         s = self._settings
+        if self._pairs is not None and rng.random() < s.pair_share:
+            return self._pair(self._pairs, rng)
         is_framed = rng.random() < s.framed_share
         margin = 0 if is_framed else _MARGIN_PX
         region = self._region(rng, CELL_PX if is_framed else SURROUNDED_PX + 2 * margin)
@@ -102,6 +117,18 @@ class SampleStream:
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
         return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed)
+
+    def _pair(self, pairs: PairStore, rng: np.random.Generator) -> _Sample:
+        number = int(rng.integers(len(pairs)))
+        pair = pairs.pairs[number]
+        is_framed = rng.random() < self._settings.framed_share or pair.shorter_side_px < SURROUNDED_PX
+        blurred, sharp = pairs.read_cut(number, rng, CELL_PX if is_framed else SURROUNDED_PX)
+        if is_framed:
+            blurred, sharp = surrounded(blurred), surrounded(sharp)
+        # what is not one of the seven (a capture, averaged frames) is motion for the most part
+        type_index = BLUR_TYPES.index(pair.kernel if pair.kernel in BLUR_TYPES else "motion")
+        level = _UNKNOWN_LEVEL if pair.level is None else pair.level
+        return _Sample(blurred, sharp, type_index, level, is_framed)
 
     def _region(self, rng: np.random.Generator, side_px: int) -> Picture:
         picture = self._store.read(int(rng.integers(len(self._store))))

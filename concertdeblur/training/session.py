@@ -1,75 +1,153 @@
-"""What the stages of one run share: the time that is left, the wish to stop, curves, progress, waiting."""
+"""What the stages of one run share: time left, the wish to stop, device, curves, progress, waiting."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
 
 from concertdeblur.blur.kernels import Kernel
 from concertdeblur.errors import Interrupted
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
+from concertdeblur.training.distributed import World, anywhere, wait_for_all
+from concertdeblur.training.loader import BatchT, Loader
+from concertdeblur.training.mined import load_windows, save_windows
 from concertdeblur.training.report import Report
+from concertdeblur.training.stage import Stage
 
-STAGE_NAMES = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # as shown
+GivenT = TypeVar("GivenT")
+WindowsT = TypeVar("WindowsT")
+
+_SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}
+_NOT_OF_GENERATOR = ("discriminator", "image_discriminator", "l1_before")  # among the figures of a step
+
+
+class _TimeIsUp(Exception):
+    """Work that is not done in steps has to end."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """One call of `train`: stages ask it how long they may go on and tell it how they do."""
+    """One call of `train`: its stages go through here, one after the other."""
 
     out: Path
-    curves: Curves | None  # None where another process writes them
-    on_progress: Callable[[StageProgress], None]
-    stop: threading.Event
+    device: torch.device
+    world: World
+    workers: int  # threads that make batches
     until_s: float  # by time.monotonic()
+    stop: threading.Event
+    on_progress: Callable[[StageProgress], None]
+    curves: Curves | None = None  # None where another process writes them
+    stands_at: str = ""  # how far the run has come, in words
     waited_s: float = 0.0  # for data, over all stages
-    stage_s: float = 0.0  # of all stages
+    trained_s: float = 0.0  # over all stages
     held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
+    _loader: Loader[Any] | None = None
     _begun_at: int = 0
     _before_s: tuple[float, float] = (0.0, 0.0)
     _facts: dict[str, float | str] = field(default_factory=dict)
 
-    @property
-    def left_s(self) -> float:
-        """Seconds that stages may still take."""
-        return self.until_s - time.monotonic()
+    def run(
+        self,
+        stage: Stage[GivenT],
+        batches: Callable[[int], BatchT],
+        prepared: Callable[[BatchT, int], GivenT],
+    ) -> bool:
+        """Take a stage up where its checkpoint stands and train it as long as it may; whether it came to its end.
 
-    def begin(self, stage: str, step: int) -> None:
-        """A stage is taken up at a step."""
-        self._begun_at = step
-        self._before_s = (self.waited_s, self.stage_s)
-        self._facts = {}
-        if self.curves is not None:
-            self.curves.begin(stage, step)
-
-    def check(self, stage: str, step: int, steps: int) -> None:
-        """Between two steps: end here if the user asked for it.
+        Args:
+            stage: The stage, on `device`.
+            batches: Makes a process's share of a step's batch, on the CPU; its number is no other share's.
+            prepared: Makes what the stage is given of a batch on `device`; called with that number, too.
 
         Raises:
-            Interrupted: If so; the stage saves on its way out.
+            Interrupted: If the user wanted to stop; the stage is saved.
         """
-        if self.stop.is_set():
-            raise Interrupted(
-                f"stopped after step {step} of {steps} of {STAGE_NAMES[stage]}, which is saved in {self.out};"
-                " the same command goes on from there"
-            )
+        stage.resume()
+        if not stage.is_done:
+            self._begin(stage)
+            size, rank = self.world.size, self.world.rank
+            with Loader(lambda step: batches(step * size + rank), self.device, workers=self.workers) as loader:
+                self._loader = loader
+                stage.run(
+                    lambda step: prepared(loader(step), step * size + rank),
+                    until_s=self.until_s - time.monotonic(),
+                    on_report=self._report,
+                    is_stopped=self.stop.is_set,
+                )
+        self.stands_at = f"step {stage.step} of {stage.schedule.steps} of {_SHOWN[stage.name]}"
+        if not stage.is_done and anywhere(self.stop.is_set(), self.device):
+            raise Interrupted(f"stopped after {self.stands_at}, saved in {self.out}; the same command goes on")
+        return stage.is_done
 
-    def report(self, report: Report) -> None:
-        """Take a stage's report: curves, and progress with its figures."""
-        self.waited_s = self._before_s[0] + report.waited_s
-        self.stage_s = self._before_s[1] + report.elapsed_s
+    def mined(
+        self,
+        kind: type[WindowsT],
+        origin: dict[str, Any],
+        mine: Callable[[Callable[[int, int], None]], WindowsT],
+    ) -> WindowsT | None:
+        """The windows of an earlier call if they were mined with the same things, else mine them; None: no time.
+
+        Args:
+            kind: Dataclass of tensors.
+            origin: Plain data on what they are mined with.
+            mine: Mines them, telling (done, total).
+        """
+        path = self.out / "mining.safetensors"
+        windows = load_windows(path, kind, origin)
+        if windows is None:
+            try:
+                if self.world.is_first:
+                    windows = mine(self.counted("mine windows", "pictures"))
+                    save_windows(path, windows, origin)
+            except _TimeIsUp:
+                self.stands_at = "mining, which begins anew"
+            wait_for_all()
+        return windows or load_windows(path, kind, origin)
+
+    def counted(self, stage: str, unit: str, *, may_end: bool = True) -> Callable[[int, int], None]:
+        """A callback (done, total) for work that is not done in steps: reading pictures, mining.
+
+        It raises `Interrupted` if the user asks for it and, if it `may_end`, when the time is up.
+        """
+        started = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done < total and self.stop.is_set():
+                raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on")
+            if done < total and may_end and now >= self.until_s:
+                raise _TimeIsUp
+            elapsed_s = now - started
+            self.on_progress(StageProgress(stage=stage, done=done, total=total, unit=unit, elapsed_s=elapsed_s))
+
+        return tell
+
+    def _begin(self, stage: Stage[Any]) -> None:
+        self._begun_at = stage.step
+        self._before_s = (self.waited_s, self.trained_s)
+        self._facts = {}
+        if self.curves is not None:
+            self.curves.begin(stage.name, stage.step)
+
+    def _report(self, report: Report) -> None:
+        waited_s = self._loader.waited_s if self._loader is not None else 0.0
+        self.waited_s = self._before_s[0] + waited_s
+        self.trained_s = self._before_s[1] + report.elapsed_s
         if self.curves is not None:
             self.curves.add(report)
-        played = {name: value for name, value in report.losses.items() if name not in ("discriminator", "l1_before")}
-        self._facts = {"loss": sum(played.values()), **_told(report.held_out or {}, self._facts)}
+        loss = sum(value for name, value in report.losses.items() if name not in _NOT_OF_GENERATOR)
+        self._facts = {"loss": loss, **_told(dict(report.held_out), self._facts)}
         if report.held_out and report.stage == "igan":
             self.held_out = dict(report.held_out)
-        waiting = report.waited_s / report.elapsed_s if report.elapsed_s else 0.0
+        waiting = waited_s / report.elapsed_s if report.elapsed_s else 0.0
         self.on_progress(
             StageProgress(
-                stage=f"train {STAGE_NAMES[report.stage]}",
+                stage=f"train {_SHOWN[report.stage]}",
                 done=report.step,
                 total=report.steps,
                 unit="steps",
@@ -78,21 +156,6 @@ class Session:
                 facts={**self._facts, "waiting for data": f"{100 * waiting:.0f} %"},
             )
         )
-
-    def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
-        """A callback (done, total) for what is no training: reading pictures, mining.
-
-        It raises `Interrupted` between two pieces if the user asked for it.
-        """
-        started = time.monotonic()
-
-        def tell(done: int, total: int) -> None:
-            if self.stop.is_set():
-                raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on")
-            elapsed_s = time.monotonic() - started
-            self.on_progress(StageProgress(stage=stage, done=done, total=total, unit=unit, elapsed_s=elapsed_s))
-
-        return tell
 
 
 def mean_gain_db(held_out: dict[str, float]) -> float | None:
@@ -107,5 +170,5 @@ def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[st
     if gain_db is not None:
         return {"held-out gain": f"{gain_db:+.2f} dB"}
     if "lost_db" in held_out:
-        return {"filter misses the best by": f"{held_out['lost_db']:.2f} dB"}
+        return {"filter behind the best by": f"{held_out['lost_db']:.2f} dB"}
     return {name: value for name, value in before.items() if name != "loss"}

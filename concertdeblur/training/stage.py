@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
+from concertdeblur.training.distributed import anywhere, average_gradients, is_first_process, same_everywhere
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.report import Report
 
 BatchT = TypeVar("BatchT")
 
 _REPORT_EVERY = 50  # steps
+_REPORT_EVERY_S = 2.0  # or after this long, where steps are slow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,7 @@ class Stage(ABC, Generic[BatchT]):
         self.name, self.schedule, self.step = name, schedule, 0
         self.network = network
         self.ema = Ema(network, decay=schedule.ema_decay)
-        self.adam = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+        self.adam: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
         self.checkpoint = folder / f"{name}.safetensors"
         self._modules = {"network": network, "ema": self.ema.module, **opponents}
         self._optimizers: dict[str, torch.optim.Optimizer] = {"adam": self.adam}
@@ -77,51 +79,78 @@ class Stage(ABC, Generic[BatchT]):
         self.step = load_checkpoint(self.checkpoint, self._modules, self._optimizers)["step"]
         return True
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(self.checkpoint, self._modules, self._optimizers, {"step": self.step})
+    @property
+    def device(self) -> torch.device:
+        """What the network is trained on."""
+        return next(self.network.parameters()).device
 
-    def run(self, batches: Callable[[int], BatchT], *, until_s: float, on_report: Callable[[Report], None]) -> None:
-        """Train until the schedule ends or `until_s` seconds have passed; saves before returning.
+    def mixed(self) -> torch.autocast:
+        """Convolutions in bfloat16 on a CUDA GPU; fp32 on a CPU, where bfloat16 is about 100 times slower."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def save(self) -> None:
+        """Write the checkpoint; of several processes the first one does."""
+        if is_first_process():
+            save_checkpoint(self.checkpoint, self._modules, self._optimizers, {"step": self.step})
+
+    def run(
+        self,
+        batches: Callable[[int], BatchT],
+        *,
+        until_s: float,
+        on_report: Callable[[Report], None],
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train until the schedule ends, `until_s` seconds have passed or `is_stopped`; saves before returning.
 
         Args:
             batches: Gives the batch of a step.
             until_s: Seconds after which to stop.
             on_report: Told now and then how it goes.
+            is_stopped: Asked between two steps; of several processes one stops all.
 
         Raises:
             TrainingError: If a loss is not a number; the last checkpoint stays.
         """
-        started = time.monotonic()
+        same_everywhere(self._modules.values())
+        started = reported = time.monotonic()
         waited_s = 0.0
+        in_step = False  # the weights are between two steps then, and not worth saving
         try:
-            while not self.is_done and time.monotonic() - started < until_s:
+            while not self.is_done:
+                if anywhere(is_stopped() or time.monotonic() - started >= until_s, self.device):
+                    break
                 asked = time.monotonic()
                 batch = batches(self.step)
                 waited_s += time.monotonic() - asked
+                in_step = True
                 losses = self.train_step(batch)
                 self.step += 1
-                due = self.step % self.schedule.evaluate_every == 0 or self.is_done
-                if due or self.step % _REPORT_EVERY == 0:
-                    on_report(
-                        Report(
-                            stage=self.name,
-                            step=self.step,
-                            steps=self.schedule.steps,
-                            losses={name: float(value.detach()) for name, value in losses.items()},
-                            held_out=self.evaluate() if due else {},
-                            elapsed_s=time.monotonic() - started,
-                            waited_s=waited_s,
-                        )
-                    )
+                in_step = False
+                is_due = self.step % self.schedule.evaluate_every == 0 or self.is_done
+                now = time.monotonic()
+                if is_due or self.step % _REPORT_EVERY == 0 or now - reported > _REPORT_EVERY_S:
+                    reported = now
+                    on_report(self._report(losses, is_due=is_due, started=started, waited_s=waited_s))
                 if self.step % self.schedule.save_every == 0:
                     self.save()
-        except TrainingError:
-            raise  # the last checkpoint is better than these weights
         except BaseException:
-            self.save()
+            if not in_step:  # else the last checkpoint is better than these weights
+                self.save()
             raise
         self.save()
+
+    def _report(self, losses: dict[str, Tensor], *, is_due: bool, started: float, waited_s: float) -> Report:
+        held_out = self.evaluate() if is_due and is_first_process() else {}
+        return Report(
+            stage=self.name,
+            step=self.step,
+            steps=self.schedule.steps,
+            losses={name: float(value.detach()) for name, value in losses.items()},
+            held_out=held_out,
+            elapsed_s=time.monotonic() - started,
+            waited_s=waited_s,
+        )
 
     @abstractmethod
     def train_step(self, batch: BatchT) -> dict[str, Tensor]:
@@ -140,10 +169,11 @@ class Stage(ABC, Generic[BatchT]):
         for group in self.adam.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         total = torch.stack(list(losses.values())).sum()
-        if not math.isfinite(total.item()):
+        if anywhere(not math.isfinite(total.item()), self.device):
             raise TrainingError(f"the loss at step {self.step} is not a number; the last checkpoint is kept")
         self.adam.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.max_gradient_norm)
         if not norm.isfinite():
             raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
@@ -155,4 +185,5 @@ class Stage(ABC, Generic[BatchT]):
         adam = self._optimizers[f"{key}_adam"]
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self._modules[key].parameters())
         adam.step()

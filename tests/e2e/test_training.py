@@ -31,7 +31,12 @@ def weight_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert train(TrainJob(recipe=job.recipe, data=pictures, out=out, minutes=1e-9)).weights is None
     folder = train(job, on_progress=seen.append).weights
     assert folder is not None
-    assert list(dict.fromkeys(progress.stage for progress in seen)) == ["train iGAN", "mine windows", "train pGAN"]
+    assert list(dict.fromkeys(progress.stage for progress in seen)) == [
+        "train analysis",
+        "train iGAN",
+        "mine windows",
+        "train pGAN",
+    ]
     return folder
 
 

@@ -1,0 +1,154 @@
+"""The stages of a training run in their order, for the fast networks and for the paper's."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from concertdeblur.models import Networks, build_networks
+from concertdeblur.models.discriminator import FastDiscriminator, PaperDiscriminator
+from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
+from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.training.analysis import AnalysisStage
+from concertdeblur.training.distributed import share_of
+from concertdeblur.training.igan import Crops, IganStage, cropped, prepare
+from concertdeblur.training.loader import BatchT, on_device
+from concertdeblur.training.pairs import PairStore
+from concertdeblur.training.paper import (
+    PaperIganStage,
+    PaperPganStage,
+    PaperWindows,
+    drawn_windows,
+    mine_paper_windows,
+)
+from concertdeblur.training.pgan import MinedWindows, PganStage, drawn, mine_windows
+from concertdeblur.training.pictures import PictureStore
+from concertdeblur.training.recipe import Recipe
+from concertdeblur.training.samples import Batch, SampleStream
+from concertdeblur.training.session import Session
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_NUM_JUDGED = 64  # held-out cells that the analysis is judged by
+
+
+def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
+    """Analysis, iGAN, mining, pGAN of the fast networks; None if they are not at their end, or `last` is."""
+    seed, out = recipe.seed, session.out
+    held_out = PictureStore(store, "held_out")
+    generator, discriminator, patch_generator = _fast(recipe, session)
+
+    cells = _stream(store, recipe, share_of(recipe.analysis.batch_size, session.world), seed=seed)
+    judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=_NUM_JUDGED).batch(0)
+    judged = on_device(judged, session.device)
+    analysis = AnalysisStage(generator.analysis, recipe.analysis, out, held_out=judged)
+    if not session.run(analysis, cells.batch, _as_it_is) or last == "analysis":
+        return None
+    generator.analysis.load_state_dict(analysis.ema.module.state_dict())
+    generator.analysis.requires_grad_(False).eval()
+
+    def crops(batch: Batch, number: int) -> Crops:
+        return cropped(prepare(generator, batch), batch, recipe.igan.crop_px, seed=number)
+
+    cells = _stream(store, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
+    igan = IganStage(generator, discriminator, recipe.igan, out, held_out=held_out)
+    if not session.run(igan, cells.batch, crops) or last == "igan":
+        return None
+    generator.restoration.load_state_dict(igan.ema.module.state_dict())
+
+    cells = _stream(store, recipe, recipe.igan.batch_size, seed=seed + 2)
+    windows = session.mined(
+        MinedWindows,
+        _origin(recipe, igan.step),
+        lambda tell: mine_windows(generator, discriminator, cells, recipe.pgan, on_progress=tell),
+    )
+    if windows is None or last == "mining":
+        return None
+
+    patch_discriminator = _placed(FastDiscriminator(recipe.architecture.discriminator.width), session)
+    pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out)
+    batches = drawn(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
+    if not session.run(pgan, batches, _as_it_is) or last == "pgan":
+        return None
+    patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
+    return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
+
+
+def train_paper(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
+    """iGAN, mining, pGAN of the paper's networks; None if they are not at their end, or `last` is."""
+    seed, out = recipe.seed, session.out
+    held_out = PictureStore(store, "held_out")
+    generator, discriminator, patch_generator = _paper(recipe, session)
+
+    cells = _stream(store, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed)
+    igan = PaperIganStage(generator, discriminator, recipe.igan, out, held_out=held_out, seed=seed)
+    if not session.run(igan, cells.batch, _as_it_is) or last == "igan":
+        return None
+    generator.restoration.load_state_dict(igan.ema.module.state_dict())
+    generator.eval()
+
+    cells = _stream(store, recipe, recipe.igan.batch_size, seed=seed + 1)
+    windows = session.mined(
+        PaperWindows,
+        _origin(recipe, igan.step),
+        lambda tell: mine_paper_windows(
+            generator.restoration,
+            discriminator,
+            lambda step: on_device(cells.batch(step), session.device),
+            recipe.pgan,
+            on_progress=tell,
+        ),
+    )
+    if windows is None or last == "mining":
+        return None
+
+    patch_discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
+    pgan = PaperPganStage(patch_generator, patch_discriminator, recipe.pgan, out, seed=seed)
+    batches = drawn_windows(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
+    if not session.run(pgan, batches, _as_it_is) or last == "pgan":
+        return None
+    patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
+    return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
+
+
+def _stream(store: Path, recipe: Recipe, batch_size: int, *, seed: int) -> SampleStream:
+    """Samples of the training pictures and pairs."""
+    pictures, pairs = PictureStore(store, "train"), PairStore(store, "train")
+    return SampleStream(pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=pairs)
+
+
+def _as_it_is(batch: BatchT, _number: int) -> BatchT:
+    return batch
+
+
+def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:
+    """What mined windows depend on."""
+    mined = {"num_pictures": recipe.pgan.num_pictures, "windows_per_picture": recipe.pgan.windows_per_picture}
+    return {"igan_step": igan_step, "samples": asdict(recipe.samples), **mined}
+
+
+def _fast(recipe: Recipe, session: Session) -> tuple[FastGenerator, FastDiscriminator, FastPatchGenerator]:
+    networks = build_networks(recipe.architecture)
+    generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
+    assert isinstance(generator, FastGenerator)
+    assert isinstance(discriminator, FastDiscriminator)
+    assert isinstance(patch, FastPatchGenerator)
+    return _placed(generator, session), _placed(discriminator, session), _placed(patch, session)
+
+
+def _paper(recipe: Recipe, session: Session) -> tuple[PaperGenerator, PaperDiscriminator, PaperPatchGenerator]:
+    networks = build_networks(recipe.architecture)
+    generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
+    assert isinstance(generator, PaperGenerator)
+    assert isinstance(discriminator, PaperDiscriminator)
+    assert isinstance(patch, PaperPatchGenerator)
+    return _placed(generator, session), _placed(discriminator, session), _placed(patch, session)
+
+
+def _placed(network: Network, session: Session) -> Network:
+    """On the session's device; on a GPU with channels last, which its convolutions in bfloat16 want."""
+    if session.device.type == "cuda":
+        return network.to(session.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network

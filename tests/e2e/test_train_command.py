@@ -1,0 +1,145 @@
+"""`concertdeblur train` as a user runs it: begun, stopped with Ctrl-C, gone on with, and its weights used."""
+
+import hashlib
+import signal
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.clips import ClipSpec, make_clip
+from tests.commands import command, environment, events, run
+from tests.pictures import photograph
+
+_RECIPE = """
+name = "short"
+seed = 3
+[architecture]
+kind = "fast"
+image_generator = { width = 8, num_blocks = 1 }
+patch_generator = { width = 8, num_blocks = 1 }
+discriminator = { width = 8 }
+[brmr]
+[data]
+max_held_out = 1
+[samples]
+[analysis]
+steps = 2
+cooldown_steps = 1
+batch_size = 2
+[igan]
+steps = STEPS
+cooldown_steps = 1
+batch_size = 2
+crop_px = 64
+[pgan]
+num_pictures = 2
+steps = 2
+cooldown_steps = 1
+batch_size = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures and a recipe."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "pictures").mkdir()
+    for number in range(4):
+        picture = np.roll(photograph(512, 512), 70 * number, axis=1)[:270, :280, ::-1]
+        assert cv2.imwrite(str(folder / "pictures" / f"p{number}.png"), np.ascontiguousarray(picture))
+    (folder / "short.toml").write_text(_RECIPE.replace("STEPS", "8"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path) -> subprocess.CompletedProcess[str]:
+    ended = run("train", "--recipe", "short.toml", "--data", "pictures", "--json", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def digests(weights: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights.glob("*.safetensors")}
+
+
+def test_it_tells_what_it_does_and_what_it_made(folder: Path, uninterrupted: subprocess.CompletedProcess[str]) -> None:
+    told = events(uninterrupted.stdout)
+    assert told[0]["event"] == "start"
+    assert told[0]["options"]["out"] == "runs/short"
+    stages = dict.fromkeys(event["stage"] for event in told if event["event"] == "progress")
+    assert list(stages) == ["read pictures", "train analysis", "train iGAN", "mine windows", "train pGAN"]
+    last = [event for event in told if event["event"] == "progress" and event["stage"] == "train iGAN"][-1]
+    assert (last["done"], last["total"]) == (8, 8)
+    assert {"loss", "held-out gain", "waiting for data"} <= last["facts"].keys()
+    done = told[-1]
+    assert done["event"] == "done"
+    assert done["weights"] == "runs/short/weights"
+    assert {"gaussian", "median", "sharp"} <= done["held_out"].keys()
+    assert (folder / "runs/short/curves.jsonl").is_file()
+
+
+@pytest.mark.usefixtures("uninterrupted")
+def test_its_weights_deblur_a_clip(folder: Path) -> None:
+    clip = make_clip(folder / "in.mp4", ClipSpec(num_frames=2, height=64, width=96))
+    ended = run("video", clip, "out.mp4", "--weights", "runs/short/weights", "--backend", "torch", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert (folder / "out.mp4").stat().st_size > 0
+
+
+@pytest.mark.usefixtures("uninterrupted")
+def test_stopped_with_ctrl_c_and_gone_on_with_it_makes_the_same_weights(folder: Path) -> None:
+    args = ("train", "--recipe", "short.toml", "--data", "pictures", "--out", "stopped", "--json")
+    with subprocess.Popen(
+        command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment()
+    ) as child:
+        try:
+            assert child.stdout is not None
+            while '"train iGAN"' not in (line := child.stdout.readline()):
+                assert line, child.communicate()[1]
+            child.send_signal(signal.SIGINT)
+            _, stderr = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 130
+    assert "of 8 of iGAN, saved in stopped; the same command goes on" in stderr
+    assert not (folder / "stopped" / "weights").exists()
+    ended = run(*args, "--resume", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    assert digests(folder / "stopped" / "weights") == digests(folder / "runs" / "short" / "weights")
+
+
+@pytest.mark.usefixtures("uninterrupted")
+def test_another_architecture_or_other_data_are_refused(folder: Path) -> None:
+    wider = _RECIPE.replace("STEPS", "8").replace("image_generator = { width = 8", "image_generator = { width = 16")
+    (folder / "wider.toml").write_text(wider)
+    ended = run("train", "--recipe", "wider.toml", "--data", "pictures", "--out", "runs/short", folder=folder)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: runs/short holds a run of another architecture; ")
+    (folder / "others").mkdir()
+    for number in range(2):
+        cv2.imwrite(str(folder / "others" / f"{number}.png"), photograph(260 + number, 260))
+    ended = run("train", "--recipe", "short.toml", "--data", "others", folder=folder)
+    assert ended.returncode == 1
+    assert "runs/short holds a run on other data" in ended.stderr
+    assert len(ended.stderr.splitlines()) <= 2  # what was read, and the error
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        ((), 1, "no data at dataset: make it with 'concertdeblur build-dataset'"),
+        (("--recipe", "concrt"), 1, "no recipe 'concrt'; choose one of "),
+        (("--minutes", 0), 2, "--minutes must be more than 0"),
+        (("--resume", "--restart"), 2, "--resume and --restart do not go together"),
+        (("--resume", "--out", "none"), 1, "none: no run to go on with"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, args: tuple[object, ...], code: int, message: str) -> None:
+    ended = run("train", *args, folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
