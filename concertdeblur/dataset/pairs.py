@@ -1,14 +1,14 @@
 """Blur pairs of one frame: its crops, each with the seven kernels, as files and as rows of `metadata.jsonl`."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from concertdeblur.blur.capture import CaptureSettings, capture
 from concertdeblur.blur.kernels import Kernel, blur
 from concertdeblur.dataset.crops import choose_crops, cut
 from concertdeblur.dataset.frames import Box, FrameRecord
@@ -20,6 +20,8 @@ Picture = npt.NDArray[np.uint8]
 METADATA_FILE = "metadata.jsonl"
 MID_LEVEL = 0.5  # METHOD.md's "mid"
 CAPTURE = "capture"
+_MARGIN_PX = 32  # around a crop for the capture chain
+_CAPTURE_SETTINGS = CaptureSettings(sharp_share=0, flat_share=0)  # every pair blurred, and of this frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,24 @@ class PairRow:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairPlace:
+    """Where the pairs of one source go."""
+
+    workspace: Workspace
+    split: SplitName
+    licence: str
+    is_fresh: bool = False  # write all of them anew
+
+    def has(self, file: str) -> bool:
+        """Whether a picture is there already; a file that is there is whole."""
+        return not self.is_fresh and self.workspace.path(self.split, file).exists()
+
+    def write(self, file: str, picture: Picture) -> None:
+        """Write a picture."""
+        self.workspace.write_png(self.workspace.path(self.split, file), picture)
+
+
 def derived_seed(*parts: object) -> int:
     """A seed of 32 bits for one thing, the same wherever and whenever it is made."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")
@@ -64,10 +84,7 @@ def make_pairs(
     picture: Picture,
     options: PairOptions,
     *,
-    split: SplitName,
-    licence: str,
-    workspace: Workspace,
-    is_fresh: bool = False,
+    place: PairPlace,
 ) -> Iterator[PairRow]:
     """Write the pairs of one frame that are not there yet.
 
@@ -75,39 +92,61 @@ def make_pairs(
         record: The frame.
         picture: (height, width, 3) RGB, the whole frame.
         options: Which pairs.
-        split: Where they go.
-        licence: Of the source.
-        workspace: The data set.
-        is_fresh: Write all of them anew.
+        place: Where they go.
 
     """
-
-    def write(file: str, made: Callable[[], Picture]) -> None:
-        path = workspace.path(split, file)
-        if is_fresh or not path.exists():
-            workspace.write_png(path, made())
-
     for crop in frame_crops(record, picture, options):
         name = f"{record.frame_id}-full" if options.size_px is None else f"{record.frame_id}-y{crop.y}x{crop.x}"
-        sharp = cut(picture, crop)
-        sharp_file = f"{name}-sharp.png"
+        sharp, sharp_file = cut(picture, crop), f"{name}-sharp.png"
         for kernel, level, seed in _blurs(name, options):
             file = f"{name}-{kernel}-{round(level * 1000):04d}.png"
-            write(file, partial(blur, sharp, kernel, level))
-            yield PairRow(
-                file_name=file,
-                sharp_file_name=sharp_file,
-                shot_type=record.shot_type,
-                shot_type_by=record.shot_type_by,
-                source=record.source,
-                timestamp_s=record.timestamp_s,
-                kernel=kernel,
-                level=level,
-                seed=seed,
-                sharpness=record.sharpness,
-                licence=licence,
-            )
-        write(sharp_file, partial(np.asarray, sharp))
+            if not place.has(file):
+                place.write(file, blur(sharp, kernel, level))
+            yield _row(record, place.licence, file, sharp_file, kernel=kernel, level=level, seed=seed)
+        if not place.has(sharp_file):
+            place.write(sharp_file, sharp)
+        for number in range(options.num_captures):
+            file, own_sharp = f"{name}-capture-{number:02d}.png", f"{name}-capture-{number:02d}-sharp.png"
+            seed = derived_seed(options.seed, name, CAPTURE, number)
+            if not (place.has(file) and place.has(own_sharp)):
+                blurred, exposed = captured(picture, crop, seed)
+                place.write(own_sharp, exposed)
+                place.write(file, blurred)
+            yield _row(record, place.licence, file, own_sharp, kernel=CAPTURE, level=None, seed=seed)
+
+
+def captured(picture: Picture, crop: Box, seed: int) -> tuple[Picture, Picture]:
+    """The crop as a real camera would have blurred it, and sharp under the same tone curve.
+
+    Args:
+        picture: The whole frame: what moves in over the crop's border is taken from it.
+        crop: The part.
+        seed: Of all that is random.
+
+    """
+    top, left = max(0, crop.y - _MARGIN_PX), max(0, crop.x - _MARGIN_PX)
+    region = picture[top : crop.y + crop.height + _MARGIN_PX, left : crop.x + crop.width + _MARGIN_PX]
+    pair = capture(np.ascontiguousarray(region), np.random.default_rng(seed), _CAPTURE_SETTINGS)
+    inner = Box(crop.y - top, crop.x - left, crop.height, crop.width)
+    return cut(pair.blurred, inner), cut(pair.sharp, inner)
+
+
+def _row(
+    record: FrameRecord, licence: str, file: str, sharp_file: str, *, kernel: str, level: float | None, seed: int
+) -> PairRow:
+    return PairRow(
+        file_name=file,
+        sharp_file_name=sharp_file,
+        shot_type=record.shot_type,
+        shot_type_by=record.shot_type_by,
+        source=record.source,
+        timestamp_s=record.timestamp_s,
+        kernel=str(kernel),
+        level=level,
+        seed=seed,
+        sharpness=record.sharpness,
+        licence=licence,
+    )
 
 
 def frame_crops(record: FrameRecord, picture: Picture, options: PairOptions) -> list[Box]:

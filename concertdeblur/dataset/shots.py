@@ -23,7 +23,8 @@ _LEAST_SHOT_S = 0.4
 _BLEND_REACH_S = (0.25, 0.5, 1.0)  # how far before and after is looked
 _LEAST_CHANGE = 10.0  # levels (RMS) between before and after
 _MOST_LIKENESS = 0.75  # their correlation: a lamp that fades leaves the picture alike
-_MOST_RESIDUE = 0.25  # share of that change which no mixture explains
+_MOST_RESIDUE = 0.5  # share of that change (RMS) which no mixture explains: both shots may move
+_MOST_EDGES = 0.4  # 0: the energy of edges in a mixture, 1: that of edges which move
 _MIXED = (0.15, 0.85)  # share of the later picture
 
 
@@ -171,7 +172,7 @@ def is_blend(before: Look, between: Look, after: Look) -> bool:
         return False
     mixed_edges = (1 - share) ** 2 * before.edge_energy + share**2 * after.edge_energy
     kept_edges = (1 - share) * before.edge_energy + share * after.edge_energy
-    if between.edge_energy > (mixed_edges + kept_edges) / 2:
+    if between.edge_energy > mixed_edges + _MOST_EDGES * (kept_edges - mixed_edges):
         return False
     return _likeness(before.grey_HW, after.grey_HW) < _MOST_LIKENESS
 

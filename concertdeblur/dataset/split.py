@@ -25,11 +25,14 @@ def split_sources(num_frames: Mapping[str, int], seed: int) -> dict[str, SplitNa
     assert all(num > 0 for num in num_frames.values())
     if len(keys) < 2:
         return dict.fromkeys(keys, "train")
-    aim, most = whole * TEST_SHARE, max(num_frames.values())
+    aim = whole * TEST_SHARE
+    largest, best = int(aim) + max(num_frames.values()), max(1, round(aim))
     came_from: dict[int, tuple[int, str]] = {}  # sum of frames -> (the sum before, the source that was added)
     for key in keys:
+        if best in came_from:
+            break
         for total in [0, *came_from]:
-            if total + num_frames[key] <= aim + most:
+            if total + num_frames[key] <= largest:
                 came_from.setdefault(total + num_frames[key], (total, key))
     total = min((total for total in came_from if total < whole), key=lambda total: (abs(total - aim), total))
     chosen: set[str] = set()

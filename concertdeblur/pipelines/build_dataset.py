@@ -22,7 +22,7 @@ from concertdeblur.dataset.downloads import Downloader
 from concertdeblur.dataset.findings import Finder, Finding, drop_duplicates
 from concertdeblur.dataset.frames import FRAMES_FILE, FrameRecord, write_frames
 from concertdeblur.dataset.labels import Review, Suggestions, is_dropped, reviewed
-from concertdeblur.dataset.pairs import METADATA_FILE, PairRow, make_pairs
+from concertdeblur.dataset.pairs import METADATA_FILE, PairPlace, PairRow, make_pairs
 from concertdeblur.dataset.picks import FRAMES_FOLDER
 from concertdeblur.dataset.shots import choose_detector
 from concertdeblur.dataset.sources import Entry, Failure, Source, read_list
@@ -205,13 +205,12 @@ class _Build:
             records.append(record)
             self.thumbs[pick.frame_id] = thumbnail(picture)
             if finding.split is not None and not is_dropped(review):
-                pairs = make_pairs(
-                    record, picture, self.job.pair_options, split=finding.split, licence=finding.source.licence,
-                    workspace=self.workspace, is_fresh=is_fresh,
-                )  # fmt: skip
-                before = len(self.rows[finding.split])
+                place = PairPlace(
+                    workspace=self.workspace, split=finding.split, licence=finding.source.licence, is_fresh=is_fresh
+                )
+                pairs = list(make_pairs(record, picture, self.job.pair_options, place=place))
                 self.rows[finding.split] += pairs
-                finding.num_pairs += len(self.rows[finding.split]) - before
+                finding.num_pairs += len(pairs)
         return records
 
     def _write(self, findings: Sequence[Finding], records: Sequence[FrameRecord]) -> None:

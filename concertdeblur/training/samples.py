@@ -125,8 +125,8 @@ class SampleStream:
         blurred, sharp = pairs.read_cut(number, rng, CELL_PX if is_framed else SURROUNDED_PX)
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
-        # what is not one of the seven (a capture, averaged frames) is motion for the most part
-        type_index = BLUR_TYPES.index(pair.kernel if pair.kernel in BLUR_TYPES else "motion")
+        # what is not one of the seven is a camera's: the capture chain, or averaged frames as GOPRO has them
+        type_index = BLUR_TYPES.index(pair.kernel if pair.kernel in BLUR_TYPES else "capture")
         level = _UNKNOWN_LEVEL if pair.level is None else pair.level
         return _Sample(blurred, sharp, type_index, level, is_framed)
 

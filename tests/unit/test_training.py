@@ -305,6 +305,9 @@ def test_the_analysis_learns_and_resumes_exactly(store: PictureStore, tmp_path: 
     assert second.resume()
     second.run(stream.batch, until_s=1e9, on_report=lambda _: None)
     assert same_weights(whole.ema.module, second.ema.module)
+    learning, batch = stage(tmp_path / "learning"), stream.batch(0)
+    losses = [float(learning.train_step(batch)["filter"].detach()) for _ in range(6)]
+    assert losses[-1] < losses[0]
 
 
 def test_the_analysis_learns_which_filter_serves(store: PictureStore, tmp_path: Path) -> None:

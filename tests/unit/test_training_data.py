@@ -7,11 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
+from concertdeblur.models.fast import BLUR_TYPES
 from concertdeblur.training.pairs import PairStore
 from concertdeblur.training.pictures import PictureStore, build_store, read_contents, split_of
+from concertdeblur.training.samples import SampleSettings, SampleStream
 from concertdeblur.training.sources import DataSettings, find_sources
 from tests.pictures import photograph
 
@@ -229,3 +232,41 @@ class TestBadData:
             build_store(source, tmp_path / "out", min_side_px=64)
         assert "\n" not in str(error.value)
         assert {path.name for path in tmp_path.iterdir()} <= {"in"}
+
+
+class TestPairSamples:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """A store of pairs of 300x280 px whose blurred halves have half the light."""
+        for split in ("train", "test"):
+            for kernel, level in (("gaussian", 0.25), ("averaged", None)):
+                _write(tmp_path / split / "sharp.png", _view(len(split), 280, 300))
+                _write(tmp_path / split / f"{kernel}.png", _view(len(split), 280, 300) // 2)
+                row = {"file_name": f"{kernel}.png", "sharp_file_name": "sharp.png", "kernel": kernel, "level": level}
+                with (tmp_path / split / "metadata.jsonl").open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        build_store(tmp_path, tmp_path / "run" / "pictures", min_side_px=256)
+        return tmp_path / "run" / "pictures"
+
+    def stream(self, folder: Path, share: float) -> SampleStream:
+        settings = SampleSettings(pair_share=share, dark_share=0, noise_share=0, jpeg_share=0, sharp_share=1)
+        pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
+        return SampleStream(pictures, settings, seed=0, batch_size=8, pairs=pairs)
+
+    def test_they_come_as_they_are_and_both_halves_alike(self, folder: Path) -> None:
+        batch = self.stream(folder, 1).batch(0)
+        assert ((batch.sharp_NCHW * 255).floor_divide(2) - batch.blurred_NCHW * 255).abs().max() < 1e-3
+        known = dict(zip(batch.type_N.tolist(), batch.level_N.tolist(), strict=True))
+        assert known == {BLUR_TYPES.index("gaussian"): 0.25, BLUR_TYPES.index("capture"): 0.5}
+
+    def test_their_share_is_the_recipes(self, folder: Path) -> None:
+        stream = self.stream(folder, 0.25)
+        types = [index for step in range(8) for index in stream.batch(step).type_N.tolist()]
+        assert 8 <= sum(index != 0 for index in types) <= 26  # of 64; all others are sharp
+
+    def test_batches_are_a_function_of_the_step_and_shares_of_processes_make_the_whole(self, folder: Path) -> None:
+        whole = self.stream(folder, 0.5).batch(3).blurred_NCHW
+        settings = SampleSettings(pair_share=0.5, dark_share=0, noise_share=0, jpeg_share=0, sharp_share=1)
+        pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
+        half = SampleStream(pictures, settings, seed=0, batch_size=4, pairs=pairs)
+        assert torch.equal(whole, torch.cat([half.batch(6).blurred_NCHW, half.batch(7).blurred_NCHW]))
