@@ -22,10 +22,11 @@ def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) ->
     }[network]
     engines = [make_engine(module, choose_runtime("cpu", backend)) for backend in ("openvino", "torch")]
     draw = torch.Generator().manual_seed(0)
-    for batch, height, width in ((1, 64, 96), (3, 128, 128), (1, 208, 120), (2, 16, 16)):
-        given: list[torch.Tensor] = [torch.rand(batch, 3, height, width, generator=draw) for _ in range(2)]
+    num_views = {"generator": 4, "patch": 7, "discriminator": 3}[network]
+    for batch, height, width in ((1, 64, 96), (3, 128, 128), (1, 208, 112), (2, 16, 16)):
+        given = [torch.rand(batch, channels, height, width, generator=draw) for channels in (3, num_views)]
         if network != "discriminator":
-            given.append(torch.randn(batch, 128, generator=draw))
+            given.append(torch.randn(batch, 128, height // 16, width // 16, generator=draw))
         made, expected = (engine(*given) for engine in engines)
         assert made.shape == expected.shape
         assert (made - expected).abs().max() < 1e-4

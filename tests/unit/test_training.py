@@ -62,7 +62,7 @@ class TestSamples:
         assert not torch.equal(first.batch(5).blurred_NCHW, other.batch(5).blurred_NCHW)
 
     def test_sharp_samples_are_identical_pairs(self, store: PictureStore) -> None:
-        clean = SampleSettings(sharp_share=1, noise_share=0, jpeg_share=0)
+        clean = SampleSettings(sharp_share=1, capture_share=0, noise_share=0, jpeg_share=0)
         batch = SampleStream(store, clean, seed=0, batch_size=8).batch(0)
         assert torch.equal(batch.blurred_NCHW, batch.sharp_NCHW)
         assert batch.type_N.tolist() == [0] * 8
@@ -71,7 +71,7 @@ class TestSamples:
     def test_every_type_occurs(self, store: PictureStore) -> None:
         stream = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=50)
         types = [BLUR_TYPES[i] for step in range(2) for i in stream.batch(step).type_N.tolist()]
-        assert set(types) == set(BLUR_TYPES) - {"capture"}
+        assert set(types) == set(BLUR_TYPES)
 
     def test_the_cell_is_cut_from_its_surroundings(self, store: PictureStore) -> None:
         """Where the picture ends with the cell, its reflection is around it."""
@@ -274,7 +274,7 @@ class TestIganStage:
         with torch.no_grad():
             generator.analysis.filter_head.weight.zero_()
             generator.analysis.filter_head.bias.fill_(-30)[0] = 5
-        clean = SampleSettings(sharp_share=1, noise_share=0, jpeg_share=0, dark_share=0)
+        clean = SampleSettings(sharp_share=1, capture_share=0, noise_share=0, jpeg_share=0, dark_share=0)
         batch = SampleStream(store, clean, seed=0, batch_size=4).batch(0)
         crops = cropped(prepare(generator, batch), batch, 96, seed=1)
         assert torch.equal(crops.blurred_NCHW, crops.sharp_NCHW)
@@ -317,7 +317,7 @@ def test_the_analysis_learns_which_filter_serves(store: PictureStore, tmp_path: 
     reports: list[Report] = []
     stage.run(lambda _: batch, until_s=1e9, on_report=reports.append)
     assert reports[-1].losses["filter"] < 0.8 * reports[0].losses["filter"]
-    assert reports[-1].held_out["lost_db"] < reports[0].held_out["lost_db"]
+    assert reports[-1].held_out["lost_db"] < next(r for r in reports if r.held_out).held_out["lost_db"]
 
 
 class TestPganStage:
