@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from concertdeblur import __version__
 from concertdeblur.brmr import BrmrSettings
@@ -156,8 +156,9 @@ def save_weight_set(
         lines += ["", "[brmr]", *_toml(dataclasses.asdict(brmr))]
         for network, module in networks.by_name().items():
             path = part / f"{network}.safetensors"
-            save_file({key: value.cpu().contiguous() for key, value in module.state_dict().items()}, path)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            data = save({key: value.cpu().contiguous() for key, value in module.state_dict().items()})
+            path.write_bytes(data)  # with the user's usual access rights; `save_file` would keep others from reading
+            digest = hashlib.sha256(data).hexdigest()
             lines += ["", "[[files]]", *_toml({"network": network, "file": path.name, "sha256": digest})]
         versions = {"concertdeblur": __version__, "torch": torch.__version__, "python": platform.python_version()}
         text = json.dumps({**provenance, "versions": versions}, indent=1, sort_keys=True)

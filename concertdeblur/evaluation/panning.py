@@ -13,7 +13,7 @@ from concertdeblur.evaluation.metrics import as_float, psnr_db, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.frame import Frame as VideoFrame
 
-NUM_FRAMES = 12
+NUM_FRAMES = 8
 STEP_PX = 2.5  # to the right, a frame; half pixels, so that no frame is a copy
 _HEIGHT_PX, _WIDTH_PX = 256, 384
 _GRAIN = 1.0  # standard deviation of the noise, grey levels of 255: new in every frame

@@ -83,7 +83,7 @@ class AnalysisStage(Stage[Batch]):
     def __init__(self, analysis: BlurAnalysis, schedule: Schedule, folder: Path, *, held_out: Batch) -> None:
         super().__init__("analysis", analysis, {}, schedule, folder)
         self._analysis = analysis
-        self._describe = SpectrumDescriptor()
+        self._describe = SpectrumDescriptor().to(self.device)
         self._held_out = held_out
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:

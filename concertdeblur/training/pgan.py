@@ -135,19 +135,24 @@ class PganStage(Stage[MinedWindows]):
             made = self.generator.restoration(batch.result_MCHW, torch.cat([blurred, batch.guess_MGHW], 1), hints)
         refined = made.float()
         self.discriminator.requires_grad_(False)
+        with self.mixed():
+            confidence = delta(self.discriminator, blurred, refined)
         losses = {
             "l1": (refined - sharp).abs().mean(),
-            "adversarial": self.settings.adversarial_weight * sharp_loss(delta(self.discriminator, blurred, refined)),
+            "adversarial": self.settings.adversarial_weight * sharp_loss(confidence),
         }
         self.discriminator.requires_grad_(True)
         self.descend(losses)
         fakes = refined.detach().clamp(0, 1)
-        loss = discriminator_loss(self.discriminator, blurred, sharp, fakes, batch.is_blurred_M)
+        with self.mixed():
+            loss = discriminator_loss(self.discriminator, blurred, sharp, fakes, batch.is_blurred_M)
         self.descend_opponent("discriminator", loss)
         losses |= {"discriminator": loss, "l1_before": (batch.result_MCHW - sharp).abs().mean()}
         if self.image_discriminator is not None:
-            both = torch.where(torch.rand(len(fakes), 1, 1, 1, generator=self._draw()) < 0.5, fakes, batch.result_MCHW)
-            loss = discriminator_loss(self.image_discriminator, blurred, sharp, both, batch.is_blurred_M)
+            is_fake = torch.rand(len(fakes), 1, 1, 1, generator=self._draw()) < 0.5
+            both = torch.where(is_fake.to(fakes.device), fakes, batch.result_MCHW)
+            with self.mixed():
+                loss = discriminator_loss(self.image_discriminator, blurred, sharp, both, batch.is_blurred_M)
             self.descend_opponent("image_discriminator", loss)
             losses["image_discriminator"] = loss
         return losses
