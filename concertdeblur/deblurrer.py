@@ -4,7 +4,7 @@ Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -219,9 +219,10 @@ class Deblurrer:
         return out[0] if frames.ndim == 3 else out
 
     def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory) -> _Generated:
+        described = memory.described = _remembered(memory.described, self._generator.describe(frame_1CHW))
+        prepared = self._generator.prepare(frame_1CHW, described)
         blurred = self._padded(frame_1CHW)
-        described = memory.described = _remembered(memory.described, self._generator.describe(blurred))
-        prepared = self._generator.prepare(blurred, described)
+        prepared = replace(prepared, guess_NGHW=self._padded(prepared.guess_NGHW))
         restored = self._restored(blurred, prepared.guess_NGHW, prepared.hints_NEhw)
         result = torch.where(restored.isfinite(), restored, blurred).clamp(0, 1)
         return _Generated(blurred=blurred, result=result, prepared=prepared)
@@ -253,6 +254,8 @@ class Deblurrer:
         missing_w = -frames_NCHW.shape[3] % self._multiple_px
         if not missing_h and not missing_w:
             return frames_NCHW
+        if not frames_NCHW.shape[1]:  # nothing to reflect
+            return F.pad(frames_NCHW, (0, missing_w, 0, missing_h))
         reflects = missing_h < frames_NCHW.shape[2] and missing_w < frames_NCHW.shape[3]
         return F.pad(frames_NCHW, (0, missing_w, 0, missing_h), mode="reflect" if reflects else "replicate")
 

@@ -9,6 +9,7 @@ Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_
 of cells, M cells in a row, E embedding, G channels of guesses, K filters of the bank.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -136,7 +137,10 @@ class FastGenerator(nn.Module):
         return described
 
     def prepare(self, frames_NCHW: Tensor, described_NRQ: Tensor) -> Prepared:
-        """What looks beyond the receptive field, once a frame; H and W must be multiples of HINT_PX."""
+        """What looks beyond the receptive field, once a frame.
+
+        Frames come as they are, not padded: the filters reflect the picture at its own border.
+        """
         num, rows, columns = described_NRQ.shape[:3]
         analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2))
         sharp_M = analysis.type_logits.softmax(1)[:, _SHARP]
@@ -159,8 +163,8 @@ class FastPatchGenerator(nn.Module):
 
 
 def spread(cells_NRQE: Tensor, height: int, width: int) -> Tensor:
-    """Values of cells -> a smooth map (N, E, height / HINT_PX, width / HINT_PX), exact in the cells' middles."""
+    """Values of cells -> a smooth map, one value for HINT_PX x HINT_PX begun, exact in the cells' middles."""
     per_cell = CELL_PX // HINT_PX
     values = cells_NRQE.permute(0, 3, 1, 2)
     smooth = F.interpolate(values, scale_factor=per_cell, mode="bilinear", align_corners=False)
-    return smooth[:, :, : height // HINT_PX, : width // HINT_PX].contiguous()
+    return smooth[:, :, : math.ceil(height / HINT_PX), : math.ceil(width / HINT_PX)].contiguous()

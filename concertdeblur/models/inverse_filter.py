@@ -25,11 +25,14 @@ from concertdeblur.blur.kernels import box_side_px, gaussian_sigma_px, line_leng
 from concertdeblur.models.spectrum import luma
 
 CELL_PX = 256  # also BRMR's cells
-REACH_PX = 64  # of real picture that a filter sees beyond its cell
-WINDOW_PX = CELL_PX + 2 * REACH_PX  # the FFT of one cell: 2^7 * 3
-_LOOP_PX = 32  # at a window's end, where it fades into what lies before its beginning: no jump where the FFT wraps
+REACH_PX = 48  # of real picture that a filter sees before its cell; twice as much gains lines 0.1 dB
+_AHEAD_PX = 32  # and after it: as far as cells fade into each other
+# At a window's end, where it fades into what lies before its beginning: no jump where the FFT wraps. Half as
+# much costs lines 1 dB.
+_LOOP_PX = 64
+WINDOW_PX = REACH_PX + CELL_PX + _AHEAD_PX + _LOOP_PX  # the FFT of one cell: 2^4 * 5^2
 BEFORE_PX = REACH_PX + _LOOP_PX  # of a cell's surroundings, before it
-_FADE_PX = 32  # on either side of a border between cells, where their results fade into each other
+_FADE_PX = _AHEAD_PX  # on either side of a border between cells, where their results fade into each other
 # Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows as f^2.
 # With 8-bit rounding alone boxes want the second, lines the third (oracle on held-out photographs); compression
 # and noise want the last.

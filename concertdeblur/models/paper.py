@@ -7,6 +7,7 @@ decoder levels is the noise z: recipe `paper` may keep it on at test, as the pap
 Shape suffixes: N frames, C channels, H height, W width.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -69,7 +70,7 @@ class PaperGenerator(nn.Module):
     def prepare(self, frames_NCHW: Tensor, described: Tensor) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""
         num, _, height, width = frames_NCHW.shape
-        trust_N1hw = described.new_ones(num, 1, height // HINT_PX, width // HINT_PX)
+        trust_N1hw = described.new_ones(num, 1, math.ceil(height / HINT_PX), math.ceil(width / HINT_PX))
         return Prepared(guess_NGHW=frames_NCHW[:, :0], hints_NEhw=trust_N1hw[:, :0], trust_N1hw=trust_N1hw)
 
 

@@ -16,5 +16,5 @@ class Prepared:
     """
 
     guess_NGHW: Tensor
-    hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX); E may be 0
-    trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX)
+    hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX), rounded up; E may be 0
+    trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up

@@ -13,6 +13,7 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, FastPatchGenerator
 from concertdeblur.models.inverse_filter import (
+    BEFORE_PX,
     CELL_PX,
     NOISE_TO_SIGNAL,
     apply_weights,
@@ -78,8 +79,8 @@ class TestSamples:
         batch = SampleStream(store, SampleSettings(framed_share=1), seed=0, batch_size=2).batch(0)
         cell, around = batch.sharp_NCHW, batch.surrounded_sharp
         assert cell.shape == (2, 3, CELL_PX, CELL_PX)
-        assert torch.equal(around[:, :, 95, 96 : 96 + CELL_PX], cell[:, :, 1])
-        assert torch.equal(around[:, :, 96 + CELL_PX, 96 : 96 + CELL_PX], cell[:, :, -2])
+        assert torch.equal(around[:, :, BEFORE_PX - 1, BEFORE_PX : BEFORE_PX + CELL_PX], cell[:, :, 1])
+        assert torch.equal(around[:, :, BEFORE_PX + CELL_PX, BEFORE_PX : BEFORE_PX + CELL_PX], cell[:, :, -2])
 
     def test_motion_is_along_its_angle_and_the_bank_agrees(self) -> None:
         dot = np.zeros((65, 65, 3), np.uint8)
