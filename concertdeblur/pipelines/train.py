@@ -55,6 +55,7 @@ class TrainSummary:
     out: Path
     weights: Path | None  # the weight set; None if the run is not at its end
     stands_at: str  # how far the run has come, in words
+    is_stage_done: bool  # the stage that the user wanted to stop after
     num_pictures: int
     num_pairs: int
     held_out: dict[str, float] = field(default_factory=dict)  # dB gained by kernel on held-out pictures, iGAN alone
@@ -67,7 +68,8 @@ class TrainSummary:
             lines = [f"The weight set is written: {self.weights}"]
             lines.append(f"  use it      concertdeblur video --weights {self.weights} IN OUT")
         else:
-            lines = [f"Stopped after {self.stands_at}, saved in {self.out}; the same command goes on."]
+            goes_on = "without --stage the run goes on" if self.is_stage_done else "the same command goes on"
+            lines = [f"Stopped after {self.stands_at}, saved in {self.out}; {goes_on}."]
         counted = f"{self.num_pictures} sharp pictures" + (f", {self.num_pairs} pairs" if self.num_pairs else "")
         lines.append(f"  data        {counted}")
         gain_db = mean_gain_db(self.held_out)
@@ -113,6 +115,7 @@ def train(
             until_s=began_s + (60 * job.minutes if job.minutes else float("inf")),
             stop=stop or threading.Event(),
             on_progress=on_progress,
+            on_warning=on_warning,
         )
         store = job.out / "pictures"
         if world.is_first:
@@ -129,6 +132,7 @@ def train(
         out=job.out,
         weights=weights,
         stands_at=session.stands_at,
+        is_stage_done=job.stage is not None and job.stage == session.done_stage,
         num_pictures=contents.num_pictures,
         num_pairs=contents.num_pairs,
         held_out=session.held_out,

@@ -41,8 +41,10 @@ class Session:
     until_s: float  # by time.monotonic()
     stop: threading.Event
     on_progress: Callable[[StageProgress], None]
+    on_warning: Callable[[str], None]
     curves: Curves | None = None  # None where another process writes them
     stands_at: str = ""  # how far the run has come, in words
+    done_stage: str | None = None  # the last one that came to its end
     waited_s: float = 0.0  # for data, over all stages
     trained_s: float = 0.0  # over all stages
     held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
@@ -80,7 +82,9 @@ class Session:
                     is_stopped=self.stop.is_set,
                 )
         self.stands_at = f"step {stage.step} of {stage.schedule.steps} of {_SHOWN[stage.name]}"
-        if not stage.is_done and anywhere(self.stop.is_set(), self.device):
+        if stage.is_done:
+            self.done_stage = stage.name
+        elif anywhere(self.stop.is_set(), self.device):
             raise Interrupted(f"stopped after {self.stands_at}, saved in {self.out}; the same command goes on")
         return stage.is_done
 
@@ -104,10 +108,20 @@ class Session:
                 if self.world.is_first:
                     windows = mine(self.counted("mine windows", "pictures"))
                     save_windows(path, windows, origin)
+                    self._warn_of_other_windows()
             except _TimeIsUp:
-                self.stands_at = "mining, which begins anew"
+                self.stands_at = "iGAN, while mining, which begins anew"
             wait_for_all()
-        return windows or load_windows(path, kind, origin)
+            windows = windows or load_windows(path, kind, origin)
+        if windows is not None:
+            self.stands_at, self.done_stage = "mining", "mining"
+        return windows
+
+    def _warn_of_other_windows(self) -> None:
+        if (self.out / "pgan.safetensors").exists():
+            self.on_warning(
+                "pGAN was trained on windows of an earlier iGAN; '--stage pgan --restart' trains it on the new ones"
+            )
 
     def counted(self, stage: str, unit: str, *, may_end: bool = True) -> Callable[[int, int], None]:
         """A callback (done, total) for work that is not done in steps: reading pictures, mining.
