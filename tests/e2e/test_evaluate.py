@@ -93,7 +93,7 @@ def test_figures_are_those_of_the_pictures(report: Path, pictures: Path) -> None
         full = cv2.imread(str(path))
         assert full is not None
         y, x = (full.shape[0] - 256) // 2, (full.shape[1] - 256) // 2
-        sharp = np.ascontiguousarray(full[y : y + 256, x : x + 256, ::-1])
+        sharp = np.ascontiguousarray(full[y : y + 256, x : x + 256, ::-1], dtype=np.uint8)
         error = (blur(sharp, Kernel.VERTICAL, 0.5).astype(float) - sharp) / 255
         blurred.append(-10 * np.log10(np.mean(error**2)))
     row = facts(report)["tables"][0]["rows"][_KERNELS.index("vertical")]
