@@ -17,10 +17,9 @@ from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_stages import train_fast, train_paper
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus, choose_runtime
+from concertdeblur.runtime import choose_runtime
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
-from concertdeblur.training.loader import num_workers
 from concertdeblur.training.pictures import StoreContents, build_store, read_contents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
@@ -103,15 +102,11 @@ def train(
     """
     recipe, began_s = job.recipe, time.monotonic()
     device = choose_runtime(local_device(job.device), "torch").device
-    workers = num_workers(device)
-    if device.type == "cpu" and workers:
-        torch.set_num_threads(min(torch.get_num_threads(), available_cpus() - workers))
     with joined(device) as world:
         session = Session(
             out=job.out,
             device=device,
             world=world,
-            workers=workers,
             until_s=began_s + (60 * job.minutes if job.minutes else float("inf")),
             stop=stop or threading.Event(),
             on_progress=on_progress,

@@ -44,7 +44,7 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=_NUM_JUDGED).batch(0)
     judged = on_device(judged, session.device)
     analysis = AnalysisStage(generator.analysis, recipe.analysis, out, held_out=judged)
-    if not session.run(analysis, cells.batch, _as_it_is) or last == "analysis":
+    if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":
         return None
     generator.analysis.load_state_dict(analysis.ema.module.state_dict())
     generator.analysis.requires_grad_(False).eval()

@@ -14,7 +14,7 @@ from concertdeblur.errors import Interrupted
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World, anywhere, wait_for_all
-from concertdeblur.training.loader import BatchT, Loader
+from concertdeblur.training.loader import BatchT, Loader, network_threads, num_workers
 from concertdeblur.training.mined import load_windows, save_windows
 from concertdeblur.training.report import Report
 from concertdeblur.training.stage import Stage
@@ -37,7 +37,6 @@ class Session:
     out: Path
     device: torch.device
     world: World
-    workers: int  # threads that make batches
     until_s: float  # by time.monotonic()
     stop: threading.Event
     on_progress: Callable[[StageProgress], None]
@@ -58,6 +57,8 @@ class Session:
         stage: Stage[GivenT],
         batches: Callable[[int], BatchT],
         prepared: Callable[[BatchT, int], GivenT],
+        *,
+        is_heavy: bool = False,
     ) -> bool:
         """Take a stage up where its checkpoint stands and train it as long as it may; whether it came to its end.
 
@@ -65,6 +66,7 @@ class Session:
             stage: The stage, on `device`.
             batches: Makes a process's share of a step's batch, on the CPU; its number is no other share's.
             prepared: Makes what the stage is given of a batch on `device`; called with that number, too.
+            is_heavy: Whether making a batch takes about as long as training with it.
 
         Raises:
             Interrupted: If the user wanted to stop; the stage is saved.
@@ -73,7 +75,11 @@ class Session:
         if not stage.is_done:
             self._begin(stage)
             size, rank = self.world.size, self.world.rank
-            with Loader(lambda step: batches(step * size + rank), self.device, workers=self.workers) as loader:
+            workers = num_workers(self.device, num_threads=torch.get_num_threads(), is_heavy=is_heavy)
+            with (
+                network_threads(self.device, workers),
+                Loader(lambda step: batches(step * size + rank), self.device, workers=workers) as loader,
+            ):
                 self._loader = loader
                 stage.run(
                     lambda step: prepared(loader(step), step * size + rank),

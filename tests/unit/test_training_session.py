@@ -43,7 +43,6 @@ class Told:
             out=out,
             device=torch.device("cpu"),
             world=World(),
-            workers=0,
             until_s=time.monotonic() + seconds,
             stop=threading.Event(),
             on_progress=self.progress.append,
