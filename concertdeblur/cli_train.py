@@ -36,7 +36,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     ),
     option(
         "Training", "--stage", type=_STAGE,
-        help="Stop after this stage.  [default: all, and the weight set]",
+        help="Stop after this stage; pgan is the last.  [default: all]",
     ),
     option(
         "Training", "--minutes", type=float, metavar="N",

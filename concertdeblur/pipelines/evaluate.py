@@ -113,7 +113,7 @@ def evaluate(
         fidelity=judge.fidelity(),
         detection=judge.detection(),
         steadiness=judge.steadiness(),
-        speeds=tables.speeds(),
+        speeds=(*tables.speeds(), judge.frame_speed()),
         notes=tuple(one.note for one in contenders if one.note),
     )
     page = to_html(report, judge.exhibits(scored, contenders))

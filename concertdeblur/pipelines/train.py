@@ -17,10 +17,9 @@ from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_stages import train_fast, train_paper
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus, choose_runtime
+from concertdeblur.runtime import choose_runtime
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
-from concertdeblur.training.loader import num_workers
 from concertdeblur.training.pictures import StoreContents, build_store, read_contents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
@@ -55,6 +54,7 @@ class TrainSummary:
     out: Path
     weights: Path | None  # the weight set; None if the run is not at its end
     stands_at: str  # how far the run has come, in words
+    is_stage_done: bool  # the stage that the user wanted to stop after
     num_pictures: int
     num_pairs: int
     held_out: dict[str, float] = field(default_factory=dict)  # dB gained by kernel on held-out pictures, iGAN alone
@@ -67,7 +67,8 @@ class TrainSummary:
             lines = [f"The weight set is written: {self.weights}"]
             lines.append(f"  use it      concertdeblur video --weights {self.weights} IN OUT")
         else:
-            lines = [f"Stopped after {self.stands_at}, saved in {self.out}; the same command goes on."]
+            goes_on = "without --stage the run goes on" if self.is_stage_done else "the same command goes on"
+            lines = [f"Stopped after {self.stands_at}, saved in {self.out}; {goes_on}."]
         counted = f"{self.num_pictures} sharp pictures" + (f", {self.num_pairs} pairs" if self.num_pairs else "")
         lines.append(f"  data        {counted}")
         gain_db = mean_gain_db(self.held_out)
@@ -101,18 +102,15 @@ def train(
     """
     recipe, began_s = job.recipe, time.monotonic()
     device = choose_runtime(local_device(job.device), "torch").device
-    workers = num_workers(device)
-    if device.type == "cpu" and workers:
-        torch.set_num_threads(min(torch.get_num_threads(), available_cpus() - workers))
     with joined(device) as world:
         session = Session(
             out=job.out,
             device=device,
             world=world,
-            workers=workers,
             until_s=began_s + (60 * job.minutes if job.minutes else float("inf")),
             stop=stop or threading.Event(),
             on_progress=on_progress,
+            on_warning=on_warning,
         )
         store = job.out / "pictures"
         if world.is_first:
@@ -129,6 +127,7 @@ def train(
         out=job.out,
         weights=weights,
         stands_at=session.stands_at,
+        is_stage_done=job.stage is not None and job.stage == session.done_stage,
         num_pictures=contents.num_pictures,
         num_pairs=contents.num_pairs,
         held_out=session.held_out,

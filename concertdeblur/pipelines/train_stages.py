@@ -35,7 +35,7 @@ _NUM_JUDGED = 64  # held-out cells that the analysis is judged by
 
 
 def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
-    """Analysis, iGAN, mining, pGAN of the fast networks; None if they are not at their end, or `last` is."""
+    """Analysis, iGAN, mining, pGAN of the fast networks; None if they are not at their end, or `last` is before it."""
     seed, out = recipe.seed, session.out
     held_out = PictureStore(store, "held_out")
     generator, discriminator, patch_generator = _fast(recipe, session)
@@ -44,7 +44,7 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=_NUM_JUDGED).batch(0)
     judged = on_device(judged, session.device)
     analysis = AnalysisStage(generator.analysis, recipe.analysis, out, held_out=judged)
-    if not session.run(analysis, cells.batch, _as_it_is) or last == "analysis":
+    if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":
         return None
     generator.analysis.load_state_dict(analysis.ema.module.state_dict())
     generator.analysis.requires_grad_(False).eval()
@@ -70,14 +70,14 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     patch_discriminator = _placed(FastDiscriminator(recipe.architecture.discriminator.width), session)
     pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out)
     batches = drawn(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
-    if not session.run(pgan, batches, _as_it_is) or last == "pgan":
+    if not session.run(pgan, batches, _as_it_is):
         return None
     patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
     return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
 
 
 def train_paper(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
-    """iGAN, mining, pGAN of the paper's networks; None if they are not at their end, or `last` is."""
+    """iGAN, mining, pGAN of the paper's networks; None if they are not at their end, or `last` is before it."""
     seed, out = recipe.seed, session.out
     held_out = PictureStore(store, "held_out")
     generator, discriminator, patch_generator = _paper(recipe, session)
@@ -107,7 +107,7 @@ def train_paper(recipe: Recipe, session: Session, store: Path, *, last: str | No
     patch_discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
     pgan = PaperPganStage(patch_generator, patch_discriminator, recipe.pgan, out, seed=seed)
     batches = drawn_windows(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
-    if not session.run(pgan, batches, _as_it_is) or last == "pgan":
+    if not session.run(pgan, batches, _as_it_is):
         return None
     patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
     return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)

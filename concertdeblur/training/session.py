@@ -14,7 +14,7 @@ from concertdeblur.errors import Interrupted
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World, anywhere, wait_for_all
-from concertdeblur.training.loader import BatchT, Loader
+from concertdeblur.training.loader import BatchT, Loader, network_threads, num_workers
 from concertdeblur.training.mined import load_windows, save_windows
 from concertdeblur.training.report import Report
 from concertdeblur.training.stage import Stage
@@ -37,12 +37,13 @@ class Session:
     out: Path
     device: torch.device
     world: World
-    workers: int  # threads that make batches
     until_s: float  # by time.monotonic()
     stop: threading.Event
     on_progress: Callable[[StageProgress], None]
+    on_warning: Callable[[str], None]
     curves: Curves | None = None  # None where another process writes them
     stands_at: str = ""  # how far the run has come, in words
+    done_stage: str | None = None  # the last one that came to its end
     waited_s: float = 0.0  # for data, over all stages
     trained_s: float = 0.0  # over all stages
     held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
@@ -56,6 +57,8 @@ class Session:
         stage: Stage[GivenT],
         batches: Callable[[int], BatchT],
         prepared: Callable[[BatchT, int], GivenT],
+        *,
+        is_heavy: bool = False,
     ) -> bool:
         """Take a stage up where its checkpoint stands and train it as long as it may; whether it came to its end.
 
@@ -63,6 +66,7 @@ class Session:
             stage: The stage, on `device`.
             batches: Makes a process's share of a step's batch, on the CPU; its number is no other share's.
             prepared: Makes what the stage is given of a batch on `device`; called with that number, too.
+            is_heavy: Whether making a batch takes about as long as training with it.
 
         Raises:
             Interrupted: If the user wanted to stop; the stage is saved.
@@ -71,7 +75,11 @@ class Session:
         if not stage.is_done:
             self._begin(stage)
             size, rank = self.world.size, self.world.rank
-            with Loader(lambda step: batches(step * size + rank), self.device, workers=self.workers) as loader:
+            workers = num_workers(self.device, num_threads=torch.get_num_threads(), is_heavy=is_heavy)
+            with (
+                network_threads(self.device, workers),
+                Loader(lambda step: batches(step * size + rank), self.device, workers=workers) as loader,
+            ):
                 self._loader = loader
                 stage.run(
                     lambda step: prepared(loader(step), step * size + rank),
@@ -80,7 +88,9 @@ class Session:
                     is_stopped=self.stop.is_set,
                 )
         self.stands_at = f"step {stage.step} of {stage.schedule.steps} of {_SHOWN[stage.name]}"
-        if not stage.is_done and anywhere(self.stop.is_set(), self.device):
+        if stage.is_done:
+            self.done_stage = stage.name
+        elif anywhere(self.stop.is_set(), self.device):
             raise Interrupted(f"stopped after {self.stands_at}, saved in {self.out}; the same command goes on")
         return stage.is_done
 
@@ -104,10 +114,20 @@ class Session:
                 if self.world.is_first:
                     windows = mine(self.counted("mine windows", "pictures"))
                     save_windows(path, windows, origin)
+                    self._warn_of_other_windows()
             except _TimeIsUp:
-                self.stands_at = "mining, which begins anew"
+                self.stands_at = "iGAN, while mining, which begins anew"
             wait_for_all()
-        return windows or load_windows(path, kind, origin)
+            windows = windows or load_windows(path, kind, origin)
+        if windows is not None:
+            self.stands_at, self.done_stage = "mining", "mining"
+        return windows
+
+    def _warn_of_other_windows(self) -> None:
+        if (self.out / "pgan.safetensors").exists():
+            self.on_warning(
+                "pGAN was trained on windows of an earlier iGAN; '--stage pgan --restart' trains it on the new ones"
+            )
 
     def counted(self, stage: str, unit: str, *, may_end: bool = True) -> Callable[[int, int], None]:
         """A callback (done, total) for work that is not done in steps: reading pictures, mining.

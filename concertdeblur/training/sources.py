@@ -63,16 +63,25 @@ def find_sources(folder: Path, settings: DataSettings) -> Sources:
     Raises:
         TrainingError: If it is missing, holds no picture, or a pair is not complete.
     """
-    if not folder.is_dir():
-        raise TrainingError(
-            f"no data at {folder}: make it with 'concertdeblur build-dataset', or name a folder of sharp pictures"
-        )
-    found = _built(folder) or _folder_pairs(folder) or _plain(folder)
+    found = list_sources(folder)
     pictures = [p for p in found.pictures if not _is_left_out(p.name, settings.left_out)]
     if not pictures:
         hint = "every picture is left out by the recipe" if found.pictures else "no pictures found"
         raise TrainingError(f"{folder}: {hint}; name a folder of sharp pictures, or one that build-dataset made")
     return _thinned(Sources(pictures=_both_splits(folder, pictures), pairs=found.pairs), settings)
+
+
+def list_sources(folder: Path) -> Sources:
+    """Everything in a data folder, of whatever layout it is; it may be nothing.
+
+    Raises:
+        TrainingError: If the folder is missing, or a pair is not complete.
+    """
+    if not folder.is_dir():
+        raise TrainingError(
+            f"no data at {folder}: make it with 'concertdeblur build-dataset', or name a folder of sharp pictures"
+        )
+    return _built(folder) or _folder_pairs(folder) or _plain(folder)
 
 
 def split_of(name: str) -> Split:

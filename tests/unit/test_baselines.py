@@ -9,9 +9,11 @@ import torch
 
 from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.evaluation.baselines import BaselineRestorer, is_baseline, load_baseline, save_baseline
+from concertdeblur.evaluation.metrics import as_float
 from concertdeblur.models.baselines import PAPER_SIZES, BaselineSettings, Kind, MultiScaleCnn, build_baseline
 from concertdeblur.pipelines.train_baseline import BaselineJob, main, train_baseline
 from concertdeblur.runtime import choose_runtime
+from concertdeblur.training.report import Report
 from concertdeblur.training.samples import Batch, SampleStream
 from tests.pictures import photograph
 
@@ -33,9 +35,10 @@ def test_sizes_are_those_of_the_papers(kind: Kind, millions: float) -> None:
 def test_any_picture_size(kind: Kind) -> None:
     torch.manual_seed(0)
     restorer = BaselineRestorer(build_baseline(kind, _SMALL), choose_runtime("cpu", "torch"))
-    picture = photograph(45, 67).astype(np.float32) / 255
+    picture = as_float(photograph(45, 67))
     made = restorer.restore(picture).pixels
-    assert (made.shape, made.dtype) == (picture.shape, np.float32)
+    assert made.shape == picture.shape
+    assert made.dtype == np.float32
     assert 0 <= made.min() <= made.max() <= 1
     assert np.array_equal(made, restorer.restore(picture).pixels)  # no dropout
 
@@ -74,7 +77,7 @@ def test_a_run_that_is_stopped_ends_the_same(kind: Kind, pictures: Path, tmp_pat
     def job(minutes: float) -> BaselineJob:
         return BaselineJob(kind=kind, settings=_SMALL, crop_px=32, steps=4, minutes=minutes, device="cpu")
 
-    reports = []
+    reports: list[Report] = []
     whole = train_baseline(pictures, tmp_path / "whole", job(5), on_report=reports.append)
     assert whole == tmp_path / "whole" / "weights"
     assert reports[-1].step == 4

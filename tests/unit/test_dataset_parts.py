@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from concertdeblur.dataset import manifest
-from concertdeblur.dataset.bars import BarFinder
+from concertdeblur.dataset.bars import BarFinder, lines_of
 from concertdeblur.dataset.crops import choose_crops, crop_sharpness, cut
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
 from concertdeblur.dataset.frames import Box
@@ -104,9 +104,9 @@ class TestDuplicates:
 
 class TestBars:
     def found(self, *frames: Picture) -> Box:
-        finder = BarFinder()
+        finder = BarFinder(*frames[0].shape[:2])
         for frame in frames:
-            finder.add(grey(frame))
+            finder.add(lines_of(grey(frame)))
         return finder.picture()
 
     def test_letterbox_and_pillarbox_are_cut(self) -> None:

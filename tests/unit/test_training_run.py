@@ -13,7 +13,7 @@ from torch import Tensor
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.training.curves import Curves
-from concertdeblur.training.loader import Loader, num_workers
+from concertdeblur.training.loader import Loader, network_threads, num_workers
 from concertdeblur.training.mined import load_windows, save_windows
 from concertdeblur.training.pictures import StoreContents
 from concertdeblur.training.recipe import Recipe, read_recipe
@@ -213,11 +213,26 @@ class TestLoader:
             loader(0)
         assert 0.02 <= loader.waited_s < 1
 
-    def test_a_gpu_gets_more_threads_than_a_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for cores, on_cpu, on_gpu in ((1, 0, 1), (2, 0, 1), (4, 1, 3), (16, 4, 8)):
-            monkeypatch.setattr("concertdeblur.training.loader.available_cpus", lambda cores=cores: cores)
-            assert num_workers(_CPU) == on_cpu
-            assert num_workers(torch.device("cuda")) == on_gpu
+    @pytest.mark.parametrize(
+        ("cores", "threads", "on_cpu", "heavy", "on_gpu"),
+        [(1, 1, 0, 0, 1), (2, 2, 0, 1, 1), (2, 1, 1, 1, 1), (4, 4, 1, 2, 3), (16, 16, 4, 8, 8), (64, 64, 8, 8, 8)],
+    )
+    def test_cores_are_shared_between_network_and_batches(
+        self, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int, on_cpu: int, heavy: int, on_gpu: int
+    ) -> None:
+        monkeypatch.setattr("concertdeblur.training.loader.available_cpus", lambda: cores)
+        assert num_workers(_CPU, num_threads=threads) == on_cpu
+        assert num_workers(_CPU, num_threads=threads, is_heavy=True) == heavy
+        assert num_workers(torch.device("cuda"), num_threads=threads) == on_gpu
+
+    def test_the_network_leaves_cores_to_the_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = torch.get_num_threads()
+        monkeypatch.setattr("concertdeblur.training.loader.available_cpus", lambda: before)
+        with network_threads(_CPU, before):
+            assert torch.get_num_threads() == 1
+        with network_threads(torch.device("cuda"), before):
+            assert torch.get_num_threads() == before
+        assert torch.get_num_threads() == before
 
 
 class TestMined:
