@@ -21,7 +21,7 @@ HEIGHT, WIDTH = 288, 384
 def photo(name: str) -> Picture:
     """A photograph, RGB, large enough to pan over without enlarging it: it goes on as its mirror image."""
     picture = np.asarray(getattr(skimage.data, name)(), dtype=np.uint8)
-    missing = [max(0, HEIGHT + 40 - picture.shape[0]), max(0, WIDTH + 160 - picture.shape[1])]
+    missing = [max(0, HEIGHT + 40 - picture.shape[0]), max(0, WIDTH + 240 - picture.shape[1])]
     return np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy.typing as npt
 
 from concertdeblur.dataset.frames import UNKNOWN, Box, FrameRecord
 from concertdeblur.dataset.workspace import CACHE, Workspace
-from concertdeblur.errors import MissingDependencyError
 
 Picture = npt.NDArray[np.uint8]
 
@@ -89,13 +89,12 @@ class Suggestions:
 
     def _made(self) -> Typist | None:
         try:
-            from concertdeblur.dataset.shot_types import ShotTypist
-
-            return ShotTypist()
-        except (MissingDependencyError, ModuleNotFoundError) as error:
+            typist: Typist = import_module("concertdeblur.dataset.shot_types").ShotTypist()
+        except ImportError as error:  # MissingDependencyError is one: the face detector's package
             self._is_missing = True
             self._on_warning(f"shot types stay '{UNKNOWN}': {error}")
             return None
+        return typist
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         with contextlib.suppress(OSError):

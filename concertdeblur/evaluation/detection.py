@@ -43,7 +43,7 @@ class DetectionReport:
     grid: Estimate
     grid_by_chance: float  # of a window drawn from the grid
     anywhere: Estimate
-    grid_by_kernel: dict[str, float]
+    grid_by_kernel: dict[str, Estimate]
     level: float
 
 
@@ -100,7 +100,7 @@ def summarise(grid: Sequence[Trial], anywhere: Sequence[Trial], *, level: float,
     def mean(trials: Sequence[Trial]) -> Estimate:
         return estimate([t.iou for t in trials], [t.pair.group for t in trials], seed=seed)
 
-    by_kernel = {k.value: float(np.mean([t.iou for t in grid if t.kernel is k])) for k in Kernel}
+    by_kernel = {kernel.value: mean([trial for trial in grid if trial.kernel is kernel]) for kernel in Kernel}
     return DetectionReport(
         grid=mean(grid), grid_by_chance=_chance(), anywhere=mean(anywhere), grid_by_kernel=by_kernel, level=level
     )

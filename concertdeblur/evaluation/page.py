@@ -132,16 +132,17 @@ def _interval(e: Estimate, digits: int = 2) -> str:
 
 
 def _table(table: Table) -> str:
-    heads = "".join(f'<th class="n">{escape(label)}</th>' for label in table.columns.values())
+    heads = "".join(f'<th class="n">{escape(label)}</th><th class="n">SSIM</th>' for label in table.columns.values())
     lines = [f'<tr><th></th><th class="n">pairs</th>{heads}</tr>']
     for row in table.rows:
         fields = "".join(
-            f'<td class="n">{f.psnr_db.mean:.2f} dB, {f.ssim.mean:.4f}{_interval(f.psnr_db)}</td>'
+            f'<td class="n">{f.psnr_db.mean:.2f} dB{_interval(f.psnr_db)}</td>'
+            f'<td class="n">{f.ssim.mean:.3f}{_interval(f.ssim, 3)}</td>'
             for f in row.fields.values()
         )
         kind = ' class="mean"' if row.name.startswith("mean") else ""
         lines.append(f'<tr{kind}><td>{escape(row.name)}</td><td class="n">{row.num_pairs}</td>{fields}</tr>')
-    return f'<p class="faint">PSNR and SSIM.</p><div class="wide"><table>{"".join(lines)}</table></div>'
+    return f'<p class="faint">PSNR, and SSIM beside it.</p><div class="wide"><table>{"".join(lines)}</table></div>'
 
 
 def _gain_plot(table: Table) -> str:

@@ -99,7 +99,8 @@ def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
         ConcertDeblurError: If it is missing, holds no picture, or a pair is not complete.
     """
     sources = list_sources(folder)
-    if len(sources.pictures) != 1:  # one alone cannot be split
+    is_test_set = bool(sources.pairs) and any(p.split == "held_out" for p in sources.pictures)
+    if len(sources.pictures) != 1 and not is_test_set:  # one alone cannot be split; a test set is taken as it is
         sources = find_sources(folder, DataSettings(max_held_out=10**9))
     is_all = options.is_all or len(sources.pictures) == 1
     wanted = [p for p in sources.pictures if is_all or p.split == "held_out"]

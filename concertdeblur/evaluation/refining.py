@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from concertdeblur import cam
 from concertdeblur.cam import Area
 from concertdeblur.evaluation.contenders import Restored, WeightSet
@@ -29,11 +27,11 @@ class RefiningReport:
 
     iterations: Estimate  # steps tried a cell, the refused one included; the paper: 2.3 an image
     accepted: Estimate  # steps accepted a cell
-    accepted_share: float  # of all steps tried
-    capped_share: float  # of cells
+    accepted_share: Estimate | None  # of all steps tried; None: there was none
+    capped_share: Estimate  # of cells
     max_iterations: int
     step_gain_db: Estimate | None  # of an accepted step, in its window; None: there was none
-    lost_share: float  # of accepted steps that lowered PSNR in their window
+    lost_share: Estimate | None  # of accepted steps that lowered PSNR in their window
     accepting_share: Estimate  # of pictures with an accepted step
     accepting_gain_db: Estimate | None  # of those, over iGAN alone
     worst_accepting_db: float | None
@@ -70,9 +68,11 @@ def follow(weights: WeightSet, blurred: Frame, sharp: Frame, generated: Frame, r
 
 def summarise(found: Sequence[Refining], groups: Sequence[str], *, max_iterations: int, seed: int) -> RefiningReport:
     """BRMR's own figures over pictures; `groups` are what is resampled."""
-    steps = [(gain, group) for one, group in zip(found, groups, strict=True) for gain in one.step_gains_db]
-    accepting = [(one.gain_db, group) for one, group in zip(found, groups, strict=True) if one.step_gains_db]
-    num_tried, num_cells = sum(one.num_tried for one in found), sum(one.num_cells for one in found)
+    seen = list(zip(found, groups, strict=True))
+    steps = [(gain, group) for one, group in seen for gain in one.step_gains_db]
+    accepting = [(one.gain_db, group) for one, group in seen if one.step_gains_db]
+    were_accepted = [(float(n < len(one.step_gains_db)), group) for one, group in seen for n in range(one.num_tried)]
+    were_capped = [(float(n < one.num_capped), group) for one, group in seen for n in range(one.num_cells)]
 
     def mean(values: Sequence[float]) -> Estimate:
         return estimate(values, groups, seed=seed)
@@ -83,11 +83,11 @@ def summarise(found: Sequence[Refining], groups: Sequence[str], *, max_iteration
     return RefiningReport(
         iterations=mean([one.num_tried / one.num_cells for one in found]),
         accepted=mean([len(one.step_gains_db) / one.num_cells for one in found]),
-        accepted_share=len(steps) / num_tried if num_tried else 0.0,
-        capped_share=sum(one.num_capped for one in found) / num_cells,
+        accepted_share=mean_of(were_accepted),
+        capped_share=estimate([value for value, _ in were_capped], [group for _, group in were_capped], seed=seed),
         max_iterations=max_iterations,
         step_gain_db=mean_of(steps),
-        lost_share=float(np.mean([gain < 0 for gain, _ in steps])) if steps else 0.0,
+        lost_share=mean_of([(float(gain < 0), group) for gain, group in steps]),
         accepting_share=mean([float(bool(one.step_gains_db)) for one in found]),
         accepting_gain_db=mean_of(accepting),
         worst_accepting_db=min(gain for gain, _ in accepting) if accepting else None,

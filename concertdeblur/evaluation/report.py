@@ -81,23 +81,28 @@ def refining_lines(found: RefiningReport) -> list[str]:
     """BRMR's own figures in words."""
     lines = [
         f"steps tried a cell: {found.iterations.text()} (the paper: 2.3 an image); accepted: {found.accepted.text()}",
-        f"{100 * found.accepted_share:.0f} % of the steps tried were accepted; {100 * found.capped_share:.1f} % of the"
-        f" cells came to the cap of {found.max_iterations} steps",
+        f"{_percent(found.capped_share)} of the cells came to the cap of {found.max_iterations} steps",
     ]
-    if found.step_gain_db is not None:
+    if found.accepted_share is not None:
+        lines[-1] = f"{_percent(found.accepted_share)} of the steps tried were accepted; {lines[-1]}"
+    if found.step_gain_db is not None and found.lost_share is not None:
         lines.append(
             f"an accepted step gained {found.step_gain_db.text(3, sign=True)} dB in its window;"
-            f" {100 * found.lost_share:.0f} % of {found.step_gain_db.num} accepted steps lowered PSNR there"
+            f" {_percent(found.lost_share)} of {found.step_gain_db.num} accepted steps lowered PSNR there"
         )
-    share = found.accepting_share
-    accepting = f"pictures with an accepted step: {100 * share.mean:.0f} % ({100 * share.low:.0f} to"
-    accepting += f" {100 * share.high:.0f}) of {found.num_pictures}"
+    accepting = f"pictures with an accepted step: {_percent(found.accepting_share)} of {found.num_pictures}"
     if found.accepting_gain_db is not None and found.worst_accepting_db is not None:
         accepting += (
             f"; over iGAN alone they gained {found.accepting_gain_db.text(3, sign=True)} dB,"
             f" the worst of them {found.worst_accepting_db:+.3f} dB"
         )
     return [*lines, accepting]
+
+
+def _percent(share: Estimate) -> str:
+    if share.num_groups < 2:
+        return f"{100 * share.mean:.0f} %"
+    return f"{100 * share.mean:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def fidelity_text(found: Fidelity) -> str:
@@ -108,7 +113,7 @@ def fidelity_text(found: Fidelity) -> str:
 
 def detection_lines(found: DetectionReport) -> list[str]:
     """Blur detection in words."""
-    kernels = ", ".join(f"{name} {iou:.2f}" for name, iou in found.grid_by_kernel.items())
+    kernels = ", ".join(f"{name} {iou.mean:.2f}" for name, iou in found.grid_by_kernel.items())
     return [
         f"(a) patches on the 64-px grid, 64-px search: mean IoU {found.grid.text(3)} over {found.grid.num} patches"
         f" (the paper: {PAPER_IOU}; a window drawn by chance: {found.grid_by_chance:.3f}); by kernel: {kernels}",

@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import av.error
 
@@ -276,9 +277,10 @@ def _since(started_s: float) -> float:
     return time.monotonic() - started_s
 
 
-def _read_reviews(workspace: Workspace) -> Mapping[str, Any]:
+def _read_reviews(workspace: Workspace) -> Mapping[str, Review]:
     try:
-        from concertdeblur.dataset.reviews import read_reviews
-    except ImportError:
+        reviews = import_module("concertdeblur.dataset.reviews")
+    except ModuleNotFoundError:
         return {}
-    return read_reviews(workspace.folder)
+    found: Mapping[str, Review] = reviews.read_reviews(workspace.folder)
+    return found

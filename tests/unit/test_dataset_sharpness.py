@@ -1,6 +1,7 @@
 """What counts as sharp: measured on photographs, whatever the light, the grain or the encoding."""
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,11 +36,11 @@ def noisy(picture: Luma, sigma: float) -> Luma:
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
-BLURS: tuple[Callable[[Luma], Luma], ...] = (
-    lambda p: cv2.GaussianBlur(p, (0, 0), 0.8),  # type: ignore[return-value]
-    lambda p: cv2.blur(p, (5, 1)),  # type: ignore[return-value]
-    lambda p: cv2.blur(p, (1, 5)),  # type: ignore[return-value]
-    lambda p: cv2.blur(p, (3, 3)),  # type: ignore[return-value]
+BLURS: tuple[Callable[[Any], Any], ...] = (
+    lambda p: cv2.GaussianBlur(p, (0, 0), 0.8),
+    lambda p: cv2.blur(p, (5, 1)),
+    lambda p: cv2.blur(p, (1, 5)),
+    lambda p: cv2.blur(p, (3, 3)),
 )
 
 
