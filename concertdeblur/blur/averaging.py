@@ -46,6 +46,7 @@ CAMERA = CaptureSettings(shrink_share=0)  # the clip has been scaled down alread
 class _Frame:
     picture: Picture
     luma: Picture
+    time_s: float  # since the clip's first frame
 
 
 def averaged_pairs(
@@ -75,25 +76,35 @@ def averaged_pairs(
         SourceError: If the clip cannot be read or is smaller than the pairs.
 
     """
+    for _, pair in timed_pairs(clip, seed=seed, max_pairs=max_pairs, size_px=size_px, settings=settings):
+        yield pair
+
+
+def timed_pairs(
+    clip: Path, *, seed: int, max_pairs: int, size_px: int, settings: CaptureSettings = CAMERA
+) -> Iterator[tuple[float, CapturedPair]]:
+    """As `averaged_pairs`, each with the time of its sharp frame in seconds since the clip's first."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         short_side = min(reader.info.height, reader.info.width)
         if short_side < size_px:
             raise SourceError(f"{clip}: {reader.info.width}x{reader.info.height} is smaller than {size_px} px")
-        stride = max(_LONGEST // 2, (reader.info.num_frames_hint or 0) // max(1, max_pairs))
+        num_middles = (reader.info.num_frames_hint or 0) - _LONGEST + 1
+        stride = max(_LONGEST // 2, num_middles // max(1, max_pairs))
         window: deque[_Frame] = deque(maxlen=_LONGEST)
         num_made, next_number = 0, 0
         for number, frame in enumerate(reader.frames()):
             assert frame.pixels is not None
             if num_made >= max_pairs:
                 return
-            window.append(_prepared(np.asarray(frame.pixels), halve=short_side >= 2 * size_px))
+            time_s = float((frame.pts - reader.first_pts) * reader.info.time_base)
+            window.append(_prepared(np.asarray(frame.pixels), time_s, halve=short_side >= 2 * size_px))
             if number < next_number or len(window) < _LONGEST:
                 continue
             pair = _pair(list(window), np.random.default_rng([seed, number]), size_px, settings)
             next_number = number + (_LONGEST // 2 if pair is None else stride)  # neighbours fail alike
             if pair is not None:
                 num_made += 1
-                yield pair
+                yield window[_LONGEST // 2].time_s, pair
 
 
 def averaged(frames: Sequence[Light], flows: Sequence[tuple[Flow, Flow]]) -> Light:
@@ -128,12 +139,12 @@ def crispness(luma: Picture) -> float:
     return float(fine.std() / max(_MIN_DETAIL, float(coarse.std())))
 
 
-def _prepared(picture: npt.NDArray[np.uint8 | np.uint16 | np.float32], *, halve: bool) -> _Frame:
+def _prepared(picture: npt.NDArray[np.uint8 | np.uint16 | np.float32], time_s: float, *, halve: bool) -> _Frame:
     pixels = (picture // 257 if picture.dtype == np.uint16 else picture).astype(np.uint8)
     if halve:
         size = (pixels.shape[1] // 2, pixels.shape[0] // 2)
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return _Frame(pixels, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
+    return _Frame(pixels, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8), time_s)
 
 
 def _pair(

@@ -197,7 +197,7 @@ def test_blobs_and_gradients_stay_in_range() -> None:
 
 @pytest.mark.parametrize("has_mosaic", [False, True])
 def test_noise_grows_with_light_and_leaves_colour_in_place(has_mosaic: bool) -> None:
-    light = np.broadcast_to(np.float32([0.1, 0.2, 0.6])[:, None, None], (3, 128, 128)).astype(np.float32)
+    light = np.broadcast_to(np.array([0.1, 0.2, 0.6])[:, None, None], (3, 128, 128)).astype(np.float32)
     counted = read_out(light, Sensor(shot=1e-3, read=0, has_mosaic=has_mosaic), np.random.default_rng(0))
     assert counted.mean(axis=(1, 2)) == pytest.approx([0.1, 0.2, 0.6], abs=2e-3)
     if has_mosaic:
