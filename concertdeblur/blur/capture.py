@@ -129,9 +129,13 @@ def capture(region: Picture, rng: np.random.Generator, settings: CaptureSettings
     sharp = curve.encoded(scene)
     if rng.random() < settings.sharp_share:
         return CapturedPair(sharp, sharp)
-    light = _exposed(scene, rng, settings)
+    return CapturedPair(photographed(_exposed(scene, rng, settings), curve, rng, settings), sharp)
+
+
+def photographed(light: Light, curve: ToneCurve, rng: np.random.Generator, settings: CaptureSettings) -> Picture:
+    """Light (3, height, width) that was exposed already, through sensor, phone and file (steps 3 to 5)."""
     blurred = developed(light, _sensor(rng, settings), curve, _processing(rng, settings), rng)
-    return CapturedPair(_filed(blurred, rng, settings), sharp)
+    return _filed(blurred, rng, settings)
 
 
 def capture_mid(picture: Picture, index: int) -> CapturedPair:

@@ -92,7 +92,7 @@ def _pool() -> npt.NDArray[np.float32]:
 
 
 def _mosaic(light: Light) -> Light:
-    mosaic = light[1].copy()
+    mosaic: Light = light[1].copy()
     mosaic[0::2, 0::2] = light[0, 0::2, 0::2]
     mosaic[1::2, 1::2] = light[2, 1::2, 1::2]
     return mosaic
@@ -103,4 +103,5 @@ def _demosaiced(mosaic: Light) -> Light:
     counts = (mosaic * np.float32(_WHITE) + np.float32(0.5)).astype(np.uint16)
     picture = cv2.demosaicing(counts, cv2.COLOR_BayerBG2RGB_EA)
     planes = np.stack(cv2.split(np.asarray(picture, dtype=np.uint16)))
-    return np.asarray(planes * np.float32(1 / _WHITE), dtype=np.float32)
+    light: Light = planes * np.float32(1 / _WHITE)
+    return light

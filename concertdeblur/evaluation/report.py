@@ -146,9 +146,16 @@ def about_lines(origin: Origin) -> list[tuple[str, str]]:
         ("data digest", f"sha256 {origin.data_sha256}"),
         ("weights", origin.weights),
         ("ran on", origin.runtime),
-        ("options", ", ".join(f"{name} {value}" for name, value in origin.options.items())),
+        ("options", ", ".join(_option(name, value) for name, value in origin.options.items())),
         ("versions", ", ".join(f"{name} {version}" for name, version in origin.versions.items())),
     ]
+
+
+def _option(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        value = " ".join(f"{key}={folder}" for key, folder in value.items()) or None
+    words = {None: "none", True: "yes", False: "no"}
+    return f"{name} {words[value] if value is None or isinstance(value, bool) else value}"
 
 
 def _about(origin: Origin) -> list[str]:

@@ -138,7 +138,8 @@ def _tables(tables: Tables) -> tuple[Table, ...]:
 
 
 def _origin(data: Path, job: EvaluateJob, judge: Judge) -> Origin:
-    options = {name: value for name, value in asdict(job).items() if name not in ("overwrite", "weights")}
+    options = {name: value for name, value in asdict(job).items() if name != "overwrite"}
+    options["baselines"] = {name: str(folder) for name, folder in job.baselines}
     return Origin(
         data=str(data),
         layout=judge.data.layout,

@@ -31,7 +31,8 @@ from concertdeblur.training.session import Session
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_NUM_JUDGED = 64  # held-out cells that the analysis is judged by
+_MOST_JUDGED = 64  # held-out cells that the analysis is judged by
+_JUDGED_A_PICTURE = 8
 
 
 def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
@@ -41,7 +42,8 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     generator, discriminator, patch_generator = _fast(recipe, session)
 
     cells = _stream(store, recipe, share_of(recipe.analysis.batch_size, session.world), seed=seed)
-    judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=_NUM_JUDGED).batch(0)
+    num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
+    judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=num_judged).batch(0)
     judged = on_device(judged, session.device)
     analysis = AnalysisStage(generator.analysis, recipe.analysis, out, held_out=judged)
     if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":

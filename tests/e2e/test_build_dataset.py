@@ -3,9 +3,11 @@
 import hashlib
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -235,6 +237,67 @@ class TestAgain:
         for path in (target / ".cache" / "sources").iterdir():
             path.write_text('{"scan": 3}')
         next((target / "frames").iterdir()).unlink()
+        build(urls, target)
+        assert contents(target) == before
+
+
+class TestReview:
+    @pytest.fixture
+    def typist(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """A typist who calls everything a close-up; what it was asked."""
+        asked: list[int] = []
+
+        class ShotTypist:
+            def suggest(self, frame: Picture) -> SimpleNamespace:
+                asked.append(frame.shape[0])
+                return SimpleNamespace(
+                    shot_type="CU", confidence=0.75, reason="one face", faces=(Box(90, 200, 40, 30),)
+                )
+
+        module: Any = ModuleType("concertdeblur.dataset.shot_types")
+        module.ShotTypist = ShotTypist
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return asked
+
+    @pytest.fixture
+    def reviews(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
+        decided: dict[str, SimpleNamespace] = {}
+        module: Any = ModuleType("concertdeblur.dataset.reviews")
+        module.read_reviews = lambda _: decided
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return decided
+
+    def test_suggestions_are_asked_for_once_and_faces_are_cropped(
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+    ) -> None:
+        urls, target = write_list(tmp_path, clips / "second.mp4"), tmp_path / "set"
+        build(urls, target)
+        build(urls, target)
+        assert len(typist) == 1
+        (frame,) = read_frames(target)
+        assert (frame.shot_type, frame.shot_type_by, frame.reason) == ("CU", "suggestion", "one face")
+        assert frame.faces == (Box(90, 200, 40, 30),)
+        name = rows(target, "train")[0]["sharp_file_name"]
+        y, x = (int(part) for part in name.split("-y")[1].split("-")[0].split("x"))
+        assert y <= 90 <= 130 <= y + 128
+        assert x <= 200 <= 230 <= x + 128
+
+    def test_a_rerun_applies_what_was_decided(
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+    ) -> None:
+        urls, target = write_list(tmp_path, clips / "first.mp4", clips / "second.mp4"), tmp_path / "set"
+        build(urls, target)
+        before = contents(target)
+        dropped, named, _ = (frame.frame_id for frame in read_frames(target))
+        reviews[dropped] = SimpleNamespace(keep=False, shot_type=None)
+        reviews[named] = SimpleNamespace(keep=True, shot_type="LS")
+        summary, _ = build(urls, target)
+        assert summary.num_frames == 2
+        every = [row for split in ("train", "test") for row in rows(target, split)]
+        assert {(row["shot_type"], row["shot_type_by"]) for row in every} == {("LS", "review"), ("CU", "suggestion")}
+        assert not list(target.rglob(f"{dropped}-*"))
+        assert dropped in [frame.frame_id for frame in read_frames(target)]  # so that it can be taken back
+        reviews.clear()
         build(urls, target)
         assert contents(target) == before
 

@@ -25,6 +25,7 @@ discriminator = { width = 8 }
 [data]
 max_held_out = 1
 [samples]
+capture_share = 0 # the slowest to make
 [analysis]
 steps = 2
 cooldown_steps = 1

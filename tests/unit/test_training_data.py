@@ -1,5 +1,6 @@
 """Data of training: every layout becomes one store, and bad data is one sentence that leaves nothing behind."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -234,6 +235,9 @@ class TestBadData:
         assert {path.name for path in tmp_path.iterdir()} <= {"in"}
 
 
+_AS_THEY_ARE = SampleSettings(sharp_share=1, capture_share=0, dark_share=0, noise_share=0, jpeg_share=0)
+
+
 class TestPairSamples:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
@@ -249,7 +253,7 @@ class TestPairSamples:
         return tmp_path / "run" / "pictures"
 
     def stream(self, folder: Path, share: float) -> SampleStream:
-        settings = SampleSettings(pair_share=share, dark_share=0, noise_share=0, jpeg_share=0, sharp_share=1)
+        settings = dataclasses.replace(_AS_THEY_ARE, pair_share=share)
         pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
         return SampleStream(pictures, settings, seed=0, batch_size=8, pairs=pairs)
 
@@ -266,7 +270,7 @@ class TestPairSamples:
 
     def test_batches_are_a_function_of_the_step_and_shares_of_processes_make_the_whole(self, folder: Path) -> None:
         whole = self.stream(folder, 0.5).batch(3).blurred_NCHW
-        settings = SampleSettings(pair_share=0.5, dark_share=0, noise_share=0, jpeg_share=0, sharp_share=1)
+        settings = dataclasses.replace(_AS_THEY_ARE, pair_share=0.5)
         pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
         half = SampleStream(pictures, settings, seed=0, batch_size=4, pairs=pairs)
         assert torch.equal(whole, torch.cat([half.batch(6).blurred_NCHW, half.batch(7).blurred_NCHW]))

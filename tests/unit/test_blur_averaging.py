@@ -1,0 +1,99 @@
+"""Averages of consecutive frames: blur that follows what moves."""
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from concertdeblur.blur.averaging import averaged, averaged_pairs, crispness
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.dataset.averages import write_averages
+from concertdeblur.errors import DatasetError, SourceError
+from concertdeblur.training.sources import DataSettings, find_sources
+from tests.pictures import photograph
+
+
+def panning_clip(path: Path, *, step_px: int, num_frames: int = 14, soft_px: float = 0) -> Path:
+    """A camera that pans over a photograph by whole pixels, 320x288."""
+    wide = photograph(288, 700)
+    wide = np.asarray(cv2.GaussianBlur(wide, (0, 0), soft_px), dtype=np.uint8) if soft_px else wide
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "8", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 288, "yuv420p"
+        for number in range(num_frames):
+            frame = np.ascontiguousarray(wide[:, 20 + number * step_px :][:, :320])
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        output.mux(stream.encode(None))
+    return path
+
+
+def detail(picture: Picture, *, axis: int) -> float:
+    return float(np.abs(np.diff(picture.astype(float), axis=axis)).mean())
+
+
+def test_a_pan_blurs_along_its_direction(tmp_path: Path) -> None:
+    clip = panning_clip(tmp_path / "pan.mp4", step_px=4)
+    pairs = list(averaged_pairs(clip, max_pairs=2, size_px=128))
+    assert len(pairs) == 2
+    for pair in pairs:
+        assert pair.blurred.shape == pair.sharp.shape == (128, 128, 3)
+        kept = [detail(pair.blurred, axis=axis) / detail(pair.sharp, axis=axis) for axis in (0, 1)]
+        assert kept[1] < 0.85 * kept[0]
+
+
+def test_the_same_seed_gives_the_same_pairs(tmp_path: Path) -> None:
+    clip = panning_clip(tmp_path / "pan.mp4", step_px=4)
+    first, again, other = (next(averaged_pairs(clip, seed=seed, max_pairs=1)) for seed in (3, 3, 4))
+    assert np.array_equal(first.blurred, again.blurred)
+    assert np.array_equal(first.sharp, again.sharp)
+    assert not np.array_equal(first.sharp, other.sharp)
+
+
+@pytest.mark.parametrize(("step_px", "soft_px"), [(0, 0.0), (4, 5.0)])
+def test_a_still_or_soft_clip_gives_nothing(tmp_path: Path, step_px: int, soft_px: float) -> None:
+    assert not list(averaged_pairs(panning_clip(tmp_path / "clip.mp4", step_px=step_px, soft_px=soft_px)))
+
+
+def test_frames_in_between_fill_the_path_of_a_lamp() -> None:
+    frames = [np.zeros((3, 40, 80), np.float32) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        frame[:, 18:22, 20 + 16 * number : 24 + 16 * number] = 1
+    there = np.zeros((40, 80, 2), np.float32)
+    there[..., 0] = 16
+    mean = averaged(frames, [(there, -there)] * 2)
+    assert mean[:, 19, 26:50].min() > 0.7 * mean[:, 19, 26:50].max()  # a streak, not three dots
+    assert mean.sum() == pytest.approx(frames[0].sum(), rel=0.05)
+
+
+def test_crispness_falls_with_blur() -> None:
+    luma = np.asarray(cv2.cvtColor(photograph(200, 200), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    soft = [crispness(np.asarray(cv2.GaussianBlur(luma, (0, 0), sigma), dtype=np.uint8)) for sigma in (0.5, 1, 2)]
+    assert crispness(luma) > soft[0] > 0.27 > soft[1] > soft[2]
+
+
+def test_a_clip_smaller_than_the_pairs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="smaller than 512 px"):
+        next(averaged_pairs(panning_clip(tmp_path / "clip.mp4", step_px=1, num_frames=2), size_px=512))
+
+
+def test_averages_become_a_data_set_that_training_reads(tmp_path: Path) -> None:
+    clips = [panning_clip(tmp_path / f"{n}.mp4", step_px=n, num_frames=14) for n in (4, 5)]
+    assert write_averages(clips, tmp_path / "set", max_pairs=1) == 2
+    sources = find_sources(tmp_path / "set", DataSettings())
+    assert {picture.split for picture in sources.pictures} == {"train", "held_out"}
+    assert [pair.kernel for pair in sources.pairs] == ["capture", "capture"]
+    assert all(pair.path.is_file() for pair in sources.pairs)
+    row = json.loads((tmp_path / "set" / "train" / "metadata.jsonl").read_text())
+    assert row["timestamp_s"] == pytest.approx(round(row["timestamp_s"] * 25) / 25)
+    assert 4 / 25 <= row["timestamp_s"] <= 9 / 25  # the middle of nine frames at 25 a second
+
+
+def test_clips_that_give_nothing_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="none of 1 clips"):
+        write_averages([panning_clip(tmp_path / "still.mp4", step_px=0)], tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    with pytest.raises(SourceError, match="cannot be read"):
+        write_averages([tmp_path / "missing.mp4"], tmp_path / "set")
