@@ -26,7 +26,7 @@ NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cau
 _NUM_HINTS = 32
 # What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
-_SHARP = BLUR_TYPES.index("sharp")
+_SHARP = BLUR_TYPES.index("sharp")  # a cell that is more likely sharp than not is left alone; from a quarter on, less and less
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ class FastGenerator(nn.Module):
         return Prepared(
             guess_NGHW=filter_frames(frames_NCHW, analysis.weights_MK.view(num, rows, columns, -1)),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
-            trust_N1hw=spread((2 - 2 * sharp_M).clamp(0, 1).view(num, rows, columns, 1), height, width),
+            trust_N1hw=spread((2 - 4 * sharp_M).clamp(0, 1).view(num, rows, columns, 1), height, width),
         )
 
 
