@@ -26,7 +26,8 @@ NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cau
 _NUM_HINTS = 32
 # What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
-_SHARP = BLUR_TYPES.index("sharp")  # a cell that is more likely sharp than not is left alone; from a quarter on, less and less
+# A cell that is more likely sharp than not is left alone; from a quarter on it is changed less and less.
+_SHARP = BLUR_TYPES.index("sharp")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
