@@ -1,4 +1,4 @@
-"""Bars around the picture: rows and columns that never change and hold nothing."""
+"""Bars around the picture: rows and columns that hold nothing, as many on one side as on the other."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,7 @@ import numpy.typing as npt
 from concertdeblur.dataset.frames import Box
 
 Luma = npt.NDArray[np.uint8]
-_BLACK_LUMA = 28  # video black is 16; codecs ring a little
-_CONSTANT_LEVELS = 10  # bars of another colour vary by less over all frames
+_CONSTANT_LEVELS = 6  # bars vary by less, over all frames of a shot; the dark round a stage has noise and spill
 _MARGIN_PX = 2  # the edge of a bar rings into the picture
 _LARGEST_SHARE = 0.7  # of a side; more than that is a dark stage and no bar
 
@@ -60,10 +59,12 @@ class BarFinder:
 
 def _inner(least: Luma, largest: Luma) -> tuple[int, int]:
     """From where to where the lines hold something."""
-    is_bar = (largest <= _BLACK_LUMA) | (largest.astype(int) - least <= _CONSTANT_LEVELS)
+    is_bar = largest.astype(int) - least <= _CONSTANT_LEVELS
     held = np.flatnonzero(~is_bar)
     length = len(least)
     if not held.size or (held[-1] + 1 - held[0]) < (1 - _LARGEST_SHARE) * length:
         return 0, length
-    start, stop = int(held[0]), int(held[-1]) + 1
-    return (start + _MARGIN_PX if start else 0), (stop - _MARGIN_PX if stop < length else length)
+    # bars are alike on both sides; the dark upper half of a stage is none, and may lie below one
+    bar = min(int(held[0]), length - 1 - int(held[-1]))
+    margin = bar + _MARGIN_PX if bar else 0
+    return margin, length - margin

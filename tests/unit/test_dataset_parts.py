@@ -113,14 +113,21 @@ class TestBars:
         frame = photo("coffee")[:240, :320].copy()
         assert self.found(frame) == (0, 0, 240, 320)
         frame[:30] = frame[-30:] = 16
-        frame[:, :40] = 20
-        assert self.found(frame) == (32, 42, 176, 278)
+        frame[:, :40] = frame[:, -40:] = 20
+        assert self.found(frame) == (32, 42, 176, 236)
 
     def test_a_row_that_is_lit_once_is_no_bar(self) -> None:
         dark, lit = photo("coffee")[:240, :320].copy(), photo("coffee")[:240, :320].copy()
-        dark[:60] = 0
+        dark[:60] = dark[-60:] = 0
         assert self.found(dark, lit) == (0, 0, 240, 320)
-        assert self.found(dark, dark).y == 62
+        assert self.found(dark, dark) == (62, 0, 116, 320)
+
+    def test_a_dark_half_of_the_stage_is_no_bar(self) -> None:
+        frame = photo("coffee")[:240, :320].copy()
+        frame[:90] = 0
+        assert self.found(frame) == (0, 0, 240, 320)
+        frame[-30:] = 0
+        assert self.found(frame) == (32, 0, 176, 320)
 
     def test_black_frames_have_no_bars(self) -> None:
         assert self.found(np.zeros((240, 320, 3), np.uint8)) == (0, 0, 240, 320)
