@@ -70,7 +70,7 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
         return None
 
     patch_discriminator = _placed(FastDiscriminator(recipe.architecture.discriminator.width), session)
-    pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out)
+    pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out, image_discriminator=discriminator)
     batches = drawn(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
     if not session.run(pgan, batches, _as_it_is):
         return None
