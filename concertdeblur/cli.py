@@ -35,7 +35,7 @@ from concertdeblur.options import (
 )
 
 # "\b" keeps click from filling the paragraph
-__COMPLETION_FILES = """\b
+_COMPLETION_FILES = """\b
 bash: concertdeblur completion bash > ~/.local/share/bash-completion/completions/concertdeblur
 zsh:  concertdeblur completion zsh > _concertdeblur, in a folder of $fpath
 fish: concertdeblur completion fish > ~/.config/fish/completions/concertdeblur.fish
@@ -250,7 +250,7 @@ def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_js
     ctx.exit(1 if report.problems else 0)
 
 
-@cli.command(cls=GroupedCommand, epilog=__COMPLETION_FILES)
+@cli.command(cls=GroupedCommand, epilog=_COMPLETION_FILES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell."""
