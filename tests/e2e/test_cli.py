@@ -252,7 +252,8 @@ def test_a_file_name_cannot_draw_on_the_terminal() -> None:
     [
         ((), "Usage: concertdeblur"),
         (("vidoe", "a", "b"), "vidoe"),
-        (("train",), "train"),
+        (("train", "--minutes", "0"), "--minutes"),
+        (("evaluate",), "--data"),
         (("video",), "IN"),
         (("video", "in.mp4"), "OUT"),
         (("video", "in.mp4", "out.mp4", "more.mp4"), "more.mp4"),
@@ -280,7 +281,7 @@ def test_version() -> None:
 def test_help_groups_the_options_and_lists_what_works() -> None:
     text = invoke("--help").output
     assert [line.split()[0] for line in text.split("Commands:\n")[1].splitlines()] == [
-        "completion", "doctor", "image", "video",
+        "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]

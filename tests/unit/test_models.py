@@ -217,7 +217,8 @@ def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
         with torch.no_grad():
             generator.analysis.type_head.weight.zero_()
             generator.analysis.type_head.bias.fill_(-20)[BLUR_TYPES.index(name)] = 20
-        made = generator.prepare(frames, generator.describe(frames)).trust_N1hw
+        with torch.no_grad():
+            made = generator.prepare(frames, generator.describe(frames)).trust_N1hw
         assert float(made[0, 0, 0, 0]) == pytest.approx(trust, abs=1e-4)
 
 
