@@ -1,6 +1,7 @@
 """`concertdeblur train` as a user runs it: begun, stopped with Ctrl-C, gone on with, and its weights used."""
 
 import hashlib
+import re
 import signal
 import subprocess
 from pathlib import Path
