@@ -16,6 +16,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from concertdeblur import __version__
+from concertdeblur.cli_annotate import annotate
 from concertdeblur.cli_dataset import build_dataset
 from concertdeblur.cli_evaluate import evaluate
 from concertdeblur.cli_train import train
@@ -262,6 +263,7 @@ def completion(shell: str) -> None:
 cli.add_command(train)
 cli.add_command(build_dataset)
 cli.add_command(evaluate)
+cli.add_command(annotate)
 
 
 def main() -> None:

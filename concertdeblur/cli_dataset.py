@@ -72,7 +72,7 @@ def build_dataset(*, urls: Path, target: Path, levels: str, as_json: bool, quiet
     """Build a training set from a list of clips.
 
     Finds the shots of each clip and their sharpest frames, crops them, and blurs each crop with the seven kernels of
-    the paper. Look at DIR/summary.html.
+    the paper. Look at DIR/summary.html; 'concertdeblur annotate DIR' reviews the frames; a second run applies that.
     """
     refuse_both(as_json, quiet)
     silent = as_json or quiet

@@ -281,7 +281,7 @@ def test_version() -> None:
 def test_help_groups_the_options_and_lists_what_works() -> None:
     text = invoke("--help").output
     assert [line.split()[0] for line in text.split("Commands:\n")[1].splitlines()] == [
-        "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
+        "annotate", "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]

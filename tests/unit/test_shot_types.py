@@ -51,7 +51,7 @@ def test_many_small_faces_are_an_audience_unless_one_stands_out() -> None:
 def test_a_face_is_found_where_it_is_and_changing_sizes_do_not_matter() -> None:
     from skimage.data import astronaut
 
-    picture = np.asarray(astronaut(), np.uint8)
+    picture = np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     typist, detector = ShotTypist(), FaceDetector()
     for scale in (1.0, 0.5, 1.5):
         seen = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
