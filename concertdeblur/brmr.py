@@ -61,6 +61,7 @@ class _FrameState:
     kept: list[Area] = field(default_factory=list)
     rounds: dict[int, int] = field(default_factory=dict)
     decisions: Decisions = field(default_factory=dict)
+    consistent: dict[int, Tensor] = field(default_factory=dict)  # by cell: the data-consistent picture of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Brmr:
         Args:
             blurred_NCHW: The input B in [0, 1]; sides are multiples of HINT_PX.
             result_NCHW: G_i(B), overwritten with the refined frames.
-            prepared: What G_i knew of the frames: guesses and hints, for G_p.
+            prepared: What G_i knew of the frames, for G_p: guesses, hints, and how to make results consistent.
             previous: Each frame's decisions of the frame before it.
             is_capped: Whether the cap on windows a frame holds (video) or not (a single picture).
 
@@ -157,7 +158,7 @@ class Brmr:
         previous: list[Decisions],
     ) -> None:
         blurred_NCHW, result_NCHW, _ = given
-        refined, shifts = self._refined_windows(proposals, given)
+        refined, shifts = self._refined_windows(proposals, states, given)
         height, width = result_NCHW.shape[2:]
         seen = [self._seen_area(p.window, height, width) for p in proposals]
         candidates = [_cut(result_NCHW, p.frame, area).clone() for p, area in zip(proposals, seen, strict=True)]
@@ -188,14 +189,20 @@ class Brmr:
                 state.active.discard(p.cell_number)
 
     def _refined_windows(
-        self, proposals: list[_Proposal], given: tuple[Tensor, Tensor, Prepared]
+        self, proposals: list[_Proposal], states: list[_FrameState], given: tuple[Tensor, Tensor, Prepared]
     ) -> tuple[list[Tensor], list[float]]:
         """Each proposal's refined window, feathered; and how far it moved a 32-px mean."""
         blurred_NCHW, result_NCHW, prepared = given
         height, width = result_NCHW.shape[2:]
         windows = [_cut(result_NCHW, p.frame, p.window) for p in proposals]
         views = [
-            torch.cat([_cut(blurred_NCHW, p.frame, p.window), _cut(prepared.guess_NGHW, p.frame, p.window)])
+            torch.cat(
+                [
+                    *_consistent(p, states[p.frame], result_NCHW[p.frame], prepared),
+                    _cut(blurred_NCHW, p.frame, p.window),
+                    _cut(prepared.guess_NGHW, p.frame, p.window),
+                ]
+            )
             for p in proposals
         ]
         refined: list[Tensor] = [torch.empty(0)] * len(proposals)
@@ -239,6 +246,22 @@ def _proposed(frame: int, state: _FrameState, cells: tuple[Cell, ...]) -> list[_
     if len(mined) > left:
         mined = sorted(sorted(mined, key=lambda m: -m[2])[:left])
     return [_Proposal(frame, number, cells[number], window) for number, window, _ in mined]
+
+
+def _consistent(proposal: _Proposal, state: _FrameState, result_CHW: Tensor, prepared: Prepared) -> list[Tensor]:
+    """The data-consistent picture of a window, if there is one.
+
+    Each cell's is made once, in the first round: all cells that are tried at all are tried then, before anything
+    is refined, so it does not depend on what else is.
+    """
+    if prepared.consistency is None:
+        return []
+    area, number = proposal.cell.area, proposal.cell_number
+    if number not in state.consistent:
+        state.consistent[number] = prepared.consistency.guess(proposal.frame, result_CHW, area)
+    window = proposal.window
+    within = Area(y=window.y - area.y, x=window.x - area.x, height=window.height, width=window.width)
+    return [state.consistent[number][(slice(None), *within.of_pixels())]]
 
 
 def _cut(pictures_NCHW: Tensor, frame: int, area: Area) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concertdeblur.blur.kernels import Kernel
+from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.inverse_filter import CELL_PX, filter_frames, num_filters
 from concertdeblur.models.prepared import HINT_PX, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
@@ -145,21 +146,26 @@ class FastGenerator(nn.Module):
         num, rows, columns = described_NRQ.shape[:3]
         analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2))
         sharp_M = analysis.type_logits.softmax(1)[:, _SHARP]
+        weights_NRQK = analysis.weights_MK.view(num, rows, columns, -1)
         height, width = frames_NCHW.shape[2:]
         return Prepared(
-            guess_NGHW=filter_frames(frames_NCHW, analysis.weights_MK.view(num, rows, columns, -1)),
+            guess_NGHW=filter_frames(frames_NCHW, weights_NRQK),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
             trust_N1hw=spread((2 - 4 * sharp_M).clamp(0, 1).view(num, rows, columns, 1), height, width),
+            consistency=DataConsistency(frames_NCHW, weights_NRQK),
         )
 
 
 class FastPatchGenerator(nn.Module):
-    """G_p of recipe `concert`: told the blurred input under the window, its guesses and the blur there."""
+    """G_p of recipe `concert`: told what the result lacks of the input, and all that G_i was told.
+
+    Its guesses are, in this order: the data-consistent window (RGB), the blurred one (RGB), those of G_i.
+    """
 
     def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
         super().__init__()
         self.restoration = Restoration(
-            width=width, num_blocks=num_blocks, num_guesses=3 + NUM_GUESSES, embedding_width=embedding_width
+            width=width, num_blocks=num_blocks, num_guesses=6 + NUM_GUESSES, embedding_width=embedding_width
         )
 
 

@@ -85,11 +85,18 @@ def num_filters() -> int:
 
 
 @lru_cache(maxsize=_KEPT_RESPONSES)
+def passed(index: int, device: torch.device) -> Tensor:
+    """What blur and then one filter of the bank leave of each frequency, as `response`."""
+    kernel = kernel_bank()[index // len(NOISE_TO_SIGNAL)]
+    y, x = _frequencies(device)
+    return response(index, device) * kernel.at(y, x)
+
+
+@lru_cache(maxsize=_KEPT_RESPONSES)
 def response(index: int, device: torch.device) -> Tensor:
     """Frequency response of one filter of the bank on the FFT of a window, (WINDOW_PX, WINDOW_PX // 2 + 1)."""
     kernel, noise = divmod(index, len(NOISE_TO_SIGNAL))
-    y = torch.fft.fftfreq(WINDOW_PX, device=device)[:, None]
-    x = torch.fft.rfftfreq(WINDOW_PX, device=device)[None, :]
+    y, x = _frequencies(device)
     transfer = kernel_bank()[kernel].at(y, x)
     regularisation = NOISE_TO_SIGNAL[noise] * (0.02 + (y.square() + x.square()) / 0.25**2)
     at_zero = 1 + NOISE_TO_SIGNAL[noise] * 0.02  # flat areas keep their level exactly
@@ -98,11 +105,16 @@ def response(index: int, device: torch.device) -> Tensor:
 
 
 def cautious(weights_K: Tensor) -> Tensor:
-    """Weights (..., K) of the same kernels, each at a stronger regularisation."""
+    """Weights (..., K) of the same kernels, each at a much stronger regularisation."""
+    return stronger(weights_K, steps=_CAUTIOUS_STEPS)
+
+
+def stronger(weights_K: Tensor, *, steps: int) -> Tensor:
+    """Weights (..., K) of the same kernels, each regularised so many steps of NOISE_TO_SIGNAL stronger."""
     by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))
     moved = torch.zeros_like(by_noise)
-    moved[..., _CAUTIOUS_STEPS:] = by_noise[..., :-_CAUTIOUS_STEPS]
-    moved[..., -1] += by_noise[..., -_CAUTIOUS_STEPS:].sum(-1)
+    moved[..., steps:] = by_noise[..., :-steps]
+    moved[..., -1] += by_noise[..., -steps:].sum(-1)
     return moved.flatten(-2)
 
 
@@ -124,16 +136,16 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
     """
     height, width = frames_NCHW.shape[2:]
     num, rows, columns = weights_NRQK.shape[:3]
-    fades = (_fades(rows, height, frames_NCHW), _fades(columns, width, frames_NCHW))
+    faded = (fades(rows, height, frames_NCHW), fades(columns, width, frames_NCHW))
     filtered = frames_NCHW.new_zeros(num, 4, height, width).contiguous(memory_format=torch.channels_last)
     for n in range(num):
         for row in range(rows):
             for column in range(columns):
-                window = looped(_surrounded(frames_NCHW[n], row, column))
+                window = looped(surrounded_window(frames_NCHW[n], row, column))
                 made = apply_weights(window[None], weights_NRQK[n, row, column][None])[0]
-                (top, bottom), (left, right) = _faded_area(row, height), _faded_area(column, width)
+                (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
                 y, x = top - (row * CELL_PX - REACH_PX), left - (column * CELL_PX - REACH_PX)
-                fade = fades[0][row, top:bottom, None] * fades[1][column, None, left:right]
+                fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
                 filtered[n, :, top:bottom, left:right] += fade * made[:, y : y + bottom - top, x : x + right - left]
     return filtered
 
@@ -141,8 +153,8 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
 def apply_weights(windows_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
     """Filter looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture; (M, 4, ...) as `filter_frames`."""
     spectra = torch.fft.rfft2(windows_MCHW)
-    bold = torch.stack([_mixed(weights) for weights in weights_MK])[:, None]
-    wary = torch.stack([_mixed(cautious(weights)) for weights in weights_MK])[:, None]
+    bold = torch.stack([mixture(weights, response) for weights in weights_MK])[:, None]
+    wary = torch.stack([mixture(cautious(weights), response) for weights in weights_MK])[:, None]
     made: Tensor = torch.fft.irfft2(torch.cat([spectra * bold, luma(spectra) * wary], 1), s=(WINDOW_PX, WINDOW_PX))
     return made
 
@@ -164,33 +176,42 @@ def surrounded_index(cell: int, length: int, *, device: torch.device | None = No
     return _reflected(torch.arange(first, first + _LOOP_PX + WINDOW_PX, device=device), length)
 
 
-def _surrounded(frame_CHW: Tensor, row: int, column: int) -> Tensor:
-    y = surrounded_index(row, frame_CHW.shape[1], device=frame_CHW.device)
-    x = surrounded_index(column, frame_CHW.shape[2], device=frame_CHW.device)
-    return frame_CHW.index_select(1, y).index_select(2, x)
+def surrounded_window(frames: Tensor, row: int, column: int) -> Tensor:
+    """A cell's window of frames (..., H, W), with `_LOOP_PX` more before it; ready for `looped`."""
+    y = surrounded_index(row, frames.shape[-2], device=frames.device)
+    x = surrounded_index(column, frames.shape[-1], device=frames.device)
+    return frames.index_select(-2, y).index_select(-1, x)
 
 
-def _mixed(weights_K: Tensor) -> Tensor:
+def mixture(weights_K: Tensor, of: Callable[[int, torch.device], Tensor]) -> Tensor:
+    """Weighted mean of `response` or `passed` over the filters of the bank."""
     heaviest = weights_K.topk(_MIXED_FILTERS)
     total = heaviest.values.sum()
     mixed = torch.zeros(WINDOW_PX, WINDOW_PX // 2 + 1, device=weights_K.device)
     for weight, index in zip((heaviest.values / total).tolist(), heaviest.indices.tolist(), strict=True):
         if weight > _NEGLIGIBLE_WEIGHT:
-            mixed.add_(response(index, weights_K.device), alpha=weight)
+            mixed.add_(of(index, weights_K.device), alpha=weight)
     return mixed
 
 
-def _faded_area(cell: int, length: int) -> tuple[int, int]:
+def faded_area(cell: int, length: int) -> tuple[int, int]:
+    """First px, and last px + 1, that a cell has a share in, of a row of `length` px."""
     return max(0, cell * CELL_PX - _FADE_PX), min(length, (cell + 1) * CELL_PX + _FADE_PX)
 
 
-def _fades(num_cells: int, length: int, like: Tensor) -> Tensor:
+def fades(num_cells: int, length: int, like: Tensor) -> Tensor:
     """Share of each cell in each pixel of a row, (num_cells, length); they sum to 1 everywhere."""
     position = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
     borders = CELL_PX * torch.arange(1, num_cells, device=like.device, dtype=like.dtype)
     passed = ((position - borders[:, None]) / (2 * _FADE_PX) + 0.5).clamp(0, 1)  # 0 before a border, 1 after it
     ones, zeros = torch.ones_like(position)[None], torch.zeros_like(position)[None]
     return torch.cat([ones, passed]) - torch.cat([passed, zeros])
+
+
+def _frequencies(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of a window's FFT, cycles a px: along y (H, 1), along x (1, F)."""
+    along_y = torch.fft.fftfreq(WINDOW_PX, device=device)[:, None]
+    return along_y, torch.fft.rfftfreq(WINDOW_PX, device=device)[None, :]
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from concertdeblur.models.data_consistency import DataConsistency
+
 HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
 
 
@@ -18,3 +20,4 @@ class Prepared:
     guess_NGHW: Tensor
     hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX), rounded up; E may be 0
     trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
+    consistency: DataConsistency | None = None  # what G_p is told beside: None where nothing was identified

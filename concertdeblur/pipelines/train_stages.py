@@ -1,6 +1,6 @@
 """The stages of a training run in their order, for the fast networks and for the paper's."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,7 +60,8 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
         return None
     generator.restoration.load_state_dict(igan.ema.module.state_dict())
 
-    cells = _stream(store, recipe, recipe.igan.batch_size, seed=seed + 2)
+    of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
+    cells = _stream(store, of_one_cell, recipe.igan.batch_size, seed=seed + 2)
     windows = session.mined(
         MinedWindows,
         _origin(recipe, igan.step),

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 from concertdeblur import cam
+from concertdeblur.models.data_consistency import consistent
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
-from concertdeblur.models.inverse_filter import CELL_PX
+from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, looped, surrounded_window
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.igan import cropped, prepare
 from concertdeblur.training.loader import on_device
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
 from concertdeblur.training.samples import SampleStream
 from concertdeblur.training.stage import Schedule, Stage
+
+_INNER = (slice(REACH_PX, REACH_PX + CELL_PX),) * 2  # the cell in its window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +36,8 @@ class MinedWindows:
     """M windows of 128x128 px with what G_p is told about them; float16 in memory."""
 
     result_MCHW: Tensor  # cut from G_i's result
-    blurred_MCHW: Tensor  # the same windows of the input
-    guess_MGHW: Tensor  # and of G_i's guesses
+    blurred_MCHW: Tensor  # the same windows of the input, for D_p and D_i
+    guess_MGHW: Tensor  # and of what G_p is told: data-consistent, blurred, G_i's guesses
     sharp_MCHW: Tensor  # and of the ground truth
     embedding_ME: Tensor  # blur embedding of the cell
     is_blurred_M: Tensor  # False where the input was sharp
@@ -49,17 +52,27 @@ def mine_windows(
     *,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> MinedWindows:
-    """Deblur cells of the training pictures and cut the windows that D_i finds most blurred."""
+    """Deblur cells of the training pictures and cut the windows that D_i finds most blurred.
+
+    Raises:
+        ValueError: If a picture goes on beyond its cell: what G_i makes of that is not known here.
+
+    """
     rows: list[tuple[Tensor, ...]] = []
     step = num_done = 0
     cell = cam.cells_of(CELL_PX, CELL_PX)[0]
     while num_done < settings.num_pictures:
         batch = on_device(stream.batch(step), next(discriminator.parameters()).device)
+        if not batch.framed_N.all():
+            raise ValueError("windows are mined in pictures of one cell, but some go on: framed_share must be 1")
         prepared = prepare(generator, batch)
         crops = cropped(prepared, batch, CELL_PX, seed=0)
         result = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         maps = discriminator(crops.blurred_NCHW, result).double().cpu().numpy()
-        pictures = [x.half() for x in (result, crops.blurred_NCHW, crops.guess_NGHW, crops.sharp_NCHW)]
+        blurred = looped(batch.surrounded_blurred)
+        nearer = consistent(blurred, looped(surrounded_window(result, 0, 0)), prepared[0].weights_MK)[(..., *_INNER)]
+        told = torch.cat([nearer, crops.blurred_NCHW, crops.guess_NGHW], 1)
+        pictures = [x.half() for x in (result, crops.blurred_NCHW, told, crops.sharp_NCHW)]
         for n, map_hw in enumerate(maps):
             ranked = sorted(cell.windows, key=lambda window: map_hw[window.of_map()].mean())
             for window in ranked[: settings.windows_per_picture]:
@@ -132,7 +145,7 @@ class PganStage(Stage[MinedWindows]):
         steps = cam.WINDOW_PX // HINT_PX
         hints = batch.embedding_ME[:, :, None, None].expand(-1, -1, steps, steps)
         with self.mixed():
-            made = self.generator.restoration(batch.result_MCHW, torch.cat([blurred, batch.guess_MGHW], 1), hints)
+            made = self.generator.restoration(batch.result_MCHW, batch.guess_MGHW, hints)
         refined = made.float()
         self.discriminator.requires_grad_(False)
         with self.mixed():

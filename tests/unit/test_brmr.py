@@ -9,7 +9,9 @@ from concertdeblur import cam
 from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, is_kept
 from concertdeblur.cam import Area
 from concertdeblur.models import Architecture, Networks
+from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.fast import FastGenerator
+from concertdeblur.models.inverse_filter import grid_of, num_filters
 from concertdeblur.models.paper import PaperGenerator
 from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
@@ -31,6 +33,8 @@ def plain_loop(
     steps: list[list[tuple[Area, bool]]] = [[] for _ in cells]
     active = set(range(len(cells)))
     leads = [1.0]
+    again = prepared.consistency
+    nearer = [] if again is None else [again.guess(0, result[0], cell.area) for cell in cells]
     for _ in range(settings.max_iterations):
         accepted: list[tuple[Area, Tensor]] = []
         for number in sorted(active):
@@ -43,6 +47,9 @@ def plain_loop(
                 :, :, at[2].start // 16 : at[2].stop // 16, at[3].start // 16 : at[3].stop // 16
             ]
             views = torch.cat([blurred[at], prepared.guess_NGHW[at]], 1)
+            if nearer:
+                y, x = window.y - cell.area.y, window.x - cell.area.x
+                views = torch.cat([nearer[number][None, :, y : y + window.height, x : x + window.width], views], 1)
             refined = networks.patch_generator.restoration(current[at], views, hints).clamp(0, 1)
             fade = torch.from_numpy(feather(window, height, width, settings.feather_px))
             step = fade * (refined - current[at])
@@ -104,11 +111,15 @@ def make_brmr(networks: Networks, settings: BrmrSettings) -> Brmr:
 def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -> Prepared:
     """Guesses and hints of the shapes that these networks want, at random."""
     num, _, height, width = blurred.shape
-    num_guesses, num_hints = (4, EMBEDDING_WIDTH) if isinstance(networks.image_generator, FastGenerator) else (0, 0)
+    is_fast = isinstance(networks.image_generator, FastGenerator)
+    num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_fast else (0, 0)
+    frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
+    weights_NRQK = torch.rand(num, *grid_of(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
     return Prepared(
         guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
         hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
         trust_N1hw=torch.ones(num, 1, height // 16, width // 16),
+        consistency=DataConsistency(frames, weights_NRQK / weights_NRQK.sum(-1, keepdim=True)) if is_fast else None,
     )
 
 
@@ -141,7 +152,8 @@ def test_same_as_the_plain_loop(architecture: Architecture, height: int, width: 
         pytest.skip("a tie: METHOD.md does not compare after one")
     assert sorted((a.y, a.x) for a in refinement.tried) == sorted((w.y, w.x) for cell in steps for w, _ in cell)
     assert sorted((a.y, a.x) for a in refinement.kept) == sorted((w.y, w.x) for cell in steps for w, k in cell if k)
-    assert (made - expected).abs().max() < 1e-5
+    difference = (made - expected).abs()  # outputs of random networks reach 20 before they are clamped
+    assert difference.max() < 2e-4 and difference.mean() < 1e-6
 
 
 def test_the_plain_loop_sees_both_decisions() -> None:
@@ -164,6 +176,8 @@ def test_frames_of_a_batch_do_not_see_each_other() -> None:
     brmr = make_brmr(networks, SETTINGS)
     blurred = torch.rand(3, 3, 272, 400, generator=torch.Generator().manual_seed(1))
     prepared = random_context(networks, blurred, torch.Generator().manual_seed(2))
+    again = prepared.consistency
+    assert again is not None
     together = blurred.clone()
     refinements = brmr.refine(blurred, together, prepared)
     for n in range(3):
@@ -172,6 +186,7 @@ def test_frames_of_a_batch_do_not_see_each_other() -> None:
             guess_NGHW=prepared.guess_NGHW[n : n + 1],
             hints_NEhw=prepared.hints_NEhw[n : n + 1],
             trust_N1hw=prepared.trust_N1hw[n : n + 1],
+            consistency=DataConsistency(again.frames_NCHW[n : n + 1], again.weights_NRQK[n : n + 1]),
         )
         refinement = brmr.refine(blurred[n : n + 1], alone, own)[0]
         assert refinement.kept == refinements[n].kept

@@ -35,6 +35,7 @@ from concertdeblur.training.stage import Schedule
 from tests.pictures import photograph
 
 SMALL_SAMPLES = SampleSettings()
+FRAMED_SAMPLES = SampleSettings(framed_share=1)
 
 
 @pytest.fixture(scope="module")
@@ -326,10 +327,10 @@ class TestPganStage:
 
     def test_mined_windows_lie_where_the_discriminator_says(self, store: PictureStore) -> None:
         generator, discriminator = make_generator(), FastDiscriminator(8)
-        stream = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=2)
+        stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
         windows = mine_windows(generator, discriminator, stream, self.SETTINGS)
         assert windows.result_MCHW.shape == (8, 3, 128, 128)
-        assert windows.guess_MGHW.shape == (8, 4, 128, 128)
+        assert windows.guess_MGHW.shape == (8, 10, 128, 128)  # consistent, blurred, G_i's
         batch = stream.batch(0)
         map_hw = discriminator(batch.blurred_NCHW, batch.blurred_NCHW)[0].detach()
         places = [(y, x) for y in (0, 64, 128) for x in (0, 64, 128)]
@@ -340,7 +341,7 @@ class TestPganStage:
         assert (windows.sharp_MCHW[0].float() - expected).abs().max() < 1e-3
 
     def test_it_learns_and_resumes_exactly(self, store: PictureStore, tmp_path: Path) -> None:
-        stream = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=2)
+        stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
         windows = mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
         batches = drawn(windows, batch_size=2, seed=0)
 
