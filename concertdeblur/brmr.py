@@ -6,6 +6,9 @@ kept. Cells and frames go on side by side: each round refines the windows of all
 in the loop with one call of G_p and judges them with one call of D_i. A round judges every cell by
 its own window alone, so the result does not depend on what else is in the batch.
 
+Ours: where the blur was identified, the first round refines whole cells, not by G_p but by one step of
+data consistency (models/data_consistency.py), judged by D_i all the same. If it is refused the loop goes on.
+
 Shape suffixes: N frames, M windows of a round, C channels, H height, W width, E embedding.
 """
 
@@ -19,10 +22,9 @@ from torch.nn import functional as F
 from concertdeblur import cam
 from concertdeblur.cam import Area, Cell, Map
 from concertdeblur.engines import Engine
+from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.prepared import HINT_PX, Prepared
 
-# Cell number -> was its first step kept? One entry for each cell that was tried.
-Decisions = dict[int, bool]
 _SHIFT_GRAIN_PX = 32
 
 
@@ -30,7 +32,7 @@ _SHIFT_GRAIN_PX = 32
 class BrmrSettings:
     """How far refining goes."""
 
-    max_iterations: int = 4  # rounds a cell
+    max_iterations: int = 5  # rounds
     windows_per_cell: float = 1.0  # cap for a frame of a video, times its cells; the most blurred first
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
     hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
@@ -42,26 +44,32 @@ class BrmrSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """By cell number: was its first step of each kind kept? One entry for each cell that was tried."""
+
+    consistency: dict[int, bool] = field(default_factory=dict)
+    windows: dict[int, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refinement:
     """What BRMR made of one frame."""
 
     map_hw: Map  # H^s - H^b of the result
-    tried: tuple[Area, ...]
+    tried: tuple[Area, ...]  # whole cells in the first round, then windows
     kept: tuple[Area, ...]
-    rounds: dict[int, int]  # by cell: steps tried
     decisions: Decisions  # for the next frame
 
 
 @dataclass(slots=True)
 class _FrameState:
     map_hw: Map
-    budget: int
     active: set[int]
+    budget: int  # windows that may still be tried
     tried: list[Area] = field(default_factory=list)
     kept: list[Area] = field(default_factory=list)
-    rounds: dict[int, int] = field(default_factory=dict)
-    decisions: Decisions = field(default_factory=dict)
-    consistent: dict[int, Tensor] = field(default_factory=dict)  # by cell: the data-consistent picture of it
+    decisions: Decisions = field(default_factory=Decisions)
+    consistent_CHW: Tensor | None = None  # the data-consistent frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +137,18 @@ class Brmr:
             _FrameState(map_hw=map_hw, budget=budget, active=set(range(len(cells))))
             for map_hw in self.maps(blurred_NCHW, result_NCHW)
         ]
-        before = previous or [{} for _ in states]
-        for _ in range(self.settings.max_iterations):
+        before = previous or [Decisions() for _ in states]
+        given = blurred_NCHW, result_NCHW, prepared
+        for number in range(self.settings.max_iterations):
+            if number == 0 and prepared.consistency is not None:
+                self._consistency_round(prepared.consistency, states, given, before)
+                continue
             proposals = [p for i, state in enumerate(states) for p in _proposed(i, state, cells)]
             if not proposals:
                 break
-            self._round(proposals, states, (blurred_NCHW, result_NCHW, prepared), before)
+            self._round(proposals, states, given, before)
         return [
-            Refinement(
-                map_hw=s.map_hw, tried=tuple(s.tried), kept=tuple(s.kept), rounds=s.rounds, decisions=s.decisions
-            )
-            for s in states
+            Refinement(map_hw=s.map_hw, tried=tuple(s.tried), kept=tuple(s.kept), decisions=s.decisions) for s in states
         ]
 
     def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor) -> list[Map]:
@@ -149,6 +158,41 @@ class Brmr:
         if maps.shape[1:] != size:  # the paper's 4x4 convolutions give 31x31 at 256x256
             maps = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
         return list(maps.double().cpu().numpy())
+
+    def _consistency_round(
+        self,
+        consistency: DataConsistency,
+        states: list[_FrameState],
+        given: tuple[Tensor, Tensor, Prepared],
+        previous: list[Decisions],
+    ) -> None:
+        """Make each cell consistent with the input where D_i finds it sharper then."""
+        blurred_NCHW, result_NCHW, _ = given
+        height, width = result_NCHW.shape[2:]
+        cells = cam.cells_of(height, width)
+        whole = Area(y=0, x=0, height=height, width=width)
+        nearer = torch.stack([consistency.guess(n, result, whole) for n, result in enumerate(result_NCHW)])
+        nearer = torch.where(nearer.isfinite(), nearer, result_NCHW).clamp(0, 1)
+        shares = cam.shares_of(height, width, device=nearer.device)
+        moved = F.avg_pool2d(nearer - result_NCHW, _SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
+        for n, (state, new_map) in enumerate(zip(states, self.maps(blurred_NCHW, nearer), strict=True)):
+            mask_HW = torch.zeros_like(nearer[0, 0])
+            map_hw = state.map_hw.copy()
+            for number, cell in enumerate(cells):
+                grown, was_kept = cam.delta(new_map, cell), previous[n].consistency.get(number)
+                shift = moved[(n, *_in_grains(cell.area))].max().item()
+                kept = shift <= self.settings.max_shift and is_kept(
+                    cam.delta(state.map_hw, cell), grown, was_kept, self.settings.hysteresis
+                )
+                state.tried.append(cell.area)
+                state.decisions.consistency[number] = kept
+                if kept:
+                    state.kept.append(cell.area)
+                    mask_HW += shares[number]
+                    map_hw[cell.area.of_map()] = new_map[cell.area.of_map()]
+            state.map_hw = map_hw
+            state.consistent_CHW = nearer[n]
+            result_NCHW[n] += mask_HW * (nearer[n] - result_NCHW[n])
 
     def _round(
         self,
@@ -174,13 +218,13 @@ class Brmr:
             kept = shifts[number] <= self.settings.max_shift and is_kept(
                 cam.delta(state.map_hw, p.cell),
                 cam.delta(new_map, p.cell),
-                previous[p.frame].get(p.cell_number),
+                previous[p.frame].windows.get(p.cell_number),
                 self.settings.hysteresis,
             )
             state.tried.append(p.window)
-            state.rounds[p.cell_number] = state.rounds.get(p.cell_number, 0) + 1
+            state.budget -= 1
             # The first step decides what the next frame remembers: later ones end in a refusal by design.
-            state.decisions.setdefault(p.cell_number, kept)
+            state.decisions.windows.setdefault(p.cell_number, kept)
             if kept:
                 state.kept.append(p.window)
                 state.map_hw = new_map
@@ -198,7 +242,7 @@ class Brmr:
         views = [
             torch.cat(
                 [
-                    *_consistent(p, states[p.frame], result_NCHW[p.frame], prepared),
+                    *_consistent(states[p.frame], p.window),
                     _cut(blurred_NCHW, p.frame, p.window),
                     _cut(prepared.guess_NGHW, p.frame, p.window),
                 ]
@@ -242,26 +286,20 @@ class Brmr:
 def _proposed(frame: int, state: _FrameState, cells: tuple[Cell, ...]) -> list[_Proposal]:
     """The most blurred window of each cell still in the loop, as many as the budget allows."""
     mined = [(number, *cam.most_blurred(state.map_hw, cells[number])) for number in sorted(state.active)]
-    left = state.budget - len(state.tried)
-    if len(mined) > left:
-        mined = sorted(sorted(mined, key=lambda m: -m[2])[:left])
+    if len(mined) > state.budget:
+        mined = sorted(sorted(mined, key=lambda m: -m[2])[: state.budget])
     return [_Proposal(frame, number, cells[number], window) for number, window, _ in mined]
 
 
-def _consistent(proposal: _Proposal, state: _FrameState, result_CHW: Tensor, prepared: Prepared) -> list[Tensor]:
-    """The data-consistent picture of a window, if there is one.
+def _in_grains(area: Area) -> tuple[slice, slice]:
+    bottom, right = area.y + area.height, area.x + area.width
+    grain = _SHIFT_GRAIN_PX
+    return slice(area.y // grain, -(-bottom // grain)), slice(area.x // grain, -(-right // grain))
 
-    Each cell's is made once, in the first round: all cells that are tried at all are tried then, before anything
-    is refined, so it does not depend on what else is.
-    """
-    if prepared.consistency is None:
-        return []
-    area, number = proposal.cell.area, proposal.cell_number
-    if number not in state.consistent:
-        state.consistent[number] = prepared.consistency.guess(proposal.frame, result_CHW, area)
-    window = proposal.window
-    within = Area(y=window.y - area.y, x=window.x - area.x, height=window.height, width=window.width)
-    return [state.consistent[number][(slice(None), *within.of_pixels())]]
+
+def _consistent(state: _FrameState, window: Area) -> list[Tensor]:
+    """The data-consistent picture of a window, if there is one."""
+    return [] if state.consistent_CHW is None else [state.consistent_CHW[(slice(None), *window.of_pixels())]]
 
 
 def _cut(pictures_NCHW: Tensor, frame: int, area: Area) -> Tensor:

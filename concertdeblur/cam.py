@@ -12,6 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from concertdeblur.frame import Pixels, full_scale
 
@@ -20,6 +22,7 @@ Map = npt.NDArray[np.float64]
 MAP_PX = 8  # px a map value stands for
 WINDOW_PX = 128  # mined windows (paper section 3.4)
 SEARCH_STRIDE_PX = 64
+_FADE_PX = 16  # on either side of a border between cells
 CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this grid (METHOD.md)
 
 
@@ -96,6 +99,12 @@ def cells_of(height: int, width: int) -> tuple[Cell, ...]:
     )
 
 
+def shares_of(height: int, width: int, *, device: torch.device) -> tuple[Tensor, ...]:
+    """Of each cell, its share in each pixel, (height, width): they fade into each other and sum to 1 everywhere."""
+    down, across = (_ramps(length, device) for length in (height, width))
+    return tuple(y[:, None] * x for y in down for x in across)
+
+
 def delta(map_hw: Map, cell: Cell) -> float:
     """Confidence that a cell is sharp: the mean of H^s - H^b over it."""
     return float(map_hw[cell.area.of_map()].mean())
@@ -129,6 +138,15 @@ def _spans(length: int) -> list[tuple[int, int]]:
     num_cells = max(1, length // CELL_PX + (length % CELL_PX >= WINDOW_PX))
     starts = [number * CELL_PX for number in range(num_cells)]
     return [(start, (length if start == starts[-1] else start + CELL_PX) - start) for start in starts]
+
+
+def _ramps(length: int, device: torch.device) -> list[Tensor]:
+    """Of each span of a row of `length` px its share in each pixel, falling over `_FADE_PX` on either side."""
+    position = torch.arange(length, device=device) + 0.5
+    starts = [start for start, _ in _spans(length)]
+    # how far each px lies past the beginning of each span, 0 to 1; everything is past the first
+    passed = [((position - start) / (2 * _FADE_PX) + 0.5).clamp(0 if start else 1, 1) for start in starts]
+    return [here - after for here, after in zip(passed, [*passed[1:], torch.zeros(length, device=device)], strict=True)]
 
 
 def _windows_of(area: Area) -> tuple[Area, ...]:

@@ -51,7 +51,8 @@ def follow(weights: WeightSet, blurred: Frame, sharp: Frame, generated: Frame, r
     for rounds in range(1, weights.max_iterations + 1):
         if len(before.kept) == len(refined.kept):
             break
-        is_whole = rounds == weights.max_iterations or (num_cells == 1 and rounds == len(refined.kept))
+        is_over = num_cells == 1 and refined.kept[:1] == refined.tried[:1] and rounds == len(refined.kept)
+        is_whole = rounds == weights.max_iterations or is_over
         now = refined if is_whole else weights.refine(blurred, rounds)
         steps = now.kept[len(before.kept) :]
         gains += [_within(window, now.pixels, sharp) - _within(window, before.pixels, sharp) for window in steps]

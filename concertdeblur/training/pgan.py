@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from concertdeblur import cam
 from concertdeblur.models.data_consistency import consistent
@@ -19,6 +20,8 @@ from concertdeblur.training.objective import delta, discriminator_loss, sharp_lo
 from concertdeblur.training.samples import SampleStream
 from concertdeblur.training.stage import Schedule, Stage
 
+_CLEAR_GAIN_DB = 0.1
+_CLEAR_GROWTH = 0.1  # of D_i's confidence in a window
 _INNER = (slice(REACH_PX, REACH_PX + CELL_PX),) * 2  # the cell in its window
 
 
@@ -41,6 +44,18 @@ class MinedWindows:
     sharp_MCHW: Tensor  # and of the ground truth
     embedding_ME: Tensor  # blur embedding of the cell
     is_blurred_M: Tensor  # False where the input was sharp
+
+    @property
+    def consistent_MCHW(self) -> Tensor:
+        """The data-consistent windows."""
+        return self.guess_MGHW[:, :3]
+
+    @property
+    def start_MCHW(self) -> Tensor:
+        """What G_p starts from: the data-consistent window where that is better, as D_i should decide."""
+        result, nearer = self.result_MCHW, self.consistent_MCHW
+        errors = [(x - self.sharp_MCHW).square().mean((1, 2, 3), keepdim=True) for x in (result, nearer)]
+        return torch.where(errors[1] < errors[0], nearer, result)
 
 
 @torch.no_grad()
@@ -71,6 +86,7 @@ def mine_windows(
         maps = discriminator(crops.blurred_NCHW, result).double().cpu().numpy()
         blurred = looped(batch.surrounded_blurred)
         nearer = consistent(blurred, looped(surrounded_window(result, 0, 0)), prepared[0].weights_MK)[(..., *_INNER)]
+        nearer = nearer.clamp(0, 1)
         told = torch.cat([nearer, crops.blurred_NCHW, crops.guess_NGHW], 1)
         pictures = [x.half() for x in (result, crops.blurred_NCHW, told, crops.sharp_NCHW)]
         for n, map_hw in enumerate(maps):
@@ -120,7 +136,7 @@ class PganStage(Stage[MinedWindows]):
 
     Args:
         image_discriminator: D_i learns on with G_p's results among its fakes, so that the step which it is asked
-            to judge cannot game it; None leaves it as it is.
+            to judge cannot game it, and to tell steps that gain from steps that lose; None leaves it as it is.
     """
 
     def __init__(
@@ -141,11 +157,11 @@ class PganStage(Stage[MinedWindows]):
 
     def train_step(self, batch: MinedWindows) -> dict[str, Tensor]:
         """One step of G_p and one of D_p."""
-        blurred, sharp = batch.blurred_MCHW, batch.sharp_MCHW
+        blurred, sharp, start = batch.blurred_MCHW, batch.sharp_MCHW, batch.start_MCHW
         steps = cam.WINDOW_PX // HINT_PX
         hints = batch.embedding_ME[:, :, None, None].expand(-1, -1, steps, steps)
         with self.mixed():
-            made = self.generator.restoration(batch.result_MCHW, batch.guess_MGHW, hints)
+            made = self.generator.restoration(start, batch.guess_MGHW, hints)
         refined = made.float()
         self.discriminator.requires_grad_(False)
         with self.mixed():
@@ -160,15 +176,34 @@ class PganStage(Stage[MinedWindows]):
         with self.mixed():
             loss = discriminator_loss(self.discriminator, blurred, sharp, fakes, batch.is_blurred_M)
         self.descend_opponent("discriminator", loss)
-        losses |= {"discriminator": loss, "l1_before": (batch.result_MCHW - sharp).abs().mean()}
+        losses |= {"discriminator": loss, "l1_before": (start - sharp).abs().mean()}
         if self.image_discriminator is not None:
             is_fake = torch.rand(len(fakes), 1, 1, 1, generator=self._draw()) < 0.5
-            both = torch.where(is_fake.to(fakes.device), fakes, batch.result_MCHW)
+            both = torch.where(is_fake.to(fakes.device), fakes, start)
             with self.mixed():
-                loss = discriminator_loss(self.image_discriminator, blurred, sharp, both, batch.is_blurred_M)
-            self.descend_opponent("image_discriminator", loss)
-            losses["image_discriminator"] = loss
+                own = discriminator_loss(self.image_discriminator, blurred, sharp, both, batch.is_blurred_M)
+                judged = 0.5 * judgement_loss(self.image_discriminator, batch, start, fakes)
+                whole = batch.result_MCHW, batch.consistent_MCHW
+                judged = judged + 0.5 * judgement_loss(self.image_discriminator, batch, *whole)
+            self.descend_opponent("image_discriminator", own + judged)
+            losses |= {"image_discriminator": own, "judgement": judged}
         return losses
 
     def _draw(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.step)
+
+
+def judgement_loss(
+    discriminator: FastDiscriminator, batch: MinedWindows, before_MCHW: Tensor, after_MCHW: Tensor
+) -> Tensor:
+    """How wrongly D_i judges steps: its confidence must grow where PSNR grows, and fall where PSNR falls.
+
+    Telling real from fake does not teach that: a step may look more real and lie further from the truth. A step
+    counts by its gain, fully from `_CLEAR_GAIN_DB` on.
+    """
+    errors = [(x - batch.sharp_MCHW).square().mean((1, 2, 3)) + 1e-7 for x in (before_MCHW, after_MCHW)]
+    gain_db_M = 10 * (errors[0] / errors[1]).log10()
+    confidence_2M = delta(discriminator, batch.blurred_MCHW.repeat(2, 1, 1, 1), torch.cat([before_MCHW, after_MCHW]))
+    grown_M = confidence_2M[len(gain_db_M) :] - confidence_2M[: len(gain_db_M)]
+    weight_M = (gain_db_M.abs() / _CLEAR_GAIN_DB).clamp_max(1)
+    return (weight_M * F.softplus(-gain_db_M.sign() * grown_M / _CLEAR_GROWTH)).mean()

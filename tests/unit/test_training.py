@@ -27,7 +27,7 @@ from concertdeblur.training.analysis import AnalysisStage, filter_errors
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.igan import Crops, IganSettings, IganStage, cropped, held_out_gains, prepare
 from concertdeblur.training.objective import blur_loss, delta, discriminator_loss, sharp_loss
-from concertdeblur.training.pgan import PganSettings, PganStage, drawn, mine_windows
+from concertdeblur.training.pgan import PganSettings, PganStage, drawn, judgement_loss, mine_windows
 from concertdeblur.training.pictures import PictureStore, build_store
 from concertdeblur.training.report import Report
 from concertdeblur.training.samples import SampleSettings, SampleStream, collate_pictures, motion_blurred
@@ -339,6 +339,30 @@ class TestPganStage:
         )
         expected = batch.sharp_NCHW[0, :, y : y + 128, x : x + 128]
         assert (windows.sharp_MCHW[0].float() - expected).abs().max() < 1e-3
+
+    def test_pictures_that_go_on_are_not_mined(self, store: PictureStore) -> None:
+        stream = SampleStream(store, SampleSettings(framed_share=0), seed=0, batch_size=2)
+        with pytest.raises(ValueError, match="framed_share"):
+            mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
+
+    def test_the_discriminator_learns_which_steps_gain(self, store: PictureStore) -> None:
+        """From one batch: a step towards the truth and one away from it."""
+        stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
+        windows = mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
+        batch = drawn(windows, batch_size=4, seed=0)(0)
+        away = (2 * batch.result_MCHW - batch.sharp_MCHW).clamp(0, 1)
+        steps = torch.where(torch.arange(4)[:, None, None, None] % 2 == 0, batch.sharp_MCHW, away)
+        torch.manual_seed(0)
+        judge = FastDiscriminator(8)
+        descent = torch.optim.Adam(judge.parameters(), 4e-3)
+        losses = []
+        for _ in range(40):
+            loss = judgement_loss(judge, batch, batch.result_MCHW, steps)
+            descent.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            descent.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.6 * losses[0]
 
     def test_it_learns_and_resumes_exactly(self, store: PictureStore, tmp_path: Path) -> None:
         stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
