@@ -166,21 +166,27 @@ class Brmr:
         given: tuple[Tensor, Tensor, Prepared],
         previous: list[Decisions],
     ) -> None:
-        """Make each cell consistent with the input where D_i finds it sharper then."""
+        """Make each promising cell consistent with the input where D_i finds it sharper then."""
         blurred_NCHW, result_NCHW, _ = given
         height, width = result_NCHW.shape[2:]
         cells = cam.cells_of(height, width)
-        whole = Area(y=0, x=0, height=height, width=width)
-        nearer = torch.stack([consistency.guess(n, result, whole) for n, result in enumerate(result_NCHW)])
+        nearer = torch.stack([consistency.made_consistent(n, result) for n, result in enumerate(result_NCHW)])
         nearer = torch.where(nearer.isfinite(), nearer, result_NCHW).clamp(0, 1)
+        for state, consistent_CHW in zip(states, nearer, strict=True):
+            state.consistent_CHW = consistent_CHW
+        promising_NRQ = consistency.promising_NRQ.cpu()
+        if not promising_NRQ.any():
+            return
         shares = cam.shares_of(height, width, device=nearer.device)
         moved = F.avg_pool2d(nearer - result_NCHW, _SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
         for n, (state, new_map) in enumerate(zip(states, self.maps(blurred_NCHW, nearer), strict=True)):
             mask_HW = torch.zeros_like(nearer[0, 0])
             map_hw = state.map_hw.copy()
             for number, cell in enumerate(cells):
+                if not promising_NRQ[(n, *cell.area.in_begun_steps(cam.CELL_PX))].any():
+                    continue
                 grown, was_kept = cam.delta(new_map, cell), previous[n].consistency.get(number)
-                shift = moved[(n, *_in_grains(cell.area))].max().item()
+                shift = moved[(n, *cell.area.in_begun_steps(_SHIFT_GRAIN_PX))].max().item()
                 kept = shift <= self.settings.max_shift and is_kept(
                     cam.delta(state.map_hw, cell), grown, was_kept, self.settings.hysteresis
                 )
@@ -191,7 +197,6 @@ class Brmr:
                     mask_HW += shares[number]
                     map_hw[cell.area.of_map()] = new_map[cell.area.of_map()]
             state.map_hw = map_hw
-            state.consistent_CHW = nearer[n]
             result_NCHW[n] += mask_HW * (nearer[n] - result_NCHW[n])
 
     def _round(
@@ -289,12 +294,6 @@ def _proposed(frame: int, state: _FrameState, cells: tuple[Cell, ...]) -> list[_
     if len(mined) > state.budget:
         mined = sorted(sorted(mined, key=lambda m: -m[2])[: state.budget])
     return [_Proposal(frame, number, cells[number], window) for number, window, _ in mined]
-
-
-def _in_grains(area: Area) -> tuple[slice, slice]:
-    bottom, right = area.y + area.height, area.x + area.width
-    grain = _SHIFT_GRAIN_PX
-    return slice(area.y // grain, -(-bottom // grain)), slice(area.x // grain, -(-right // grain))
 
 
 def _consistent(state: _FrameState, window: Area) -> list[Tensor]:

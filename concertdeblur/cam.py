@@ -48,6 +48,11 @@ class Area:
         bottom, right = self.y + self.height, self.x + self.width
         return slice(self.y // step_px, bottom // step_px), slice(self.x // step_px, right // step_px)
 
+    def in_begun_steps(self, step_px: int) -> tuple[slice, slice]:
+        """As `in_steps`, with those that are only begun at the bottom and right."""
+        bottom, right = self.y + self.height, self.x + self.width
+        return slice(self.y // step_px, -(-bottom // step_px)), slice(self.x // step_px, -(-right // step_px))
+
     def grown(self, margin_px: int) -> "Area":
         """Larger by `margin_px` on every side; may reach beyond the frame."""
         return Area(

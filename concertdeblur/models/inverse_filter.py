@@ -178,9 +178,22 @@ def surrounded_index(cell: int, length: int, *, device: torch.device | None = No
 
 def surrounded_window(frames: Tensor, row: int, column: int) -> Tensor:
     """A cell's window of frames (..., H, W), with `_LOOP_PX` more before it; ready for `looped`."""
-    y = surrounded_index(row, frames.shape[-2], device=frames.device)
-    x = surrounded_index(column, frames.shape[-1], device=frames.device)
-    return frames.index_select(-2, y).index_select(-1, x)
+    return _span(_span(frames, -2, row), -1, column)
+
+
+def _span(frames: Tensor, dim: int, cell: int) -> Tensor:
+    """The px of `surrounded_index`, by slices where the reflection is a single one: no copy of the frame."""
+    length, start = frames.shape[dim], cell * CELL_PX - BEFORE_PX
+    stop = start + _LOOP_PX + WINDOW_PX
+    before, after = max(0, -start), max(0, stop - length)
+    inside = frames.narrow(dim, max(0, start), min(stop, length) - max(0, start))
+    size = inside.shape[dim]
+    if not before and not after:
+        return inside
+    if max(before, after) >= size:
+        return frames.index_select(dim, surrounded_index(cell, length, device=frames.device))
+    first, last = inside.narrow(dim, 1, before), inside.narrow(dim, size - 1 - after, after)
+    return torch.cat([first.flip(dim), inside, last.flip(dim)], dim)
 
 
 def mixture(weights_K: Tensor, of: Callable[[int, torch.device], Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur import cam
-from concertdeblur.models.data_consistency import consistent
+from concertdeblur.models.data_consistency import consistency_step, promising
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
 from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, looped, surrounded_window
@@ -85,8 +85,9 @@ def mine_windows(
         result = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         maps = discriminator(crops.blurred_NCHW, result).double().cpu().numpy()
         blurred = looped(batch.surrounded_blurred)
-        nearer = consistent(blurred, looped(surrounded_window(result, 0, 0)), prepared[0].weights_MK)[(..., *_INNER)]
-        nearer = nearer.clamp(0, 1)
+        weights_MK = prepared[0].weights_MK
+        lacking = consistency_step(blurred, looped(surrounded_window(result, 0, 0)), weights_MK)[(..., *_INNER)]
+        nearer = (result + promising(weights_MK)[:, None, None, None] * lacking).clamp(0, 1)
         told = torch.cat([nearer, crops.blurred_NCHW, crops.guess_NGHW], 1)
         pictures = [x.half() for x in (result, crops.blurred_NCHW, told, crops.sharp_NCHW)]
         for n, map_hw in enumerate(maps):

@@ -37,9 +37,14 @@ def plain_loop(
     num_rounds = settings.max_iterations
     if prepared.consistency is not None:  # the first round: whole cells
         num_rounds -= 1
-        nearer = prepared.consistency.guess(0, result[0], Area(y=0, x=0, height=height, width=width))[None].clamp(0, 1)
+        wanted = prepared.consistency.promising_NRQ
+        nearer = prepared.consistency.made_consistent(0, result[0])[None].clamp(0, 1)
         new_map, mask = full_map(networks, blurred, nearer), torch.zeros(height, width)
         for number, cell in enumerate(cells):
+            if not wanted[0, cell.area.y // 256 : -(-(cell.area.y + cell.area.height) // 256)][
+                :, cell.area.x // 256 : -(-(cell.area.x + cell.area.width) // 256)
+            ].any():
+                continue
             moved = (nearer - result)[(0, slice(None), *cell.area.of_pixels())]
             grains = [
                 moved[:, y : y + 32, x : x + 32]
@@ -235,15 +240,15 @@ def test_the_cap_holds_and_takes_the_most_blurred() -> None:
     assert prepared.consistency is not None
     refinement = make_brmr(networks, settings).refine(blurred, blurred.clone(), prepared)[0]
     cells = cam.cells_of(512, 768)
-    assert refinement.tried[: len(cells)] == tuple(cell.area for cell in cells)
-    windows = refinement.tried[len(cells) :]
     kept = refinement.decisions.consistency
     assert True in kept.values()
-    nearer = prepared.consistency.guess(0, blurred[0], Area(y=0, x=0, height=512, width=768))[None].clamp(0, 1)
+    assert refinement.tried[: len(kept)] == tuple(cells[number].area for number in kept)
+    windows = refinement.tried[len(kept) :]
+    nearer = prepared.consistency.made_consistent(0, blurred[0])[None].clamp(0, 1)
     maps = full_map(networks, blurred, blurred), full_map(networks, blurred, nearer)
     first_map = maps[0].copy()
     for number, cell in enumerate(cells):
-        first_map[cell.area.of_map()] = maps[kept[number]][cell.area.of_map()]
+        first_map[cell.area.of_map()] = maps[kept.get(number, False)][cell.area.of_map()]
     scores = sorted((cam.most_blurred(first_map, cell)[1] for cell in cells), reverse=True)
     assert len(windows) == len(cells) // 2
     tried_scores = sorted((-float(first_map[w.of_map()].mean()) / 2 for w in windows), reverse=True)
