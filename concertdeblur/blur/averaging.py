@@ -9,7 +9,7 @@ Left out are frames that are soft themselves, cuts, flow that contradicts itself
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -85,8 +85,9 @@ def averaged_pairs(
 
 
 def timed_pairs(
-    clip: Path, *, seed: int, max_pairs: int, sides_px: tuple[int, int], settings: CaptureSettings = CAMERA
-) -> Iterator[tuple[float, CapturedPair]]:
+    clip: Path, *, seed: int, max_pairs: int, sides_px: tuple[int, int], settings: CaptureSettings = CAMERA,
+    on_frame: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[float, CapturedPair]]:  # fmt: skip
     """As `averaged_pairs`, sides (least, most), each with the time of its sharp frame in s since the clip's first."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         short_side = min(reader.info.height, reader.info.width)
@@ -98,6 +99,7 @@ def timed_pairs(
         num_made, next_number = 0, 0
         for number, frame in enumerate(reader.frames()):
             assert frame.pixels is not None
+            on_frame()
             if num_made >= max_pairs:
                 return
             time_s = float((frame.pts - reader.first_pts) * reader.info.time_base)

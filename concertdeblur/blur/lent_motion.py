@@ -5,7 +5,7 @@ pixels from the other: shake as hands shake, and motion that differs from place 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +35,7 @@ class Motion:
     offsets: Flow  # (times, height, width, 2) px from its place in the middle one
 
 
-def motions(clip: Path, *, every: int = 4) -> Iterator[Motion]:
+def motions(clip: Path, *, every: int = 4, on_frame: Callable[[], None] = lambda: None) -> Iterator[Motion]:
     """The motions of a clip about every so many frames; still or cut places are left out.
 
     Raises:
@@ -44,6 +44,7 @@ def motions(clip: Path, *, every: int = 4) -> Iterator[Motion]:
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         window: deque[Picture] = deque(maxlen=_NUM_FRAMES)
         for number, frame in enumerate(reader.frames()):
+            on_frame()
             pixels = np.asarray(frame.pixels)
             pixels = (pixels // 257 if pixels.dtype == np.uint16 else pixels).astype(np.uint8)
             window.append(_small(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)))
