@@ -147,13 +147,14 @@ def _open(job: TrainJob, session: Session) -> None:
     changes = folder.check(resume=job.resume)
     if changes:
         session.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
-    reading = session.counted("read pictures", "pictures", may_end=False)
+    reading = session.counted("read pictures", "pictures")
     store = job.out / _PICTURES
     build_store(job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading)
     if job.clips is not None:
         build_clip_store(
             job.clips, job.out / _CLIPS, PictureStore(store, "train"), job.recipe.clips, seed=job.recipe.seed,
-            pictures_sha256=read_contents(store).sha256, tell=session.telling(CLIP_PARTS), on_warning=session.on_warning,
+            pictures_sha256=read_contents(store).sha256, tell=session.telling(CLIP_PARTS),
+            on_warning=session.on_warning,
         )  # fmt: skip
     folder.begin(_data(job)[0])
 

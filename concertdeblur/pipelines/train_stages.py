@@ -22,7 +22,7 @@ from concertdeblur.training.paper import (
     drawn_windows,
     mine_paper_windows,
 )
-from concertdeblur.training.pgan import MinedWindows, PganStage, drawn, mine_windows
+from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.samples import Batch, SampleStream
@@ -73,7 +73,9 @@ def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: st
     windows = session.mined(
         MinedWindows,
         _origin(recipe, igan.step),
-        lambda tell: mine_windows(generator, discriminator, cells, recipe.pgan, on_progress=tell),
+        lambda step: mine_windows(generator, discriminator, cells, _one_batch(recipe), first_step=step),
+        num_pictures=recipe.pgan.num_pictures,
+        batch_size=recipe.igan.batch_size,
     )
     if windows is None or last == "mining":
         return None
@@ -104,13 +106,15 @@ def train_paper(recipe: Recipe, session: Session, data: TrainingData, *, last: s
     windows = session.mined(
         PaperWindows,
         _origin(recipe, igan.step),
-        lambda tell: mine_paper_windows(
+        lambda first: mine_paper_windows(
             generator.restoration,
             discriminator,
             lambda step: on_device(cells.batch(step), session.device),
-            recipe.pgan,
-            on_progress=tell,
+            _one_batch(recipe),
+            first_step=first,
         ),
+        num_pictures=recipe.pgan.num_pictures,
+        batch_size=recipe.igan.batch_size,
     )
     if windows is None or last == "mining":
         return None
@@ -131,6 +135,11 @@ def _stream(data: TrainingData, recipe: Recipe, batch_size: int, *, seed: int) -
 
 def _as_it_is(batch: BatchT, _number: int) -> BatchT:
     return batch
+
+
+def _one_batch(recipe: Recipe) -> PganSettings:
+    """Settings to mine in one batch of pictures alone."""
+    return replace(recipe.pgan, num_pictures=1)
 
 
 def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:
