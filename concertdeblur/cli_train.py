@@ -31,6 +31,10 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
         help="Sharp pictures, or pairs as build-dataset, GOPRO or REDS lay them out.",
     ),
     option(
+        "Training", "--clips", type=FILE, metavar="DIR",
+        help="Clips, best sharp and moving: their motion gives more pairs.",
+    ),
+    option(
         "Training", "--out", type=FILE, metavar="DIR",
         help="Checkpoints, curves and the weight set go here.  [default: runs/<recipe>]",
     ),

@@ -9,11 +9,10 @@ Left out are frames that are soft themselves, cuts, flow that contradicts itself
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,22 +21,24 @@ import numpy.typing as npt
 from concertdeblur.blur import scenes
 from concertdeblur.blur.capture import CapturedPair, CaptureSettings, photographed
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.blur.optical_flow import Flow, Plane, change, flow, mismatch, moved_places, taken
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.errors import SourceError
 from concertdeblur.media.reader import ReaderOptions, open_reader
 
-Plane = npt.NDArray[Any]
-Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel of one frame has moved in the next
-
 _LONGEST = 9  # frames of an exposure
+_NEAREST = 3  # frames between the middles of two pairs
 _MAX_SUBFRAMES = 16  # interpolated from one frame to the next
-_MAX_MISMATCH_PX = 1.0  # of flow there and back
-_MAX_MISMATCH_SHARE = 0.25  # of a crop: more is a cut, a strobe or an occlusion
-_MAX_CHANGE = 12.0  # grey levels, mean, between a frame and its neighbour brought onto it; a cut or a strobe
-_MIN_CRISPNESS = 0.27  # see `crispness`: photographs have 0.38 to 0.54, under a Gaussian of 1 px 0.20 to 0.24
+MAX_MISMATCH_PX = 1.0  # of flow there and back
+MAX_MISMATCH_SHARE = 0.25  # of a crop: more is a cut, a strobe or an occlusion
+MAX_CHANGE = 12.0  # grey levels, mean, between a frame and its neighbour brought onto it; a cut or a strobe
+_MIN_CRISPNESS = 0.23  # see `crispness`: photographs have 0.28 to 0.60, under a Gaussian of 1 px 0.14 to 0.19
 _MIN_DETAIL = 2.0  # grey levels; less is noise
 _MIN_CONTRAST = 10.0  # standard deviation of a crop, in grey levels: empty sky shows no blur
-_MOTION_PX = (2.0, 24.0)  # least and most over the exposure, at the 90th percentile of a crop
+_FLAT = 6  # grey levels; rows and columns with less between darkest and brightest are bars or empty sky
+_MAX_FLAT_SHARE = 0.1  # of the rows or columns of a crop
+_MOTION_PX = (2.0, 24.0)  # least and most over the exposure, at these percentiles of a crop: an object may be small
+_MOTION_PERCENTILES = (95, 90)
 
 CAMERA = CaptureSettings(shrink_share=0)  # the clip has been scaled down already
 
@@ -55,6 +56,7 @@ def averaged_pairs(
     seed: int = 0,
     max_pairs: int = 64,
     size_px: int = 128,
+    least_px: int | None = None,
     settings: CaptureSettings = CAMERA,
 ) -> Iterator[CapturedPair]:
     """Make pairs from a clip's own motion.
@@ -67,41 +69,45 @@ def averaged_pairs(
         seed: With the clip, this decides everything.
         max_pairs: At most so many, spread over the clip.
         size_px: Side of the pairs.
+        least_px: What a side may be where the clip has no more; None: `size_px`.
         settings: The camera behind the exposure; shares of motion, defocus and darkness do not apply.
 
     Yields:
-        Pairs of size_px x size_px, in the clip's order; none from a clip that is soft or still.
+        Pairs in the clip's order; none from a clip that is soft or still.
 
     Raises:
         SourceError: If the clip cannot be read or is smaller than the pairs.
 
     """
-    for _, pair in timed_pairs(clip, seed=seed, max_pairs=max_pairs, size_px=size_px, settings=settings):
+    least = size_px if least_px is None else least_px
+    for _, pair in timed_pairs(clip, seed=seed, max_pairs=max_pairs, sides_px=(least, size_px), settings=settings):
         yield pair
 
 
 def timed_pairs(
-    clip: Path, *, seed: int, max_pairs: int, size_px: int, settings: CaptureSettings = CAMERA
-) -> Iterator[tuple[float, CapturedPair]]:
-    """As `averaged_pairs`, each with the time of its sharp frame in seconds since the clip's first."""
+    clip: Path, *, seed: int, max_pairs: int, sides_px: tuple[int, int], settings: CaptureSettings = CAMERA,
+    on_frame: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[float, CapturedPair]]:  # fmt: skip
+    """As `averaged_pairs`, sides (least, most), each with the time of its sharp frame in s since the clip's first."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         short_side = min(reader.info.height, reader.info.width)
-        if short_side < size_px:
-            raise SourceError(f"{clip}: {reader.info.width}x{reader.info.height} is smaller than {size_px} px")
+        if short_side < sides_px[0]:
+            raise SourceError(f"{clip}: {reader.info.width}x{reader.info.height} is smaller than {sides_px[0]} px")
         num_middles = (reader.info.num_frames_hint or 0) - _LONGEST + 1
-        stride = max(_LONGEST // 2, num_middles // max(1, max_pairs))
+        stride = max(_NEAREST, num_middles // max(1, max_pairs))
         window: deque[_Frame] = deque(maxlen=_LONGEST)
         num_made, next_number = 0, 0
         for number, frame in enumerate(reader.frames()):
             assert frame.pixels is not None
+            on_frame()
             if num_made >= max_pairs:
                 return
             time_s = float((frame.pts - reader.first_pts) * reader.info.time_base)
-            window.append(_prepared(np.asarray(frame.pixels), time_s, halve=short_side >= 2 * size_px))
+            window.append(_prepared(np.asarray(frame.pixels), time_s, halve=short_side >= 2 * sides_px[0]))
             if number < next_number or len(window) < _LONGEST:
                 continue
-            pair = _pair(list(window), np.random.default_rng([seed, number]), size_px, settings)
-            next_number = number + (_LONGEST // 2 if pair is None else stride)  # neighbours fail alike
+            pair = _pair(list(window), np.random.default_rng([seed, number]), sides_px[1], settings)
+            next_number = number + (_NEAREST if pair is None else stride)  # neighbours fail alike
             if pair is not None:
                 num_made += 1
                 yield window[_LONGEST // 2].time_s, pair
@@ -131,12 +137,30 @@ def averaged(frames: Sequence[Light], flows: Sequence[tuple[Flow, Flow]]) -> Lig
     return np.asarray(total / num_parts, dtype=np.float32)
 
 
-def crispness(luma: Picture) -> float:
-    """Share of detail that lies in the finest octave: contrast lost to a Gaussian of 1 px, of that lost to 4 px."""
+def crispness(luma: Picture, where: npt.NDArray[np.bool_] | None = None) -> float:
+    """Share of detail that lies in the finest octave: contrast lost to a Gaussian of 1 px, of that lost to 4 px.
+
+    Args:
+        luma: (height, width) grey levels.
+        where: The pixels that count; None: all.
+
+    Returns:
+        The lesser of the shares along rows and along columns: what moved while it was filmed is soft along one only.
+
+    """
     plane = luma.astype(np.float32)
-    fine = plane - cv2.GaussianBlur(plane, (0, 0), 1)
-    coarse = plane - cv2.GaussianBlur(plane, (0, 0), 4)
-    return float(fine.std() / max(_MIN_DETAIL, float(coarse.std())))
+    shares = []
+    for across, along in ((1, 0), (0, 1)):
+        fine, coarse = (plane - _blurred_along(plane, sigma_px, across, along) for sigma_px in (1, 4))
+        if where is not None:
+            fine, coarse = fine[where], coarse[where]
+        shares.append(float(fine.std() / max(_MIN_DETAIL, float(coarse.std()))))
+    return min(shares)
+
+
+def _blurred_along(plane: Plane, sigma_px: int, across: int, along: int) -> Plane:
+    taps = 8 * sigma_px + 1
+    return cv2.GaussianBlur(plane, (taps if across else 1, taps if along else 1), sigmaX=sigma_px, sigmaY=sigma_px)
 
 
 def _prepared(picture: npt.NDArray[np.uint8 | np.uint16 | np.float32], time_s: float, *, halve: bool) -> _Frame:
@@ -156,8 +180,10 @@ def _pair(
     used = window[middle - reach : middle + reach + 1]
     if crispness(window[middle].luma) < _MIN_CRISPNESS:
         return None
-    flows = [(_flow(a, b), _flow(b, a)) for a, b in pairwise(used)]
-    if any(_change(a, b, there) > _MAX_CHANGE for (a, b), (there, _) in zip(pairwise(used), flows, strict=True)):
+    flows = [(flow(a.luma, b.luma), flow(b.luma, a.luma)) for a, b in pairwise(used)]
+    if any(
+        change(a.luma, b.luma, there) > MAX_CHANGE for (a, b), (there, _) in zip(pairwise(used), flows, strict=True)
+    ):
         return None
     place = _place(window[middle], flows, rng, size_px)
     if place is None:
@@ -173,39 +199,31 @@ def _pair(
     return CapturedPair(np.ascontiguousarray(blurred[inner]), np.ascontiguousarray(sharp[inner]))
 
 
-def _flow(first: _Frame, second: _Frame) -> Flow:
-    """DIS flow; a new instance each time, since it keeps nothing that would help and is not thread-safe."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(search.calc(first.luma, second.luma, np.zeros((*first.luma.shape, 2), np.float32)), np.float32)
-
-
 def _place(
     middle: _Frame, flows: Sequence[tuple[Flow, Flow]], rng: np.random.Generator, size_px: int
 ) -> tuple[slice, slice] | None:
     """A crop that moves and is sharp and whose flow can be believed, drawn among eight tries."""
     height, width = middle.luma.shape
+    rows, columns = min(size_px, height), min(size_px, width)
     path = np.sum([there for there, _ in flows], axis=0)
     motion = np.hypot(path[..., 0], path[..., 1])
-    mismatch = np.max([_mismatch(there, back) for there, back in flows], axis=0) > _MAX_MISMATCH_PX
+    astray = np.max([mismatch(there, back) for there, back in flows], axis=0) > MAX_MISMATCH_PX
     for _ in range(8):
-        top, left = int(rng.integers(height - size_px + 1)), int(rng.integers(width - size_px + 1))
-        place = slice(top, top + size_px), slice(left, left + size_px)
-        moved = float(np.percentile(motion[place], 90))
-        is_sharp = crispness(middle.luma[place]) >= _MIN_CRISPNESS and middle.luma[place].std() >= _MIN_CONTRAST
-        if _MOTION_PX[0] <= moved <= _MOTION_PX[1] and is_sharp and mismatch[place].mean() < _MAX_MISMATCH_SHARE:
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        place = slice(top, top + rows), slice(left, left + columns)
+        least, most = np.percentile(motion[place], _MOTION_PERCENTILES)
+        moves = least >= _MOTION_PX[0] and most <= _MOTION_PX[1] and astray[place].mean() < MAX_MISMATCH_SHARE
+        if moves and _is_sharp(middle.luma[place], motion[place] >= min(_MOTION_PX[0], least)):
             return place
     return None
 
 
-def _mismatch(there: Flow, back: Flow) -> npt.NDArray[np.float32]:
-    """How far from its place, in px, each pixel comes back."""
-    returned = there + _taken(back, _moved(there))
-    return np.asarray(np.hypot(returned[..., 0], returned[..., 1]), dtype=np.float32)
-
-
-def _change(first: _Frame, second: _Frame, there: Flow) -> float:
-    brought = _taken(second.luma, _moved(there))
-    return float(cv2.absdiff(first.luma, brought).mean())
+def _is_sharp(luma: Picture, moving: npt.NDArray[np.bool_]) -> bool:
+    """Whether a crop can be learned from: no bars, enough contrast, and as sharp where it moves as elsewhere."""
+    flat = [float((np.ptp(luma, axis=axis) < _FLAT).mean()) for axis in (0, 1)]
+    if max(flat) > _MAX_FLAT_SHARE or luma.std() < _MIN_CONTRAST:
+        return False
+    return crispness(luma) >= _MIN_CRISPNESS and crispness(luma, moving) >= _MIN_CRISPNESS
 
 
 def _between(first: Light, second: Light, there: Flow, back: Flow, time: float) -> Light:
@@ -217,22 +235,8 @@ def _between(first: Light, second: Light, there: Flow, back: Flow, time: float) 
 
 
 def _warped(light: Light, flow: Flow) -> Light:
-    places = _moved(flow)
-    return np.stack([_taken(plane, places) for plane in light])
-
-
-def _moved(flow: Flow) -> Flow:
-    """Absolute places (x, y) that a flow points to."""
-    height, width = flow.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return np.asarray(flow + np.dstack([x, y]), dtype=np.float32)
-
-
-def _taken(plane: Plane, places: Flow) -> Plane:
-    """The plane's values at other places."""
-    x, y = places[..., 0], places[..., 1]
-    taken = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(taken, dtype=plane.dtype)
+    places = moved_places(flow)
+    return np.stack([taken(plane, places) for plane in light])
 
 
 def _widened(span: slice, length: int) -> slice:

@@ -1,4 +1,9 @@
-"""Single frames of a clip by their time stamps, as RGB, upright: by decord where it can, else by PyAV."""
+"""Single frames of a clip by their time stamps, as RGB, upright: by decord where it can, else by PyAV.
+
+decord 3.4 skips to a frame by asking its decoder a fixed number of times; where that decoder is slow, it gives up and
+answers with another frame, now this one and now that. So it is only ever asked for the frames from a key frame on,
+one after the other, and what it gives is compared with what was judged.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,16 +17,23 @@ import numpy.typing as npt
 
 from concertdeblur.dataset.crops import cut
 from concertdeblur.dataset.frames import Box
-from concertdeblur.dataset.scan import judged_size, thumbnail
+from concertdeblur.dataset.scan import Candidate, judged_size, mean_detail, thumbnail, thumbnail_from
+from concertdeblur.dataset.sharpness import measure
 from concertdeblur.errors import ConcertDeblurError, SourceError
 from concertdeblur.frame import Pixels, StreamInfo
-from concertdeblur.media.decord_reader import DecordReader, presented
+from concertdeblur.media.colour import effective_range
+from concertdeblur.media.containers import open_source
+from concertdeblur.media.decord_reader import DecordReader
 from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions
 
 Picture = npt.NDArray[np.uint8]
 
-_MOST_THUMB_ERROR = 6.0  # levels (mean); a wrong frame of the same shot differs by less, but a wrong order by more
+# The frame that was judged differs by 0.3 to 0.7 levels (mean), in strong colours by 2.6; its neighbours by 0.5 to 20.
+_MOST_THUMB_ERROR = 3.0
+_MOST_DETAIL_ERROR = 0.05  # share of its energy; the judged frame differs by 0.03, a blurred one by more
+_LIMITED_LEVELS, _FULL_LEVELS = 219, 255  # of luma
+_FULL_RANGE = 2  # as FFmpeg counts
 
 
 class FrameAccess(Protocol):
@@ -50,17 +62,34 @@ class PyavAccess:
 
 
 class DecordAccess:
-    """Asks decord by index; it keeps the index of key frames in memory."""
+    """Asks decord for the frames from the key frame before; it keeps the file open."""
 
     def __init__(self, path: Path, reader: DecordReader, info: StreamInfo) -> None:
         self._path, self._reader = path, reader
-        self._index = {pts: index for index, (pts, _) in enumerate(presented(path, info.index))}
+        self._pts, self._is_key = _index(path, info.index)
+        self._next = 0  # index that decord is at
 
     def read(self, pts: int) -> Pixels:
         """The frame with this time stamp."""
-        if pts not in self._index:
+        index = int(np.searchsorted(self._pts, pts))
+        if index == len(self._pts) or self._pts[index] != pts:
             raise SourceError(f"{self._path}: decord knows no frame at pts {pts}")
-        return self._reader.at(self._index[pts])
+        keys = np.flatnonzero(self._is_key[: index + 1])
+        key = int(keys[-1]) if keys.size else 0
+        for between in range(self._next if key <= self._next <= index else key, index):
+            self._reader.at(between)
+        self._next = index + 1
+        return self._reader.at(index)
+
+
+def _index(path: Path, stream: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Time stamps of all frames in order of presentation, and which are key frames, from the packets."""
+    with open_source(path) as container:
+        packets = container.demux(container.streams[stream])
+        told = [(p.pts, p.is_keyframe) for p in packets if p.pts is not None and p.size and not p.is_discard]
+    pts, is_key = np.array(told, dtype=np.int64).reshape(-1, 2).T
+    order = np.argsort(pts, kind="stable")
+    return pts[order], is_key[order] > 0
 
 
 class PictureReader:
@@ -70,6 +99,8 @@ class PictureReader:
         with PyavReader(path, ReaderOptions(num_threads=num_threads)) as probe:
             self._info, origin_s = probe.info, probe.origin_s
         self._size_HW = judged_size(self._info.height, self._info.width)
+        is_full = effective_range(self._info) == _FULL_RANGE
+        self._num_levels = _FULL_LEVELS if is_full else _LIMITED_LEVELS
         self._exact = PyavAccess(path, self._info, origin_s)
         self._fast: FrameAccess | None = None
         self._decord: DecordReader | None = None
@@ -82,21 +113,20 @@ class PictureReader:
         """Whether decord reads this clip."""
         return self._fast is not None
 
-    def read(self, pts: int, thumb: Picture, part: Box) -> Picture:
+    def read(self, candidate: Candidate, part: Box) -> Picture:
         """One frame without its bars, (height, width, 3) RGB.
 
         Args:
-            pts: Its time stamp.
-            thumb: What `scan.thumbnail` gave of it: what decord gives is checked by it.
+            candidate: Which one, with what the scan saw of it: what decord gives is checked by it.
             part: Where the picture is within the bars, in px of the frame as judged.
 
         """
         if self._fast is not None:
             with contextlib.suppress(ConcertDeblurError):
-                pixels = self._as_judged(self._fast.read(pts))
-                if _thumb_error(pixels, thumb) <= _MOST_THUMB_ERROR:
+                pixels = self._as_judged(self._fast.read(candidate.pts))
+                if is_what_was_judged(pixels, candidate, num_levels=self._num_levels):
                     return self._upright(cut(pixels, part))
-        return self._upright(cut(self._as_judged(self._exact.read(pts)), part))
+        return self._upright(cut(self._as_judged(self._exact.read(candidate.pts)), part))
 
     def close(self) -> None:
         """Release the file."""
@@ -123,10 +153,25 @@ def open_pictures(path: Path, *, num_threads: int = 0) -> Iterator[PictureReader
         reader.close()
 
 
-def _thumb_error(picture: Picture, thumb: Picture) -> float:
-    """Mean difference from the thumbnail, whatever the two ranges of luma."""
-    seen = thumbnail(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)).astype(np.float32)
-    known = thumb.astype(np.float32)
+def is_what_was_judged(picture: Picture, candidate: Candidate, *, num_levels: int) -> bool:
+    """Whether a frame is the candidate and none of its neighbours.
+
+    Args:
+        picture: (height, width, 3) RGB, of the size as judged.
+        candidate: What the scan saw.
+        num_levels: Of the luma that it saw.
+
+    """
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    if _thumb_error(thumbnail(grey), thumbnail_from(candidate.thumb)) > _MOST_THUMB_ERROR:
+        return False
+    expected = candidate.detail * (_FULL_LEVELS / num_levels) ** 2
+    return abs(mean_detail(measure(grey)) - expected) <= _MOST_DETAIL_ERROR * expected
+
+
+def _thumb_error(thumb: Picture, candidate_thumb: Picture) -> float:
+    """Mean difference of two thumbnails, whatever their ranges of luma."""
+    seen, known = thumb.astype(np.float32), candidate_thumb.astype(np.float32)
     return float(np.abs((seen - seen.mean()) - (known - known.mean()) * _gain(seen, known)).mean())
 
 

@@ -18,7 +18,7 @@ _UNKNOWN = "unknown"
 
 
 def write_averages(
-    clips: Sequence[Path], folder: Path, *, seed: int = 0, max_pairs: int = 64, size_px: int = 128
+    clips: Sequence[Path], folder: Path, *, seed: int = 0, max_pairs: int = 64, sides_px: tuple[int, int] = (256, 448)
 ) -> int:
     """Write pairs by `blur.averaging` of several clips; whole clips go to `train` or `test`.
 
@@ -27,7 +27,7 @@ def write_averages(
         folder: Where `train` and `test` go; pictures of the same name are replaced.
         seed: Decides the pairs and the split.
         max_pairs: At most so many a clip.
-        size_px: Side of the pairs.
+        sides_px: Least and most side of the pairs: as much as a clip has.
 
     Returns:
         How many pairs were written.
@@ -44,7 +44,7 @@ def write_averages(
     rows: dict[SplitName, list[PairRow]] = {"train": [], "test": []}
     for clip in sorted(keys, key=lambda clip: keys[clip]):
         split = splits[keys[clip]]
-        made = timed_pairs(clip, seed=seed, max_pairs=max_pairs, size_px=size_px)
+        made = timed_pairs(clip, seed=seed, max_pairs=max_pairs, sides_px=sides_px)
         for number, (time_s, pair) in enumerate(made):
             name = f"{keys[clip][:12]}-average-{number:04d}"
             luma = np.asarray(cv2.cvtColor(pair.sharp, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from concertdeblur.dataset.access import PictureReader, open_pictures
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
-from concertdeblur.dataset.scan import Candidate, Scan, Stretch, thumbnail_from
+from concertdeblur.dataset.scan import Candidate, Scan, Stretch
 from concertdeblur.dataset.sources import Source
 from concertdeblur.dataset.workspace import Workspace
 from concertdeblur.errors import Interrupted
@@ -128,7 +128,7 @@ class _Keeper:
     def _keep(self, stretch: Stretch, candidate: Candidate, reader: PictureReader) -> str:
         if self._is_near_last(stretch.shot, candidate.timestamp_s):
             return "too near to another pick"
-        picture = reader.read(candidate.pts, thumbnail_from(candidate.thumb), stretch.picture)
+        picture = reader.read(candidate, stretch.picture)
         if min(picture.shape[:2]) < self._options.least_side_px:
             return "too small"
         if is_drawn(picture):

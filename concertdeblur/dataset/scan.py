@@ -51,6 +51,7 @@ class Candidate:
     sharpness: float  # absolute
     rank: float  # within its stretch: mean sharpness over the stretch's regions
     thumb: str  # grey picture of _THUMB_HW in hexadecimal, to check random access by
+    detail: float  # likewise, as `mean_detail`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +184,7 @@ def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candida
                 sharpness=round(float(absolute[index]), 4),
                 rank=round(float(ranks[index]), 4),
                 thumb=frame.thumb.hex(),
+                detail=round(mean_detail(measured[index][1]), 4),
             )
         )
         if len(chosen) == _NUM_CANDIDATES:
@@ -325,6 +327,11 @@ def judged_size(height: int, width: int) -> tuple[int, int]:
     """Height and width at which a frame is judged and kept."""
     scale = LARGEST_SHORT_SIDE_PX / min(height, width)
     return (height, width) if scale >= 1 else (round(height * scale), round(width * scale))
+
+
+def mean_detail(regions: Regions) -> float:
+    """Fine energy of a whole frame, mean squared levels."""
+    return float(regions.fine_DRC.mean())
 
 
 def thumbnail_from(hexadecimal: str) -> Luma:

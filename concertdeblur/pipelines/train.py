@@ -6,7 +6,7 @@ Read `train` and then `train_fast` or `train_paper` from top to bottom to see th
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,18 +14,21 @@ import torch
 
 from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
-from concertdeblur.pipelines.train_stages import train_fast, train_paper
+from concertdeblur.pipelines.train_stages import TrainingData, train_fast, train_paper
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime
+from concertdeblur.training.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
-from concertdeblur.training.pictures import StoreContents, build_store, read_contents
+from concertdeblur.training.pairs import PairStore
+from concertdeblur.training.pictures import PictureStore, StoreContents, build_store, read_contents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
 from concertdeblur.training.session import Session, mean_gain_db
 
 _MIN_SIDE_PX = 256  # of a training picture: the paper's
+_PICTURES, _CLIPS = "pictures", "clip_pairs"  # the stores in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +37,7 @@ class TrainJob:
 
     recipe: Recipe
     data: Path  # sharp pictures (blur is made on the fly), or pairs
+    clips: Path | None = None  # a folder of clips, whose motion gives pairs as well
     out: Path  # checkpoints, the picture store, curves and the weight set go here
     stage: Literal["analysis", "igan", "mining", "pgan"] | None = None  # the last one of this call; None: all
     minutes: float | None = None  # stop after this long; run again to go on
@@ -112,15 +116,14 @@ def train(
             on_progress=on_progress,
             on_warning=on_warning,
         )
-        store = job.out / "pictures"
         if world.is_first:
-            _open(job, session, store, on_warning)
+            _open(job, session)
         wait_for_all()
-        contents = read_contents(store)
+        contents, data, recipe = _data(job)
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as session.curves:
             stages = train_fast if recipe.architecture.kind == "fast" else train_paper
             torch.manual_seed(recipe.seed)
-            networks = stages(recipe, session, store, last=job.stage)
+            networks = stages(recipe, session, data, last=job.stage)
         weights = _save(job, networks, contents) if networks is not None and world.is_first else None
     return TrainSummary(
         recipe=recipe.name,
@@ -136,17 +139,37 @@ def train(
     )
 
 
-def _open(job: TrainJob, session: Session, store: Path, on_warning: Callable[[str], None]) -> None:
+def _open(job: TrainJob, session: Session) -> None:
     """See whether this run may go on in its folder, and bring the pictures there."""
     folder = RunFolder(job.out, job.recipe)
     if job.restart:
         folder.restart(job.stage)
     changes = folder.check(resume=job.resume)
     if changes:
-        on_warning(f"going on with other settings than before: {'; '.join(changes)}")
-    reading = session.counted("read pictures", "pictures", may_end=False)
+        session.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
+    reading = session.counted("read pictures", "pictures")
+    store = job.out / _PICTURES
     build_store(job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading)
-    folder.begin(read_contents(store))
+    if job.clips is not None:
+        build_clip_store(
+            job.clips, job.out / _CLIPS, PictureStore(store, "train"), job.recipe.clips, seed=job.recipe.seed,
+            pictures_sha256=read_contents(store).sha256, tell=session.telling(CLIP_PARTS),
+            on_warning=session.on_warning,
+        )  # fmt: skip
+    folder.begin(_data(job)[0])
+
+
+def _data(job: TrainJob) -> tuple[StoreContents, TrainingData, Recipe]:
+    """What is trained on, and the recipe with the share of pairs that clips make it."""
+    store, recipe = job.out / _PICTURES, job.recipe
+    contents, pairs = read_contents(store), PairStore(store, "train")
+    if job.clips is not None:
+        own, share = recipe.samples.pair_share if len(pairs) else 0.0, recipe.clips.share
+        contents = both(contents, read_contents(job.out / _CLIPS))
+        pairs = MixedPairs([pairs, PairStore(job.out / _CLIPS, "train")], [own * (1 - share), share])
+        recipe = replace(recipe, samples=replace(recipe.samples, pair_share=own * (1 - share) + share))
+    pictures, held_out = PictureStore(store, "train"), PictureStore(store, "held_out")
+    return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out), recipe
 
 
 def _save(job: TrainJob, networks: Networks, contents: StoreContents) -> Path:

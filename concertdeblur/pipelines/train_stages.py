@@ -1,7 +1,6 @@
 """The stages of a training run in their order, for the fast networks and for the paper's."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -23,7 +22,7 @@ from concertdeblur.training.paper import (
     drawn_windows,
     mine_paper_windows,
 )
-from concertdeblur.training.pgan import MinedWindows, PganStage, drawn, mine_windows
+from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.samples import Batch, SampleStream
@@ -35,13 +34,22 @@ _MOST_JUDGED = 64  # held-out cells that the analysis is judged by
 _JUDGED_A_PICTURE = 8
 
 
-def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingData:
+    """What samples are made of, and what the networks are judged by."""
+
+    pictures: PictureStore
+    pairs: PairStore  # of the data and of clips; there may be none
+    held_out: PictureStore
+
+
+def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
     """Analysis, iGAN, mining, pGAN of the fast networks; None if they are not at their end, or `last` is before it."""
     seed, out = recipe.seed, session.out
-    held_out = PictureStore(store, "held_out")
+    held_out = data.held_out
     generator, discriminator, patch_generator = _fast(recipe, session)
 
-    cells = _stream(store, recipe, share_of(recipe.analysis.batch_size, session.world), seed=seed)
+    cells = _stream(data, recipe, share_of(recipe.analysis.batch_size, session.world), seed=seed)
     num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
     judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=num_judged).batch(0)
     judged = on_device(judged, session.device)
@@ -54,18 +62,20 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     def crops(batch: Batch, number: int) -> Crops:
         return cropped(prepare(generator, batch), batch, recipe.igan.crop_px, seed=number)
 
-    cells = _stream(store, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
+    cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
     igan = IganStage(generator, discriminator, recipe.igan, out, held_out=held_out)
     if not session.run(igan, cells.batch, crops) or last == "igan":
         return None
     generator.restoration.load_state_dict(igan.ema.module.state_dict())
 
     of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
-    cells = _stream(store, of_one_cell, recipe.igan.batch_size, seed=seed + 2)
+    cells = _stream(data, of_one_cell, recipe.igan.batch_size, seed=seed + 2)
     windows = session.mined(
         MinedWindows,
         _origin(recipe, igan.step),
-        lambda tell: mine_windows(generator, discriminator, cells, recipe.pgan, on_progress=tell),
+        lambda step: mine_windows(generator, discriminator, cells, _one_batch(recipe), first_step=step),
+        num_pictures=recipe.pgan.num_pictures,
+        batch_size=recipe.igan.batch_size,
     )
     if windows is None or last == "mining":
         return None
@@ -79,30 +89,32 @@ def train_fast(recipe: Recipe, session: Session, store: Path, *, last: str | Non
     return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
 
 
-def train_paper(recipe: Recipe, session: Session, store: Path, *, last: str | None) -> Networks | None:
+def train_paper(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
     """iGAN, mining, pGAN of the paper's networks; None if they are not at their end, or `last` is before it."""
     seed, out = recipe.seed, session.out
-    held_out = PictureStore(store, "held_out")
+    held_out = data.held_out
     generator, discriminator, patch_generator = _paper(recipe, session)
 
-    cells = _stream(store, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed)
+    cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed)
     igan = PaperIganStage(generator, discriminator, recipe.igan, out, held_out=held_out, seed=seed)
     if not session.run(igan, cells.batch, _as_it_is) or last == "igan":
         return None
     generator.restoration.load_state_dict(igan.ema.module.state_dict())
     generator.eval()
 
-    cells = _stream(store, recipe, recipe.igan.batch_size, seed=seed + 1)
+    cells = _stream(data, recipe, recipe.igan.batch_size, seed=seed + 1)
     windows = session.mined(
         PaperWindows,
         _origin(recipe, igan.step),
-        lambda tell: mine_paper_windows(
+        lambda first: mine_paper_windows(
             generator.restoration,
             discriminator,
             lambda step: on_device(cells.batch(step), session.device),
-            recipe.pgan,
-            on_progress=tell,
+            _one_batch(recipe),
+            first_step=first,
         ),
+        num_pictures=recipe.pgan.num_pictures,
+        batch_size=recipe.igan.batch_size,
     )
     if windows is None or last == "mining":
         return None
@@ -116,14 +128,18 @@ def train_paper(recipe: Recipe, session: Session, store: Path, *, last: str | No
     return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
 
 
-def _stream(store: Path, recipe: Recipe, batch_size: int, *, seed: int) -> SampleStream:
+def _stream(data: TrainingData, recipe: Recipe, batch_size: int, *, seed: int) -> SampleStream:
     """Samples of the training pictures and pairs."""
-    pictures, pairs = PictureStore(store, "train"), PairStore(store, "train")
-    return SampleStream(pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=pairs)
+    return SampleStream(data.pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=data.pairs)
 
 
 def _as_it_is(batch: BatchT, _number: int) -> BatchT:
     return batch
+
+
+def _one_batch(recipe: Recipe) -> PganSettings:
+    """Settings to mine in one batch of pictures alone."""
+    return replace(recipe.pgan, num_pictures=1)
 
 
 def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:

@@ -122,11 +122,12 @@ def mine_paper_windows(
     batches: Callable[[int], Batch],
     settings: PganSettings,
     *,
+    first_step: int = 0,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PaperWindows:
     """Inside testing: deblur the training pictures and cut the windows that D_i finds most blurred."""
     rows: list[tuple[Tensor, ...]] = []
-    step = num_done = 0
+    step, num_done = first_step, 0
     while num_done < settings.num_pictures:
         batch = batches(step)
         blurred, sharp = batch.blurred_NCHW, batch.sharp_NCHW

@@ -65,6 +65,7 @@ def mine_windows(
     stream: SampleStream,
     settings: PganSettings,
     *,
+    first_step: int = 0,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> MinedWindows:
     """Deblur cells of the training pictures and cut the windows that D_i finds most blurred.
@@ -74,7 +75,7 @@ def mine_windows(
 
     """
     rows: list[tuple[Tensor, ...]] = []
-    step = num_done = 0
+    step, num_done = first_step, 0
     cell = cam.cells_of(CELL_PX, CELL_PX)[0]
     while num_done < settings.num_pictures:
         batch = on_device(stream.batch(step), next(discriminator.parameters()).device)

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.runtime import available_cpus
@@ -31,6 +32,7 @@ __all__ = [
     "read_index",
     "read_picture",
     "split_of",
+    "write_store",
 ]
 
 _FORMAT = 2  # of the index
@@ -143,6 +145,45 @@ def build_store(
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, origin: dict[str, Any]) -> int:
+    """Write pairs into an empty folder as a store of the split `train`; how many there were, none may be.
+
+    Args:
+        folder: There already.
+        pairs: Each with its name; both halves of one size.
+        origin: Plain data on what they were made from.
+
+    """
+    rows: list[StoredPicture] = []
+    digest = hashlib.sha256()
+    with (folder / "pixels.u8").open("wb") as file:
+        for name, pair in pairs:
+            for picture, half, is_blurred in ((pair.sharp, "sharp", False), (pair.blurred, "blurred", True)):
+                pixels = np.ascontiguousarray(picture).data
+                digest.update(pixels)
+                rows.append(
+                    StoredPicture(
+                        name=f"{name}, {half}", split="train", height=picture.shape[0], width=picture.shape[1],
+                        offset=file.tell(), is_blurred=is_blurred,
+                    )
+                )  # fmt: skip
+                file.write(pixels)
+        num_bytes = file.tell()
+    index = {
+        "format": _FORMAT,
+        "num_bytes": num_bytes,
+        "sha256": digest.hexdigest(),
+        "pairs": [
+            {"blurred": number + 1, "sharp": number, "kernel": "capture", "level": None}
+            for number in range(0, len(rows), 2)
+        ],
+        "pictures": [asdict(row) for row in rows],
+        "origin": origin,
+    }
+    (folder / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return len(rows) // 2
 
 
 def read_contents(folder: Path) -> StoreContents:

@@ -7,6 +7,7 @@ from concertdeblur.brmr import BrmrSettings
 from concertdeblur.errors import SettingsError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import read_settings
+from concertdeblur.training.clip_pairs import ClipSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
@@ -28,6 +29,7 @@ class Recipe:
     igan: IganSettings
     pgan: PganSettings
     data: DataSettings = field(default=DataSettings())
+    clips: ClipSettings = field(default=ClipSettings())
     # the paper's generator has no analysis to train
     analysis: Schedule = field(default=Schedule(steps=0, cooldown_steps=0, batch_size=1))
 

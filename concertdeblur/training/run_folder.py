@@ -8,6 +8,7 @@ from typing import Any
 
 from concertdeblur import __version__
 from concertdeblur.errors import TrainingError
+from concertdeblur.training.mined import MINED_PARTS
 from concertdeblur.training.pictures import StoreContents
 from concertdeblur.training.recipe import Recipe
 
@@ -88,6 +89,8 @@ class RunFolder:
         for name in names[first:]:
             (self.path / STAGE_FILES[name]).unlink(missing_ok=True)
             shutil.rmtree(self.path / "tensorboard" / name, ignore_errors=True)
+            if name == "mining":
+                shutil.rmtree(self.path / MINED_PARTS, ignore_errors=True)
         shutil.rmtree(self.path / "weights", ignore_errors=True)
         if stage is None:
             for name in ("curves.jsonl", "run.json"):

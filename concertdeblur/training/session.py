@@ -15,7 +15,7 @@ from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World, anywhere, wait_for_all
 from concertdeblur.training.loader import BatchT, Loader, network_threads, num_workers
-from concertdeblur.training.mined import load_windows, save_windows
+from concertdeblur.training.mined import MINED_PARTS, MinedParts, load_windows, save_windows
 from concertdeblur.training.report import Report
 from concertdeblur.training.stage import Stage
 
@@ -24,10 +24,6 @@ WindowsT = TypeVar("WindowsT")
 
 _SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}
 _NOT_OF_GENERATOR = ("discriminator", "image_discriminator", "l1_before")  # among the figures of a step
-
-
-class _TimeIsUp(Exception):
-    """Work that is not done in steps has to end."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -98,30 +94,64 @@ class Session:
         self,
         kind: type[WindowsT],
         origin: dict[str, Any],
-        mine: Callable[[Callable[[int, int], None]], WindowsT],
+        mine: Callable[[int], WindowsT],
+        *,
+        num_pictures: int,
+        batch_size: int,
     ) -> WindowsT | None:
         """The windows of an earlier call if they were mined with the same things, else mine them; None: no time.
 
         Args:
             kind: Dataclass of tensors.
             origin: Plain data on what they are mined with.
-            mine: Mines them, telling (done, total).
+            mine: Mines those of a step's batch of pictures.
+            num_pictures: To mine in; the last batch is a whole one.
+            batch_size: Pictures of a step.
+
+        Raises:
+            Interrupted: If the user wanted to stop; what was mined is saved.
         """
         path = self.out / "mining.safetensors"
         windows = load_windows(path, kind, origin)
         if windows is None:
-            try:
-                if self.world.is_first:
-                    windows = mine(self.counted("mine windows", "pictures"))
+            if self.world.is_first:
+                parts = MinedParts(self.out / MINED_PARTS, kind, origin)
+                if self._mine(parts, mine, num_pictures, batch_size):
+                    windows = parts.joined()
                     save_windows(path, windows, origin)
+                    parts.remove()
                     self._warn_of_other_windows()
-            except _TimeIsUp:
-                self.stands_at = "iGAN, while mining, which begins anew"
             wait_for_all()
             windows = windows or load_windows(path, kind, origin)
         if windows is not None:
             self.stands_at, self.done_stage = "mining", "mining"
         return windows
+
+    def _mine(
+        self, parts: MinedParts[WindowsT], mine: Callable[[int], WindowsT], num_pictures: int, batch_size: int
+    ) -> bool:
+        """Mine the steps that are left; whether there was time for all."""
+        begun, done = time.monotonic(), min(num_pictures, parts.step * batch_size)
+        begun_at = done
+        try:
+            while done < num_pictures:
+                self.stands_at = f"{done} of {num_pictures} pictures of mining"
+                if self.stop.is_set():
+                    raise Interrupted(f"stopped after {self.stands_at}, saved in {self.out}; the same command goes on")
+                if time.monotonic() >= self.until_s:
+                    return False
+                parts.add(mine(parts.step))
+                done = min(num_pictures, parts.step * batch_size)
+                self.on_progress(
+                    StageProgress(
+                        stage="mine windows", done=done, total=num_pictures, unit="pictures",
+                        elapsed_s=time.monotonic() - begun, begun_at=begun_at,
+                    )
+                )  # fmt: skip
+        finally:
+            if done < num_pictures:
+                parts.save()
+        return True
 
     def _warn_of_other_windows(self) -> None:
         if (self.out / "pgan.safetensors").exists():
@@ -129,10 +159,10 @@ class Session:
                 "pGAN was trained on windows of an earlier iGAN; '--stage pgan --restart' trains it on the new ones"
             )
 
-    def counted(self, stage: str, unit: str, *, may_end: bool = True) -> Callable[[int, int], None]:
-        """A callback (done, total) for work that is not done in steps: reading pictures, mining.
+    def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
+        """A callback (done, total) for work that is not done in steps, such as reading pictures.
 
-        It raises `Interrupted` if the user asks for it and, if it `may_end`, when the time is up.
+        It raises `Interrupted` if the user asks for it.
         """
         started = time.monotonic()
 
@@ -140,10 +170,19 @@ class Session:
             now = time.monotonic()
             if done < total and self.stop.is_set():
                 raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on")
-            if done < total and may_end and now >= self.until_s:
-                raise _TimeIsUp
             elapsed_s = now - started
             self.on_progress(StageProgress(stage=stage, done=done, total=total, unit=unit, elapsed_s=elapsed_s))
+
+        return tell
+
+    def telling(self, units: dict[str, str]) -> Callable[[str, int, int], None]:
+        """As `counted`, for work of several parts with a unit each: called with the part's name first."""
+        parts: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(part: str, done: int, total: int) -> None:
+            if part not in parts:
+                parts[part] = self.counted(part, units[part])
+            parts[part](done, total)
 
         return tell
 

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 
 from concertdeblur.blur import Kernel, blur
-from concertdeblur.dataset.access import open_pictures
+from concertdeblur.dataset.access import DecordAccess, open_pictures
 from concertdeblur.dataset.frames import Box, read_frames
-from concertdeblur.dataset.scan import scan_clip, thumbnail_from
+from concertdeblur.dataset.scan import scan_clip
 from concertdeblur.dataset.shots import SceneDetectCuts
 from concertdeblur.dataset.workspace import read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, SourceError, TargetError
+from concertdeblur.media.decord_reader import DecordReader
+from concertdeblur.media.pyav_reader import PyavReader
+from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.build_dataset import DatasetJob, DatasetSummary, build_dataset
 from concertdeblur.progress import StageProgress
 from tests.commands import events, run
@@ -369,10 +372,42 @@ class TestPicks:
         whole = Box(0, 0, scan.height, scan.width)
         with open_pictures(clips / "first.mp4") as reader:
             assert reader.is_random
-            fast = reader.read(candidate.pts, thumbnail_from(candidate.thumb), whole)
+            fast = reader.read(candidate, whole)
             reader._fast = None
-            exact = reader.read(candidate.pts, thumbnail_from(candidate.thumb), whole)
+            exact = reader.read(candidate, whole)
         assert np.abs(fast.astype(int) - exact).mean() < 2
+
+    @pytest.mark.parametrize("wrong", ["a neighbour", "blurred", "darker"])
+    def test_another_frame_than_the_judged_one_is_not_taken(
+        self, clips: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+    ) -> None:
+        scan = scan_clip(clips / "first.mp4", SceneDetectCuts)
+        candidate = scan.stretches[0].candidates[0]
+        whole, fake = Box(0, 0, scan.height, scan.width), SimpleNamespace()
+        with open_pictures(clips / "first.mp4") as reader:
+            right = reader._exact.read(candidate.pts)
+            fakes: dict[str, Any] = {
+                "a neighbour": reader._exact.read(candidate.pts + 512),  # of a time base of 1/12800 s
+                "blurred": np.asarray(cv2.GaussianBlur(right, (0, 0), 0.6), dtype=np.uint8),
+                "darker": right // 2,
+            }
+            fake.read = lambda _: fakes[wrong]
+            monkeypatch.setattr(reader, "_fast", fake)
+            assert np.array_equal(reader.read(candidate, whole), right)
+
+    def test_frames_in_any_order_are_those_asked_for(self, tmp_path: Path) -> None:
+        path = write_clip(tmp_path / "long.mp4", (f for _ in range(5) for f in Shot(num_frames=60).frames()))
+        with PyavReader(path, ReaderOptions()) as every:
+            expected = {frame.pts: frame.pixels for frame in every.frames()}
+            info = every.info
+        reader = DecordReader(path, ReaderOptions(num_threads=1))
+        access = DecordAccess(path, reader, info)
+        stamps = sorted(expected)
+        for number in (250, 3, 299, 260, 261, 261, 40, 251):
+            pixels = expected[stamps[number]]
+            assert pixels is not None
+            assert np.abs(access.read(stamps[number]).astype(int) - pixels).mean() < 2
+        reader.close()
 
 
 class TestWeb:

@@ -13,6 +13,7 @@ from concertdeblur.errors import Interrupted
 from concertdeblur.pipelines.train import TrainSummary
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.distributed import World
+from concertdeblur.training.mined import MinedParts
 from concertdeblur.training.session import Session, mean_gain_db
 from tests.unit.test_training_stage import Line, Points, points
 
@@ -91,14 +92,13 @@ def test_a_stop_is_an_interruption_that_says_how_to_go_on(tmp_path: Path) -> Non
 def test_windows_are_mined_once_and_again_for_another_igan(tmp_path: Path) -> None:
     mined: list[int] = []
 
-    def mine(tell: object) -> Windows:
-        assert callable(tell)
-        tell(1, 1)
+    def mine(step: int) -> Windows:
+        assert step == 0
         mined.append(1)
         return Windows(values=torch.full((2,), float(len(mined))))
 
     def values(told: Told, step: int) -> list[float]:
-        windows = told.session.mined(Windows, {"igan_step": step}, mine)
+        windows = told.session.mined(Windows, {"igan_step": step}, mine, num_pictures=3, batch_size=4)
         assert windows is not None
         values: list[float] = windows.values.tolist()
         return values
@@ -113,19 +113,54 @@ def test_windows_are_mined_once_and_again_for_another_igan(tmp_path: Path) -> No
     assert "earlier iGAN" in told.warnings[0]
 
 
-def test_mining_ends_when_the_time_is_up(tmp_path: Path) -> None:
-    def mine(tell: object) -> Windows:
-        assert callable(tell)
-        tell(1, 2)
-        raise AssertionError("went on")
+def mined(told: Told, steps: list[int], *, stop_at: int = -1, igan_step: int = 1) -> Windows | None:
+    """Five pictures, two a batch; the last step that is mined may be given."""
 
+    def mine(step: int) -> Windows:
+        steps.append(step)
+        if step == stop_at:
+            told.session.stop.set()
+        return Windows(values=torch.tensor([2.0 * step, 2.0 * step + 1]))
+
+    return told.session.mined(Windows, {"igan_step": igan_step}, mine, num_pictures=5, batch_size=2)
+
+
+def test_stopped_mining_goes_on_where_it_was(tmp_path: Path) -> None:
+    steps: list[int] = []
+    with pytest.raises(Interrupted, match=r"stopped after 4 of 5 pictures of mining, saved in .*the same command goes"):
+        mined(Told(tmp_path), steps, stop_at=1)
     told = Told(tmp_path, seconds=0)
-    assert told.session.mined(Windows, {}, mine) is None
-    assert not list(tmp_path.iterdir())
+    assert mined(told, steps) is None
+    assert told.session.stands_at == "4 of 5 pictures of mining"
+    assert steps == [0, 1]
     told = Told(tmp_path)
-    told.session.stop.set()
-    with pytest.raises(Interrupted, match="stopped after 1 of 2 pictures"):
-        told.session.mined(Windows, {}, mine)
+    windows = mined(told, steps)
+    assert windows is not None
+    assert windows.values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert steps == [0, 1, 2]
+    assert (told.progress[-1].begun_at, told.progress[-1].done) == (4, 5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mining.safetensors"]
+
+
+def test_killed_mining_goes_on_from_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concertdeblur.training.mined._SAVE_EVERY_S", 0)
+    parts = MinedParts(tmp_path / "mining", Windows, {"igan_step": 1})
+    for step in range(2):
+        parts.add(Windows(values=torch.tensor([2.0 * step, 2.0 * step + 1])))
+    (tmp_path / "mining" / "0000002-0000003.part").write_bytes(b"half")  # it was being written
+    steps: list[int] = []
+    windows = mined(Told(tmp_path), steps)
+    assert windows is not None
+    assert windows.values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert steps == [2]
+
+
+def test_parts_of_another_igan_are_mined_anew(tmp_path: Path) -> None:
+    steps: list[int] = []
+    with pytest.raises(Interrupted):
+        mined(Told(tmp_path), steps, stop_at=1)
+    assert mined(Told(tmp_path), steps, igan_step=2) is not None
+    assert steps == [0, 1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Where the pixels of one frame are in the next."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur.blur.kernels import Picture
+
+Plane = npt.NDArray[Any]
+Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel of one frame has moved in the next
+
+
+def flow(first: Picture, second: Picture) -> Flow:
+    """DIS flow (Kroeger et al. 2016) between grey levels (height, width)."""
+    # a new instance each time: it keeps nothing that would help and is not thread-safe
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(search.calc(first, second, np.zeros((*first.shape, 2), np.float32)), np.float32)
+
+
+def mismatch(there: Flow, back: Flow) -> npt.NDArray[np.float32]:
+    """How far from its place, in px, each pixel comes back."""
+    returned = there + taken(back, moved_places(there))
+    return np.asarray(np.hypot(returned[..., 0], returned[..., 1]), dtype=np.float32)
+
+
+def change(first: Picture, second: Picture, there: Flow) -> float:
+    """Mean difference, in grey levels, between a frame and its neighbour brought onto it."""
+    return float(cv2.absdiff(first, taken(second, moved_places(there))).mean())
+
+
+def moved_places(by: Flow) -> Flow:
+    """Absolute places (x, y) that a flow points to."""
+    height, width = by.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.asarray(by + np.dstack([x, y]), dtype=np.float32)
+
+
+def taken(plane: Plane, places: Flow) -> Plane:
+    """The plane's values at other places, between pixels by linear interpolation; beyond the border, its last ones."""
+    x, y = places[..., 0], places[..., 1]
+    found = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, dtype=plane.dtype)
