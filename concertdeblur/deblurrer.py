@@ -74,6 +74,7 @@ class DeblurredFrame:
 class _Memory:
     """What one frame of a stream leaves for the next; each field belongs to one stage alone."""
 
+    is_stream: bool
     described: Tensor | None = None  # of generating
     decisions: Decisions | None = None  # of refining
     steadier: Steadier = field(default_factory=Steadier)  # of finishing
@@ -155,7 +156,7 @@ class Deblurrer:
         _check(pixels)
         if options.strength == 0 and not options.heatmap:
             return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
-        memory = _Memory()
+        memory = _Memory(is_stream=False)
         with torch.inference_mode():
             generated = self._generate_stage(to_tensor(pixels, self.runtime.device), memory)
             refined = self._refine_stage(generated, pixels, options, memory)
@@ -177,7 +178,7 @@ class Deblurrer:
         Raises:
             UsageError: If a frame has no pixels.
         """
-        memory = _Memory()
+        memory = _Memory(is_stream=True)
         on_gpu = self.runtime.device.type == "cuda"
 
         def copy_in(frame: Frame, slot: Slot) -> tuple[Frame, Tensor]:
@@ -220,7 +221,7 @@ class Deblurrer:
 
     def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory) -> _Generated:
         described = memory.described = _remembered(memory.described, self._generator.describe(frame_1CHW))
-        prepared = self._generator.prepare(frame_1CHW, described)
+        prepared = self._generator.prepare(frame_1CHW, described, is_stream=memory.is_stream)
         blurred = self._padded(frame_1CHW)
         prepared = replace(prepared, guess_NGHW=self._padded(prepared.guess_NGHW))
         restored = self._restored(blurred, prepared.guess_NGHW, prepared.hints_NEhw)
