@@ -67,7 +67,13 @@ class PaperGenerator(nn.Module):
         """No spectrum: an empty descriptor (N, 0)."""
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
-    def prepare(self, frames_NCHW: Tensor, described: Tensor, *, is_stream: bool = False) -> Prepared:
+    def prepare(
+        self,
+        frames_NCHW: Tensor,
+        described: Tensor,
+        *,
+        is_stream: bool = False,  # noqa: ARG002 - as the fast one
+    ) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""
         num, _, height, width = frames_NCHW.shape
         trust_N1hw = described.new_ones(num, 1, math.ceil(height / HINT_PX), math.ceil(width / HINT_PX))

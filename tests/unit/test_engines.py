@@ -22,7 +22,7 @@ def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) ->
     }[network]
     engines = [make_engine(module, choose_runtime("cpu", backend)) for backend in ("openvino", "torch")]
     draw = torch.Generator().manual_seed(0)
-    num_views = {"generator": 4, "patch": 7, "discriminator": 3}[network]
+    num_views = {"generator": 4, "patch": 10, "discriminator": 3}[network]
     for batch, height, width in ((1, 64, 96), (3, 128, 128), (1, 208, 112), (2, 16, 16)):
         given = [torch.rand(batch, channels, height, width, generator=draw) for channels in (3, num_views)]
         if network != "discriminator":
