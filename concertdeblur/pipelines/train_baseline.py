@@ -68,7 +68,9 @@ def train_baseline(
     schedule = _schedule(out, job, recipe.seed, lambda trial: _seconds_a_step(stream(trial), network, trial, held_out))
     stage = BaselineStage(job.kind, network, schedule, out, held_out=held_out)
     stage.resume()
-    with Loader(stream(schedule).batch, device, workers=num_workers(device, num_threads=torch.get_num_threads())) as batches:
+    with Loader(
+        stream(schedule).batch, device, workers=num_workers(device, num_threads=torch.get_num_threads())
+    ) as batches:
         stage.run(batches, until_s=60 * job.minutes, on_report=on_report)
     if not stage.is_done:
         return None
