@@ -77,8 +77,12 @@ _deblurring = together(
         help="Leave out the refining of windows that are still blurred: faster.",
     ),
     option(
-        "Deblurring", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
-        help="A shipped weight set, or the folder of your own.",
+        "Deblurring", "--quality", type=click.Choice(["auto", "best", "fast"]), default="auto", show_default=True,
+        help="Which shipped weight set; auto is best, but fast for a clip that would take minutes without a GPU.",
+    ),
+    option(
+        "Deblurring", "--weights", metavar="NAME|FOLDER",
+        help="A shipped weight set, or the folder of your own.  [default: by the quality]",
     ),
     option(
         "Deblurring", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",

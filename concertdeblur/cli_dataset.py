@@ -42,7 +42,7 @@ tabs or ' | ':
         help="Frames of one source at most.",
     ),
     option(
-        "Frames", "--min-sharpness", type=float, default=0.7, show_default=True, metavar="0..2",
+        "Frames", "--min-sharpness", type=float, default=0.75, show_default=True, metavar="0..2",
         help="Frames must be this sharp: 1 is a good photograph; less takes softer clips.",
     ),
     option(

@@ -37,6 +37,10 @@ class _Named(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         "Data", "--all", "is_all", is_flag=True,
         help="Take all pictures.  [default: those that training holds out]",
     ),
+    option(
+        "Data", "--clip", "clips", type=FILE, multiple=True, metavar="FILE",
+        help="A clip whose warping error is measured, too; may be repeated.",
+    ),
     option("Data", "--limit", type=int, metavar="N", help="Pictures at most, evenly chosen.  [default: no limit]"),
     option(
         "Data", "--level", type=float, default=0.5, show_default=True, metavar="0..1",

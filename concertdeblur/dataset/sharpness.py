@@ -29,6 +29,7 @@ _NOISE_TO_COARSE = 1 / 16  # white noise has this share of its fine energy in th
 _NOISE_MARGIN = 8.0  # coarse energy must exceed the noise's so many times
 _NOISE_PERCENTILE = 5
 _LEAST_NOISE_RATIO = 0.6  # fine to coarse: more than edges have; white noise alone has 16
+_SHARPER_PERCENTILE = 75
 _LIT_LUMA = (24, 232)  # codecs keep no noise in black, and clipping none in white
 
 
@@ -109,13 +110,16 @@ def judge(regions: Regions, noise: float | None = None) -> Sharpness:
 def absolute_sharpness(sharpness: Sharpness) -> float:
     """Of the sharper regions of a frame, comparable between clips; 0 if it has hardly any edge.
 
-    A region is as sharp as its softer direction: motion along one axis blurs only that one.
+    A region is as sharp as its softer direction: motion along one axis blurs only that one. Only the half of the
+    regions with the strongest edges count, by their energy: in the others grain passes for detail.
     """
     weight_DRC, score_DRC = sharpness.weight_DRC, sharpness.score_DRC
     both_RC = (weight_DRC > 0).all(axis=0)
     if both_RC.sum() < _fewest_regions(both_RC.size):
         return 0.0
-    return weighted_percentile(score_DRC.min(axis=0)[both_RC], weight_DRC.sum(axis=0)[both_RC], 70)
+    weight, score = weight_DRC.sum(axis=0)[both_RC], score_DRC.min(axis=0)[both_RC]
+    strongest = np.argsort(-weight, kind="stable")[: max(3, len(weight) // 2)]
+    return weighted_percentile(score[strongest], weight[strongest] ** 2, _SHARPER_PERCENTILE)
 
 
 def weighted_percentile(values: Floats, weights: Floats, percentile: float) -> float:

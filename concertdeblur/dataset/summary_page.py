@@ -21,6 +21,7 @@ SHEET_FILE = "contact-sheet.png"
 THUMB_HW = (150, 240)
 _SHEET_COLUMNS = 6
 _MOST_ON_SHEET = 240
+_MOST_ON_PAGE = 600  # a page of thousands of clips must still open
 _JPEG_QUALITY = 80
 # no script, nothing from elsewhere: titles come from anywhere
 _HEAD = """<!doctype html>
@@ -51,6 +52,12 @@ def thumbnail(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def shown_on_page(frame_ids: Sequence[str]) -> frozenset[str]:
+    """The frames that the page shows: all, or of too many some, evenly spread."""
+    places = np.linspace(0, len(frame_ids) - 1, min(len(frame_ids), _MOST_ON_PAGE)).round().astype(int)
+    return frozenset(frame_ids[place] for place in places)
+
+
 def contact_sheet(thumbs: Sequence[Picture]) -> Picture:
     """The first pictures side by side, (height, width, 3) RGB."""
     shown = thumbs[:_MOST_ON_SHEET]
@@ -79,11 +86,12 @@ def summary_page(
         records: Every frame, those dropped in review as well.
         dropped_ids: Frames that were dropped in review.
         rows: Every pair.
-        thumbs: A small picture of each frame, by its id.
+        thumbs: A small picture of each frame that is shown, by its id.
         failures: Sources that gave nothing.
 
     """
     kept = [record for record in records if record.frame_id not in dropped_ids]
+    shown = [record for record in records if record.frame_id in thumbs]
     left_out: Counter[str] = Counter()
     for finding in findings:
         left_out.update(finding.dropped)
@@ -102,8 +110,9 @@ def summary_page(
         _sources(findings),
         _table("Failed", ("source", "why"), [(f.address, f.reason) for f in failures]),
         "<h2>Contact sheet</h2>",
+        f"<p>{len(shown)} of {len(records)} frames, evenly spread.</p>" if len(shown) < len(records) else "",
         '<div class="sheet">',
-        *(_figure(record, thumbs[record.frame_id], record.frame_id in dropped_ids) for record in records),
+        *(_figure(record, thumbs[record.frame_id], record.frame_id in dropped_ids) for record in shown),
         "</div></body></html>\n",
     ]
     return "\n".join(parts)

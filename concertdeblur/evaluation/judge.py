@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted
 from concertdeblur.evaluation import detection, exhibits, panning
+from concertdeblur.evaluation.clips import RealClipReport, frames_of, judge_real_clip
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
 from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
@@ -137,6 +139,15 @@ class Judge:
             deblurrer = self.weights.deblurrer()
             clips.append(panning.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({})))
         return panning.summarise(clips, seed=self.seed) if clips else None
+
+    def real_clips(self, clips: Sequence[Path]) -> tuple[RealClipReport, ...]:
+        """Warping error of clips as they are."""
+        return tuple(self._real_clip(clip) for clip in clips)
+
+    def _real_clip(self, clip: Path) -> RealClipReport:
+        frames = frames_of(clip)
+        step = self._stage(f"deblur {clip.name}", len(frames), "frames")
+        return judge_real_clip(self.weights.deblurrer(), clip.name, frames, seed=self.seed, on_frame=lambda: step({}))
 
     def frame_speed(self) -> Speed:
         """Seconds a 720p frame, refining capped as in videos: a picture repeated until it fills the frame."""

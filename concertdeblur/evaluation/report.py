@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from concertdeblur.evaluation.clips import RealClipReport
 from concertdeblur.evaluation.detection import PAPER_IOU, DetectionReport
 from concertdeblur.evaluation.panning import STEP_PX, SteadinessReport
 from concertdeblur.evaluation.refining import RefiningReport
@@ -51,6 +52,7 @@ class Report:
     fidelity: Fidelity
     detection: DetectionReport | None
     steadiness: SteadinessReport | None
+    clips: tuple[RealClipReport, ...]
     speeds: tuple[Speed, ...]
     notes: tuple[str, ...]
 
@@ -69,8 +71,8 @@ def to_markdown(report: Report) -> str:
     if report.detection is not None:
         blocks += ["## Blur detection", _list(detection_lines(report.detection))]
     blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
-    if report.steadiness is not None:
-        blocks += ["## Steadiness in time", _list(steadiness_lines(report.steadiness))]
+    if lines := steadiness_lines(report):
+        blocks += ["## Steadiness in time", _list(lines)]
     blocks += ["## Speed", _speeds(report.speeds)]
     if report.notes:
         blocks += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
@@ -121,8 +123,18 @@ def detection_lines(found: DetectionReport) -> list[str]:
     ]
 
 
-def steadiness_lines(found: SteadinessReport) -> list[str]:
-    """Warping errors in words."""
+def steadiness_lines(report: Report) -> list[str]:
+    """Warping errors in words, of the clips made of pictures and of real ones."""
+    made = [] if report.steadiness is None else _panning_lines(report.steadiness)
+    return made + [
+        f"{clip.clip}, {clip.num_frames} frames as 'video' deblurs them, by the motion of the clip as it was given:"
+        f" warping error (times 10 000) given {_small(clip.given)}, deblurred {_small(clip.deblurred)};"
+        f" deblurred over given: {clip.ratio:.2f}"
+        for clip in report.clips
+    ]
+
+
+def _panning_lines(found: SteadinessReport) -> list[str]:
     return [
         f"{found.num_clips} clips of {found.num_frames} frames that pan over sharp pictures by {STEP_PX} px a frame,"
         f" blurred and grainy; deblurring gained {found.gain_db.text(sign=True)} dB",

@@ -21,14 +21,22 @@ from concertdeblur.dataset import manifest
 from concertdeblur.dataset.collection import Collection
 from concertdeblur.dataset.downloads import Downloader
 from concertdeblur.dataset.findings import Finder, Finding, drop_duplicates
-from concertdeblur.dataset.frames import FRAMES_FILE, FrameRecord, write_frames
+from concertdeblur.dataset.frames import FRAMES_FILE, FrameRecord, frames_text
 from concertdeblur.dataset.labels import Review, Suggestions, is_dropped, reviewed
 from concertdeblur.dataset.pairs import METADATA_FILE, PairPlace, PairRow, make_pairs
 from concertdeblur.dataset.picks import FRAMES_FOLDER
 from concertdeblur.dataset.shots import choose_detector
 from concertdeblur.dataset.sources import Entry, Failure, Source, read_list
 from concertdeblur.dataset.split import SplitName, split_sources
-from concertdeblur.dataset.summary_page import SHEET_FILE, SUMMARY_FILE, Picture, contact_sheet, summary_page, thumbnail
+from concertdeblur.dataset.summary_page import (
+    SHEET_FILE,
+    SUMMARY_FILE,
+    Picture,
+    contact_sheet,
+    shown_on_page,
+    summary_page,
+    thumbnail,
+)
 from concertdeblur.dataset.workspace import CACHE, MANIFEST_FILE, Workspace, open_workspace, read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, MissingDependencyError, TargetError
 from concertdeblur.media.containers import error_text
@@ -123,6 +131,7 @@ class _Build:
 
     def run(self) -> DatasetSummary:
         """Fetch, look, pick, name, split, blur, write: in this order."""
+        _read_reviews(self.workspace)  # nonsense in them is said before the work, not after
         before = manifest.begin(self.workspace, self.job.lasting(), self.telling.on_warning)
         findings = self._look(before)
         drop_duplicates(findings)
@@ -130,7 +139,9 @@ class _Build:
         self._split(findings, reviews)
         records = self._make(findings, reviews, is_fresh=before.versions != manifest.versions())
         dropped_ids = frozenset(record.frame_id for record in records if is_dropped(reviews.get(record.frame_id)))
-        self._write(findings, records)
+        if records and len(dropped_ids) == len(records):
+            self.telling.on_warning("every frame was dropped in review: the data set is empty until one is taken back")
+        self._write(before, findings, records)
         self._show(findings, records, dropped_ids)
         self._remove_stale(findings)
         return self._summary(findings, len(records) - len(dropped_ids))
@@ -157,6 +168,7 @@ class _Build:
                 else:
                     self._fail(failure.address, failure.reason)
         before.check_kinship(collection.sources, telling.on_warning)
+        manifest.reopen(self.workspace, before)
         found = (self._find(finder, collection, source) for source in collection.sources)
         return [finding for finding in found if finding is not None]
 
@@ -167,7 +179,8 @@ class _Build:
             raise
         except (av.error.FFmpegError, ConcertDeblurError) as error:
             is_ours = isinstance(error, ConcertDeblurError)
-            self._fail(source.address, str(error) if is_ours else f"FFmpeg cannot read it ({error_text(error)})")
+            reason = str(error).removeprefix(f"{source.path}: ")
+            self._fail(source.address, reason if is_ours else f"FFmpeg cannot read it ({error_text(error)})")
             collection.forget(source)
             return None
         if not finding.picks.picks:
@@ -193,6 +206,7 @@ class _Build:
         suggestions = Suggestions(self.workspace, manifest.versions(), self.telling.on_warning)
         records = []
         todo = [(finding, pick) for finding in findings for pick in finding.kept]
+        shown_ids = shown_on_page([pick.frame_id for _, pick in todo])
         for finding, pick in self.telling.counted(todo, "blur", "frames"):
             picture = read_png(self.workspace.folder / pick.picture)
             if picture is None:
@@ -204,7 +218,8 @@ class _Build:
             review = reviews.get(pick.frame_id)
             record = reviewed(suggestions.label(record, picture), review)
             records.append(record)
-            self.thumbs[pick.frame_id] = thumbnail(picture)
+            if pick.frame_id in shown_ids:
+                self.thumbs[pick.frame_id] = thumbnail(picture)
             if finding.split is not None and not is_dropped(review):
                 place = PairPlace(
                     workspace=self.workspace, split=finding.split, licence=finding.source.licence, is_fresh=is_fresh
@@ -214,19 +229,20 @@ class _Build:
                 finding.num_pairs += len(pairs)
         return records
 
-    def _write(self, findings: Sequence[Finding], records: Sequence[FrameRecord]) -> None:
+    def _write(self, before: manifest.Before, findings: Sequence[Finding], records: Sequence[FrameRecord]) -> None:
         """The lists, once all that they name is there, and then the manifest."""
-        workspace, files = self.workspace, {}
-        write_frames(workspace.folder, records)
-        files[FRAMES_FILE] = manifest.file_sha256(workspace.folder / FRAMES_FILE)
+        workspace, texts = self.workspace, {FRAMES_FILE: frames_text(records)}
         for split in _SPLITS:
-            path = workspace.path(split, METADATA_FILE)
-            if not self.rows[split]:
-                path.unlink(missing_ok=True)
-                continue
             lines = [json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in self.rows[split]]
-            workspace.write_text(path, "".join(lines))
-            files[f"{split}/{METADATA_FILE}"] = manifest.file_sha256(path)
+            texts |= {f"{split}/{METADATA_FILE}": "".join(lines)} if lines else {}
+        files = {name: manifest.text_sha256(text) for name, text in texts.items()}
+        manifest.reopen(workspace, before, files)
+        for name in manifest.WATCHED_FILES:
+            path = workspace.path(*name.split("/"))
+            if name in texts:
+                workspace.write_text(path, texts[name])
+            else:
+                path.unlink(missing_ok=True)
         made = manifest.manifest_of(self.job.lasting(), findings, self.failures, files)
         workspace.write_json(workspace.path(MANIFEST_FILE), made)
 
@@ -234,7 +250,8 @@ class _Build:
         rows = [row for split in _SPLITS for row in self.rows[split]]
         page = summary_page(findings, records, dropped_ids, rows, thumbs=self.thumbs, failures=self.failures)
         self.workspace.write_text(self.workspace.path(SUMMARY_FILE), page)
-        shown = [self.thumbs[record.frame_id] for record in records if record.frame_id not in dropped_ids]
+        kept_ids = [record.frame_id for record in records if record.frame_id not in dropped_ids]
+        shown = [self.thumbs[frame_id] for frame_id in kept_ids if frame_id in self.thumbs]
         self.workspace.write_png(self.workspace.path(SHEET_FILE), contact_sheet(shown))
 
     def _remove_stale(self, findings: Sequence[Finding]) -> None:

@@ -104,12 +104,16 @@ class DatasetSummary:
     def text(self) -> str:
         """In words."""
         rows = [
-            ("frames", f"{self.num_frames} of {self.num_sources} sources"),
+            ("frames", f"{self.num_frames} of {_counted(self.num_sources, 'source')}"),
             ("pairs", f"{self.num_pairs - self.num_test_pairs} to train with, {self.num_test_pairs} to test with"),
         ]
         if self.num_failed:
-            rows.append(("failed", f"{self.num_failed} sources, named above; run it again to try them again"))
+            rows.append(("failed", f"{_counted(self.num_failed, 'source')}, named above; run it again to try again"))
         if self.dropped:
             rows.append(("left out", ", ".join(f"{num} {reason}" for reason, num in self.dropped.items())))
         rows.append(("look at", str(self.summary_page)))
         return "\n".join([f"{self.target} is built.", *(f"  {name:<9} {text}" for name, text in rows)])
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

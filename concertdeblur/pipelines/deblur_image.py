@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -25,11 +26,16 @@ class ImageJob:
 
     strength: float = 1.0
     refine: bool = True
-    weights: str = "concert"
+    weights: str | None = None  # name of a shipped set, or the folder of another; None: by the quality
+    quality: Literal["auto", "best", "fast"] = "auto"  # a picture takes seconds: auto is the best
     device: str = "auto"
     backend: str = "auto"
     overwrite: bool = False
     heatmap: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and self.quality != "auto":
+            raise UsageError("a weight set and a quality do not go together: the quality chooses a set")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +105,8 @@ def _deblurred(pixels: Pixels, options: DeblurOptions, job: ImageJob) -> tuple[D
         return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=()), "identity"
     from concertdeblur import pretrained
 
-    deblurrer = pretrained.load(job.weights, device=job.device, backend=job.backend)
+    weights = job.weights or pretrained.weights_of(job.quality)
+    deblurrer = pretrained.load(weights, device=job.device, backend=job.backend)
     return deblurrer.deblur_picture(pixels, options), str(deblurrer.runtime)
 
 

@@ -106,7 +106,7 @@ def deblur_folder(
     deblurrer: Deblurrer | None = None
     for source, target in pairs:
         run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
-        run.deblurrer = deblurrer
+        run.deblurrer, run.num_clips = deblurrer, len(pairs)
         try:
             summary = run.guarded()
         except Interrupted as error:
@@ -133,6 +133,7 @@ class _Run:
     on_warning: Callable[[str], None]
     stop: threading.Event | None
     deblurrer: "Deblurrer | None" = None
+    num_clips: int = 1  # of a folder: they all get one weight set
     progress: Progress = field(default_factory=Progress)
     warnings: list[str] = field(default_factory=list)
     is_rounded: bool = False  # whether some time stamp is no whole number of milliseconds
@@ -158,7 +159,7 @@ class _Run:
             plans, lost = plan_streams(self.source, reader.info.index, format_name, drop_streams=job.drop_streams)
             self._warn_all([*lost, *encoding.losses])
             if self.deblurrer is None and not job.is_identity:
-                self.deblurrer = _load(job)
+                self.deblurrer = self._load(reader.info)
             companions = self._companions(reader, plans)
             parts = [stack.enter_context(output) for output in outputs]
             writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
@@ -179,6 +180,19 @@ class _Run:
             runtime=str(self.deblurrer.runtime) if self.deblurrer else "identity",
             warnings=tuple(self.warnings),
         )
+
+    def _load(self, info: StreamInfo) -> "Deblurrer":
+        from concertdeblur import pretrained  # torch takes seconds to import; identity does without
+        from concertdeblur.pipelines.quality import load_for_clip
+
+        job = self.job
+        if job.weights is not None:
+            return pretrained.load(job.weights, device=job.device, backend=job.backend)
+        num_frames = _expected_frames(info, job)
+        return load_for_clip(
+            job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
+            num_frames=None if num_frames is None else num_frames * self.num_clips, on_warning=self._warn,
+        )  # fmt: skip
 
     def _stream(self, reader: VideoReader, writer: VideoWriter, extras: ExtraVideos, stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
@@ -287,12 +301,6 @@ class _Run:
     @staticmethod
     def _expected_start_s(reader: VideoReader, companions: Companions) -> Fraction:
         return reader.first_pts * reader.info.time_base - (companions.begin_s or 0)
-
-
-def _load(job: VideoJob) -> "Deblurrer":
-    from concertdeblur import pretrained  # torch takes seconds to import; identity does without
-
-    return pretrained.load(job.weights, device=job.device, backend=job.backend)
 
 
 def _may_overlap(deblurrer: "Deblurrer | None") -> bool:

@@ -5,25 +5,15 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
 
 from concertdeblur import __version__
 from concertdeblur.errors import ConcertDeblurError
 
-if TYPE_CHECKING:
-    from concertdeblur.deblurrer import Deblurrer
-
-_TRIAL_HW = (360, 640)
 _FRAME_HW = (720, 1280)
-_NUM_TRIALS = 3
 _CLIP_FRAMES = 4 * 60 * 30  # a song: 4 minutes at 30 frames/s
 
 # (distribution, module, whether every run needs it, what to do where it is missing)
@@ -80,6 +70,7 @@ class DoctorReport:
     free_memory_bytes: int | None
     weight_sets: tuple[WeightSet, ...]
     frame_720p_s: float | None  # estimated seconds a frame of 1280x720, deblurring only
+    fast_720p_s: float | None  # the same with the fast set, if it is there and another one was timed
     no_speed_reason: str  # why there is no estimate; empty if there is one
     fitness: str  # one sentence
     problems: tuple[str, ...]  # without these mended, nothing is deblurred
@@ -102,7 +93,7 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
     weight_sets: tuple[WeightSet, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     runtime = None
-    frame_s, reason = None, "not measured: a needed package is missing"
+    frame_s, fast_s, reason = None, None, "not measured: a needed package is missing"
     if not missing & {part.name for part in parts if part.is_needed}:
         devices = _devices()
         weight_sets = _weight_sets(weights)
@@ -110,6 +101,7 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
         try:
             runtime = _runtime(device, backend)
             frame_s, reason = _time_frame(weights, device, backend), ""
+            fast_s = _time_fast(weights, device, backend)
         except ConcertDeblurError as error:
             reason = f"not measured: {error}"
             if runtime is None:
@@ -129,22 +121,18 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
         weight_sets=weight_sets,
         frame_720p_s=frame_s,
         no_speed_reason=reason,
-        fitness=fitness_of(frame_s),
+        fast_720p_s=fast_s,
+        fitness=fitness_of(frame_s, fast_s),
         problems=tuple(dict.fromkeys(problems)),
         advice=tuple(f"{part.name}: {part.advice}" for part in parts if part.version is None and not part.is_needed),
     )
 
 
-def fitness_of(frame_720p_s: float | None) -> str:
+def fitness_of(frame_720p_s: float | None, fast_720p_s: float | None = None) -> str:
     """One sentence on what a machine is fit for that needs so many seconds a frame of 1280x720."""
     if frame_720p_s is None:
         return "What this machine is fit for is not known, since no frame could be timed."
     clip_s = frame_720p_s * _CLIP_FRAMES
-    if clip_s < 90 * 60:
-        minutes = max(1, round(clip_s / 60))
-        span = f"{minutes} minute{'s' if minutes > 1 else ''}"
-    else:
-        span = f"{clip_s / 3600:.1f} hours" if clip_s < 48 * 3600 else f"{clip_s / 86400:.1f} days"
     if frame_720p_s <= 1 / 30:
         fit = "fit for long clips, at the speed they play or faster"
     elif clip_s <= 3600:
@@ -153,17 +141,16 @@ def fitness_of(frame_720p_s: float | None) -> str:
         fit = "fit for a song overnight, and for excerpts (--start, --end) at once"
     else:
         fit = "fit for pictures and short excerpts (--start, --end)"
-    return f"This machine is {fit}: a 4-minute clip of 1280x720 at 30 frames/s takes about {span}."
+    told = f"This machine is {fit}: a 4-minute clip of 1280x720 at 30 frames/s takes about {_span(clip_s)}"
+    fast = "" if fast_720p_s is None else f", or {_span(fast_720p_s * _CLIP_FRAMES)} with --quality fast"
+    return f"{told}{fast}."
 
 
-def synthetic_frame(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A blurred texture, (height, width, 3) RGB, the same at every call: BRMR has something to look at."""
-    noise = np.random.default_rng(0).uniform(0, 255, (height, width, 3))
-    for axis in (0, 1):
-        for _ in range(3):
-            noise = (np.roll(noise, -2, axis) + np.roll(noise, -1, axis) + noise + np.roll(noise, 1, axis)) / 4
-    spread = (noise - noise.mean()) / noise.std()
-    return np.asarray(np.clip(128 + 50 * spread, 0, 255), dtype=np.uint8)
+def _span(seconds: float) -> str:
+    if seconds < 90 * 60:
+        minutes = max(1, round(seconds / 60))
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
 def _own_parts() -> tuple[Part, ...]:
@@ -265,20 +252,17 @@ def _weight_set(name: str) -> WeightSet:
 def _time_frame(weights: str, device: str, backend: str) -> float:
     """Seconds a frame of 1280x720, from a smaller one by area: nearly all work is convolutions over pixels."""
     from concertdeblur import pretrained
+    from concertdeblur.pipelines.quality import seconds_a_pixel
 
     deblurrer = pretrained.load(weights, device=device, backend=backend)
-    _trial_s(deblurrer)  # the first frame compiles, and fills caches
-    best_s = min(_trial_s(deblurrer) for _ in range(_NUM_TRIALS))
-    return best_s * (_FRAME_HW[0] * _FRAME_HW[1]) / (_TRIAL_HW[0] * _TRIAL_HW[1])
+    return seconds_a_pixel(deblurrer) * (_FRAME_HW[0] * _FRAME_HW[1])
 
 
-def _trial_s(deblurrer: "Deblurrer") -> float:
-    from concertdeblur.deblurrer import DeblurOptions
+def _time_fast(weights: str, device: str, backend: str) -> float | None:
+    from concertdeblur import pretrained
 
-    frame = synthetic_frame(*_TRIAL_HW)
-    started_s = time.perf_counter()
-    deblurrer.deblur_picture(frame, DeblurOptions())
-    return time.perf_counter() - started_s
+    is_asked = weights == pretrained.DEFAULT_WEIGHTS and pretrained.has_fast()
+    return _time_frame(pretrained.FAST_WEIGHTS, device, backend) if is_asked else None
 
 
 def _memory() -> tuple[int | None, int | None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from concertdeblur import __version__, pretrained
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.evaluation.baselines import baseline_contender, is_baseline
+from concertdeblur.evaluation.clips import frames_of
 from concertdeblur.evaluation.contenders import Contender, blurred_input, contenders_of, load_weight_set
 from concertdeblur.evaluation.judge import Judge
 from concertdeblur.evaluation.page import to_html
@@ -37,6 +38,7 @@ class EvaluateJob:
 
     weights: str = pretrained.DEFAULT_WEIGHTS
     baselines: tuple[tuple[str, Path], ...] = ()  # (name, folder)
+    clips: tuple[Path, ...] = ()  # real ones, for the warping error
     limit: int | None = None  # pictures at most
     is_all: bool = False  # pictures that training may have seen, too
     level: float = 0.5  # of the seven kernels
@@ -93,6 +95,8 @@ def evaluate(
     """
     started_s = time.monotonic()
     _check_target(target, job)
+    for clip in job.clips:
+        frames_of(clip, 2)
     found = find_pairs(data, PairOptions(level=job.level, is_all=job.is_all, limit=job.limit))
     runtime = choose_runtime(job.device, job.backend)
     weights = load_weight_set(job.weights, runtime)
@@ -113,6 +117,7 @@ def evaluate(
         fidelity=judge.fidelity(),
         detection=judge.detection(),
         steadiness=judge.steadiness(),
+        clips=judge.real_clips(job.clips),
         speeds=(*tables.speeds(), judge.frame_speed()),
         notes=tuple(one.note for one in contenders if one.note),
     )
@@ -139,6 +144,7 @@ def _tables(tables: Tables) -> tuple[Table, ...]:
 
 def _origin(data: Path, job: EvaluateJob, judge: Judge) -> Origin:
     options = {name: value for name, value in asdict(job).items() if name != "overwrite"}
+    options["clips"] = ", ".join(str(clip) for clip in job.clips) or None
     options["baselines"] = {name: str(folder) for name, folder in job.baselines}
     return Origin(
         data=str(data),

@@ -18,7 +18,7 @@ from concertdeblur.pipelines.train_stages import TrainingData, train_fast, train
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime
-from concertdeblur.training.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store
+from concertdeblur.training.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
 from concertdeblur.training.pairs import PairStore
@@ -141,6 +141,8 @@ def train(
 
 def _open(job: TrainJob, session: Session) -> None:
     """See whether this run may go on in its folder, and bring the pictures there."""
+    if job.clips is not None:
+        find_clips(job.clips)  # a wrong name fails before the pictures are read
     folder = RunFolder(job.out, job.recipe)
     if job.restart:
         folder.restart(job.stage)

@@ -1,6 +1,6 @@
 """Train a baseline of the paper's comparison on the data and samples of a recipe.
 
-`python -m concertdeblur.pipelines.train_baseline --name multi_scale --data PHOTOS --out DIR --minutes 60`
+`python -m concertdeblur.pipelines.train_baseline --name multi_scale --data PHOTOS --out DIR --crop 64 --cpu-minutes 60`
 """
 
 import argparse
@@ -27,6 +27,7 @@ from concertdeblur.training.report import Report
 from concertdeblur.training.samples import SampleStream
 
 _MIN_SIDE_PX = 256
+_FILE = "baseline.json"  # what the run was begun with, and the CPU seconds it has used
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +38,9 @@ class BaselineJob:
     settings: BaselineSettings
     recipe: str = "concert"  # whose data, samples and seed are taken
     crop_px: int = 256
-    steps: int | None = None  # of the schedule; None: as many as fit into the minutes, by timing some
-    minutes: float = 60.0
+    steps: int | None = None  # of the schedule; None: as many as fit into the CPU minutes, by timing some
+    cpu_minutes: float = 60.0  # of the whole schedule, of all threads together, however many pieces it is trained in
+    minutes: float | None = None  # stop after this long by the clock; None: at the end of the schedule
     device: str = "auto"
 
 
@@ -68,11 +70,22 @@ def train_baseline(
     schedule = _schedule(out, job, recipe.seed, lambda trial: _seconds_a_step(stream(trial), network, trial, held_out))
     stage = BaselineStage(job.kind, network, schedule, out, held_out=held_out)
     stage.resume()
-    with Loader(stream(schedule).batch, device, workers=num_workers(device, num_threads=torch.get_num_threads())) as batches:
-        stage.run(batches, until_s=60 * job.minutes, on_report=on_report)
+    begun_s = time.process_time()
+    workers = num_workers(device, num_threads=torch.get_num_threads())
+    try:
+        with Loader(stream(schedule).batch, device, workers=workers) as batches:
+            until_s = float("inf") if job.minutes is None else 60 * job.minutes
+            stage.run(batches, until_s=until_s, on_report=on_report)
+    finally:
+        cpu_s = _add_cpu_seconds(out, time.process_time() - begun_s)
     if not stage.is_done:
         return None
-    provenance = {"schedule": asdict(schedule), "recipe": asdict(recipe), "data": asdict(read_contents(store))}
+    provenance = {
+        "cpu_seconds": cpu_s,
+        "schedule": asdict(schedule),
+        "recipe": asdict(recipe),
+        "data": asdict(read_contents(store)),
+    }
     save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
     return out / "weights"
 
@@ -86,7 +99,7 @@ def _schedule(
         TrainingError: If the folder holds another run.
     """
     fixed: dict[str, Any] = {**asdict(job), "minutes": None, "device": None, "steps": None}
-    file = out / "baseline.json"
+    file = out / _FILE
     if file.is_file():
         began = json.loads(file.read_text(encoding="utf-8"))
         if began["job"] != fixed or job.steps not in (None, began["steps"]):
@@ -95,13 +108,27 @@ def _schedule(
     steps = job.steps
     if steps is None:
         trial = paper_schedule(job.kind, steps=1000, crop_px=job.crop_px, seed=seed)
-        steps = max(1, int(60 * job.minutes / seconds_a_step(trial)))
-    file.write_text(json.dumps({"job": fixed, "steps": steps}, indent=1) + "\n", encoding="utf-8")
+        steps = max(1, int(60 * job.cpu_minutes / seconds_a_step(trial)))
+    _write(file, {"job": fixed, "steps": steps, "cpu_seconds": 0.0})
     return paper_schedule(job.kind, steps=steps, crop_px=job.crop_px, seed=seed)
 
 
+def _add_cpu_seconds(out: Path, seconds: float) -> float:
+    """Note what a piece has used; what all pieces have used."""
+    facts = json.loads((out / _FILE).read_text(encoding="utf-8"))
+    facts["cpu_seconds"] = round(facts.get("cpu_seconds", 0.0) + seconds, 1)
+    _write(out / _FILE, facts)
+    return float(facts["cpu_seconds"])
+
+
+def _write(file: Path, facts: dict[str, Any]) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
 def _seconds_a_step(stream: SampleStream, network: Baseline, trial: BaselineSchedule, held_out: PictureStore) -> float:
-    """The shorter of two steps of a copy, after one to warm up."""
+    """CPU seconds: the shorter of two steps of a copy, after one to warm up; a busy machine changes nothing."""
     import copy
     import tempfile
 
@@ -110,9 +137,9 @@ def _seconds_a_step(stream: SampleStream, network: Baseline, trial: BaselineSche
         stage = BaselineStage(kind, copy.deepcopy(network), trial, Path(folder), held_out=held_out)
         times = []
         for step in range(3):
-            begun_s = time.monotonic()
+            begun_s = time.process_time()
             stage.train_step(stream.batch(step))
-            times.append(time.monotonic() - begun_s)
+            times.append(time.process_time() - begun_s)
     return min(times[1:])
 
 
@@ -129,10 +156,11 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", choices=list(PAPER_SIZES), required=True)
     parser.add_argument("--data", type=Path, required=True, help="pictures, as 'concertdeblur train' takes them")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60.0, help="stop after this long; the same command goes on")
+    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="of the whole schedule, all threads together")
+    parser.add_argument("--minutes", type=float, help="stop after this long; the same command goes on")
     parser.add_argument("--recipe", default="concert", help="whose data, samples and seed are taken")
     parser.add_argument("--crop", type=int, default=256, help="side of the crops in px")
-    parser.add_argument("--steps", type=int, help="of the schedule; without it as many as fit into the minutes")
+    parser.add_argument("--steps", type=int, help="of the schedule; without it as many as fit into the CPU minutes")
     parser.add_argument("--width", type=int, help="channels, in place of the paper's")
     parser.add_argument("--blocks", type=int, help="residual blocks, in place of the paper's")
     parser.add_argument("--device", default="auto")
@@ -141,7 +169,7 @@ def main(given: Sequence[str] | None = None) -> int:
     settings = BaselineSettings(width=args.width or paper.width, num_blocks=args.blocks or paper.num_blocks)
     job = BaselineJob(
         kind=args.name, settings=settings, recipe=args.recipe, crop_px=args.crop, steps=args.steps,
-        minutes=args.minutes, device=args.device,
+        cpu_minutes=args.cpu_minutes, minutes=args.minutes, device=args.device,
     )  # fmt: skip
     try:
         weights = train_baseline(args.data, args.out, job, on_report=_say)
@@ -151,7 +179,9 @@ def main(given: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Error: stopped; the checkpoint is kept, and the same command goes on from there\n")
         return 130
-    sys.stderr.write(f"{weights} is written.\n" if weights else "Steps are left: the same command goes on.\n")
+    used_min = json.loads((args.out / _FILE).read_text(encoding="utf-8"))["cpu_seconds"] / 60
+    told = f"{weights} is written" if weights else "Steps are left: the same command goes on"
+    sys.stderr.write(f"{told}; {used_min:.1f} CPU minutes so far.\n")
     return 0
 
 

@@ -16,7 +16,8 @@ class VideoJob:
 
     strength: float = 1.0  # 0 is identity: decode, encode, nothing else
     refine: bool = True
-    weights: str = "concert"  # name of a shipped set, or the folder of another
+    weights: str | None = None  # name of a shipped set, or the folder of another; None: by the quality
+    quality: Literal["auto", "best", "fast"] = "auto"
     device: str = "auto"
     backend: str = "auto"
     reader: ReaderName = "pyav"
@@ -35,6 +36,8 @@ class VideoJob:
     compare: Path | None = None  # a video of before and after side by side; no sound, the same timing
 
     def __post_init__(self) -> None:
+        if self.weights is not None and self.quality != "auto":
+            raise UsageError("a weight set and a quality do not go together: the quality chooses a set")
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
         if self.is_identity and (self.heatmap or self.compare):

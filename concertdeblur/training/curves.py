@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+_HELD_OUT = "held-out "  # before the names of figures on held-out pictures
+
+
 class Curves:
     """Writes what stages report; one curve a stage and figure, gone on with after a resume.
 
@@ -59,7 +62,7 @@ class Curves:
         """Add the figures of a report."""
         if not self._is_writing:
             return
-        figures = {**report.losses, **{f"held-out {name}": value for name, value in report.held_out.items()}}
+        figures = {**report.losses, **{f"{_HELD_OUT}{name}": value for name, value in report.held_out.items()}}
         row = {"stage": report.stage, "step": report.step, "elapsed_s": round(report.elapsed_s, 1), **figures}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -67,6 +70,21 @@ class Curves:
         if board is not None:
             for name, value in figures.items():
                 board.add_scalar(name, value, report.step)
+
+    def last_held_out(self, stage: str) -> dict[str, float]:
+        """What the last evaluation of a stage gave, in this call or an earlier one; empty if there was none."""
+        rows = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        for row in reversed(rows):
+            try:
+                figures: dict[str, Any] = json.loads(row)
+            except ValueError:
+                continue  # a killed run left half a line
+            if figures.get("stage") != stage:
+                continue
+            found = {name.removeprefix(_HELD_OUT): v for name, v in figures.items() if name.startswith(_HELD_OUT)}
+            if found:
+                return found
+        return {}
 
     def close(self) -> None:
         """Write what TensorBoard still holds."""

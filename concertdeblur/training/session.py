@@ -84,6 +84,8 @@ class Session:
                     is_stopped=self.stop.is_set,
                 )
         self.stands_at = f"step {stage.step} of {stage.schedule.steps} of {_SHOWN[stage.name]}"
+        if stage.name == "igan" and not self.held_out and self.curves is not None:
+            self.held_out = self.curves.last_held_out("igan")  # of an earlier call
         if stage.is_done:
             self.done_stage = stage.name
         elif anywhere(self.stop.is_set(), self.device):

@@ -77,6 +77,8 @@ def list_sources(folder: Path) -> Sources:
     Raises:
         TrainingError: If the folder is missing, or a pair is not complete.
     """
+    if folder.is_file():
+        raise TrainingError(f"{folder} is a file; name a folder of sharp pictures, or one that build-dataset made")
     if not folder.is_dir():
         raise TrainingError(
             f"no data at {folder}: make it with 'concertdeblur build-dataset', or name a folder of sharp pictures"

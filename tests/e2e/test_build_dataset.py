@@ -304,6 +304,21 @@ class TestReview:
         build(urls, target)
         assert contents(target) == before
 
+    def test_dropping_every_frame_empties_the_set_and_can_be_taken_back(
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+    ) -> None:
+        urls, target = write_list(tmp_path, clips / "second.mp4"), tmp_path / "set"
+        build(urls, target)
+        before = contents(target)
+        reviews.update({frame.frame_id: SimpleNamespace(keep=False, shot_type=None) for frame in read_frames(target)})
+        summary, told = build(urls, target)
+        assert summary.num_pairs == 0
+        assert any("every frame was dropped in review" in line for line in told)
+        assert not rows(target, "train")
+        reviews.clear()
+        build(urls, target)
+        assert contents(target) == before
+
 
 class TestOptions:
     def test_levels_crops_and_captures(self, clips: Path, tmp_path: Path) -> None:

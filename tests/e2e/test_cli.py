@@ -96,7 +96,11 @@ def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
         compare=Path("both.mkv"),
     )
     assert jobs == [expected]
-    assert all(getattr(expected, field.name) != field.default for field in fields(VideoJob)), "one is not tried"
+    assert all(getattr(expected, f.name) != f.default for f in fields(VideoJob) if f.name != "quality"), "one is left"
+    assert invoke("video", "in.mp4", "out.mp4", "--quality", "fast").exit_code == 0
+    assert jobs[-1] == VideoJob(quality="fast")
+    result = invoke("video", "in.mp4", "out.mp4", "--quality", "best", "--weights", "mine")
+    assert (result.exit_code, "do not go together" in result.output) == (2, True)
 
 
 def test_every_choice_about_pictures_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +133,9 @@ def test_every_choice_about_pictures_is_passed(monkeypatch: pytest.MonkeyPatch) 
     assert taken[1] == ImageJob(
         strength=0.5, refine=False, weights="mine", device="cpu", backend="torch", overwrite=True, heatmap=heatmap
     )
-    assert all(getattr(taken[1], field.name) != field.default for field in fields(ImageJob)), "one is not tried"
+    assert all(getattr(taken[1], f.name) != f.default for f in fields(ImageJob) if f.name != "quality"), "one is left"
+    assert invoke("image", "in.png", "out.png", "--quality", "fast").exit_code == 0
+    assert taken[2] == ImageJob(quality="fast")
 
 
 @pytest.mark.parametrize(

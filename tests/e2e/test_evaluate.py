@@ -15,6 +15,7 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import BaselineSettings, Kind, build_baseline
 from tests.browser import look_at, screenshot
+from tests.clips import ClipSpec, make_clip
 from tests.commands import command, environment, events, run
 from tests.pictures import photograph
 from tests.weight_sets import random_weight_set
@@ -58,7 +59,7 @@ def report(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFacto
         others += ["--baseline", f"{kind}={folder / kind}"]
     args = command(
         "evaluate", "--data", pictures, "--out", folder / "out", "--weights", weights, "--backend", "torch", "--all",
-        *others, "--json",
+        *others, "--json", "--clip", make_clip(folder / "clip.mp4", ClipSpec(num_frames=4, height=96, width=128)),
     )  # fmt: skip
     done = patient(args)
     assert done.returncode == 0, done.stderr
@@ -117,6 +118,15 @@ def test_what_it_is_of_is_said(report: Path) -> None:
     assert {margin["over"]: margin["paper_db"] for margin in facts(report)["margins"]} == {
         "blurred input": None, "multi-scale CNN": 2.03, "DeblurGAN": 3.36, "iGAN alone": 1.16,
     }  # fmt: skip
+
+
+def test_a_real_clip_has_its_warping_error(report: Path) -> None:
+    (clip,) = facts(report)["clips"]
+    assert (clip["clip"], clip["num_frames"]) == ("clip.mp4", 4)
+    assert clip["given"]["num"] == 3
+    assert clip["ratio"] == pytest.approx(clip["deblurred"]["mean"] / clip["given"]["mean"])
+    assert "clip.mp4, 4 frames" in (report / "report.md").read_text()
+    assert "clip.mp4, 4 frames" in (report / "report.html").read_text()
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -203,6 +213,8 @@ def test_gopro_pairs_are_whole_pictures(weights: Path, tmp_path: Path) -> None:
         (["--baseline", "x"], "NAME=FOLDER"),
         (["--baseline", "x=nowhere"], "nowhere"),
         (["--baseline", "igan=nowhere"], "other than blurred, igan, brmr"),
+        (["--clip", "a-file"], "a-file"),
+        (["--clip", "none.mp4"], "none.mp4"),
         (["--level", "2"], "level must lie between 0 and 1"),
         (["--limit", "0"], "limit must be 1 at least"),
         (["--out", "a-file"], "a-file is a file"),

@@ -1,5 +1,6 @@
 """Baselines: sizes of their papers, any picture size, weight folders, training that resumes exactly."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -107,9 +108,16 @@ def test_a_run_that_is_stopped_ends_the_same(kind: Kind, pictures: Path, tmp_pat
 
 
 def test_the_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--name", "multi_scale", "--data", str(pictures), "--out", str(tmp_path / "run"), "--minutes", "0.01"]
+    given = ["--name", "multi_scale", "--data", str(pictures), "--out", str(tmp_path / "run"), "--cpu-minutes", "0.01"]
     assert main([*given, "--width", "2", "--blocks", "1", "--crop", "32"]) == 0
     told = capsys.readouterr().err
-    assert "weights is written" in told or "Steps are left" in told
+    assert "weights is written" in told
+    facts = json.loads((tmp_path / "run" / "baseline.json").read_text())
+    assert facts["steps"] >= 1
+    assert facts["cpu_seconds"] > 0
+    stopped = [*given, "--width", "2", "--blocks", "1", "--crop", "32", "--minutes", "0", "--steps", "2"]
+    stopped[stopped.index(str(tmp_path / "run"))] = str(tmp_path / "stopped")
+    assert main(stopped) == 0
+    assert "Steps are left: the same command goes on; 0." in capsys.readouterr().err
     assert main(["--name", "deblurgan", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err.startswith("Error: no data at ")

@@ -15,6 +15,7 @@ from concertdeblur.dataset.frames import Box
 from concertdeblur.dataset.picks import is_drawn
 from concertdeblur.dataset.sources import Entry, local_clips, plain, read_list
 from concertdeblur.dataset.split import split_sources
+from concertdeblur.dataset.summary_page import shown_on_page
 from concertdeblur.dataset.workspace import Workspace, open_workspace, read_png
 from concertdeblur.errors import DatasetError, SourceError, TargetError, UsageError
 from concertdeblur.pipelines.dataset_job import DatasetJob, parse_levels
@@ -261,6 +262,17 @@ class TestFolder:
         with pytest.raises(DatasetError, match="no manifest any more"):
             manifest.begin(workspace, {"size": 256}, print)
         assert path.read_text() == "{nonsense"
+
+
+class TestPage:
+    def test_of_very_many_frames_some_are_shown_from_first_to_last(self) -> None:
+        few = [f"frame{number}" for number in range(600)]
+        assert shown_on_page(few) == set(few)
+        assert shown_on_page([]) == frozenset()
+        many = [f"frame{number}" for number in range(40_000)]
+        shown = shown_on_page(many)
+        assert len(shown) == 600
+        assert {many[0], many[-1]} <= shown
 
 
 class TestJob:

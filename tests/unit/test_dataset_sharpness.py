@@ -70,6 +70,14 @@ def test_grain_makes_nothing_sharp() -> None:
     assert sharpness(noisy(soft, 6)) < 0.6 * sharpness(noisy(luma("astronaut"), 6))
 
 
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_smear_under_grain_is_not_sharp(name: str) -> None:
+    """Grain as of a phone in a dark hall: stronger in the light."""
+    smeared = cv2.blur(luma(name), (25, 1)).astype(np.float32)
+    grain = np.random.default_rng(5).normal(0, 1, smeared.shape) * (1 + 6 * np.sqrt(smeared / 255))
+    assert sharpness(np.clip(smeared + grain, 0, 255).astype(np.uint8)) < LEAST_SHARPNESS
+
+
 def test_coding_blocks_make_nothing_sharp() -> None:
     soft = cv2.GaussianBlur(luma("coffee"), (0, 0), 2.5)
     _, data = cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, 8])

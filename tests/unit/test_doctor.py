@@ -18,7 +18,8 @@ from concertdeblur import pretrained
 from concertdeblur.cli import cli
 from concertdeblur.console import report_rows
 from concertdeblur.pipelines import doctor
-from concertdeblur.pipelines.doctor import DoctorReport, diagnose, fitness_of, synthetic_frame
+from concertdeblur.pipelines.doctor import DoctorReport, diagnose, fitness_of
+from concertdeblur.pipelines.quality import synthetic_frame
 from tests.weight_sets import random_weight_set
 
 
@@ -192,6 +193,17 @@ def test_a_hardware_encoder_without_its_device_is_not_usable() -> None:
 )  # fmt: skip
 def test_fitness_in_words(frame_s: float | None, words: str) -> None:
     assert words in fitness_of(frame_s)
+
+
+def test_the_fast_set_is_told_of_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fitness_of(2.0, 0.4).endswith("takes about 4.0 hours, or 48 minutes with --quality fast.")
+    for name in ("concert", "concert-fast"):
+        random_weight_set(tmp_path / name)
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path)
+    report = diagnose(device="cpu", backend="torch")
+    assert report.fast_720p_s is not None
+    assert "with --quality fast" in report.fitness
+    assert [one.name for one in report.weight_sets] == ["concert", "concert-fast"]
 
 
 def test_the_synthetic_frame_is_a_blurred_texture() -> None:

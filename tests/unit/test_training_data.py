@@ -199,6 +199,11 @@ class TestPairs:
 
 
 class TestBadData:
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "one.png").write_bytes(b"")
+        with pytest.raises(TrainingError, match=r"one\.png is a file; name a folder"):
+            find_sources(tmp_path / "one.png", DataSettings())
+
     @pytest.mark.parametrize(
         ("case", "message"),
         [

@@ -87,6 +87,7 @@ class TestRunFolder:
         folder = begun(tmp_path, recipe)
         for name in ("analysis.safetensors", "igan.safetensors", "pgan.safetensors", "mine.safetensors"):
             (tmp_path / name).write_bytes(b"")
+        (tmp_path / "mining").mkdir()
         (tmp_path / "curves.jsonl").write_text("")
         for name in ("pictures", "weights"):
             (tmp_path / name).mkdir()
@@ -153,6 +154,24 @@ class TestCurves:
         events.Reload()
         assert events.Scalars("l1")[0].value == 0.5
         assert events.Scalars("held-out gaussian")[0].step == 1
+
+    def test_the_last_figures_on_held_out_pictures_are_found_again(self, tmp_path: Path) -> None:
+        with Curves(tmp_path, on_warning=lambda _: None) as curves:
+            assert curves.last_held_out("igan") == {}
+            for stage, step, held_out in (
+                ("igan", 5, {"gaussian": 1.0}),
+                ("igan", 6, {}),
+                ("pgan", 1, {"median": 2.0}),
+            ):
+                curves.add(
+                    Report(
+                        stage=stage, step=step, steps=9, losses={"l1": 0.1}, held_out=held_out, elapsed_s=1, waited_s=0
+                    )
+                )
+            assert curves.last_held_out("igan") == {"gaussian": 1.0}
+        (tmp_path / "curves.jsonl").write_text((tmp_path / "curves.jsonl").read_text() + '{"stage": "ig')
+        with Curves(tmp_path, on_warning=lambda _: None) as curves:
+            assert curves.last_held_out("igan") == {"gaussian": 1.0}
 
     def test_only_one_process_writes(self, tmp_path: Path) -> None:
         with Curves(tmp_path, is_writing=False, on_warning=pytest.fail) as curves:

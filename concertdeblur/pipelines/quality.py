@@ -1,0 +1,80 @@
+"""Which weight set a clip gets: the best one, or the fast one where the best would take too long."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from concertdeblur import pretrained
+from concertdeblur.deblurrer import DeblurOptions
+
+if TYPE_CHECKING:
+    from concertdeblur.deblurrer import Deblurrer
+
+TRIAL_HW = (360, 640)
+PATIENCE_S = 600.0  # without a GPU, what would take longer with the best set gets the fast one
+_NUM_TRIALS = 3
+
+
+def load_for_clip(
+    quality: pretrained.Quality, *, device: str, backend: str, num_frames: int | None, num_pixels: int,
+    on_warning: Callable[[str], None] = lambda _message: None,
+) -> "Deblurrer":  # fmt: skip
+    """The deblurrer of a quality.
+
+    Args:
+        quality: "best", "fast", or "auto": the fast set where there is one, there is no GPU, and the best one would
+            take more than ten minutes by a trial of some frames.
+        device: As for `pretrained.load`.
+        backend: As for `pretrained.load`.
+        num_frames: Of all that is to be deblurred; None: not known, and taken for many.
+        num_pixels: Of a frame.
+        on_warning: Told if the fast set is taken.
+
+    Raises:
+        WeightsError: If a set is missing or altered.
+        UsageError: If device or backend cannot be used here.
+
+    """
+    best = pretrained.load(pretrained.weights_of(quality), device=device, backend=backend)
+    if quality != "auto" or best.runtime.device.type != "cpu" or not pretrained.has_fast():
+        return best
+    best_s = seconds_a_pixel(best) * num_pixels * num_frames if num_frames is not None else float("inf")
+    if best_s <= PATIENCE_S:
+        return best
+    fast = pretrained.load(pretrained.weights_of("fast"), device=device, backend=backend)
+    long = f"about {_span(best_s)}" if num_frames is not None else "an unknown time"
+    on_warning(
+        f"with the weight set {pretrained.DEFAULT_WEIGHTS} this would take {long}, so the faster"
+        f" {pretrained.FAST_WEIGHTS} is used; --quality best insists"
+    )
+    return fast
+
+
+def seconds_a_pixel(deblurrer: "Deblurrer") -> float:
+    """Seconds of deblurring a pixel, refining as in videos, from a few small frames."""
+    _trial_s(deblurrer)  # the first frame compiles, and fills caches
+    return min(_trial_s(deblurrer) for _ in range(_NUM_TRIALS)) / (TRIAL_HW[0] * TRIAL_HW[1])
+
+
+def synthetic_frame(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """A blurred texture, (height, width, 3) RGB, the same at every call: BRMR has something to look at."""
+    noise = np.random.default_rng(0).uniform(0, 255, (height, width, 3))
+    for axis in (0, 1):
+        for _ in range(3):
+            noise = (np.roll(noise, -2, axis) + np.roll(noise, -1, axis) + noise + np.roll(noise, 1, axis)) / 4
+    spread = (noise - noise.mean()) / noise.std()
+    return np.asarray(np.clip(128 + 50 * spread, 0, 255), dtype=np.uint8)
+
+
+def _trial_s(deblurrer: "Deblurrer") -> float:
+    frame = synthetic_frame(*TRIAL_HW)
+    started_s = time.perf_counter()
+    deblurrer.deblur_picture(frame, DeblurOptions())
+    return time.perf_counter() - started_s
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"
