@@ -26,6 +26,7 @@ from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.build_dataset import DatasetJob, DatasetSummary, build_dataset
 from concertdeblur.progress import StageProgress
+from tests.browser import look_at, screenshot
 from tests.commands import events, run
 from tests.concert_clips import Picture, Shot, dissolve, photo, shots_clip, write_clip
 from tests.loopback import Site, serve
@@ -168,6 +169,20 @@ class TestBuilt:
             assert words in page
         assert "<script" not in page
         assert read_png(built[1] / "contact-sheet.png") is not None
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_a_browser_shows_the_summary(
+        self, built: tuple[Path, Path, DatasetSummary], tmp_path: Path, width: int
+    ) -> None:
+        seen = look_at(built[1] / "summary.html", tmp_path, width=width)
+        assert seen.num_pictures == seen.num_shown == built[2].num_frames == 4
+        assert seen.too_wide_px == 0
+        assert seen.requests == ()
+        assert seen.complaints == ()
+        assert {"Frames by shot type", "Pairs by blur", "Left out", "Sources", "Failed"} <= set(seen.headings)
+        shot = screenshot(built[1] / "summary.html", tmp_path, width=width, height=3000)
+        colourful = np.ptp(shot.astype(int), axis=2) > 40
+        assert colourful.mean() > 0.01, "the pictures are seen, not only their frames"
 
     def test_again_is_the_same_and_fetches_nothing(self, built: tuple[Path, Path, DatasetSummary], site: Site) -> None:
         before, asked = contents(built[1]), site.num_bodies("/third.mp4")
