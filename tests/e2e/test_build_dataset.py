@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.dataset.access import DecordAccess, open_pictures
+from concertdeblur.dataset.downloads import Downloader, DownloadOptions, Fetched
 from concertdeblur.dataset.frames import Box, read_frames
 from concertdeblur.dataset.scan import scan_clip
 from concertdeblur.dataset.shots import SceneDetectCuts
@@ -462,6 +464,15 @@ class TestWeb:
         site.flaky["/flaky.mp4"] = 1
         summary, told = build(write_list(tmp_path, site.url("/flaky.mp4")), tmp_path / "set")
         assert summary.num_failed == 0, told
+
+    def test_downloads_are_no_faster_than_asked_for(self, site: Site, tmp_path: Path) -> None:
+        site.pages["/large.mp4"] = ("video/mp4", bytes(400_000))
+        downloader = Downloader(tmp_path, DownloadOptions(rate_limit_mb_s=0.2))
+        started_s = time.monotonic()
+        (fetched,) = downloader.fetch(site.url("/large.mp4"))
+        assert isinstance(fetched, Fetched)
+        assert fetched.path.stat().st_size == 400_000
+        assert time.monotonic() - started_s > 1.2, "2 s, but the first block comes at once"
 
     def test_cookies_are_passed_and_their_file_is_left_alone(self, site: Site, tmp_path: Path) -> None:
         jar = tmp_path / "cookies.txt"
