@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.dataset.access import DecordAccess, open_pictures
+from concertdeblur.dataset.downloads import Downloader, DownloadOptions, Fetched
 from concertdeblur.dataset.frames import Box, read_frames
 from concertdeblur.dataset.scan import scan_clip
 from concertdeblur.dataset.shots import SceneDetectCuts
@@ -26,6 +28,7 @@ from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.build_dataset import DatasetJob, DatasetSummary, build_dataset
 from concertdeblur.progress import StageProgress
+from tests.browser import look_at, screenshot
 from tests.commands import events, run
 from tests.concert_clips import Picture, Shot, dissolve, photo, shots_clip, write_clip
 from tests.loopback import Site, serve
@@ -168,6 +171,20 @@ class TestBuilt:
             assert words in page
         assert "<script" not in page
         assert read_png(built[1] / "contact-sheet.png") is not None
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_a_browser_shows_the_summary(
+        self, built: tuple[Path, Path, DatasetSummary], tmp_path: Path, width: int
+    ) -> None:
+        seen = look_at(built[1] / "summary.html", tmp_path, width=width)
+        assert seen.num_pictures == seen.num_shown == built[2].num_frames == 4
+        assert seen.too_wide_px == 0
+        assert seen.requests == ()
+        assert seen.complaints == ()
+        assert {"Frames by shot type", "Pairs by blur", "Left out", "Sources", "Failed"} <= set(seen.headings)
+        shot = screenshot(built[1] / "summary.html", tmp_path, width=width, height=3000)
+        colourful = np.ptp(shot.astype(int), axis=2) > 40
+        assert colourful.mean() > 0.01, "the pictures are seen, not only their frames"
 
     def test_again_is_the_same_and_fetches_nothing(self, built: tuple[Path, Path, DatasetSummary], site: Site) -> None:
         before, asked = contents(built[1]), site.num_bodies("/third.mp4")
@@ -447,6 +464,15 @@ class TestWeb:
         site.flaky["/flaky.mp4"] = 1
         summary, told = build(write_list(tmp_path, site.url("/flaky.mp4")), tmp_path / "set")
         assert summary.num_failed == 0, told
+
+    def test_downloads_are_no_faster_than_asked_for(self, site: Site, tmp_path: Path) -> None:
+        site.pages["/large.mp4"] = ("video/mp4", bytes(400_000))
+        downloader = Downloader(tmp_path, DownloadOptions(rate_limit_mb_s=0.2))
+        started_s = time.monotonic()
+        (fetched,) = downloader.fetch(site.url("/large.mp4"))
+        assert isinstance(fetched, Fetched)
+        assert fetched.path.stat().st_size == 400_000
+        assert time.monotonic() - started_s > 1.2, "2 s, but the first block comes at once"
 
     def test_cookies_are_passed_and_their_file_is_left_alone(self, site: Site, tmp_path: Path) -> None:
         jar = tmp_path / "cookies.txt"

@@ -16,7 +16,7 @@ pytest.importorskip("yt_dlp", reason="the extra 'dataset' is not installed")
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.dataset.downloads import Downloader, DownloadOptions
 from concertdeblur.errors import TargetError
-from tests.commands import run
+from tests.commands import command, environment, run
 from tests.concert_clips import Shot, shots_clip, write_clip
 from tests.loopback import Site, serve
 
@@ -221,3 +221,21 @@ def test_a_disk_that_fills_up_while_fetching(site: Site, tmp_path: Path, monkeyp
     downloader = Downloader(tmp_path / "downloads", DownloadOptions(pause_s=0))
     with pytest.raises(TargetError, match="no space left on the device"):
         list(downloader.fetch(site.url("/v0.mp4")))
+
+
+@pytest.mark.parametrize("after", ["fetch", "look for sharp frames", "blur"])
+def test_a_run_that_was_killed_is_finished_by_the_next(clips: Path, built: Path, tmp_path: Path, after: str) -> None:
+    urls = write_list(tmp_path, clips / "good.mp4", clips / "good.mp4", clips / "other.mp4")
+    running = subprocess.Popen(
+        command("build-dataset", "--urls", urls, "--out", tmp_path / "set", *OPTIONS, "--json"), env=environment(),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert running.stdout is not None
+    for line in running.stdout:
+        if json.loads(line).get("stage") == after:
+            break
+    running.kill()
+    running.communicate(timeout=60)
+    done = build(urls, tmp_path / "set")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "set") == contents(built)

@@ -1,12 +1,14 @@
 """Lists, hashes, bars, crops, splits, drawn cards and the data set's folder."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from concertdeblur.cli_dataset import build_dataset as build_command
 from concertdeblur.dataset import manifest
 from concertdeblur.dataset.bars import BarFinder, lines_of
 from concertdeblur.dataset.crops import choose_crops, crop_sharpness, cut
@@ -276,6 +278,11 @@ class TestPage:
 
 
 class TestJob:
+    def test_the_command_has_the_same_defaults(self) -> None:
+        given = build_command.make_context("build-dataset", ["--urls", "list.txt"]).params
+        job = asdict(DatasetJob())
+        assert {**{name: given[name] for name in job}, "levels": parse_levels(given["levels"])} == job
+
     def test_levels(self) -> None:
         assert parse_levels("0.5") == (0.5,)
         assert parse_levels("0.8, 0.2,0.8") == (0.2, 0.8)
