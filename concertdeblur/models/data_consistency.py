@@ -34,8 +34,9 @@ from concertdeblur.models.inverse_filter import (
     surrounded_window,
 )
 
-# One step of the bank's noise-to-signal ratios stronger than the first guess: lines 1.3 dB, at the same one 1.0.
-_STRONGER_STEPS = 1
+# Steps of the bank's noise-to-signal ratios stronger than the guess for a picture. One step gains 0.1 dB more on boxes
+# and Gaussians, but loses 0.8 on a dark picture with lamps, blurred along a line: it rings.
+_STRONGER_STEPS = 2
 # Filters at these ratios, which real cameras' noise and compression ask for, leave nothing to win: -0.1 dB on average.
 _BOLD = slice(0, len(NOISE_TO_SIGNAL) - 2)
 

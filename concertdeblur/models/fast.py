@@ -152,11 +152,11 @@ class FastGenerator(nn.Module):
         num, rows, columns = described_NRQ.shape[:3]
         analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2))
         sharp_M = analysis.type_logits.softmax(1)[:, _SHARP]
-        weights_MK = stronger(analysis.weights_MK, steps=_STREAM_STEPS) if is_stream else analysis.weights_MK
-        weights_NRQK = weights_MK.view(num, rows, columns, -1)
+        weights_NRQK = analysis.weights_MK.view(num, rows, columns, -1)
+        of_guess = stronger(weights_NRQK, steps=_STREAM_STEPS) if is_stream else weights_NRQK
         height, width = frames_NCHW.shape[2:]
         return Prepared(
-            guess_NGHW=filter_frames(frames_NCHW, weights_NRQK),
+            guess_NGHW=filter_frames(frames_NCHW, of_guess),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
             trust_N1hw=spread((2 - 4 * sharp_M).clamp(0, 1).view(num, rows, columns, 1), height, width),
             consistency=DataConsistency(frames_NCHW, weights_NRQK),
