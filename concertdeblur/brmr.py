@@ -35,8 +35,8 @@ class BrmrSettings:
     max_iterations: int = 5  # rounds
     windows_per_cell: float = 1.0  # cap for a frame of a video, times its cells; the most blurred first
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
-    margin: float = 0.0  # delta must grow by more than this: a step that hardly shows is as often wrong as right
-    hysteresis: float = 0.02  # and by this much more where the previous frame's step was not kept
+    hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
+    window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square further is not kept
 
     def __post_init__(self) -> None:
@@ -81,17 +81,19 @@ class _Proposal:
     window: Area
 
 
-def is_kept(delta: float, new_delta: float, previous: bool | None, settings: BrmrSettings) -> bool:
+def is_kept(delta: float, new_delta: float, previous: bool | None, hysteresis: float, margin: float = 0.0) -> bool:
     """Whether a step is kept: the discriminator must find the cell sharper than before.
 
     Args:
         delta: Confidence before the step.
         new_delta: Confidence after it.
         previous: What was decided in this cell of the previous frame; None if nothing was.
-        settings: `margin`, and `hysteresis` so that a cell at the edge of the decision does not flicker.
+        hysteresis: Growth that is asked for where the previous frame's step was not kept, so that a
+            cell at the edge of the decision does not flicker.
+        margin: Growth that is asked for everywhere.
 
     """
-    return new_delta > delta + settings.margin + (settings.hysteresis if previous is False else 0.0)
+    return new_delta > delta + margin + (hysteresis if previous is False else 0.0)
 
 
 class Brmr:
@@ -188,7 +190,7 @@ class Brmr:
                 grown, was_kept = cam.delta(new_map, cell), previous[n].consistency.get(number)
                 shift = moved[(n, *cell.area.in_begun_steps(_SHIFT_GRAIN_PX))].max().item()
                 kept = shift <= self.settings.max_shift and is_kept(
-                    cam.delta(state.map_hw, cell), grown, was_kept, self.settings
+                    cam.delta(state.map_hw, cell), grown, was_kept, self.settings.hysteresis
                 )
                 state.tried.append(cell.area)
                 state.decisions.consistency[number] = kept
@@ -224,7 +226,8 @@ class Brmr:
                 cam.delta(state.map_hw, p.cell),
                 cam.delta(new_map, p.cell),
                 previous[p.frame].windows.get(p.cell_number),
-                self.settings,
+                self.settings.hysteresis,
+                self.settings.window_margin,
             )
             state.tried.append(p.window)
             state.budget -= 1

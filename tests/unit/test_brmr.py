@@ -54,7 +54,9 @@ def plain_loop(
             shift = max(float(grain.mean((1, 2)).abs().max()) for grain in grains)
             old, new = cam.delta(maps[number], cell), cam.delta(new_map, cell)
             leads.append(abs(new - old))
-            kept = shift <= settings.max_shift and is_kept(old, new, previous.consistency.get(number), settings)
+            kept = shift <= settings.max_shift and is_kept(
+                old, new, previous.consistency.get(number), settings.hysteresis
+            )
             steps[number].append((cell.area, kept))
             if kept:
                 maps[number] = new_map
@@ -83,8 +85,10 @@ def plain_loop(
             new_map = maps[number].copy()
             new_map[cell.area.of_map()] = full_map(networks, blurred, candidate)[cell.area.of_map()]
             old, new = cam.delta(maps[number], cell), cam.delta(new_map, cell)
-            kept = shift <= settings.max_shift and is_kept(old, new, previous.windows.get(number), settings)
-            leads.append(abs(new - old))
+            kept = shift <= settings.max_shift and is_kept(
+                old, new, previous.windows.get(number), settings.hysteresis, settings.window_margin
+            )
+            leads.append(abs(new - old - settings.window_margin))
             steps[number].append((window, kept))
             if kept:
                 maps[number] = new_map
@@ -152,7 +156,7 @@ def without_context(blurred: Tensor) -> Prepared:
     return PaperGenerator(width=4).prepare(blurred, torch.empty(len(blurred), 0))
 
 
-SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0)
+SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0, window_margin=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -295,5 +299,5 @@ def test_nan_of_the_patch_generator_never_gets_through() -> None:
     ],
 )
 def test_hysteresis(delta: float, new_delta: float, previous: bool | None, kept: bool) -> None:
-    assert is_kept(delta, new_delta, previous, BrmrSettings(hysteresis=0.02)) is kept
-    assert is_kept(delta, new_delta + 0.1, previous, BrmrSettings(margin=0.1, hysteresis=0.02)) is kept
+    assert is_kept(delta, new_delta, previous, hysteresis=0.02) is kept
+    assert is_kept(delta, new_delta + 0.1, previous, hysteresis=0.02, margin=0.1) is kept
