@@ -13,6 +13,7 @@ from av.codec.context import ThreadType
 
 from concertdeblur.errors import BrokenFramesError, SourceError, UnsupportedStreamError, UsageError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.captions import caption_bearer
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
 from concertdeblur.media.cropping import Cropper, container_crop
@@ -76,6 +77,11 @@ class PyavReader:
         return self._cropper is not None
 
     @property
+    def has_captions(self) -> bool:
+        """Whether the first chosen frame bears closed captions."""
+        return caption_bearer(self._first.picture) is not None
+
+    @property
     def origin_s(self) -> Fraction:
         """The source's time from which start and end are counted."""
         assert self._stream.time_base is not None
@@ -116,6 +122,7 @@ class PyavReader:
                 duration=picture.duration or 0,
                 pixels=self._convert(picture) if self._convert is not None else None,
                 native=picture,
+                captions=None if decoded.is_repeated else caption_bearer(picture),
                 is_repeated=decoded.is_repeated,
             )
 

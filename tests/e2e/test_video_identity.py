@@ -367,7 +367,7 @@ def test_identity_imports_neither_torch_nor_weights(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("codec", ["hevc", "av1"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str) -> None:
     params = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
     options = {"x265-params": f"log-level=none:hdr10=1:{params}", "crf": "10", "preset": "ultrafast"}
@@ -381,7 +381,7 @@ def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str)
     assert before.primaries is not None
     assert after.primaries is not None
     assert [float(value) for value in after.primaries] == pytest.approx([float(v) for v in before.primaries], abs=1e-4)
-    warnings = identity(source, tmp_path / "plain.mp4", codec="h264")
+    warnings = identity(source, tmp_path / "plain.mkv", codec="ffv1")
     assert any("mastering display" in warning for warning in warnings)
 
 
