@@ -249,6 +249,14 @@ def test_cover_art_is_kept(tmp_path: Path, suffix: str) -> None:
         assert after.metadata[next(k for k in after.metadata if k.lower() == "title")] == "A song"
 
 
+def test_transparency_of_webm_is_named_and_its_tag_goes_too(tmp_path: Path) -> None:
+    spec = ClipSpec(codec="libvpx-vp9", pixel_format="yuva420p", options={"cpu-used": "8"}, time_base=Fraction(1, 1000))
+    source = make_clip(tmp_path / "in.webm", spec)
+    assert any("transparency is dropped" in warning for warning in identity(source, tmp_path / "out.mkv"))
+    with av.open(str(tmp_path / "out.mkv")) as clip:
+        assert not [key for key in clip.streams.video[0].metadata if key.lower() == "alpha_mode"]
+
+
 def test_webm_drops_cover_art_with_a_warning(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3, height=64, cover=True))
     warnings = identity(source, tmp_path / "out.webm")
