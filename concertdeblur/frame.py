@@ -63,13 +63,15 @@ class Frame:
 
     `pixels` is (height, width, 3) RGB, uint8, or uint16 with full scale 65535 where the source has more
     than 8 bits; None if nobody asked for RGB. `native` is the frame as decoded: encoding it again
-    converts no colour. At least one of the two is there.
+    converts no colour. At least one of the two is there. `captions` is a tiny picture that bears the closed
+    captions, which would be lost with `native`; None if there are none.
     """
 
     pts: int  # in units of the stream's time base
     duration: int = 0  # in the same units; 0 if unknown
     pixels: Pixels | None = None
     native: "av.VideoFrame | None" = None
+    captions: "av.VideoFrame | None" = None
     is_repeated: bool = False  # stands in for a frame that did not decode
 
     def __post_init__(self) -> None:

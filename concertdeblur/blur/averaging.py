@@ -50,15 +50,10 @@ class _Frame:
     time_s: float  # since the clip's first frame
 
 
-def averaged_pairs(
-    clip: Path,
-    *,
-    seed: int = 0,
-    max_pairs: int = 64,
-    size_px: int = 128,
-    least_px: int | None = None,
-    settings: CaptureSettings = CAMERA,
-) -> Iterator[CapturedPair]:
+def timed_pairs(
+    clip: Path, *, seed: int, max_pairs: int, sides_px: tuple[int, int], settings: CaptureSettings = CAMERA,
+    on_frame: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[float, CapturedPair]]:  # fmt: skip
     """Make pairs from a clip's own motion.
 
     A clip at least twice as large as the pairs is scaled down by 2 first: compression and the lens have made
@@ -68,27 +63,18 @@ def averaged_pairs(
         clip: Any clip that PyAV reads; a shaky or moving one without cuts gives most.
         seed: With the clip, this decides everything.
         max_pairs: At most so many, spread over the clip.
-        size_px: Side of the pairs.
-        least_px: What a side may be where the clip has no more; None: `size_px`.
+        sides_px: Least and most side of the pairs: as much as the clip has.
         settings: The camera behind the exposure; shares of motion, defocus and darkness do not apply.
+        on_frame: Called for every frame that is read.
 
     Yields:
-        Pairs in the clip's order; none from a clip that is soft or still.
+        Pairs in the clip's order, each with the time of its sharp frame in s since the clip's first; none from a
+        clip that is soft or still.
 
     Raises:
         SourceError: If the clip cannot be read or is smaller than the pairs.
 
     """
-    least = size_px if least_px is None else least_px
-    for _, pair in timed_pairs(clip, seed=seed, max_pairs=max_pairs, sides_px=(least, size_px), settings=settings):
-        yield pair
-
-
-def timed_pairs(
-    clip: Path, *, seed: int, max_pairs: int, sides_px: tuple[int, int], settings: CaptureSettings = CAMERA,
-    on_frame: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[float, CapturedPair]]:  # fmt: skip
-    """As `averaged_pairs`, sides (least, most), each with the time of its sharp frame in s since the clip's first."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         short_side = min(reader.info.height, reader.info.width)
         if short_side < sides_px[0]:

@@ -80,18 +80,19 @@ def lend(
 
 def exposed_along(light: Light, offsets: Flow) -> Light:
     """The mean of light (3, height, width) along paths (times, height, width, 2), at most a pixel from step to step."""
-    total, num_steps = np.zeros_like(light), 0
+    pixels = np.ascontiguousarray(light.transpose(1, 2, 0))  # the three colours of a place are fetched at once
+    total, num_steps = np.zeros_like(pixels), 0
     for first, second in pairwise(offsets):
         longest = float(np.percentile(np.hypot(*np.moveaxis(second - first, -1, 0)), 99))
         count = int(np.clip(np.ceil(longest), 1, _MAX_STEPS // (len(offsets) - 1)))
-        part = np.zeros_like(light)
+        part = np.zeros_like(pixels)
         for step in range(count):
             share = np.float32((step + 0.5) / count)
             places = moved_places(np.asarray(first * (1 - share) + second * share, dtype=np.float32))
-            part += np.stack([taken(plane, places) for plane in light])
+            part += taken(pixels, places)
         total += part / count
         num_steps += 1
-    return np.asarray(total / num_steps, dtype=np.float32)
+    return np.ascontiguousarray((total / num_steps).transpose(2, 0, 1), dtype=np.float32)
 
 
 def _small(luma: Picture) -> Picture:

@@ -18,7 +18,7 @@ from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
 from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
 from concertdeblur.evaluation.page import Shown
-from concertdeblur.evaluation.pairs import SIDE_PX, EvaluationData, EvaluationPair, centre_of
+from concertdeblur.evaluation.pairs import CAPTURE, SIDE_PX, EvaluationData, EvaluationPair, centre_of
 from concertdeblur.evaluation.panning import SteadinessReport
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
 from concertdeblur.evaluation.report import Fidelity
@@ -46,6 +46,16 @@ class Judge:
     refinings: list[Refining] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)  # on the grid
     data_sha256: str = ""
+
+    def check(self) -> None:
+        """Read every pair once: what cannot be read, is too small or does not match fails before the long work."""
+        step = self._stage("check pictures", len(self.data.pairs), "pairs")
+        for pair in self.data.pairs:
+            if pair.blurred is not None:
+                pair.read()
+            elif pair.kernel == CAPTURE:
+                read_picture(pair.sharp, SIDE_PX)
+            step({})
 
     def warm_up(self, contenders: Sequence[Contender]) -> None:
         """Compile what is compiled at its first use: it is no part of the speed."""

@@ -39,6 +39,8 @@ class DecordReader:
         with PyavReader(path, options, on_warning=on_warning) as probe:
             self._info, self._first_pts = probe.info, probe.first_pts
             self._end_pts, self._origin_s, self._is_cropped = probe.end_pts, probe.origin_s, probe.is_cropped
+            if probe.has_captions:
+                on_warning(f"{path.name}: closed captions are dropped: decord does not give them")
         self._path = path
         self._refuse_unknown(options)
         try:

@@ -71,8 +71,8 @@ class EncoderSettings:
         options["crf"] = str(self.crf if self.crf is not None else _DEFAULT_CRF[self.codec])
         if self.codec == "hevc":
             options["x265-params"] = ":".join(["log-level=none", *parameters])  # it prints otherwise
-        elif self.codec == "av1" and parameters:
-            options["svtav1-params"] = ":".join(parameters)
+        elif parameters:
+            options["x264-params" if self.codec == "h264" else "svtav1-params"] = ":".join(parameters)
         return options
 
     def _hardware_quality(self) -> dict[str, str]:

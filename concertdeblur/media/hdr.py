@@ -13,6 +13,12 @@ from concertdeblur.frame import HdrMetadata
 _RATIONALS = struct.Struct(
     "=22i"
 )  # AVMasteringDisplayMetadata: R, G, B and white as (x, y), least and most cd/m2, flags
+# encoder -> its names of the mastering display and of the light levels
+_PARAMETERS = {
+    "libx264": ("mastering-display", "cll"),
+    "libx265": ("master-display", "max-cll"),
+    "libsvtav1": ("mastering-display", "content-light"),
+}
 _NOT_KEPT = {
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
@@ -52,17 +58,17 @@ def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
 
 
 def encoder_parameters(hdr: HdrMetadata, encoder: str) -> list[str]:
-    """`key=value` parameters that make libx265 or libsvtav1 write the metadata; empty for other encoders."""
-    if encoder not in ("libx265", "libsvtav1"):
+    """`key=value` parameters that make libx264, libx265 or libsvtav1 write the metadata; empty for other encoders."""
+    if encoder not in _PARAMETERS:
         return []
-    is_x265, parameters = encoder == "libx265", []
-    display, light = ("master-display", "max-cll") if is_x265 else ("mastering-display", "content-light")
+    display, light = _PARAMETERS[encoder]
+    counts_units, parameters = encoder != "libsvtav1", []
 
-    def place(value: Fraction) -> str:  # x265 counts in units of 1/50000
-        return str(round(value * 50_000)) if is_x265 else f"{float(value):.5f}"
+    def place(value: Fraction) -> str:  # x264 and x265 count in units of 1/50000
+        return str(round(value * 50_000)) if counts_units else f"{float(value):.5f}"
 
-    def level(value: Fraction) -> str:  # x265 counts in units of 1/10000 cd/m2
-        return str(round(value * 10_000)) if is_x265 else f"{float(value):.4f}"
+    def level(value: Fraction) -> str:  # and in units of 1/10000 cd/m2
+        return str(round(value * 10_000)) if counts_units else f"{float(value):.4f}"
 
     if hdr.primaries is not None and hdr.luminance_cdm2 is not None:
         red, green, blue, white = (

@@ -13,6 +13,7 @@ from av.codec.context import ThreadType
 
 from concertdeblur.errors import BrokenFramesError, SourceError, UnsupportedStreamError, UsageError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.captions import caption_bearer
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
 from concertdeblur.media.cropping import Cropper, container_crop
@@ -20,9 +21,10 @@ from concertdeblur.media.deinterlace import Deinterlacer
 from concertdeblur.media.hdr import lost_side_data
 from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
 from concertdeblur.media.repair import Decoded, FrameRepair
-from concertdeblur.media.selection import describe, select_video
+from concertdeblur.media.selection import describe, hides_alpha, promised_end_s, select_video
 
 _INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
+_END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers round by a frame or two
 _ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "av1", "ffv1", "prores", "mjpeg"})  # if progressive
 
 
@@ -50,7 +52,7 @@ class PyavReader:
             self._info = describe(self._stream, self._first.picture)
             self._convert = rgb_converter(self._info) if options.wants_pixels else None
             self._deinterlacer = self._make_deinterlacer()
-            for lost in lost_side_data(self._first.picture):
+            for lost in lost_side_data(self._first.picture) + ["transparency"] * hides_alpha(self._stream):
                 on_warning(f"{path.name}: {lost} is dropped")
             if is_untagged_hd(self._info):
                 on_warning(f"{path.name}: HD without colour tags is read as BT.709")
@@ -74,6 +76,11 @@ class PyavReader:
     def is_cropped(self) -> bool:
         """Whether the container hides a part of the coded picture."""
         return self._cropper is not None
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether the first chosen frame bears closed captions."""
+        return caption_bearer(self._first.picture) is not None
 
     @property
     def origin_s(self) -> Fraction:
@@ -116,6 +123,7 @@ class PyavReader:
                 duration=picture.duration or 0,
                 pixels=self._convert(picture) if self._convert is not None else None,
                 native=picture,
+                captions=None if decoded.is_repeated else caption_bearer(picture),
                 is_repeated=decoded.is_repeated,
             )
 
@@ -193,12 +201,12 @@ class PyavReader:
         yield from repair.ended(is_one_to_one=is_known and is_progressive)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        packets = self._container.demux(self._stream)
+        packets, last_end = self._container.demux(self._stream), None
         while True:
             try:
                 packet = next(packets, None)
             except av.error.FFmpegError as error:
-                self._ended_early(error)
+                self._ended_early(error_text(error))
                 packet = None
             if packet is None or (packet.size == 0 and packet.pts is None and packet.dts is None):
                 break
@@ -206,9 +214,21 @@ class PyavReader:
                 self._repair.promise(packet.pts)
             if packet.size == 0 or packet.is_corrupt:
                 self._repair.complain()
+            if packet.pts is not None:
+                last_end = max(last_end or 0, packet.pts + (packet.duration or 0))
             if packet.size:
                 yield from self._decode(packet)
         yield from self._decode(None)
+        self._check_end(last_end)
+
+    def _check_end(self, last_end: int | None) -> None:
+        """Tell of a file that was cut off behind its index: FFmpeg then just stops."""
+        promised_s = promised_end_s(self._stream)
+        if last_end is None or promised_s is None or self._stream.time_base is None:
+            return
+        end_s = last_end * self._stream.time_base
+        if end_s < promised_s - _END_TOLERANCE_S:
+            self._ended_early(f"at {float(end_s):.2f} s of {float(promised_s):.2f} s")
 
     def _decode(self, packet: "av.Packet[av.VideoStream] | None") -> list[av.VideoFrame]:
         try:
@@ -221,7 +241,7 @@ class PyavReader:
                 raise BrokenFramesError(f"{self._path}: a frame does not decode ({error_text(error)})") from error
             return []
 
-    def _ended_early(self, error: av.error.FFmpegError) -> None:
+    def _ended_early(self, reason: str) -> None:
         if self._options.strict:
-            raise BrokenFramesError(f"{self._path}: ends early ({error_text(error)})") from error
-        self._on_warning(f"{self._path.name}: ends early ({error_text(error)})")
+            raise BrokenFramesError(f"{self._path}: ends early ({reason})")
+        self._on_warning(f"{self._path.name}: ends early ({reason})")

@@ -1,5 +1,6 @@
 """Which video stream of a clip is meant, and what its header says."""
 
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ from concertdeblur.media.colour import colour_of
 from concertdeblur.media.hdr import hdr_metadata, side_data_of
 from concertdeblur.media.pixel_formats import sampling_of
 
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -86,6 +88,22 @@ def sane_rate(stream: av.VideoStream) -> Fraction | None:
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
         if rate and 0 < rate <= 1000:
             return Fraction(rate)
+    return None
+
+
+def hides_alpha(stream: av.VideoStream) -> bool:
+    """Whether WebM keeps transparency beside the packets, where FFmpeg's own VP8 and VP9 decoders leave it."""
+    return any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
+
+
+def promised_end_s(stream: av.VideoStream) -> Fraction | None:
+    """When the container says that a stream's last packet ends; None if it says nothing of this stream alone."""
+    if stream.duration and stream.frames and stream.time_base is not None:  # mp4's index
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    told = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
+    if found := _CLOCK.fullmatch(told):  # Matroska's statistics
+        hours, minutes, seconds = found.groups()
+        return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
     return None
 
 

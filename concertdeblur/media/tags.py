@@ -12,7 +12,7 @@ from concertdeblur.media.streams import Action, StreamPlan
 
 _MUXERS_OWN = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _STATISTICS = ("_statistics", "bps", "duration", "number_of_frames", "number_of_bytes", "source_id")
-_CODEC_SPECIFIC = frozenset({"encoder", "vendor_id"})  # of the stream that is encoded anew
+_CODEC_SPECIFIC = frozenset({"encoder", "vendor_id", "alpha_mode"})  # of the stream that is encoded anew
 # Tags for which the mov muxer has atoms; any other needs its key-value table.
 _MOV_TAGS = frozenset(
     [

@@ -16,6 +16,7 @@ from av.container import OutputContainer
 
 from concertdeblur.errors import ConcertDeblurError, TargetError, UnsupportedStreamError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.captions import ENCODER_OPTIONS, captioned
 from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, check_encoder_fits, error_text, open_output, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
@@ -206,9 +207,8 @@ class PyavWriter:
     def _add_video(self) -> av.VideoStream:
         info, settings = self._info, self._encoding.settings
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
-        added = self._output.add_stream(
-            settings.encoder, rate=info.rate or 25, options=dict(settings.options(info.hdr))
-        )
+        options = settings.options(info.hdr) | ENCODER_OPTIONS.get(settings.encoder, {})
+        added = self._output.add_stream(settings.encoder, rate=info.rate or 25, options=options)
         stream = cast(av.VideoStream, added)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, self._encoding.pixel_format
@@ -265,7 +265,8 @@ def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
     if frame.native is not None:
         return converter.from_native(frame.native)
     assert frame.pixels is not None
-    return converter.from_rgb(frame.pixels)
+    made = converter.from_rgb(frame.pixels)
+    return captioned(made, frame.captions) if frame.captions is not None else made
 
 
 def tag_colour(context: av.VideoCodecContext, info: StreamInfo) -> None:

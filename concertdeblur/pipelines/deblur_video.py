@@ -24,6 +24,7 @@ from concertdeblur.errors import (
     UsageError,
 )
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.captions import keeps_captions
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
@@ -133,6 +134,7 @@ class _Run:
     on_warning: Callable[[str], None]
     stop: threading.Event | None
     deblurrer: "Deblurrer | None" = None
+    encoder: str = ""  # FFmpeg's name
     num_clips: int = 1  # of a folder: they all get one weight set
     progress: Progress = field(default_factory=Progress)
     warnings: list[str] = field(default_factory=list)
@@ -158,6 +160,7 @@ class _Run:
             encoding = self._plan_encoding(reader.info, format_name, settings)
             plans, lost = plan_streams(self.source, reader.info.index, format_name, drop_streams=job.drop_streams)
             self._warn_all([*lost, *encoding.losses])
+            self.encoder = settings.encoder
             if self.deblurrer is None and not job.is_identity:
                 self.deblurrer = self._load(reader.info)
             companions = self._companions(reader, plans)
@@ -205,8 +208,11 @@ class _Run:
             sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
             stack.callback(sink.abandon)
         push = sink.push if sink else writer.write
+        takes_captions = self.job.writer == "pyav" and keeps_captions(self.encoder)
         made = stack.enter_context(closing(_deblurred(self._until_stopped(frames), self.deblurrer, self.job)))
         for before, after in made:
+            if before.captions is not None and not takes_captions:
+                self._warn("closed captions are dropped: only h264 and hevc of the writer pyav keep them")
             push(after.frame)
             self.is_rounded |= before.pts * milliseconds.numerator % milliseconds.denominator != 0
             extras.write(before, after)

@@ -106,6 +106,7 @@ def evaluate(
         data=found, weights=weights, level=job.level, seed=job.seed, on_progress=on_progress,
         stop=stop or threading.Event(),
     )  # fmt: skip
+    judge.check()
     judge.warm_up(contenders)
     scored = judge.score(contenders)
     tables = Tables(scored, contenders, seed=job.seed)

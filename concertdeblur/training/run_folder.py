@@ -45,6 +45,8 @@ class RunFolder:
         Raises:
             TrainingError: If the folder holds another run, or none where there must be one.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise TrainingError(f"{self.path} is a file; name a folder with --out")
         if not self.is_begun:
             if resume:
                 raise TrainingError(f"{self.path}: no run to go on with; leave --resume out to begin one")

@@ -116,14 +116,16 @@ class Session:
         path = self.out / "mining.safetensors"
         windows = load_windows(path, kind, origin)
         if windows is None:
-            if self.world.is_first:
-                parts = MinedParts(self.out / MINED_PARTS, kind, origin)
-                if self._mine(parts, mine, num_pictures, batch_size):
-                    windows = parts.joined()
-                    save_windows(path, windows, origin)
-                    parts.remove()
-                    self._warn_of_other_windows()
-            wait_for_all()
+            try:
+                if self.world.is_first:
+                    parts = MinedParts(self.out / MINED_PARTS, kind, origin)
+                    if self._mine(parts, mine, num_pictures, batch_size):
+                        windows = parts.joined()
+                        save_windows(path, windows, origin)
+                        parts.remove()
+                        self._warn_of_other_windows()
+            finally:
+                wait_for_all()  # also where the first process is stopped: the others wait for it
             windows = windows or load_windows(path, kind, origin)
         if windows is not None:
             self.stands_at, self.done_stage = "mining", "mining"

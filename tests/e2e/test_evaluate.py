@@ -68,7 +68,7 @@ def report(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFacto
     assert told[-1]["event"] == "done"
     assert told[-1]["num_pairs"] == 16
     stages = [one["stage"] for one in told if one["event"] == "progress"]
-    assert list(dict.fromkeys(stages))[1:3] == ["deblur pairs", "deblur sharp pictures"]
+    assert list(dict.fromkeys(stages))[2:4] == ["deblur pairs", "deblur sharp pictures"]
     return folder / "out"
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.clips import ClipSpec, make_clip
 from tests.commands import command, environment, events, run
 from tests.pictures import photograph
+from tests.unit.test_blur_averaging import panning_clip
 
 _RECIPE = """
 name = "short"
@@ -127,6 +128,25 @@ def test_another_architecture_or_other_data_are_refused(folder: Path) -> None:
     assert ended.returncode == 1
     assert "runs/short holds a run on other data" in ended.stderr
     assert len(ended.stderr.splitlines()) <= 2  # what was read, and the error
+
+
+def test_clips_give_pairs_as_well(folder: Path) -> None:
+    (folder / "clips").mkdir()
+    panning_clip(folder / "clips" / "pan.mp4", step_px=4)
+    few = _RECIPE.replace("STEPS", "8").replace('"short"', '"few"') + "[clips]\nshare = 0.5\naveraged = 1\nlent = 2\n"
+    (folder / "few.toml").write_text(few)
+    args = ("train", "--recipe", "few.toml", "--data", "pictures", "--stage", "analysis")
+    ended = run(*args, "--clips", "clips", "--json", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    told = events(ended.stdout)
+    stages = dict.fromkeys(event["stage"] for event in told if event["event"] == "progress")
+    assert list(stages) == ["read pictures", "read clips", "lend motion", "train analysis"]
+    assert (told[-1]["num_pictures"], told[-1]["num_pairs"]) == (4, 3)
+    ended = run(*args, folder=folder)
+    assert (ended.returncode, "a run on other data" in ended.stderr) == (1, True)
+    ended = run(*args, "--clips", "pictures", "--out", "none", folder=folder)
+    assert (ended.returncode, "no clips found" in ended.stderr) == (1, True)
+    assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize(

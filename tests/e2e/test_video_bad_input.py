@@ -248,7 +248,34 @@ def test_a_file_that_ends_early_is_kept_as_far_as_it_goes(tmp_path: Path, out: P
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 3 // 4])
     summary = deblur_video(tmp_path / "cut.mkv", out, VideoJob(strength=0, crf=0))
     assert 20 <= summary.num_frames < 40
+    assert any("ends early" in warning for warning in summary.warnings)
     assert all(same_planes(a, b) for a, b in zip(frames_of(whole), frames_of(out), strict=False))
+
+
+def test_an_mp4_cut_off_behind_its_index_is_told_of(tmp_path: Path, out: Path) -> None:
+    spec = ClipSpec(num_frames=100, height=96, width=128)
+    whole = make_clip(tmp_path / "in.mp4", spec)
+    with (
+        av.open(str(whole)) as clip,
+        av.open(str(tmp_path / "front.mp4"), "w", container_options={"movflags": "faststart"}) as output,
+    ):
+        video = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                output.mux_one(packet)
+    data = (tmp_path / "front.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 3 // 5])
+    summary = deblur_video(tmp_path / "cut.mp4", out, VideoJob(strength=0, crf=0))
+    assert 40 <= summary.num_frames < 80
+    assert [warning for warning in summary.warnings if "ends early" in warning and "of 4.00 s" in warning]
+    assert deblur_video(tmp_path / "front.mp4", tmp_path / "whole.mp4", VideoJob(strength=0)).warnings == ()
+    first_second = VideoJob(strength=0, end_s=Fraction(1), overwrite=True)
+    assert deblur_video(tmp_path / "cut.mp4", out, first_second).warnings == ()
+    out.unlink()
+    with pytest.raises(BrokenFramesError, match="ends early|does not decode"):
+        deblur_video(tmp_path / "cut.mp4", out, VideoJob(strength=0, strict=True))
+    assert not out.exists()
 
 
 def test_folder_in_gives_folder_out(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def use(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Call
     """Put a stand-in where the weights are loaded: once with threads around it, once without."""
 
     def put(change: Change) -> None:
-        monkeypatch.setattr(pipeline, "_load", lambda _job: FakeDeblurrer(change, backend=request.param))
+        made = FakeDeblurrer(change, backend=request.param)
+        monkeypatch.setattr(pipeline._Run, "_load", lambda _run, _info: made)
 
     return put
 

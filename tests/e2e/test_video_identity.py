@@ -249,6 +249,14 @@ def test_cover_art_is_kept(tmp_path: Path, suffix: str) -> None:
         assert after.metadata[next(k for k in after.metadata if k.lower() == "title")] == "A song"
 
 
+def test_transparency_of_webm_is_named_and_its_tag_goes_too(tmp_path: Path) -> None:
+    spec = ClipSpec(codec="libvpx-vp9", pixel_format="yuva420p", options={"cpu-used": "8"}, time_base=Fraction(1, 1000))
+    source = make_clip(tmp_path / "in.webm", spec)
+    assert any("transparency is dropped" in warning for warning in identity(source, tmp_path / "out.mkv"))
+    with av.open(str(tmp_path / "out.mkv")) as clip:
+        assert not [key for key in clip.streams.video[0].metadata if key.lower() == "alpha_mode"]
+
+
 def test_webm_drops_cover_art_with_a_warning(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3, height=64, cover=True))
     warnings = identity(source, tmp_path / "out.webm")
@@ -367,7 +375,7 @@ def test_identity_imports_neither_torch_nor_weights(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("codec", ["hevc", "av1"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str) -> None:
     params = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
     options = {"x265-params": f"log-level=none:hdr10=1:{params}", "crf": "10", "preset": "ultrafast"}
@@ -381,7 +389,7 @@ def test_mastering_display_and_light_levels_are_kept(tmp_path: Path, codec: str)
     assert before.primaries is not None
     assert after.primaries is not None
     assert [float(value) for value in after.primaries] == pytest.approx([float(v) for v in before.primaries], abs=1e-4)
-    warnings = identity(source, tmp_path / "plain.mp4", codec="h264")
+    warnings = identity(source, tmp_path / "plain.mkv", codec="ffv1")
     assert any("mastering display" in warning for warning in warnings)
 
 

@@ -1,6 +1,6 @@
 """Averages of consecutive frames: blur that follows what moves."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from concertdeblur.blur.averaging import averaged, averaged_pairs, crispness
+from concertdeblur.blur.averaging import averaged, crispness, timed_pairs
+from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.dataset.averages import write_averages
-from concertdeblur.errors import DatasetError, SourceError
-from concertdeblur.training.sources import DataSettings, find_sources
+from concertdeblur.errors import SourceError
 from tests.pictures import photograph
 
 
@@ -29,6 +28,13 @@ def panning_clip(path: Path, *, step_px: int, num_frames: int = 14, soft_px: flo
             output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         output.mux(stream.encode(None))
     return path
+
+
+def averaged_pairs(
+    clip: Path, *, seed: int = 0, max_pairs: int = 64, size_px: int = 128, least_px: int = 128
+) -> Iterator[CapturedPair]:
+    """Pairs without their times."""
+    return (pair for _, pair in timed_pairs(clip, seed=seed, max_pairs=max_pairs, sides_px=(least_px, size_px)))
 
 
 def detail(picture: Picture, *, axis: int) -> float:
@@ -99,24 +105,4 @@ def test_a_pair_is_as_large_as_the_clip_allows(tmp_path: Path) -> None:
 
 def test_a_clip_smaller_than_the_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="smaller than 512 px"):
-        next(averaged_pairs(panning_clip(tmp_path / "clip.mp4", step_px=1, num_frames=2), size_px=512))
-
-
-def test_averages_become_a_data_set_that_training_reads(tmp_path: Path) -> None:
-    clips = [panning_clip(tmp_path / f"{n}.mp4", step_px=n, num_frames=14) for n in (4, 5)]
-    assert write_averages(clips, tmp_path / "set", max_pairs=1, sides_px=(128, 128)) == 2
-    sources = find_sources(tmp_path / "set", DataSettings())
-    assert {picture.split for picture in sources.pictures} == {"train", "held_out"}
-    assert [pair.kernel for pair in sources.pairs] == ["capture", "capture"]
-    assert all(pair.path.is_file() for pair in sources.pairs)
-    row = json.loads((tmp_path / "set" / "train" / "metadata.jsonl").read_text())
-    assert row["timestamp_s"] == pytest.approx(round(row["timestamp_s"] * 25) / 25)
-    assert 4 / 25 <= row["timestamp_s"] <= 9 / 25  # the middle of nine frames at 25 a second
-
-
-def test_clips_that_give_nothing_are_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="none of 1 clips"):
-        write_averages([panning_clip(tmp_path / "still.mp4", step_px=0)], tmp_path / "set")
-    assert not (tmp_path / "set").exists()
-    with pytest.raises(SourceError, match="cannot be read"):
-        write_averages([tmp_path / "missing.mp4"], tmp_path / "set")
+        next(averaged_pairs(panning_clip(tmp_path / "clip.mp4", step_px=1, num_frames=2), size_px=512, least_px=512))

@@ -47,6 +47,11 @@ class TestRunFolder:
         with pytest.raises(TrainingError, match="no run to go on with"):
             RunFolder(tmp_path / "none", recipe).check(resume=True)
 
+    def test_a_file_is_no_folder(self, tmp_path: Path, recipe: Recipe) -> None:
+        (tmp_path / "run").write_text("")
+        with pytest.raises(TrainingError, match="run is a file; name a folder with --out"):
+            RunFolder(tmp_path / "run", recipe).check(resume=False)
+
     def test_another_run_is_refused(self, tmp_path: Path, recipe: Recipe) -> None:
         begun(tmp_path, recipe)
         wider = dataclasses.replace(recipe.architecture.image_generator, width=16)
