@@ -20,7 +20,7 @@ from concertdeblur.dataset.split import SplitName
 from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
 from concertdeblur.progress import StageProgress
 
-_PICKER = 7  # counts up whenever other frames would be picked
+_PICKER = 8  # counts up whenever other frames would be picked
 _TELL_EVERY = 25  # frames
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from concertdeblur.dataset.access import PictureReader, open_pictures
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
-from concertdeblur.dataset.scan import Candidate, Scan, Stretch
+from concertdeblur.dataset.frames import Box
+from concertdeblur.dataset.scan import Candidate, Scan, Stretch, thumbnail_from
 from concertdeblur.dataset.sources import Source
 from concertdeblur.dataset.workspace import Workspace
 from concertdeblur.errors import Interrupted
@@ -21,6 +22,7 @@ Picture = npt.NDArray[np.uint8]
 
 FRAMES_FOLDER = "frames"
 _LEAST_GAP_S = 1.0  # between two picks of a shot
+_SAME_BITS = 4  # of the hashes of two thumbnails: certainly alike, whatever the pictures' own hashes say
 # A drawn card: most of it one even ground, and most of what is not ground one other colour. A musician on a dark
 # stage has the ground, but many tones beside it.
 _GROUND_SHARE, _INK_SHARE = 0.5, 0.45
@@ -86,7 +88,7 @@ def pick_frames(
     stretches = [stretch for stretch in scan.stretches if stretch.candidates]
     chosen = spread(stretches, options.most_frames)
     dropped["more than the most frames of a source"] += len(stretches) - len(chosen)
-    keeper = _Keeper(source=source, options=options, workspace=workspace)
+    keeper = _Keeper(source=source, options=options, workspace=workspace, judged_HW=(scan.height, scan.width))
     if chosen:
         with open_pictures(source.path) as reader:
             for done, stretch in enumerate(chosen):
@@ -110,10 +112,13 @@ def spread(stretches: list[Stretch], most: int) -> list[Stretch]:
 class _Keeper:
     """Keeps frames of one clip."""
 
-    def __init__(self, *, source: Source, options: PickOptions, workspace: Workspace) -> None:
-        self._source, self._options, self._workspace = source, options, workspace
+    def __init__(
+        self, *, source: Source, options: PickOptions, workspace: Workspace, judged_HW: tuple[int, int]
+    ) -> None:
+        self._source, self._options, self._workspace, self._judged_HW = source, options, workspace, judged_HW
         self.picks: list[Pick] = []
         self._hashes: list[int] = []
+        self._small_hashes: list[int] = []  # of what the scan kept of the picks: to pass over the same without decoding
         self._last: tuple[int, float] | None = None  # shot and time of the last pick
 
     def keep_best(self, stretch: Stretch, reader: PictureReader) -> str:
@@ -128,6 +133,9 @@ class _Keeper:
     def _keep(self, stretch: Stretch, candidate: Candidate, reader: PictureReader) -> str:
         if self._is_near_last(stretch.shot, candidate.timestamp_s):
             return "too near to another pick"
+        small_hash = perceptual_hash(_within(thumbnail_from(candidate.thumb), stretch.picture, self._judged_HW))
+        if any(distance_bits(small_hash, other) <= _SAME_BITS for other in self._small_hashes):
+            return "like another pick of this source"
         picture = reader.read(candidate, stretch.picture)
         if min(picture.shape[:2]) < self._options.least_side_px:
             return "too small"
@@ -148,6 +156,7 @@ class _Keeper:
         self._workspace.write_png(self._workspace.path(FRAMES_FOLDER, f"{frame_id}.png"), picture)
         self.picks.append(pick)
         self._hashes.append(hashed)
+        self._small_hashes.append(small_hash)
         self._last = (stretch.shot, candidate.timestamp_s)
         return ""
 
@@ -155,6 +164,17 @@ class _Keeper:
         if self._last is None or self._last[0] != shot:
             return False
         return timestamp_s - self._last[1] < _LEAST_GAP_S
+
+
+def _within(thumb: Picture, picture: Box, judged_HW: tuple[int, int]) -> Picture:
+    """The part of a thumbnail that lies within the bars."""
+    scales = [small / large for small, large in zip(thumb.shape, judged_HW, strict=True)]
+    top, left = (round(edge * scale) for edge, scale in zip((picture.y, picture.x), scales, strict=True))
+    bottom, right = (
+        round((edge + side) * scale)
+        for edge, side, scale in zip((picture.y, picture.x), (picture.height, picture.width), scales, strict=True)
+    )
+    return thumb[top:bottom, left:right]
 
 
 def is_drawn(picture: Picture) -> bool:

@@ -8,7 +8,7 @@ of 8x8 coding blocks are left out.
 Legend: H, W frame; R, C rows and columns of regions; D direction (0: along x, 1: along y).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -73,14 +73,14 @@ def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
     small_rows, small_columns = (_pooling(length, side, step=4) for length in (height, width))
     # every second row tells as much of differences along x as all of them, and likewise along y
     fine = [
-        half_rows.T @ _squares_along_x(luma_HW[::2]) @ columns[1:-1],
-        rows[1:-1].T @ _squares_along_y(np.ascontiguousarray(luma_HW[:, ::2])) @ half_columns,
+        _pooled(_squares_along_x(luma_HW[::2]), half_rows, columns.inner()),
+        _pooled(_squares_along_y(np.ascontiguousarray(luma_HW[:, ::2])), rows.inner(), half_columns),
     ]
     coarse = [
-        small_rows.T @ _squares_along_x(small_HW) @ small_columns[1:-1],
-        small_rows[1:-1].T @ _squares_along_y(small_HW) @ small_columns,
+        _pooled(_squares_along_x(small_HW), small_rows, small_columns.inner()),
+        _pooled(_squares_along_y(small_HW), small_rows.inner(), small_columns),
     ]
-    luma = small_rows.T @ small_HW.astype(np.float32) @ small_columns
+    luma = _pooled(small_HW.astype(np.float32), small_rows, small_columns)
     return Regions(fine_DRC=np.stack(fine), coarse_DRC=np.stack(coarse), luma_RC=luma)
 
 
@@ -165,9 +165,36 @@ def _squares_along_y(picture_HW: Luma) -> Floats:
     return np.asarray(cv2.multiply(difference, difference, dtype=cv2.CV_32F), dtype=np.float32)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pooling:
+    """How lines of pixels are averaged over regions."""
+
+    starts: npt.NDArray[np.intp]  # the first line of each region
+    weights: Floats  # of each line in its region's mean
+    region_weights: Floats  # of the lines of each region, where they count
+    is_even: bool  # all of them do
+
+    def inner(self) -> "_Pooling":
+        """The same without the first and the last line, which no difference was taken at."""
+        return replace(self, starts=np.maximum(self.starts - 1, 0), weights=self.weights[1:-1])
+
+
+def _pooled(values_HW: Floats, rows: _Pooling, columns: _Pooling) -> Floats:
+    """(rows, columns) means; sums and no matrix product: BLAS would start threads, and depend on their number."""
+    if rows.is_even:  # the axis whose lines all weigh the same goes first, as plain sums
+        sums_RW = np.concatenate([cv2.reduce(part, 0, cv2.REDUCE_SUM) for part in np.split(values_HW, rows.starts[1:])])
+        means_RC = np.add.reduceat(sums_RW * columns.weights, columns.starts, axis=1) * rows.region_weights[:, None]
+    else:
+        assert columns.is_even
+        parts = np.split(values_HW, columns.starts[1:], axis=1)
+        sums_HC = np.concatenate([cv2.reduce(part, 1, cv2.REDUCE_SUM) for part in parts], axis=1)
+        means_RC = np.add.reduceat(sums_HC * rows.weights[:, None], rows.starts, axis=0) * columns.region_weights
+    return np.asarray(means_RC, dtype=np.float32)
+
+
 @lru_cache(maxsize=64)
-def _pooling(length_px: int, side_px: int, *, step: int, is_fine: bool = False) -> Floats:
-    """(length / step, regions) matrix whose columns average over one region each.
+def _pooling(length_px: int, side_px: int, *, step: int, is_fine: bool = False) -> _Pooling:
+    """Regions of `side_px` along an axis of which every `step`-th line is there.
 
     A fine one leaves out the differences across the edges of coding blocks.
     """
@@ -176,5 +203,11 @@ def _pooling(length_px: int, side_px: int, *, step: int, is_fine: bool = False) 
     region = np.minimum(position_px // side_px, num_regions - 1)
     phase = position_px % _BLOCK_PX
     counts = (phase > 0) & (phase < _BLOCK_PX - 1) if is_fine else np.ones(len(position_px), bool)
-    matrix = (region[:, None] == np.arange(num_regions)) & counts[:, None]
-    return np.asarray(matrix / np.maximum(1, matrix.sum(axis=0)), dtype=np.float32)
+    nums = np.maximum(1, np.bincount(region, weights=counts, minlength=num_regions))
+    starts = np.searchsorted(region, np.arange(num_regions))
+    return _Pooling(
+        starts=starts,
+        weights=(counts / nums[region]).astype(np.float32),
+        region_weights=(1 / nums).astype(np.float32),
+        is_even=bool(counts.all()),
+    )
