@@ -27,6 +27,7 @@ from concertdeblur.media.output_file import target_error
 from concertdeblur.media.reordering import decode_stamps
 from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
 
+_MAX_ASPECT = 65_535  # of either number; by default setsar rounds 128:117 to 93:85
 _END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
 
 
@@ -150,7 +151,7 @@ class FfmpegWriter:
         }
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
-            options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}"
+            options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
         command = ffmpeg.output(source, str(self._encoded), **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
         return [str(argument) for argument in arguments]

@@ -4,6 +4,7 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from concertdeblur.errors import MissingDependencyError, UnsupportedStreamError
@@ -42,12 +43,14 @@ def test_identity(tmp_path: Path, spec: ClipSpec, codec: str) -> None:
 @needs_ffmpeg
 def test_reordered_frames_colour_and_pixel_shape(tmp_path: Path) -> None:
     colour = Colour(primaries=1, transfer=1, matrix=1, range=1)
-    spec = ClipSpec(num_frames=40, colour=colour, sample_aspect_ratio=Fraction(4, 3))
+    spec = ClipSpec(num_frames=40, colour=colour, sample_aspect_ratio=Fraction(128, 117))
     source, target = make_clip(tmp_path / "in.mp4", spec), tmp_path / "out.mp4"
     deblur_video(source, target, VideoJob(strength=0, writer="ffmpeg", preset="slow"))
     made = frames_of(target)
     assert [f.pts for f in made] == list(spec.stamps())
     assert {(f.color_primaries, f.color_trc, f.colorspace, f.color_range) for f in made} == {(1, 1, 1, 1)}
+    with av.open(str(target)) as clip:
+        assert clip.streams.video[0].sample_aspect_ratio == Fraction(128, 117)
 
 
 @needs_ffmpeg
