@@ -17,6 +17,7 @@ from click.shell_completion import get_completion_class
 
 from concertdeblur import __version__
 from concertdeblur.cli_annotate import annotate
+from concertdeblur.cli_bench import bench
 from concertdeblur.cli_dataset import build_dataset
 from concertdeblur.cli_evaluate import evaluate
 from concertdeblur.cli_train import train
@@ -204,6 +205,10 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
         "Output", "--heatmap", type=FILE, metavar="FILE.png",
         help="Write a second picture that colours what is still blurred.",
     ),
+    option(
+        "Output", "--compare", type=FILE, metavar="FILE",
+        help="Write another picture with before and after side by side.",
+    ),
     _overwrite,
 )  # fmt: skip
 @reporting
@@ -268,6 +273,7 @@ cli.add_command(train)
 cli.add_command(build_dataset)
 cli.add_command(evaluate)
 cli.add_command(annotate)
+cli.add_command(bench)
 
 
 def main() -> None:

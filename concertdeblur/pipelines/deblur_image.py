@@ -32,6 +32,7 @@ class ImageJob:
     backend: str = "auto"
     overwrite: bool = False
     heatmap: Path | None = None
+    compare: Path | None = None  # before and after side by side
 
     def __post_init__(self) -> None:
         if self.weights is not None and self.quality != "auto":
@@ -75,6 +76,8 @@ def deblur_image(
         on_warning(f"{target.suffix} cannot hold transparency; it is dropped")
     made, runtime = _deblurred(pixels, options, job)
     _write(outputs[0], _from_rgb(made.pixels, decoded, alpha))
+    if job.compare:
+        _write(outputs[-1], _compared(pixels, made.pixels, job.compare))
     if job.heatmap and made.heatmap is not None:
         _write(outputs[1], np.ascontiguousarray(heat_overlay(made.pixels, made.heatmap)[:, :, ::-1]))
     return ImageSummary(
@@ -91,13 +94,21 @@ def deblur_image(
 
 
 def _checked_targets(target: Path, job: ImageJob) -> list[Path]:
-    paths = [target] if job.heatmap is None else [target, job.heatmap]
+    paths = [target, *(path for path in (job.heatmap, job.compare) if path is not None)]
     for path in paths:
         if path.suffix.lower() not in _SUFFIXES:
             raise UsageError(f"{path.name}: a picture's name must end in one of {', '.join(sorted(_SUFFIXES))}")
     if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("output and --heatmap must be different files")
+        raise UsageError("output, --heatmap and --compare must be different files")
     return paths
+
+
+def _compared(before: Pixels, after: Pixels, target: Path) -> Pixels:
+    """Both pictures side by side, as OpenCV writes them."""
+    pair: Pixels = np.concatenate([before, after], axis=1)[:, :, ::-1]
+    if pair.dtype == np.uint16 and target.suffix.lower() not in _DEEP_SUFFIXES:
+        pair = (pair // 257).astype(np.uint8)
+    return np.ascontiguousarray(pair)
 
 
 def _deblurred(pixels: Pixels, options: DeblurOptions, job: ImageJob) -> tuple[DeblurredPicture, str]:

@@ -124,14 +124,22 @@ def test_every_choice_about_pictures_is_passed(monkeypatch: pytest.MonkeyPatch) 
     result = invoke("image", "in.png", "out.png")
     assert "out.png is written.\n  picture   40 x 30 px" in result.stderr
     words = (
-        "--strength 0.5 --no-refine --weights mine --device cpu --backend torch --overwrite --heatmap heat.png --json"
+        "--strength 0.5 --no-refine --weights mine --device cpu --backend torch --overwrite --heatmap heat.png"
+        " --compare both.png --json"
     )
     result = invoke("image", "in.png", "out.png", *words.split())
     assert json.loads(result.stdout.splitlines()[-1])["windows"] == [[1, 2, 3, 4]]
     assert taken[0] == ImageJob()
     heatmap = Path("heat.png")
     assert taken[1] == ImageJob(
-        strength=0.5, refine=False, weights="mine", device="cpu", backend="torch", overwrite=True, heatmap=heatmap
+        strength=0.5,
+        refine=False,
+        weights="mine",
+        device="cpu",
+        backend="torch",
+        overwrite=True,
+        heatmap=heatmap,
+        compare=Path("both.png"),
     )
     assert all(getattr(taken[1], f.name) != f.default for f in fields(ImageJob) if f.name != "quality"), "one is left"
     assert invoke("image", "in.png", "out.png", "--quality", "fast").exit_code == 0
@@ -287,7 +295,7 @@ def test_version() -> None:
 def test_help_groups_the_options_and_lists_what_works() -> None:
     text = invoke("--help").output
     assert [line.split()[0] for line in text.split("Commands:\n")[1].splitlines()] == [
-        "annotate", "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
+        "annotate", "bench", "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]

@@ -84,6 +84,22 @@ def test_heatmap_is_written(weights: str, tmp_path: Path) -> None:
     assert heat.shape == (70, 90, 3)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_before_and_after_stand_side_by_side(weights: str, tmp_path: Path, suffix: str, dtype: type) -> None:
+    scale = 257 if dtype is np.uint16 else 1
+    cv2.imwrite(str(tmp_path / "in.png"), photograph(70, 90).astype(dtype) * scale)
+    both, heat = tmp_path / f"both{suffix}", tmp_path / "heat.png"
+    deblur_image(tmp_path / "in.png", tmp_path / "out.png", job(weights, compare=both, heatmap=heat))
+    after = cv2.imread(str(tmp_path / "out.png"))
+    pair = cv2.imread(str(both))
+    assert pair is not None
+    assert after is not None
+    assert heat.exists()
+    expected = np.concatenate([photograph(70, 90), after], axis=1).astype(int)
+    assert np.abs(pair - expected).mean() < (5 if suffix == ".jpg" else 0.6)  # JPEG halves the chroma
+
+
 def test_what_a_format_cannot_hold_is_said(weights: str, tmp_path: Path) -> None:
     warnings: list[str] = []
     cv2.imwrite(str(tmp_path / "in.png"), np.full((16, 16, 4), 40000, np.uint16))
