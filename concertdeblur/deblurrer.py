@@ -26,6 +26,7 @@ from concertdeblur.runtime import Runtime
 from concertdeblur.steadiness import Steadier
 from concertdeblur.streaming import CudaDevice, HostDevice, OverlappedPipeline, Slot, Stages
 from concertdeblur.tensors import quantised, to_host, to_tensor
+from concertdeblur.timeline import span
 
 Sample = TypeVar("Sample", bound=np.generic)
 
@@ -114,7 +115,7 @@ class Deblurrer:
         self._restore: Engine = make_engine(restoration, runtime)
         self._brmr = Brmr(
             make_engine(networks.patch_generator.restoration, runtime),
-            make_engine(networks.discriminator, runtime),
+            _timed("mine", make_engine(networks.discriminator, runtime)),
             discriminator_margin_px=networks.discriminator.receptive_margin_px,
             settings=brmr,
         )
@@ -185,24 +186,25 @@ class Deblurrer:
             if frame.pixels is None:
                 raise UsageError("frames without RGB pixels cannot be deblurred; ask the reader for pixels")
             _check(frame.pixels)
-            with torch.inference_mode():
+            with torch.inference_mode(), span("copy in"):
                 return frame, to_tensor(frame.pixels, self.runtime.device, slot if on_gpu else None)
 
         def generate(given: tuple[Frame, Tensor], _: Slot) -> tuple[Frame, _Generated]:
-            with torch.inference_mode():
+            with torch.inference_mode(), span("generate"):
                 return given[0], self._generate_stage(given[1], memory)
 
         def refine(given: tuple[Frame, _Generated], _: Slot) -> tuple[Frame, _Refined]:
             assert given[0].pixels is not None
-            with torch.inference_mode():
+            with torch.inference_mode(), span("guard"):
                 return given[0], self._refine_stage(given[1], given[0].pixels, options, memory)
 
         def copy_out(given: tuple[Frame, _Refined], slot: Slot) -> tuple[Frame, _Refined, npt.NDArray[Any]]:
-            with torch.inference_mode():
+            with torch.inference_mode(), span("copy out"):
                 return *given, to_host(given[1].result, slot if on_gpu else None)
 
         def finish(given: tuple[Frame, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
-            return _deblurred_frame(*given, memory.steadier)
+            with span("steady"):
+                return _deblurred_frame(*given, memory.steadier)
 
         device = CudaDevice(self.runtime.device) if on_gpu else HostDevice()
         stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
@@ -234,9 +236,10 @@ class Deblurrer:
         trust_N1hw = given.prepared.trust_N1hw.nan_to_num(0)
         if options.refine and trust_N1hw.max().item() > 0:  # nothing is changed otherwise
             previous = None if memory.decisions is None else [memory.decisions]
-            refinement = self._brmr.refine(
-                given.blurred, given.result, given.prepared, previous=previous, is_capped=options.is_capped
-            )[0]
+            with span("refine"):
+                refinement = self._brmr.refine(
+                    given.blurred, given.result, given.prepared, previous=previous, is_capped=options.is_capped
+                )[0]
             memory.decisions = refinement.decisions
         heatmap = None
         if options.heatmap:
@@ -289,6 +292,14 @@ def tiles_of(height: int, width: int, side: int, *, step: int) -> list[Area]:
     return [
         Area(y=y, x=x, height=min(side, height), width=min(side, width)) for y in starts(height) for x in starts(width)
     ]
+
+
+def _timed(name: str, engine: Engine) -> Engine:
+    def run(*tensors: Tensor) -> Tensor:
+        with span(name):
+            return engine(*tensors)
+
+    return run
 
 
 def _check(pixels: Pixels) -> None:

@@ -16,7 +16,7 @@ from concertdeblur.runtime import Runtime
 
 Engine = Callable[..., Tensor]
 
-_TRACED_PX = 128  # a multiple of what every network needs
+_TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
 
 
 def make_engine(module: nn.Module, runtime: Runtime) -> Engine:
@@ -62,7 +62,8 @@ class OpenVinoEngine:
     def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
         ov = load_openvino()
         # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
-        example = tuple(_corner(t.detach().float(), tensors[0]) for t in tensors)
+        side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
+        example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
         with warnings.catch_warnings():
             # OpenVINO traces with torch.jit, which torch 2.13 calls deprecated; the result is compared in tests.
@@ -71,10 +72,10 @@ class OpenVinoEngine:
         return ov.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _corner(tensor: Tensor, frames: Tensor) -> Tensor:
-    """The part of a tensor that belongs to the frames' first `_TRACED_PX`; it may have one value for several px."""
+def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
+    """The part of a tensor that belongs to the frames' first `side_px`; it may have one value for several px."""
     down, across = frames.shape[2] // tensor.shape[2], frames.shape[3] // tensor.shape[3]
-    return tensor[..., : _TRACED_PX // down, : _TRACED_PX // across].contiguous()
+    return tensor[..., : side_px // down, : side_px // across].contiguous()
 
 
 def load_openvino() -> Any:

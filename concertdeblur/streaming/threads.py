@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from concertdeblur.errors import Interrupted
+from concertdeblur.timeline import span
 
 T = TypeVar("T")
 _POLL_S = 0.05  # how often a caller that waits looks at its stop event, which cannot notify a condition
@@ -170,9 +171,12 @@ def _produce(source: Iterable[T], items: _HandOver[T]) -> None:
 def _hand_over(iterator: Iterator[T], items: _HandOver[T]) -> None:
     while items.wait_for_room():
         try:
-            items.put(next(iterator))
+            with span(threading.current_thread().name):
+                item = next(iterator)
         except StopIteration:
             return
+        items.put(item)
+        del item  # the consumer's alone
 
 
 def prefetch(source: Iterable[T], *, depth: int, stop: threading.Event | None = None) -> Generator[T, None, None]:
@@ -304,7 +308,8 @@ def _consume(consume: Callable[[T], object], items: _HandOver[T], errors: list[B
                 item = items.take()
             except StopIteration:
                 return
-            consume(item)
+            with span(threading.current_thread().name):
+                consume(item)
             del item  # or it would live on while the next is waited for
     except BaseException as error:  # raised again by push or close
         errors.append(error)

@@ -1,0 +1,1 @@
+"""What `concertdeblur bench` measures, and how the figures are made of it."""

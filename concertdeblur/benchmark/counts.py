@@ -1,0 +1,87 @@
+"""Counted, not timed: multiply-adds of convolutions, and how often the host reads from the device."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from concertdeblur.models import Networks
+from concertdeblur.models.fast import FastGenerator
+from concertdeblur.models.inverse_filter import grid_of
+from concertdeblur.models.prepared import HINT_PX
+
+_READS: frozenset[Any] = frozenset(
+    (
+        Tensor.item,
+        Tensor.tolist,
+        Tensor.cpu,
+        Tensor.__bool__,
+        Tensor.__float__,
+        Tensor.__int__,
+        torch.equal,
+        Tensor.equal,
+    )
+)
+
+
+def convolution_macs(run: Callable[[], object], *modules: nn.Module) -> int:
+    """Multiply-adds of every convolution (direct form, padding counted) of the modules while `run` runs."""
+    counted = 0
+
+    def count(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        nonlocal counted
+        assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        taps = module.weight[0, 0].numel()
+        if isinstance(module, nn.ConvTranspose2d):
+            counted += given[0].numel() * module.out_channels // module.groups * taps
+        else:
+            counted += made.numel() * module.in_channels // module.groups * taps
+
+    layers = [
+        layer for module in modules for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted
+
+
+def generate_macs(networks: Networks, height: int, width: int) -> int:
+    """Multiply-adds of G_i's convolutions on one frame; only shapes are computed, no numbers."""
+    generator = copy.deepcopy(networks.image_generator).to("meta")
+    multiple = max(HINT_PX, generator.restoration.multiple_px)
+    high, wide = (length + -length % multiple for length in (height, width))
+
+    def run() -> None:
+        frames = torch.empty(1, 3, high, wide, device="meta")
+        guess, embedding = torch.empty(1, 0, high, wide, device="meta"), 0
+        if isinstance(generator, FastGenerator):
+            rows, columns = grid_of(height, width)
+            generator.analysis(torch.empty(rows * columns, 2, 64, 33, device="meta"))
+            guess, embedding = torch.empty(1, 4, high, wide, device="meta"), generator.restoration.hint.in_channels
+        hints = torch.empty(1, embedding, high // HINT_PX, wide // HINT_PX, device="meta")
+        generator.restoration(frames, guess, hints)
+
+    return convolution_macs(run, generator)
+
+
+class HostReads(TorchFunctionMode):
+    """Counts where a host would wait for its device: every read of a tensor's values, on a CPU too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count, and do what was asked."""
+        self.count += func in _READS
+        return func(*args, **(kwargs or {}))

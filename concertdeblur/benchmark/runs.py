@@ -1,0 +1,129 @@
+"""The things that `concertdeblur bench` times, each alone."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from concertdeblur.benchmark.counts import HostReads
+from concertdeblur.benchmark.figures import PaperSeconds
+from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.engines import Engine, OpenVinoEngine, TorchEngine, make_engine
+from concertdeblur.frame import Frame
+from concertdeblur.media.containers import output_format
+from concertdeblur.media.encoders import EncoderSettings
+from concertdeblur.media.reader import ReaderOptions, open_reader
+from concertdeblur.media.writer import PyavWriter, plan_encoding
+from concertdeblur.models.discriminator import PaperDiscriminator
+from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.runtime import Runtime
+from concertdeblur.timeline import span
+
+_GEMM_SIDE = 4096
+_REPEATS = 3
+_TILE_PX, _PATCH_PX = 256, 128  # the paper's
+
+
+def read_frames(clip: Path) -> list[Frame]:
+    """All frames of a clip, as `concertdeblur video` reads them."""
+    with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
+        return list(reader.frames())
+
+
+def codec_cpu_seconds(clip: Path, target: Path, made: Sequence[Frame]) -> float:
+    """CPU seconds, over all threads, of decoding a clip and encoding what was made of it, as `video` does."""
+    started_s = time.process_time()
+    with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
+        frames = reader.frames()
+        encoding = plan_encoding(reader.info, output_format(target), EncoderSettings(num_threads=1))
+        with PyavWriter(target, reader.info, encoding) as writer:
+            for one in made:
+                with span("decode"):
+                    next(frames)
+                with span("encode"):
+                    writer.write(replace(one, native=None))
+            with span("encode"):
+                writer.finish()
+    return time.process_time() - started_s
+
+
+def network_seconds(deblurrer: Deblurrer, frames: Sequence[Frame]) -> tuple[float, list[Frame]]:
+    """Wall seconds of the deblurrer over frames in memory, and what it made of them."""
+    started_s = time.perf_counter()
+    made = [one.frame for one in deblurrer.stream(frames, DeblurOptions())]
+    return time.perf_counter() - started_s, made
+
+
+def reads_per_frame(deblurrer: Deblurrer, frames: Sequence[Frame]) -> float:
+    """How often the host reads values of a tensor, a frame."""
+    with HostReads() as reads:
+        network_seconds(deblurrer, frames)
+    return float(reads.count / len(frames))
+
+
+def gemm_flops(runtime: Runtime, *, side: int = _GEMM_SIDE) -> float:
+    """FLOP/s of a product of two square fp32 matrices in torch, the best of five."""
+    first, second = (torch.ones(side, side, device=runtime.device) for _ in range(2))
+    made = torch.empty_like(first)
+    seconds = [_seconds(lambda: torch.mm(first, second, out=made), runtime) for _ in range(5)]
+    return float(2 * side**3 / min(seconds))
+
+
+def paper_seconds(runtime: Runtime) -> PaperSeconds:
+    """The paper's networks at full width with random weights, one call each; the median of three."""
+
+    def timed(module: nn.Module, *given: Tensor) -> float:
+        return _median_seconds(make_engine(module, runtime), given, runtime)
+
+    tile = torch.rand(1, 3, _TILE_PX, _TILE_PX, device=runtime.device)
+    patch = torch.rand(1, 3, _PATCH_PX, _PATCH_PX, device=runtime.device)
+    return PaperSeconds(
+        generator=timed(PaperGenerator().restoration.unet, tile),
+        discriminator=timed(PaperDiscriminator(), tile, tile),
+        patch_generator=timed(PaperPatchGenerator().restoration.unet, patch),
+    )
+
+
+def compared_backends(restoration: nn.Module, runtime: Runtime, given: Sequence[Tensor]) -> dict[str, float | None]:
+    """Seconds of restoring one frame in eager torch, torch.compile and OpenVINO; None where one does not run."""
+
+    def eager() -> Engine:
+        return TorchEngine(restoration, replace(runtime, backend="torch"))
+
+    def compiled() -> Engine:
+        run = torch.compile(restoration, dynamic=False)
+        return lambda *tensors: torch.no_grad()(run)(*tensors)
+
+    def openvino() -> Engine:
+        return OpenVinoEngine(restoration)
+
+    makers: dict[str, Callable[[], Engine]] = {"torch": eager, "torch.compile": compiled, "openvino": openvino}
+    seconds: dict[str, float | None] = {}
+    for name, make in makers.items():
+        try:
+            seconds[name] = _median_seconds(make(), given, runtime)
+        except Exception:  # no compiler, no package, not for this device: it does not run here, whatever the reason
+            seconds[name] = None
+    return seconds
+
+
+def _median_seconds(engine: Engine, given: Sequence[Tensor], runtime: Runtime) -> float:
+    engine(*given)  # compiles
+    return median(_seconds(lambda: engine(*given), runtime) for _ in range(_REPEATS))
+
+
+def _seconds(work: Callable[[], object], runtime: Runtime) -> float:
+    _wait(runtime)
+    started_s = time.perf_counter()
+    work()
+    _wait(runtime)
+    return time.perf_counter() - started_s
+
+
+def _wait(runtime: Runtime) -> None:
+    if runtime.device.type == "cuda":
+        torch.cuda.synchronize(runtime.device)
