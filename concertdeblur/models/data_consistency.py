@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from concertdeblur.models.inverse_filter import (
     CELL_PX,
@@ -33,12 +34,16 @@ from concertdeblur.models.inverse_filter import (
     stronger,
     surrounded_window,
 )
+from concertdeblur.models.spectrum import luma
 
 # Steps of the bank's noise-to-signal ratios stronger than the guess for a picture. One step gains 0.1 dB more on boxes
 # and Gaussians, but loses 0.8 on a dark picture with lamps, blurred along a line: it rings.
 _STRONGER_STEPS = 2
 # Filters at these ratios, which real cameras' noise and compression ask for, leave nothing to win: -0.1 dB on average.
 _BOLD = slice(0, len(NOISE_TO_SIGNAL) - 2)
+
+# Range of the input within three blocks of 8 px: up to the first it is flat, from the second on it has detail.
+_BLOCK_PX, _FLAT, _DETAILED = 8, 3 / 255, 10 / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +67,32 @@ class DataConsistency:
         height, width = frame_CHW.shape[1:]
         rows, columns = self.weights_NRQK.shape[1:3]
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
+        detail = _detail(frame_CHW)
         made = result_CHW.clone()
         for row, column in self.promising_NRQ[n].nonzero().tolist():
             step = self._step(n, result_CHW[:, :height, :width], row, column)
             (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
             y, x = REACH_PX - row * CELL_PX, REACH_PX - column * CELL_PX
             fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
+            fade = fade * detail[top:bottom, left:right]
             made[:, top:bottom, left:right] += fade * step[:, top + y : bottom + y, left + x : right + x]
         return made
 
     def _step(self, n: int, result_CHW: Tensor, row: int, column: int) -> Tensor:
         windows = [looped(surrounded_window(picture, row, column)) for picture in (self.frames_NCHW[n], result_CHW)]
         return consistency_step(windows[0][None], windows[1][None], self.weights_NRQK[n, row, column][None])[0]
+
+
+def _detail(frame_CHW: Tensor) -> Tensor:
+    """0 where the input is flat for 24 px, 1 where it is not, (H, W): in flat areas the step can only ring."""
+    height, width = frame_CHW.shape[1:]
+    brightness = luma(frame_CHW[None])
+    highest = F.max_pool2d(brightness, _BLOCK_PX, ceil_mode=True)
+    lowest = -F.max_pool2d(-brightness, _BLOCK_PX, ceil_mode=True)
+    spread = F.max_pool2d(highest, 3, 1, 1) + F.max_pool2d(-lowest, 3, 1, 1)
+    is_detailed = ((spread - _FLAT) / (_DETAILED - _FLAT)).clamp(0, 1)
+    smooth = F.interpolate(is_detailed, scale_factor=_BLOCK_PX, mode="bilinear", align_corners=False)
+    return smooth[0, 0, :height, :width]
 
 
 def promising(weights_K: Tensor) -> Tensor:
