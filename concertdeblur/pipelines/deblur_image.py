@@ -87,7 +87,10 @@ def deblur_image(
         width=pixels.shape[1],
         windows_tried=len(made.windows_tried),
         windows_accepted=len(made.windows_kept),
-        windows=tuple((w.y, w.x, w.height, w.width) for w in made.windows_kept),
+        windows=tuple(
+            (w.y, w.x, min(w.height, pixels.shape[0] - w.y), min(w.width, pixels.shape[1] - w.x))  # not its padding
+            for w in made.windows_kept
+        ),
         elapsed_s=time.monotonic() - started,
         runtime=runtime,
     )

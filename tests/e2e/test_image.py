@@ -9,7 +9,10 @@ import pytest
 
 from concertdeblur import pretrained
 from concertdeblur.brmr import BrmrSettings
+from concertdeblur.cam import Area
+from concertdeblur.deblurrer import DeblurredPicture
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError, WeightsError
+from concertdeblur.pipelines import deblur_image as image_pipeline
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
 from concertdeblur.pretrained import save_weight_set
 from tests.networks import SMALL, random_networks
@@ -98,6 +101,16 @@ def test_before_and_after_stand_side_by_side(weights: str, tmp_path: Path, suffi
     assert heat.exists()
     expected = np.concatenate([photograph(70, 90), after], axis=1).astype(int)
     assert np.abs(pair - expected).mean() < (5 if suffix == ".jpg" else 0.6)  # JPEG halves the chroma
+
+
+def test_windows_end_where_the_picture_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks see the picture padded; nobody else does."""
+    whole = Area(y=0, x=0, height=208, width=304)
+    made = DeblurredPicture(pixels=photograph(200, 300), heatmap=None, windows_tried=(whole,), windows_kept=(whole,))
+    monkeypatch.setattr(image_pipeline, "_deblurred", lambda _pixels, _options, _job: (made, "nothing"))
+    cv2.imwrite(str(tmp_path / "in.png"), photograph(200, 300))
+    summary = deblur_image(tmp_path / "in.png", tmp_path / "out.png", ImageJob())
+    assert summary.windows == ((0, 0, 200, 300),)
 
 
 def test_what_a_format_cannot_hold_is_said(weights: str, tmp_path: Path) -> None:
