@@ -131,13 +131,14 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
         weights_NRQK: Weights of the filters in each cell of `grid_of` the frame; they sum to 1.
 
     Returns:
-        (N, 4, H, W), channels_last, not clamped: the filtered frames, and the luma of the cautiously
-        filtered ones.
+        (N, 4, H, W), channels_last unless the frames are contiguous, not clamped: the filtered frames, and the
+        luma of the cautiously filtered ones.
     """
     height, width = frames_NCHW.shape[2:]
     num, rows, columns = weights_NRQK.shape[:3]
     faded = (fades(rows, height, frames_NCHW), fades(columns, width, frames_NCHW))
-    filtered = frames_NCHW.new_zeros(num, 4, height, width).contiguous(memory_format=torch.channels_last)
+    layout = torch.contiguous_format if frames_NCHW.is_contiguous() else torch.channels_last
+    filtered = frames_NCHW.new_zeros(num, 4, height, width).contiguous(memory_format=layout)
     for n in range(num):
         for row in range(rows):
             for column in range(columns):
