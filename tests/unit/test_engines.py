@@ -8,7 +8,7 @@ import torch
 
 from concertdeblur.engines import make_engine
 from concertdeblur.runtime import choose_runtime
-from tests.networks import random_networks
+from tests.networks import SMALL_PAPER, random_networks
 
 
 @pytest.mark.parametrize("network", ["generator", "patch", "discriminator"])
@@ -33,6 +33,22 @@ def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) ->
         again = engines[0](*(2 * tensor for tensor in given))
         assert not torch.equal(again, made)  # results are not overwritten by the next call
         assert (made - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("network", "side"), [("image_generator", 256), ("patch_generator", 128), ("discriminator", 256)]
+)
+def test_openvino_runs_the_papers_networks(network: str, side: int) -> None:
+    pytest.importorskip("openvino")
+    networks = random_networks(SMALL_PAPER)
+    module = networks.by_name()[network]
+    engines = [
+        make_engine(getattr(module, "restoration", module), choose_runtime("cpu", backend))
+        for backend in ("openvino", "torch")
+    ]
+    given = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))] * 2
+    made, expected = (engine(*given[: 2 if network == "discriminator" else 1]) for engine in engines)
+    assert (made - expected).abs().max() < 1e-3
 
 
 def test_nothing_is_reported_to_anyone() -> None:
