@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from concertdeblur.runtime import Runtime
 
@@ -68,7 +69,7 @@ class OpenVinoEngine:
         with warnings.catch_warnings():
             # OpenVINO traces with torch.jit, which torch 2.13 calls deprecated; the result is compared in tests.
             warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # instance norm looks at sizes
+            warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
             model = ov.convert_model(self._module, example_input=example, input=shapes)
         return ov.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
 

@@ -25,8 +25,8 @@ Plane: TypeAlias = npt.NDArray[np.float32]
 # takes about 30, 80 and 150 ms on one core.
 _FLOW_AREA_PX = 960 * 540
 _LEAST_SIDE_PX = 24  # smaller (reduced) frames have no room for motion search
-_CURRENT_SHARE = 0.13  # of a frame in the running average once it has settled
-_FIRST_WEIGHT = 5.0  # a scene's first frame counts five times: short clips and first seconds are steady too
+_CURRENT_SHARE = 0.16  # of a frame in the running average once it has settled
+_FIRST_WEIGHT = 4.0  # a scene's first frame counts four times: short clips and first seconds are steady too
 # Mean difference of the input from its moved predecessor, over 5x5 px, up to which motion is believed, in [0, 1];
 # twice that is not believed at all. More where the whole input differs: noise, a scaler's grid, compression.
 _TOLERANCE = 3 / 255

@@ -36,14 +36,26 @@ def test_what_the_input_says_is_brought_back() -> None:
 
 def test_what_the_blur_swallowed_stays_as_it_was() -> None:
     """A wave of the period of a box leaves no trace in the input, so nothing contradicts it; another one does."""
-    blurred = torch.full((1, 3, 256, 256), 0.5)
+    sharp = 0.2 + 0.6 * picture(256, 256)
+    blurred = blurred_along_x(blurred_along_x(sharp, 9).transpose(2, 3), 9).transpose(2, 3)
     inner = (slice(None), slice(64, 192), slice(64, 192))
-    consistency = DataConsistency(blurred, only("averaging", 9, 2, grid_of(256, 256)))
+    consistency = DataConsistency(blurred, only("averaging", 9, 1, grid_of(256, 256)))
     for period, stays in ((9, True), (16, False)):
         wave = 0.1 * torch.cos(2 * torch.pi * torch.arange(256) / period).expand(3, 256, 256)
-        left = (consistency.made_consistent(0, 0.5 + wave)[inner] - 0.5).abs().max()
-        assert (left > 0.08) == stays
-        assert (left < 0.03) != stays
+        left = (consistency.made_consistent(0, sharp[0] + wave) - sharp[0])[inner]
+        share = float((left * wave[inner]).sum() / wave[inner].square().sum())
+        assert (share > 0.8) == stays
+        assert (share < 0.3) != stays
+
+
+def test_flat_areas_are_left_alone() -> None:
+    """There the step can only ring."""
+    frames = picture(256, 256)
+    frames[:, :, :, 128:] = 0.9
+    consistency = DataConsistency(frames, only("horizontal", 9, 1, grid_of(256, 256)))
+    changed = (consistency.made_consistent(0, frames[0]) - frames[0]).abs()
+    assert changed[..., 160:].max() == 0
+    assert changed[..., :96].mean() > 0.01
 
 
 def test_only_cells_with_a_bold_inverse_change() -> None:
