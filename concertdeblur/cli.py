@@ -25,15 +25,17 @@ from concertdeblur.console import display, show_report, write_event
 from concertdeblur.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
 from concertdeblur.options import (
     CODEC,
-    DEVICE,
     FILE,
     ClockTime,
     GroupedCommand,
+    backend_option,
     debugging,
+    device_option,
     option,
     refuse_both,
     reporting,
     together,
+    weights_option,
 )
 
 # "\b" keeps click from filling the paragraph
@@ -85,14 +87,8 @@ _deblurring = together(
         "Deblurring", "--weights", metavar="NAME|FOLDER",
         help="A shipped weight set, or the folder of your own.  [default: by the quality]",
     ),
-    option(
-        "Deblurring", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
-        help="What the networks run on; auto takes a CUDA GPU if there is one.",
-    ),
-    option(
-        "Deblurring", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
-        help="auto takes OpenVINO on a CPU if it is installed.",
-    ),
+    device_option("Deblurring"),
+    backend_option("Deblurring"),
 )  # fmt: skip
 _overwrite = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")
 
@@ -228,21 +224,12 @@ def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
 
 @cli.command(cls=GroupedCommand)
 @together(
-    option(
-        "Trial", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
-        help="The weight set to time.",
-    ),
-    option(
-        "Trial", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
-        help="What to time it on.",
-    ),
-    option(
-        "Trial", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
-        help="What to time it with.",
-    ),
+    weights_option("Trial", "The weight set to time."),
+    device_option("Trial", "What to time it on."),
+    backend_option("Trial", "What to time it with."),
     option("Reporting", "--json", "as_json", is_flag=True, help="Write the report as one JSON object."),
     debugging,
-)  # fmt: skip
+)
 @click.pass_context
 def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_json: bool) -> None:
     """Say what is installed, what would run, and how fast.

@@ -9,44 +9,39 @@ import click
 from concertdeblur import __version__
 from concertdeblur.console_stages import stage_display
 from concertdeblur.exits import stop_on_signals
-from concertdeblur.options import DEVICE, FILE, GroupedCommand, option, refuse_both, reporting, together
+from concertdeblur.options import (
+    FILE,
+    GroupedCommand,
+    Pair,
+    backend_option,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+    weights_option,
+)
 
-
-class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A frame's size: WIDTHxHEIGHT."""
-
-    name = "WIDTHxHEIGHT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """(width, height); a usage error for anything else."""
-        if isinstance(value, tuple):
-            return value
-        width, sign, height = str(value).partition("x")
-        if not sign or not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-            self.fail(f"{value!r} is no size; write WIDTHxHEIGHT, as 1280x720", param, ctx)
-        return int(width), int(height)
+_SIZE = Pair(
+    "WIDTHxHEIGHT",
+    "([0-9]+)x([0-9]+)",
+    lambda width, height: (int(width), int(height)),
+    noun="size",
+    example="1280x720",
+)
 
 
 @click.command(cls=GroupedCommand)
 @together(
-    option("Work", "--size", type=_Size(), default="1280x720", show_default=True, metavar="WxH", help="Of the frames."),
+    option("Work", "--size", type=_SIZE, default="1280x720", show_default=True, metavar="WxH", help="Of the frames."),
     option("Work", "--frames", type=int, default=8, show_default=True, metavar="N", help="Of each run."),
     option(
         "Work", "--rounds", type=int, default=3, show_default=True, metavar="N",
         help="File to file, network alone and codecs alone take turns so often; medians count.",
     ),
-    option(
-        "Work", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
-        help="A shipped weight set, or the folder of your own.",
-    ),
-    option(
-        "Work", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
-        help="What the networks run on; auto takes a CUDA GPU if there is one.",
-    ),
-    option(
-        "Work", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
-        help="auto takes OpenVINO on a CPU if it is installed.",
-    ),
+    weights_option("Work"),
+    device_option("Work"),
+    backend_option("Work"),
     option("Work", "--compare-backends", is_flag=True, help="Time eager torch, torch.compile and OpenVINO, too."),
 )  # fmt: skip
 @together(

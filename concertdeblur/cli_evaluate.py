@@ -9,22 +9,26 @@ import click
 from concertdeblur import __version__
 from concertdeblur.console_stages import stage_display
 from concertdeblur.exits import stop_on_signals
-from concertdeblur.options import DEVICE, FILE, GroupedCommand, option, refuse_both, reporting, together
+from concertdeblur.options import (
+    FILE,
+    GroupedCommand,
+    Pair,
+    backend_option,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+    weights_option,
+)
 
-
-class _Named(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A name and a folder: NAME=FOLDER."""
-
-    name = "NAME=FOLDER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """(name, folder); a usage error for anything else."""
-        if isinstance(value, tuple):
-            return value
-        name, sign, folder = str(value).partition("=")
-        if not sign or not name.strip() or not folder:
-            self.fail(f"{value!r} is no baseline; write NAME=FOLDER, as deblurgan=runs/deblurgan", param, ctx)
-        return name.strip(), Path(folder)
+_BASELINE = Pair(
+    "NAME=FOLDER",
+    r"([^=]*[^\s=][^=]*)=(.+)",
+    lambda name, folder: (name.strip(), Path(folder)),
+    noun="baseline",
+    example="deblurgan=runs/deblurgan",
+)
 
 
 @click.command(cls=GroupedCommand)
@@ -48,22 +52,13 @@ class _Named(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     ),
 )  # fmt: skip
 @together(
+    weights_option("Contenders"),
     option(
-        "Contenders", "--weights", default="concert", show_default=True, metavar="NAME|FOLDER",
-        help="A shipped weight set, or the folder of your own.",
-    ),
-    option(
-        "Contenders", "--baseline", "baselines", type=_Named(), multiple=True, metavar="NAME=FOLDER",
+        "Contenders", "--baseline", "baselines", type=_BASELINE, multiple=True, metavar="NAME=FOLDER",
         help="Another one to compare with: a baseline's folder, or another weight set's; may be repeated.",
     ),
-    option(
-        "Contenders", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
-        help="What the networks run on; auto takes a CUDA GPU if there is one.",
-    ),
-    option(
-        "Contenders", "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto",
-        show_default=True, help="auto takes OpenVINO on a CPU if it is installed.",
-    ),
+    device_option("Contenders"),
+    backend_option("Contenders"),
 )  # fmt: skip
 @together(
     option(

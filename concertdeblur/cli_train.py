@@ -9,7 +9,16 @@ import click
 from concertdeblur import __version__
 from concertdeblur.console_stages import stage_display
 from concertdeblur.exits import stop_on_signals
-from concertdeblur.options import DEVICE, FILE, GroupedCommand, OpenChoice, option, refuse_both, reporting, together
+from concertdeblur.options import (
+    FILE,
+    GroupedCommand,
+    OpenChoice,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+)
 
 _RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "gopro", "paper", "tiny"))
 _STAGE = click.Choice(["analysis", "igan", "mining", "pgan"])
@@ -46,10 +55,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
         "Training", "--minutes", type=float, metavar="N",
         help="Stop after this long, saved; the same command goes on.  [default: when the recipe is done]",
     ),
-    option(
-        "Training", "--device", type=DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N",
-        help="What to train on; auto takes a CUDA GPU if there is one.",
-    ),
+    device_option("Training", "What to train on; auto takes a CUDA GPU if there is one."),
 )  # fmt: skip
 @together(
     option("Going on", "--resume", is_flag=True, help="Fail unless DIR holds a run to go on with."),

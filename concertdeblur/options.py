@@ -47,9 +47,36 @@ class OpenChoice(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(known) for known in self._known if known.startswith(incomplete)]
 
 
+class Pair(click.ParamType):  # type: ignore[type-arg]
+    """A pair written as one text, as a size or a named folder.
+
+    Args:
+        name: How it is written.
+        pattern: A regular expression that all of the text must match, with two groups.
+        made: Makes the pair, a tuple, of the two groups.
+        noun: What it is, for the complaint.
+        example: One that is right.
+    """
+
+    def __init__(self, name: str, pattern: str, made: Callable[[str, str], Any], *, noun: str, example: str) -> None:
+        self.name = name
+        self._pattern = re.compile(pattern, re.DOTALL)
+        self._made = made
+        self._complaint = f"is no {noun}; write {name}, as {example}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What is made of both parts; a usage error for a text that does not match."""
+        if isinstance(value, tuple):
+            return value
+        match = self._pattern.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} {self._complaint}", param, ctx)
+        return self._made(*match.groups())
+
+
 CODEC = OpenChoice("codec", ("h264", "hevc", "av1", "ffv1", *_HARDWARE))
 FILE = click.Path(path_type=Path)
-DEVICE = OpenChoice("device", ("auto", "cpu", "cuda"))
+_DEVICE = OpenChoice("device", ("auto", "cpu", "cuda"))
 
 
 class GroupedOption(click.Option):
@@ -89,6 +116,28 @@ def together(*options: Decorator) -> Decorator:
         return function
 
     return decorate
+
+
+def weights_option(heading: str, text: str = "A shipped weight set, or the folder of your own.") -> Decorator:
+    """The option `--weights` with its default."""
+    return option(heading, "--weights", default="concert", show_default=True, metavar="NAME|FOLDER", help=text)
+
+
+def device_option(
+    heading: str, text: str = "What the networks run on; auto takes a CUDA GPU if there is one."
+) -> Decorator:
+    """The option `--device`."""
+    return option(
+        heading, "--device", type=_DEVICE, default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help=text
+    )
+
+
+def backend_option(heading: str, text: str = "auto takes OpenVINO on a CPU if it is installed.") -> Decorator:
+    """The option `--backend`."""
+    return option(
+        heading, "--backend", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
+        help=text,
+    )  # fmt: skip
 
 
 debugging = option(
