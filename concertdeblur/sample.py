@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur import Kernel, blur
+from concertdeblur.media.drawn_clip import add_video, write_pictures
 
 Picture = npt.NDArray[np.uint8]
 
@@ -24,7 +25,6 @@ NUM_FRAMES = 75
 LEVEL = 0.4  # of the Gaussian blur
 SAMPLE_RATE_HZ = 48_000
 _NOTES_HZ = (220.0, 277.18)
-_BT709 = 1
 _SCENE_WIDTH_PX = 900  # wider than the frame: the camera pans
 _PAN_PX = 1.5  # a frame
 
@@ -41,18 +41,11 @@ def sharp_frames() -> Iterator[Picture]:
 def write_sample(target: Path) -> None:
     """Write the blurred clip with its sound; an existing file is replaced."""
     with av.open(str(target), "w") as output:
-        video = output.add_stream("libx264", rate=RATE_FPS, options={"crf": "14", "preset": "medium"})
-        video.width, video.height, video.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
-        context = video.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = 1
+        options = {"crf": "14", "preset": "medium"}
+        video = add_video(output, height=HEIGHT_PX, width=WIDTH_PX, rate_fps=RATE_FPS, options=options)
         audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
-        for number, sharp in enumerate(sharp_frames()):
-            frame = av.VideoFrame.from_ndarray(blur(sharp, Kernel.GAUSSIAN, LEVEL), format="rgb24")
-            native = frame.reformat(format="yuv420p", dst_colorspace=_BT709, src_color_range=2, dst_color_range=1)
-            native.pts, native.time_base = number, Fraction(1, RATE_FPS)
-            output.mux(video.encode(native))
-        output.mux(video.encode(None))
+        pictures = (blur(sharp, Kernel.GAUSSIAN, LEVEL) for sharp in sharp_frames())
+        write_pictures(output, video, pictures)
         for sound in _sound():
             output.mux(audio.encode(sound))
         output.mux(audio.encode(None))

@@ -1,7 +1,6 @@
 """A concert-like clip for timing, drawn by our own code: motion, lights, dark parts, blur, grain."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur import Kernel, blur
+from concertdeblur.media.drawn_clip import add_video, write_pictures
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
@@ -18,7 +18,6 @@ RATE_FPS = 25
 _PAN_PX = 3  # a frame
 _BLUR_LEVEL = 0.4
 _GRAIN = 1.0  # standard deviation, of 255
-_BT709 = 1
 
 
 def blurred_frames(height: int, width: int, num_frames: int) -> Iterator[Picture]:
@@ -35,17 +34,9 @@ def blurred_frames(height: int, width: int, num_frames: int) -> Iterator[Picture
 def write_clip(target: Path, *, height: int, width: int, num_frames: int) -> None:
     """Write the frames as h264 in BT.709; sides must be even. An existing file is replaced."""
     with av.open(str(target), "w") as output:
-        video = output.add_stream("libx264", rate=RATE_FPS, options={"crf": "16", "preset": "veryfast"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        context = video.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = 1
-        for number, pixels in enumerate(blurred_frames(height, width, num_frames)):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            native = frame.reformat(format="yuv420p", dst_colorspace=_BT709, src_color_range=2, dst_color_range=1)
-            native.pts, native.time_base = number, Fraction(1, RATE_FPS)
-            output.mux(video.encode(native))
-        output.mux(video.encode(None))
+        options = {"crf": "16", "preset": "veryfast"}
+        video = add_video(output, height=height, width=width, rate_fps=RATE_FPS, options=options)
+        write_pictures(output, video, blurred_frames(height, width, num_frames))
 
 
 def _stage(height: int, width: int) -> Picture:
