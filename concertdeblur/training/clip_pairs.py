@@ -4,8 +4,6 @@ A store of such pairs is made once, beside the store of pictures, and is drawn f
 """
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from concertdeblur.blur.lent_motion import Motion, lend, motions
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.media.containers import FORMATS
 from concertdeblur.training.pairs import PairStore
-from concertdeblur.training.pictures import PictureStore, StoreContents, read_index, write_store
+from concertdeblur.training.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
 
 Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
@@ -118,19 +116,12 @@ def build_clip_store(
         "clips": stamps, "settings": asdict(settings), "seed": seed, "pictures": pictures_sha256
     }  # fmt: skip
     del origin["settings"]["share"]  # changes no pair
-    if _is_current(folder, origin):
+    if is_store_of(folder, origin):
         return
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with replaced(folder) as part:
         made = _made(files, pictures, settings, seed, tell, on_warning)
         if not write_store(part, made, origin=origin):
             raise TrainingError(f"{clips}: the clips give no pair: they are still, full of cuts, or soft")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def both(pictures: StoreContents, clips: StoreContents) -> StoreContents:
@@ -138,13 +129,6 @@ def both(pictures: StoreContents, clips: StoreContents) -> StoreContents:
     digest = hashlib.sha256(f"{pictures.sha256} {clips.sha256}".encode()).hexdigest()
     num_pairs = pictures.num_pairs + clips.num_pairs
     return StoreContents(num_pictures=pictures.num_pictures, num_pairs=num_pairs, sha256=digest)
-
-
-def _is_current(folder: Path, origin: dict[str, Any]) -> bool:
-    try:
-        return bool(read_index(folder)["origin"] == json.loads(json.dumps(origin)))
-    except (TrainingError, KeyError):
-        return False
 
 
 def _made(

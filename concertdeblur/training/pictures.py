@@ -10,6 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ __all__ = [
     "StoreContents",
     "StoredPicture",
     "build_store",
+    "is_store_of",
     "read_contents",
     "read_index",
     "read_picture",
+    "replaced",
     "split_of",
     "write_store",
 ]
@@ -131,16 +134,30 @@ def build_store(
     chosen = settings or DataSettings()
     sources = find_sources(source, chosen)
     origin = {"pictures": _stamps(source, sources), "settings": asdict(chosen), "min_side_px": min_side_px}
-    origin = json.loads(json.dumps(origin))  # tuples become lists, as they will when read back
-    if _is_current(folder, origin):
+    if is_store_of(folder, origin):
         return
+    with replaced(folder) as part:
+        index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
+        text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
+        (part / "index.json").write_text(text, encoding="utf-8")
+
+
+def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
+    """Whether a whole store is there that was made from just this."""
+    try:
+        return bool(read_index(folder)["origin"] == json.loads(json.dumps(origin)))  # tuples were read back as lists
+    except (TrainingError, KeyError):
+        return False
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of this one at the end of the block; after an error it is deleted."""
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
-        text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
-        (part / "index.json").write_text(text, encoding="utf-8")
+        yield part
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
     finally:
@@ -203,13 +220,6 @@ def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
             raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
         stamps.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
     return stamps
-
-
-def _is_current(folder: Path, origin: dict[str, Any]) -> bool:
-    try:
-        return bool(read_index(folder)["origin"] == origin)
-    except (TrainingError, KeyError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)
