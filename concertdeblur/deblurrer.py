@@ -113,12 +113,12 @@ class Deblurrer:
         restoration = networks.image_generator.restoration
         self._multiple_px = max(HINT_PX, restoration.multiple_px)
         self._margin_px = restoration.receptive_margin_px
-        self._restore: Engine = make_engine(restoration, runtime)
+        self._restore: Engine = make_engine(restoration, runtime, is_kept=True)
         # OpenVINO reads one layout only: changing over once a frame is cheaper than at every window
         self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
         self._brmr = Brmr(
-            make_engine(networks.patch_generator.restoration, runtime),
-            _timed("mine", make_engine(networks.discriminator, runtime)),
+            make_engine(networks.patch_generator.restoration, runtime, is_kept=True),
+            _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True)),
             discriminator_margin_px=networks.discriminator.receptive_margin_px,
             settings=brmr,
         )
