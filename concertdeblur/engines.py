@@ -7,8 +7,10 @@ import contextlib
 import hashlib
 import platform
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from concertdeblur.runtime import Runtime
 Engine = Callable[..., Tensor]
 
 _TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
+_compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
 _CONFIG = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
@@ -76,32 +79,32 @@ class OpenVinoEngine:
         return torch.from_numpy(result)
 
     def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
-        ov = load_openvino()
         if not self._is_kept:
-            return self._compile(ov, tensors)
-        key = _key(self._module, [tensor.shape[1] for tensor in tensors], ov)
+            return self._compile(tensors)
+        key = _key(self._module, [tensor.shape[1] for tensor in tensors])
         content = kept(key)
         if content is not None:
             try:
-                return ov.Core().import_model(content, "CPU", _CONFIG)
+                return openvino_core().import_model(content, "CPU", _CONFIG)
             except RuntimeError:  # of OpenVINO: it does not take it any more, whatever the reason
                 forget(key)
-        compiled = self._compile(ov, tensors)
+        compiled = self._compile(tensors)
         with contextlib.suppress(RuntimeError):
             keep(key, compiled.export_model().getvalue())
         return compiled
 
-    def _compile(self, ov: Any, tensors: tuple[Tensor, ...]) -> Any:
+    def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
+        ov = load_openvino()
         # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
         side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
         example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
-        with warnings.catch_warnings():
+        with _compiling, warnings.catch_warnings():
             # OpenVINO traces with torch.jit, which torch 2.13 calls deprecated; the result is compared in tests.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
             model = ov.convert_model(self._module, example_input=example, input=shapes)
-        return ov.compile_model(model, "CPU", _CONFIG)
+        return openvino_core().compile_model(model, "CPU", _CONFIG)
 
 
 def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
@@ -110,13 +113,13 @@ def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
     return tensor[..., : side_px // down, : side_px // across].contiguous()
 
 
-def _key(module: nn.Module, channels: list[int], ov: Any) -> str:
+def _key(module: nn.Module, channels: list[int]) -> str:
     """Changes with everything that the compiled network depends on: weights, structure, code, versions, processor."""
-    core = ov.Core()
+    core = openvino_core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     versions = (
         torch.__version__,
-        ov.get_version(),
+        load_openvino().get_version(),
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
     )
@@ -150,3 +153,13 @@ def load_openvino() -> Any:
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     return import_module("openvino")
+
+
+@lru_cache(maxsize=1)
+def openvino_core() -> Any:
+    """OpenVINO's one `Core` of this process.
+
+    Its CPU plugin sets the signal stack of the thread that makes it, and gives back the one before when it goes. With
+    two of them the second may give back what the first has unmapped: the next Ctrl-C is a segmentation fault then.
+    """
+    return load_openvino().Core()

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
-from concertdeblur.runtime import available_cpus
+from concertdeblur.runtime import available_cpus, torch_threads
 
 BatchT = TypeVar("BatchT")
 
@@ -36,14 +36,12 @@ def num_workers(device: torch.device, *, num_threads: int, is_heavy: bool = Fals
 
 @contextmanager
 def network_threads(device: torch.device, workers: int) -> Iterator[None]:
-    """Leave cores to the workers: two busy pools of threads on the same cores slow each other down many times."""
-    before = torch.get_num_threads()
+    """Leave cores to the workers."""
+    number = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(max(1, min(before, available_cpus() - workers)))
-    try:
+        number = max(1, min(number, available_cpus() - workers))
+    with torch_threads(number):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Loader(Generic[BatchT]):

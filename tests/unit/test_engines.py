@@ -64,6 +64,20 @@ def test_nothing_is_reported_to_anyone() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_signal_can_be_handled_after_engines_have_gone() -> None:
+    """OpenVINO changes the stack that signals are handled on; one that was unmapped ended the process."""
+    pytest.importorskip("openvino")
+    code = (
+        "import signal, sys, torch; from concertdeblur.engines import OpenVinoEngine as Engine\n"
+        "def use(is_kept):\n    Engine(torch.nn.Conv2d(3, 3, 3), is_kept=is_kept)(torch.rand(1, 3, 64, 64))\n"
+        "use(False), use(True), use(True)\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 class TestKeptNetworks:
     """What was compiled once is read by the next run: the same numbers, and never those of other weights."""
 
