@@ -197,13 +197,14 @@ class TestBuilt:
         assert contents(tmp_path / "other") == contents(built[1])
 
 
-class TestAgain:
-    @pytest.fixture(scope="class")
-    def whole(self, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("whole")
-        build(write_list(folder, clips / "second.mp4", clips / "third.mp4"), folder / "set")
-        return folder / "set"
+@pytest.fixture(scope="module")
+def whole(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    build(write_list(folder, clips / "second.mp4", clips / "third.mp4"), folder / "set")
+    return folder / "set"
 
+
+class TestAgain:
     @pytest.mark.parametrize("after", [1, 4, 9])
     def test_a_run_that_was_stopped_goes_on(self, clips: Path, whole: Path, tmp_path: Path, after: int) -> None:
         urls = write_list(tmp_path, clips / "second.mp4", clips / "third.mp4")
