@@ -10,7 +10,7 @@ from concertdeblur.runtime import choose_runtime
 
 SMALL = Architecture(
     kind="fast",
-    image_generator=GeneratorSettings(width=8, num_blocks=2),
+    image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1),
     patch_generator=GeneratorSettings(width=8, num_blocks=1),
     discriminator=DiscriminatorSettings(width=8),
 )
