@@ -3,28 +3,44 @@
 An engine is called like its module, with tensors on the runtime's device, and returns fp32.
 """
 
+import contextlib
+import hashlib
+import platform
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
+from concertdeblur.engine_cache import forget, keep, kept
 from concertdeblur.runtime import Runtime
 
 Engine = Callable[..., Tensor]
 
 _TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
+_compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
+_CONFIG = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
-def make_engine(module: nn.Module, runtime: Runtime) -> Engine:
-    """The module on the runtime's device and backend, for inference; safe to call from one thread at a time."""
+def make_engine(module: nn.Module, runtime: Runtime, *, is_kept: bool = False) -> Engine:
+    """The module on the runtime's device and backend, for inference; safe to call from one thread at a time.
+
+    Args:
+        module: With its final weights.
+        runtime: What it runs on.
+        is_kept: Whether what OpenVINO compiles is kept for the next run: for weights that will be used again.
+
+    """
     module = module.eval().requires_grad_(False)
     if runtime.backend == "openvino":
-        return OpenVinoEngine(module)
+        return OpenVinoEngine(module, is_kept=is_kept)
     return TorchEngine(module, runtime)
 
 
@@ -46,19 +62,36 @@ class TorchEngine:
 class OpenVinoEngine:
     """OpenVINO on the CPU; unlike eager torch it stays fast while the codecs want the same cores.
 
-    The network is converted and compiled once, at the first call, for any batch and frame size.
+    The network is converted and compiled once, at the first call, for any batch and frame size; or it is read
+    as an earlier run left it (engine_cache.py), which takes a fiftieth of the time.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, is_kept: bool = False) -> None:
         self._module = module.float().cpu()
+        self._is_kept = is_kept
         self._compiled: Any = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         """Run the compiled model."""
         if self._compiled is None:
-            self._compiled = self._compile(tensors)
+            self._compiled = self._kept_or_compiled(tensors)
         result = self._compiled([tensor.detach().float().contiguous().numpy() for tensor in tensors])[0]
         return torch.from_numpy(result)
+
+    def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
+        if not self._is_kept:
+            return self._compile(tensors)
+        key = _key(self._module, [tensor.shape[1] for tensor in tensors])
+        content = kept(key)
+        if content is not None:
+            try:
+                return openvino_core().import_model(content, "CPU", _CONFIG)
+            except RuntimeError:  # of OpenVINO: it does not take it any more, whatever the reason
+                forget(key)
+        compiled = self._compile(tensors)
+        with contextlib.suppress(RuntimeError):
+            keep(key, compiled.export_model().getvalue())
+        return compiled
 
     def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
         ov = load_openvino()
@@ -66,18 +99,50 @@ class OpenVinoEngine:
         side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
         example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
-        with warnings.catch_warnings():
+        with _compiling, warnings.catch_warnings():
             # OpenVINO traces with torch.jit, which torch 2.13 calls deprecated; the result is compared in tests.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
             model = ov.convert_model(self._module, example_input=example, input=shapes)
-        return ov.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+        return openvino_core().compile_model(model, "CPU", _CONFIG)
 
 
 def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
     """The part of a tensor that belongs to the frames' first `side_px`; it may have one value for several px."""
     down, across = frames.shape[2] // tensor.shape[2], frames.shape[3] // tensor.shape[3]
     return tensor[..., : side_px // down, : side_px // across].contiguous()
+
+
+def _key(module: nn.Module, channels: list[int]) -> str:
+    """Changes with everything that the compiled network depends on: weights, structure, code, versions, processor."""
+    core = openvino_core()
+    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    versions = (
+        torch.__version__,
+        load_openvino().get_version(),
+        platform.machine(),
+        torch.backends.cpu.get_cpu_capability(),
+    )
+    told = hashlib.sha256(repr((versions, processor, _CONFIG, channels, repr(module))).encode())
+    for name, part in module.named_modules():
+        choices = {
+            key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)
+        }
+        told.update(repr((name, sorted(choices.items()))).encode())
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        told.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+        told.update(tensor.detach().contiguous().numpy().data)
+    for path in _sources(module):
+        told.update(path.read_bytes())
+    return told.hexdigest()
+
+
+def _sources(module: nn.Module) -> list[Path]:
+    """Where the network's own classes are written, and the files beside: what their code may call; and this one."""
+    names = {type(part).__module__ for part in module.modules()}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch."))
+    folders = {Path(file).parent for file in files if file}
+    return [Path(__file__), *sorted(path for folder in folders for path in folder.glob("*.py"))]
 
 
 def load_openvino() -> Any:
@@ -88,3 +153,13 @@ def load_openvino() -> Any:
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     return import_module("openvino")
+
+
+@lru_cache(maxsize=1)
+def openvino_core() -> Any:
+    """OpenVINO's one `Core` of this process.
+
+    Its CPU plugin sets the signal stack of the thread that makes it, and gives back the one before when it goes. With
+    two of them the second may give back what the first has unmapped: the next Ctrl-C is a segmentation fault then.
+    """
+    return load_openvino().Core()

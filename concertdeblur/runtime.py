@@ -1,6 +1,8 @@
 """Device, precision and threads: decided once, reported, never guessed again further down."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -56,6 +58,17 @@ def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
 def available_cpus() -> int:
     """Cores this process may use: its affinity, not the machine's count."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Hold torch to so many threads of the CPU in this block: busy pools on the same cores slow each other down."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _choose_device(device: str) -> torch.device:

@@ -23,9 +23,10 @@ def main() -> int:
         sys.stdout.write(f"\n== {name}\n")
         sys.stdout.flush()
         started = time.monotonic()
-        is_ok = subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode == 0
-        sys.stdout.write(f"== {name}: {'ok' if is_ok else 'FAILED'} ({time.monotonic() - started:.0f} s)\n")
-        if not is_ok:
+        code = subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+        ended = "ok" if code == 0 else f"FAILED with exit code {code}"  # negative: of a signal
+        sys.stdout.write(f"== {name}: {ended} ({time.monotonic() - started:.0f} s)\n")
+        if code:
             failed.append(name)
     sys.stdout.write(f"\n{'failed: ' + ', '.join(failed) if failed else 'all checks passed'}\n")
     return 1 if failed else 0

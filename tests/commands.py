@@ -1,11 +1,18 @@
-"""The command line as a process of its own, as a user runs it."""
+"""The command line as a process of its own, as a user runs it, and inside this one, where no module loads anew."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from click.testing import CliRunner
+
+from concertdeblur.cli import cli
 
 _ROOT = Path(__file__).parents[1]
 
@@ -22,10 +29,35 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(*args: object, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run to its end; standard output and error as text."""
+    """Run to its end, on however busy a machine; standard output and error as text."""
     return subprocess.run(
-        command(*args), cwd=folder, env=environment(**changes), capture_output=True, text=True, check=False, timeout=120
+        command(*args), cwd=folder, env=environment(**changes), capture_output=True, text=True, check=False, timeout=600
     )
+
+
+def run_here(*args: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """As `run`, in this process: torch alone takes seconds to load. A warning is an error, a defect is raised."""
+    runner = CliRunner(catch_exceptions=False)
+    texts = [str(arg) for arg in args]
+    with contextlib.chdir(folder or Path.cwd()), _compiled_code_heard() as heard:
+        ended = runner.invoke(cli, texts, prog_name="concertdeblur")
+    return subprocess.CompletedProcess(texts, ended.exit_code, ended.stdout, "".join(heard) + ended.stderr)
+
+
+@contextlib.contextmanager
+def _compiled_code_heard() -> Iterator[list[str]]:
+    """What is written to standard error past Python, by FFmpeg or OpenCV, say; there at the end of the block."""
+    heard: list[str] = []
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield heard
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            heard.append(file.read().decode(errors="replace"))
 
 
 def events(stdout: str) -> list[dict[str, Any]]:

@@ -51,17 +51,19 @@ def codec_cpu_seconds(clip: Path, target: Path, made: Sequence[Frame]) -> float:
     return time.process_time() - started_s
 
 
-def network_seconds(deblurrer: Deblurrer, frames: Sequence[Frame]) -> tuple[float, list[Frame]]:
+def network_seconds(
+    deblurrer: Deblurrer, frames: Sequence[Frame], *, overlap: bool = True
+) -> tuple[float, list[Frame]]:
     """Wall seconds of the deblurrer over frames in memory, and what it made of them."""
     started_s = time.perf_counter()
-    made = [one.frame for one in deblurrer.stream(frames, DeblurOptions())]
+    made = [one.frame for one in deblurrer.stream(frames, DeblurOptions(), overlap=overlap)]
     return time.perf_counter() - started_s, made
 
 
 def reads_per_frame(deblurrer: Deblurrer, frames: Sequence[Frame]) -> float:
     """How often the host reads values of a tensor, a frame."""
-    with HostReads() as reads:
-        network_seconds(deblurrer, frames)
+    with HostReads() as reads:  # of this thread
+        network_seconds(deblurrer, frames, overlap=False)
     return float(reads.count / len(frames))
 
 

@@ -7,7 +7,6 @@ at all (deep, HDR or interlaced sources, broken frames, another stream than the 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -76,9 +75,7 @@ class DecordReader:
     def __enter__(self) -> "DecordReader":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

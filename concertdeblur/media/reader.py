@@ -5,13 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, StreamInfo
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 ReaderName = Literal["pyav", "decord"]
 
@@ -70,12 +67,7 @@ class VideoReader(Protocol):
     def __enter__(self) -> "VideoReader":
         """Give the reader itself."""
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        traceback: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
 
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, cast
 
 import av
@@ -57,9 +56,7 @@ class VideoWriter(Protocol):
     def __enter__(self) -> "VideoWriter":
         """Give the writer itself."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
 
 
@@ -167,9 +164,7 @@ class PyavWriter:
     def __enter__(self) -> "PyavWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def write(self, frame: Frame) -> None:

@@ -25,10 +25,12 @@ from concertdeblur.models.inverse_filter import (
     NOISE_TO_SIGNAL,
     REACH_PX,
     WINDOW_PX,
+    Mixture,
     faded_area,
     fades,
     looped,
     mixture,
+    mixtures,
     passed,
     response,
     stronger,
@@ -69,18 +71,20 @@ class DataConsistency:
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
         detail = _detail(frame_CHW)
         made = result_CHW.clone()
-        for row, column in self.promising_NRQ[n].nonzero().tolist():
-            step = self._step(n, result_CHW[:, :height, :width], row, column)
+        wanted = self.weights_NRQK[n] * promising(self.weights_NRQK[n])[..., None]
+        for number, shares in enumerate(mixtures(stronger(wanted.flatten(0, 1), steps=_STRONGER_STEPS))):
+            row, column = divmod(number, columns)
+            if not shares:  # not promising
+                continue
+            pictures = frame_CHW, result_CHW[:, :height, :width]
+            blurred, result = (looped(surrounded_window(picture, row, column))[None] for picture in pictures)
+            step = _step(blurred, result, [shares])[0]
             (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
             y, x = REACH_PX - row * CELL_PX, REACH_PX - column * CELL_PX
             fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
             fade = fade * detail[top:bottom, left:right]
             made[:, top:bottom, left:right] += fade * step[:, top + y : bottom + y, left + x : right + x]
         return made
-
-    def _step(self, n: int, result_CHW: Tensor, row: int, column: int) -> Tensor:
-        windows = [looped(surrounded_window(picture, row, column)) for picture in (self.frames_NCHW[n], result_CHW)]
-        return consistency_step(windows[0][None], windows[1][None], self.weights_NRQK[n, row, column][None])[0]
 
 
 def _detail(frame_CHW: Tensor) -> Tensor:
@@ -103,9 +107,12 @@ def promising(weights_K: Tensor) -> Tensor:
 
 def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
     """R (B - K X) on looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture of filters."""
-    weights_MK = stronger(weights_MK, steps=_STRONGER_STEPS)
-    filters = torch.stack([mixture(weights, response) for weights in weights_MK])[:, None]
-    kept = torch.stack([mixture(weights, passed) for weights in weights_MK])[:, None]
+    return _step(blurred_MCHW, result_MCHW, mixtures(stronger(weights_MK, steps=_STRONGER_STEPS)))
+
+
+def _step(blurred_MCHW: Tensor, result_MCHW: Tensor, mixed: list[Mixture]) -> Tensor:
+    filters = torch.stack([mixture(shares, response, blurred_MCHW.device) for shares in mixed])[:, None]
+    kept = torch.stack([mixture(shares, passed, blurred_MCHW.device) for shares in mixed])[:, None]
     lacking = filters * torch.fft.rfft2(blurred_MCHW) - kept * torch.fft.rfft2(result_MCHW)
     step: Tensor = torch.fft.irfft2(lacking, s=(WINDOW_PX, WINDOW_PX))
     return step

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -50,6 +51,8 @@ _SOFT_SIGMAS_PX = (0.4, 0.6)
 _MIXED_FILTERS = 16
 _NEGLIGIBLE_WEIGHT = 1e-3
 _KEPT_RESPONSES = 128  # 300 kB each
+
+Mixture: TypeAlias = list[tuple[float, int]]  # (share, number in the bank) of each filter; on the host
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,11 +142,12 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
     faded = (fades(rows, height, frames_NCHW), fades(columns, width, frames_NCHW))
     layout = torch.contiguous_format if frames_NCHW.is_contiguous() else torch.channels_last
     filtered = frames_NCHW.new_zeros(num, 4, height, width).contiguous(memory_format=layout)
+    mixed = iter(_bold_and_wary(weights_NRQK.flatten(0, 2)))
     for n in range(num):
         for row in range(rows):
             for column in range(columns):
                 window = looped(surrounded_window(frames_NCHW[n], row, column))
-                made = apply_weights(window[None], weights_NRQK[n, row, column][None])[0]
+                made = _filtered(window[None], [next(mixed)])[0]
                 (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
                 y, x = top - (row * CELL_PX - REACH_PX), left - (column * CELL_PX - REACH_PX)
                 fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
@@ -153,9 +157,19 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
 
 def apply_weights(windows_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
     """Filter looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture; (M, 4, ...) as `filter_frames`."""
+    return _filtered(windows_MCHW, _bold_and_wary(weights_MK))
+
+
+def _bold_and_wary(weights_MK: Tensor) -> list[tuple[Mixture, Mixture]]:
+    """The mixtures of both filters of each row."""
+    both = mixtures(torch.cat([weights_MK, cautious(weights_MK)]))
+    return list(zip(both[: len(weights_MK)], both[len(weights_MK) :], strict=True))
+
+
+def _filtered(windows_MCHW: Tensor, mixed: list[tuple[Mixture, Mixture]]) -> Tensor:
     spectra = torch.fft.rfft2(windows_MCHW)
-    bold = torch.stack([mixture(weights, response) for weights in weights_MK])[:, None]
-    wary = torch.stack([mixture(cautious(weights), response) for weights in weights_MK])[:, None]
+    bold = torch.stack([mixture(shares, response, windows_MCHW.device) for shares, _ in mixed])[:, None]
+    wary = torch.stack([mixture(shares, response, windows_MCHW.device) for _, shares in mixed])[:, None]
     made: Tensor = torch.fft.irfft2(torch.cat([spectra * bold, luma(spectra) * wary], 1), s=(WINDOW_PX, WINDOW_PX))
     return made
 
@@ -197,14 +211,22 @@ def _span(frames: Tensor, dim: int, cell: int) -> Tensor:
     return torch.cat([first.flip(dim), inside, last.flip(dim)], dim)
 
 
-def mixture(weights_K: Tensor, of: Callable[[int, torch.device], Tensor]) -> Tensor:
+def mixtures(weights_MK: Tensor) -> list[Mixture]:
+    """The heaviest filters of each row and their shares; a row of zeros mixes nothing.
+
+    Waits for the device once, however many rows there are: ask for all cells of a frame together.
+    """
+    heaviest = weights_MK.topk(_MIXED_FILTERS)
+    shares = heaviest.values / heaviest.values.sum(-1, keepdim=True)
+    rows = torch.stack([shares.double(), heaviest.indices.double()], -1).tolist()  # doubles hold both exactly
+    return [[(share, int(index)) for share, index in row if share > _NEGLIGIBLE_WEIGHT] for row in rows]
+
+
+def mixture(shares: Mixture, of: Callable[[int, torch.device], Tensor], device: torch.device) -> Tensor:
     """Weighted mean of `response` or `passed` over the filters of the bank."""
-    heaviest = weights_K.topk(_MIXED_FILTERS)
-    total = heaviest.values.sum()
-    mixed = torch.zeros(WINDOW_PX, WINDOW_PX // 2 + 1, device=weights_K.device)
-    for weight, index in zip((heaviest.values / total).tolist(), heaviest.indices.tolist(), strict=True):
-        if weight > _NEGLIGIBLE_WEIGHT:
-            mixed.add_(of(index, weights_K.device), alpha=weight)
+    mixed = torch.zeros(WINDOW_PX, WINDOW_PX // 2 + 1, device=device)
+    for share, index in shares:
+        mixed.add_(of(index, device), alpha=share)
     return mixed
 
 

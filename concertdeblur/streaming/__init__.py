@@ -6,6 +6,7 @@ is one thread or one stream. Importing this does not import torch.
 
 from concertdeblur.streaming.devices import CudaDevice, HostDevice, ThreadDevice
 from concertdeblur.streaming.overlap import OverlappedPipeline, Slot, Stages, StreamDevice
+from concertdeblur.streaming.repeats import computed_once
 from concertdeblur.streaming.threads import Prefetch, Sink, prefetch, run_stages
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Stages",
     "StreamDevice",
     "ThreadDevice",
+    "computed_once",
     "prefetch",
     "run_stages",
 ]

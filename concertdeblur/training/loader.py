@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from concertdeblur.runtime import available_cpus
+from concertdeblur.runtime import available_cpus, torch_threads
 
 BatchT = TypeVar("BatchT")
 
@@ -37,14 +36,12 @@ def num_workers(device: torch.device, *, num_threads: int, is_heavy: bool = Fals
 
 @contextmanager
 def network_threads(device: torch.device, workers: int) -> Iterator[None]:
-    """Leave cores to the workers: two busy pools of threads on the same cores slow each other down many times."""
-    before = torch.get_num_threads()
+    """Leave cores to the workers."""
+    number = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(max(1, min(before, available_cpus() - workers)))
-    try:
+        number = max(1, min(number, available_cpus() - workers))
+    with torch_threads(number):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Loader(Generic[BatchT]):
@@ -70,9 +67,7 @@ class Loader(Generic[BatchT]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __call__(self, step: int) -> BatchT:

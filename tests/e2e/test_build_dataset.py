@@ -29,7 +29,7 @@ from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.build_dataset import DatasetJob, DatasetSummary, build_dataset
 from concertdeblur.progress import StageProgress
 from tests.browser import look_at, screenshot
-from tests.commands import events, run
+from tests.commands import events, run, run_here
 from tests.concert_clips import Picture, Shot, dissolve, photo, shots_clip, write_clip
 from tests.loopback import Site, serve
 
@@ -198,10 +198,15 @@ class TestBuilt:
 
 
 class TestAgain:
+    @pytest.fixture(scope="class")
+    def whole(self, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        build(write_list(folder, clips / "second.mp4", clips / "third.mp4"), folder / "set")
+        return folder / "set"
+
     @pytest.mark.parametrize("after", [1, 4, 9])
-    def test_a_run_that_was_stopped_goes_on(self, clips: Path, tmp_path: Path, after: int) -> None:
+    def test_a_run_that_was_stopped_goes_on(self, clips: Path, whole: Path, tmp_path: Path, after: int) -> None:
         urls = write_list(tmp_path, clips / "second.mp4", clips / "third.mp4")
-        build(urls, tmp_path / "whole")
         stop, num_told = threading.Event(), 0
 
         def stop_later(_: StageProgress) -> None:
@@ -215,7 +220,7 @@ class TestAgain:
         except Interrupted as error:
             assert "run it again to go on" in str(error)  # noqa: PT017  # a late stop comes after the last look
         build(urls, tmp_path / "cut")
-        assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+        assert contents(tmp_path / "cut") == contents(whole)
 
     def test_a_source_more_is_added_and_one_less_taken_out(self, clips: Path, tmp_path: Path) -> None:
         target = tmp_path / "set"
@@ -428,7 +433,8 @@ class TestPicks:
             assert np.array_equal(reader.read(candidate, whole), right)
 
     def test_frames_in_any_order_are_those_asked_for(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "long.mp4", (f for _ in range(5) for f in Shot(num_frames=60).frames()))
+        shot = Shot(num_frames=60, height=144, width=192)
+        path = write_clip(tmp_path / "long.mp4", (frame for _ in range(5) for frame in shot.frames()))
         with PyavReader(path, ReaderOptions()) as every:
             expected = {frame.pts: frame.pixels for frame in every.frames()}
             info = every.info
@@ -549,9 +555,9 @@ def test_the_command_line(clips: Path, tmp_path: Path) -> None:
     assert told[-1]["event"] == "done"
     assert told[-1]["num_pairs"] == 7
     assert (tmp_path / "dataset" / "train" / "metadata.jsonl").is_file()
-    failed = run("build-dataset", "--urls", write_list(tmp_path, "none.mp4"), "--out", "other", folder=tmp_path)
+    failed = run_here("build-dataset", "--urls", write_list(tmp_path, "none.mp4"), "--out", "other", folder=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("Error: no source gave a frame")
     assert "Traceback" not in failed.stderr
-    usage = run("build-dataset", "--urls", urls, "--levels", "strong", folder=tmp_path)
+    usage = run_here("build-dataset", "--urls", urls, "--levels", "strong", folder=tmp_path)
     assert usage.returncode == 2

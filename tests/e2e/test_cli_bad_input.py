@@ -10,11 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from concertdeblur.cli import cli
 from tests.clips import ClipSpec, make_clip
-from tests.commands import command, environment, events, run
+from tests.commands import command, environment, events, run, run_here
 from tests.weight_sets import random_weight_set
 
 
@@ -70,7 +68,7 @@ def refused(result: subprocess.CompletedProcess[str], code: int, words: str) -> 
 def test_sources(tmp_path: Path, name: str) -> None:
     make, words = _SOURCES[name]
     (tmp_path / "out").mkdir()
-    result = run("video", make(tmp_path), tmp_path / "out" / "out.mp4", "--strength", 0, "--json")
+    result = run_here("video", make(tmp_path), tmp_path / "out" / "out.mp4", "--strength", 0, "--json")
     refused(result, 1, words)
     assert [event["event"] for event in events(result.stdout)] == ["start", "error"]
     assert not list((tmp_path / "out").iterdir())
@@ -104,7 +102,7 @@ def test_targets_and_options(tmp_path: Path, target: str, options: tuple[str, ..
     make_clip(tmp_path / "in.mp4", ClipSpec())
     _text(tmp_path / "there.mp4")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    refused(run("video", "in.mp4", target, "--strength", 0, *options, folder=tmp_path), code, words)
+    refused(run_here("video", "in.mp4", target, "--strength", 0, *options, folder=tmp_path), code, words)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -145,33 +143,26 @@ def test_standard_output_that_is_full(tmp_path: Path) -> None:
 def test_weights(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "in.mp4", ClipSpec())
     folder = tmp_path / "weights"
-    refused(run("video", clip, tmp_path / "out.mp4", "--weights", folder), 1, "no weight set")
+    refused(run_here("video", clip, tmp_path / "out.mp4", "--weights", folder), 1, "no weight set")
     file = next(random_weight_set(folder).glob("*.safetensors"))
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    args = ["video", str(clip), str(tmp_path / "out.mp4"), "--weights", str(folder)]
-    refused(_in_process(*args), 1, "weights altered")
+    refused(run_here("video", clip, tmp_path / "out.mp4", "--weights", folder), 1, "weights altered")
     assert not list(tmp_path.glob("*out*"))
 
 
 def test_pictures(tmp_path: Path) -> None:
     picture = _text(tmp_path / "in.png")
-    refused(_in_process("image", str(picture), str(tmp_path / "out.png")), 1, "cannot be read as a picture")
+    refused(run_here("image", picture, tmp_path / "out.png"), 1, "cannot be read as a picture")
     for name, target, code, words in (
         ("none.png", "out.png", 1, "none.png"),
         ("in.png", "out.gif", 2, ".webp"),
         ("in.png", "nowhere/out.png", 1, "no such folder"),
         (".", "out.png", 1, "is a folder"),
     ):
-        refused(_in_process("image", str(tmp_path / name), str(tmp_path / target)), code, words)
+        refused(run_here("image", tmp_path / name, tmp_path / target), code, words)
     cv2.imwrite(str(tmp_path / "real.png"), np.zeros((20, 20, 3), np.uint8))
-    args = ["image", str(tmp_path / "real.png"), str(tmp_path / "out.png"), "--weights", "none"]
-    refused(_in_process(*args), 1, "no weight set 'none'")
+    args = ["image", tmp_path / "real.png", tmp_path / "out.png", "--weights", "none"]
+    refused(run_here(*args), 1, "no weight set 'none'")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "real.png"]
-
-
-def _in_process(*args: str) -> "subprocess.CompletedProcess[str]":
-    """Where importing torch once more would take seconds."""
-    result = CliRunner().invoke(cli, list(args))
-    return subprocess.CompletedProcess(args, result.exit_code, result.stdout, result.stderr)

@@ -16,7 +16,7 @@ pytest.importorskip("yt_dlp", reason="the extra 'dataset' is not installed")
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.dataset.downloads import Downloader, DownloadOptions
 from concertdeblur.errors import TargetError
-from tests.commands import command, environment, run
+from tests.commands import command, environment, run, run_here
 from tests.concert_clips import Shot, shots_clip, write_clip
 from tests.loopback import Site, serve
 
@@ -50,7 +50,7 @@ def write_list(folder: Path, *lines: object) -> Path:
 
 
 def build(urls: Path, target: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    return run("build-dataset", "--urls", urls, "--out", target, *OPTIONS, *options)
+    return run_here("build-dataset", "--urls", urls, "--out", target, *OPTIONS, *options)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -199,14 +199,14 @@ def test_lists_edited_by_hand_are_kept_whatever_came_between(
 def test_reviews_of_what_is_no_data_set(built: Path, tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra 'annotate' is not installed")
     assert_refused(run("annotate", tmp_path, "--no-open"), "no data set of build-dataset is here")
-    assert_refused(run("annotate", tmp_path / "none", "--no-open"), "no data set of build-dataset is here")
+    assert_refused(run_here("annotate", tmp_path / "none", "--no-open"), "no data set of build-dataset is here")
     target = tmp_path / "set"
     shutil.copytree(built, target)
     (target / "reviews.jsonl").write_text("nonsense\n")
-    assert_refused(run("annotate", target, "--no-open"), "reviews.jsonl, line 1: is no review")
+    assert_refused(run_here("annotate", target, "--no-open"), "reviews.jsonl, line 1: is no review")
     assert (target / "reviews.jsonl").read_text() == "nonsense\n"
     (target / "frames.jsonl").write_text("nonsense")
-    assert_refused(run("annotate", target, "--no-open"), "frames.jsonl, line 1: is no frame")
+    assert_refused(run_here("annotate", target, "--no-open"), "frames.jsonl, line 1: is no frame")
 
 
 def test_a_disk_that_fills_up_while_fetching(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

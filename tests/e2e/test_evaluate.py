@@ -16,7 +16,7 @@ from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import BaselineSettings, Kind, build_baseline
 from tests.browser import look_at, screenshot
 from tests.clips import ClipSpec, make_clip
-from tests.commands import command, environment, events, run
+from tests.commands import command, environment, events, run, run_here
 from tests.pictures import photograph
 from tests.weight_sets import random_weight_set
 
@@ -148,7 +148,7 @@ def test_the_page_is_not_blank_and_escapes_names(report: Path, tmp_path: Path) -
 
 def test_a_report_is_not_replaced_unless_asked_for(report: Path, pictures: Path, weights: Path) -> None:
     before = (report / "report.json").read_bytes()
-    done = run("evaluate", "--data", pictures, "--out", report, "--weights", weights)
+    done = run_here("evaluate", "--data", pictures, "--out", report, "--weights", weights)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"Error: \S+report\.json exists already; [^\n]*--overwrite\n", done.stderr)
     assert (report / "report.json").read_bytes() == before
@@ -172,9 +172,7 @@ def test_pairs_of_build_dataset_have_shot_types(weights: Path, tmp_path: Path) -
     train = {"file_name": "t.png", "sharp_file_name": "t.png", "kernel": "gaussian", "level": 0.5}
     (tmp_path / "set" / "train" / "metadata.jsonl").write_text(json.dumps(train))
     out = tmp_path / "out"
-    done = patient(
-        command("evaluate", "--data", tmp_path / "set", "--out", out, "--weights", weights, "--backend", "torch")
-    )
+    done = run_here("evaluate", "--data", tmp_path / "set", "--out", out, "--weights", weights, "--backend", "torch")
     assert done.returncode == 0, done.stderr
     found = facts(out)
     assert found["origin"]["num_pairs"] == 4
@@ -190,11 +188,10 @@ def test_gopro_pairs_are_whole_pictures(weights: Path, tmp_path: Path) -> None:
         write(sequence / "blur" / "1.png", blur(sharp, Kernel.AVERAGING, 0.3))
         write(sequence / "blur_gamma" / "1.png", blur(sharp, Kernel.AVERAGING, 1))
     out = tmp_path / "out"
-    args = command(
+    done = run_here(
         "evaluate", "--data", tmp_path / "GOPRO", "--out", out, "--weights", weights, "--backend", "torch",
         "--limit", 1, "--baseline", f"second={weights}",
     )  # fmt: skip
-    done = patient(args)
     assert done.returncode == 0, done.stderr
     found = facts(out)
     assert found["origin"]["num_pairs"] == 1
@@ -222,7 +219,7 @@ def test_gopro_pairs_are_whole_pictures(weights: Path, tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_sentence(pictures: Path, tmp_path: Path, given: list[str], told: str) -> None:
     (tmp_path / "a-file").write_text("")
-    done = run("evaluate", "--data", pictures, "--out", "out", *given, folder=tmp_path)
+    done = run_here("evaluate", "--data", pictures, "--out", "out", *given, folder=tmp_path)
     assert done.returncode in (1, 2)
     assert done.stdout == ""
     assert re.fullmatch(r"Error: [^\n]+\n", done.stderr), done.stderr

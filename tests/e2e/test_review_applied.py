@@ -1,6 +1,7 @@
 """Build, review, build again, as a user does it: every command a process of its own, every module the real one."""
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -63,13 +64,20 @@ def served(dataset: Path) -> Iterator[Served]:
             running.process.communicate(timeout=60)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """Four frames of two clips, built by the command."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four frames of two clips, built by the command, with the clips beside it."""
+    folder = tmp_path_factory.mktemp("built")
     for name, photos in (("first", ("astronaut", "coffee")), ("second", ("rocket", "chelsea"))):
-        shots_clip(tmp_path / f"{name}.mp4", *(Shot(photo=photo, num_frames=20, sharp_at=9) for photo in photos))
-    (tmp_path / "list.txt").write_text("first.mp4\nsecond.mp4\n")
-    return rebuild(tmp_path / "set")
+        shots_clip(folder / f"{name}.mp4", *(Shot(photo=photo, num_frames=20, sharp_at=9) for photo in photos))
+    (folder / "list.txt").write_text("first.mp4\nsecond.mp4\n")
+    return rebuild(folder / "set")
+
+
+@pytest.fixture
+def dataset(built: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(built.parent, tmp_path / "copy")) / "set"
 
 
 def rebuild(target: Path) -> Path:

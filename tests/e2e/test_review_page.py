@@ -44,10 +44,16 @@ class Browser:
         os.close(to_us)
         self._out, self._in, self._id = to_browser, os.fdopen(from_browser, "rb"), 0
         self._held = b""
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._context = self._session = ""
 
-    _session: str | None = None
+    def begin_anew(self) -> None:
+        """Go on in an empty page that knows nothing of the one before."""
+        self._session = ""
+        if self._context:
+            self._ask("Target.disposeBrowserContext", browserContextId=self._context)
+        self._context = self._ask("Target.createBrowserContext")["browserContextId"]
+        target = self._ask("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
+        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         self._id += 1
@@ -108,11 +114,17 @@ class Browser:
         self._in.close()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    running = Browser(tmp_path / "profile")
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    running = Browser(tmp_path_factory.mktemp("profile"))
     yield running
     running.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    chromium.begin_anew()
+    return chromium
 
 
 @pytest.mark.parametrize("screen", sorted(_SIZES))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.clips import ClipSpec, make_clip
-from tests.commands import command, environment, events, run
+from tests.commands import command, environment, events, run, run_here
 from tests.pictures import photograph
 from tests.unit.test_blur_averaging import panning_clip
 
@@ -87,7 +87,7 @@ def test_it_tells_what_it_does_and_what_it_made(folder: Path, uninterrupted: sub
 @pytest.mark.usefixtures("uninterrupted")
 def test_its_weights_deblur_a_clip(folder: Path) -> None:
     clip = make_clip(folder / "in.mp4", ClipSpec(num_frames=2, height=64, width=96))
-    ended = run("video", clip, "out.mp4", "--weights", "runs/short/weights", "--backend", "torch", folder=folder)
+    ended = run_here("video", clip, "out.mp4", "--weights", "runs/short/weights", "--backend", "torch", folder=folder)
     assert ended.returncode == 0, ended.stderr
     assert (folder / "out.mp4").stat().st_size > 0
 
@@ -118,13 +118,13 @@ def test_stopped_with_ctrl_c_and_gone_on_with_it_makes_the_same_weights(folder: 
 def test_another_architecture_or_other_data_are_refused(folder: Path) -> None:
     wider = _RECIPE.replace("STEPS", "8").replace("image_generator = { width = 8", "image_generator = { width = 16")
     (folder / "wider.toml").write_text(wider)
-    ended = run("train", "--recipe", "wider.toml", "--data", "pictures", "--out", "runs/short", folder=folder)
+    ended = run_here("train", "--recipe", "wider.toml", "--data", "pictures", "--out", "runs/short", folder=folder)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: runs/short holds a run of another architecture; ")
     (folder / "others").mkdir()
     for number in range(2):
         cv2.imwrite(str(folder / "others" / f"{number}.png"), photograph(260 + number, 260))
-    ended = run("train", "--recipe", "short.toml", "--data", "others", folder=folder)
+    ended = run_here("train", "--recipe", "short.toml", "--data", "others", folder=folder)
     assert ended.returncode == 1
     assert "runs/short holds a run on other data" in ended.stderr
     assert len(ended.stderr.splitlines()) <= 2  # what was read, and the error
@@ -136,15 +136,15 @@ def test_clips_give_pairs_as_well(folder: Path) -> None:
     few = _RECIPE.replace("STEPS", "8").replace('"short"', '"few"') + "[clips]\nshare = 0.5\naveraged = 1\nlent = 2\n"
     (folder / "few.toml").write_text(few)
     args = ("train", "--recipe", "few.toml", "--data", "pictures", "--stage", "analysis")
-    ended = run(*args, "--clips", "clips", "--json", folder=folder)
+    ended = run_here(*args, "--clips", "clips", "--json", folder=folder)
     assert ended.returncode == 0, ended.stderr
     told = events(ended.stdout)
     stages = dict.fromkeys(event["stage"] for event in told if event["event"] == "progress")
     assert list(stages) == ["read pictures", "read clips", "lend motion", "train analysis"]
     assert (told[-1]["num_pictures"], told[-1]["num_pairs"]) == (4, 3)
-    ended = run(*args, folder=folder)
+    ended = run_here(*args, folder=folder)
     assert (ended.returncode, "a run on other data" in ended.stderr) == (1, True)
-    ended = run(*args, "--clips", "pictures", "--out", "none", folder=folder)
+    ended = run_here(*args, "--clips", "pictures", "--out", "none", folder=folder)
     assert (ended.returncode, "no clips found" in ended.stderr) == (1, True)
     assert not (folder / "none").exists()
 
@@ -160,7 +160,7 @@ def test_clips_give_pairs_as_well(folder: Path) -> None:
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, args: tuple[object, ...], code: int, message: str) -> None:
-    ended = run("train", *args, folder=tmp_path)
+    ended = run_here("train", *args, folder=tmp_path)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

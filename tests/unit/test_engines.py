@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from concertdeblur.engines import make_engine
+from concertdeblur import engine_cache
+from concertdeblur.engines import OpenVinoEngine, make_engine
 from concertdeblur.runtime import choose_runtime
 from tests.networks import SMALL_PAPER, random_networks
 
@@ -60,3 +62,55 @@ def test_nothing_is_reported_to_anyone() -> None:
         "sys.exit(any(name.startswith('openvino_telemetry') and module for name, module in sys.modules.items()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_signal_can_be_handled_after_engines_have_gone() -> None:
+    """OpenVINO changes the stack that signals are handled on; one that was unmapped ended the process."""
+    pytest.importorskip("openvino")
+    code = (
+        "import signal, sys, torch; from concertdeblur.engines import OpenVinoEngine as Engine\n"
+        "def use(is_kept):\n    Engine(torch.nn.Conv2d(3, 3, 3), is_kept=is_kept)(torch.rand(1, 3, 64, 64))\n"
+        "use(False), use(True), use(True)\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
+class TestKeptNetworks:
+    """What was compiled once is read by the next run: the same numbers, and never those of other weights."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        pytest.importorskip("openvino")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        return tmp_path / "concertdeblur" / "networks"
+
+    def run(self, *, weight: float = 1.0, is_kept: bool = True) -> torch.Tensor:
+        networks = random_networks()
+        with torch.inference_mode():
+            next(networks.discriminator.parameters()).mul_(weight)
+        given = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+        return OpenVinoEngine(networks.discriminator, is_kept=is_kept)(*given)
+
+    def test_the_next_run_does_not_compile_and_gives_the_same_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = self.run()
+        monkeypatch.setattr(OpenVinoEngine, "_compile", None)
+        assert torch.equal(self.run(), expected)
+
+    def test_other_weights_are_another_network(self, folder: Path) -> None:
+        assert not torch.equal(self.run(), self.run(weight=1.5))
+        assert torch.equal(self.run(weight=1.5), self.run(weight=1.5, is_kept=False))
+        assert len(list(folder.iterdir())) == 2
+
+    def test_what_openvino_does_not_take_any_more_is_compiled_anew(self, folder: Path) -> None:
+        expected = self.run()
+        (path,) = folder.iterdir()
+        engine_cache.keep(path.stem, b"of another version")
+        assert torch.equal(self.run(), expected)
+        assert engine_cache.kept(path.stem) not in (None, b"of another version")
+
+    def test_only_who_asks_for_it_keeps_anything(self, folder: Path) -> None:
+        self.run(is_kept=False)
+        assert not folder.exists()

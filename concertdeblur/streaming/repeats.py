@@ -1,0 +1,56 @@
+"""Items that repeat the one before them share its result: phone clips and frame rate converters repeat frames."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_MOST_REPEATS = 3  # that wait for one result; what comes after them is computed anew, so memory is bounded
+
+
+def computed_once(
+    items: Iterable[T],
+    compute: Callable[[Iterator[T]], Generator[R, None, None]],
+    *,
+    is_repeat: Callable[[T, T], bool],
+) -> Generator[tuple[T, R, bool], None, None]:
+    """Pass items through `compute`, but of a run of equal ones only the first.
+
+    Args:
+        items: In order.
+        compute: Gives one result for each item that it takes, in order; it may take items ahead.
+        is_repeat: Whether an item (the second argument) equals the one before it.
+
+    Yields:
+        (item, its result, whether it was computed for this item) for each item, in order.
+
+    """
+    runs: deque[list[T]] = deque()  # items of one result; the last run may still grow
+
+    def firsts() -> Iterator[T]:
+        for item in items:
+            if runs and len(runs[-1]) <= _MOST_REPEATS and is_repeat(runs[-1][0], item):
+                runs[-1].append(item)
+                continue
+            runs.append([item])
+            yield item
+
+    # A result's run is complete only once `compute` has taken the next item, or found that there is none.
+    before: tuple[list[T], R] | None = None
+    with closing(compute(firsts())) as results:
+        for result in results:
+            if before is not None:
+                yield from _again(*before)
+                runs.popleft()
+            before = runs[0], result
+            yield runs[0][0], result, True
+    if before is not None:
+        yield from _again(*before)
+
+
+def _again(run: list[T], result: R) -> Iterator[tuple[T, R, bool]]:
+    for item in run[1:]:
+        yield item, result, False
