@@ -114,14 +114,15 @@ class DeepLevel(nn.Module):
 
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(4 * width, 2 * width, 1)
+        # as (un)shuffling and a 1x1 convolution, but a tenth of the network's time faster in OpenVINO
+        self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.blocks = nn.Sequential(*[ResidualBlock(2 * width) for _ in range(num_blocks)])
-        self.up = nn.Conv2d(2 * width, 4 * width, 1)
+        self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, width, h, w) -> the same; h and w are even."""
-        deep = self.blocks(self.down(F.pixel_unshuffle(features, 2)))
-        return features + F.pixel_shuffle(self.up(deep), 2)
+        out: Tensor = features + self.up(self.blocks(self.down(features)))
+        return out
 
 
 class Restoration(nn.Module):

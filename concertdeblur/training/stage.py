@@ -191,7 +191,9 @@ class Stage(ABC, Generic[BatchT]):
         if not math.isfinite(norm):
             raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
         kept = min(norm, most)
-        self._mean_norm = kept if self._mean_norm is None else _NORM_MEMORY * self._mean_norm + (1 - _NORM_MEMORY) * kept
+        self._mean_norm = (
+            kept if self._mean_norm is None else _NORM_MEMORY * self._mean_norm + (1 - _NORM_MEMORY) * kept
+        )
 
     def descend_opponent(self, key: str, loss: Tensor) -> None:
         """One step of an opponent."""
