@@ -82,8 +82,11 @@ def plain_loop(
             shift = float(torch.nn.functional.avg_pool2d(step, 32).abs().max())
             candidate = current.clone()
             candidate[at] = current[at] + step
+            # A cell sees its own steps alone: what a neighbour's step did to the map beside it stays unseen.
+            margin = networks.discriminator.receptive_margin_px
+            touched = cell.area if margin is None else window.grown(margin).within(cell.area)
             new_map = maps[number].copy()
-            new_map[cell.area.of_map()] = full_map(networks, blurred, candidate)[cell.area.of_map()]
+            new_map[touched.of_map()] = full_map(networks, blurred, candidate)[touched.of_map()]
             old, new = cam.delta(maps[number], cell), cam.delta(new_map, cell)
             kept = shift <= settings.max_shift and is_kept(
                 old, new, previous.windows.get(number), settings.hysteresis, settings.window_margin
