@@ -136,20 +136,29 @@ class Brmr:
         """
         height, width = result_NCHW.shape[2:]
         cells = cam.cells_of(height, width)
-        budget = max(1, int(self.settings.windows_per_cell * len(cells))) if is_capped else 10**9
-        nearer_NCHW = None if prepared.consistency is None else _made_consistent(prepared.consistency, result_NCHW)
+        consistency, num_rounds = prepared.consistency, self.settings.max_iterations
+        nearer_NCHW = _made_consistent(consistency, result_NCHW) if consistency is not None and num_rounds else None
         if is_capped and nearer_NCHW is not None:
             result_NCHW.copy_(nearer_NCHW)
+        budget = self._most_windows(len(cells)) if is_capped else 10**9
         states = [
             _FrameState(map_hw=map_hw, budget=budget, active=set(range(len(cells))))
             for map_hw in self.maps(blurred_NCHW, result_NCHW)
         ]
         before = previous or [Decisions() for _ in states]
         given = blurred_NCHW, result_NCHW, prepared
-        for number in range(self.settings.max_iterations):
-            if number == 0 and prepared.consistency is not None and nearer_NCHW is not None:
-                self._consistency_round(nearer_NCHW, states, given, before, is_judged=not is_capped)
-                continue
+        if consistency is not None and nearer_NCHW is not None:
+            num_rounds -= 1
+            for state, consistent_CHW in zip(states, nearer_NCHW, strict=True):
+                state.consistent_CHW = consistent_CHW
+            promising = _promising_cells(consistency, cells)
+            if is_capped:
+                for state, numbers in zip(states, promising, strict=True):
+                    state.tried += [cells[number].area for number in numbers]
+                    state.kept += [cells[number].area for number in numbers]
+            elif any(promising):
+                self._consistency_round(nearer_NCHW, promising, states, given, before)
+        for _ in range(num_rounds):
             proposals = [p for i, state in enumerate(states) for p in _proposed(i, state, cells)]
             if not proposals:
                 break
@@ -157,6 +166,10 @@ class Brmr:
         return [
             Refinement(map_hw=s.map_hw, tried=tuple(s.tried), kept=tuple(s.kept), decisions=s.decisions) for s in states
         ]
+
+    def _most_windows(self, num_cells: int) -> int:
+        most = self.settings.windows_per_cell * num_cells
+        return max(1, int(most)) if most else 0
 
     def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor) -> list[Map]:
         """H^s - H^b of each frame, one value for 8x8 px."""
@@ -169,39 +182,25 @@ class Brmr:
     def _consistency_round(
         self,
         nearer: Tensor,
+        promising: list[list[int]],
         states: list[_FrameState],
         given: tuple[Tensor, Tensor, Prepared],
         previous: list[Decisions],
-        *,
-        is_judged: bool,
     ) -> None:
-        """Make each promising cell consistent with the input where D_i finds it sharper then, or note that it is."""
-        blurred_NCHW, result_NCHW, prepared = given
-        assert prepared.consistency is not None
+        """Make each promising cell consistent with the input where D_i finds it sharper then."""
+        blurred_NCHW, result_NCHW, _ = given
         height, width = result_NCHW.shape[2:]
         cells = cam.cells_of(height, width)
-        for state, consistent_CHW in zip(states, nearer, strict=True):
-            state.consistent_CHW = consistent_CHW
-        promising_NRQ = prepared.consistency.promising_NRQ.cpu()
-        if not is_judged:
-            for n, state in enumerate(states):
-                done = [c.area for c in cells if promising_NRQ[(n, *c.area.in_begun_steps(cam.CELL_PX))].any()]
-                state.tried += done
-                state.kept += done
-        if not is_judged or not promising_NRQ.any():
-            return
         shares = cam.shares_of(height, width, device=nearer.device)
         moved = F.avg_pool2d(nearer - result_NCHW, _SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
         for n, (state, new_map) in enumerate(zip(states, self.maps(blurred_NCHW, nearer), strict=True)):
             mask_HW = torch.zeros_like(nearer[0, 0])
             map_hw = state.map_hw.copy()
-            for number, cell in enumerate(cells):
-                if not promising_NRQ[(n, *cell.area.in_begun_steps(cam.CELL_PX))].any():
-                    continue
-                grown, was_kept = cam.delta(new_map, cell), previous[n].consistency.get(number)
+            for number in promising[n]:
+                cell, was_kept = cells[number], previous[n].consistency.get(number)
                 shift = moved[(n, *cell.area.in_begun_steps(_SHIFT_GRAIN_PX))].max().item()
                 kept = shift <= self.settings.max_shift and is_kept(
-                    cam.delta(state.map_hw, cell), grown, was_kept, self.settings.hysteresis
+                    cam.delta(state.map_hw, cell), cam.delta(new_map, cell), was_kept, self.settings.hysteresis
                 )
                 state.tried.append(cell.area)
                 state.decisions.consistency[number] = kept
@@ -308,6 +307,14 @@ def _proposed(frame: int, state: _FrameState, cells: tuple[Cell, ...]) -> list[_
     if len(mined) > state.budget:
         mined = sorted(sorted(mined, key=lambda m: -m[2])[: state.budget])
     return [_Proposal(frame, number, cells[number], window) for number, window, _ in mined]
+
+
+def _promising_cells(consistency: DataConsistency, cells: tuple[Cell, ...]) -> list[list[int]]:
+    """Numbers of the cells of each frame that hold a promising one of data consistency's own cells."""
+    return [
+        [i for i, cell in enumerate(cells) if of_frame[cell.area.in_begun_steps(cam.CELL_PX)].any()]
+        for of_frame in consistency.promising_NRQ.cpu()
+    ]
 
 
 def _made_consistent(consistency: DataConsistency, result_NCHW: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The command `train`: options -> a job -> one pipeline call."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
         help="Clips, best sharp and moving: their motion gives more pairs.",
     ),
     option(
+        "Training", "--start-from", default="", metavar="NAME|FOLDER",
+        help="Begin with the networks of a weight set, grown where the recipe's are larger: to suit them to your own "
+        "footage.  [default: fresh ones]",
+    ),
+    option(
         "Training", "--out", type=FILE, metavar="DIR",
         help="Checkpoints, curves and the weight set go here.  [default: runs/<recipe>]",
     ),
@@ -65,7 +70,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     ),
 )  # fmt: skip
 @reporting
-def train(*, recipe: str, out: Path | None, as_json: bool, quiet: bool, **choices: Any) -> None:
+def train(*, recipe: str, start_from: str, out: Path | None, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Train a weight set on your own pictures.
 
     Runs the stages one after the other: iGAN, mining of the windows that stay blurred, pGAN. A run that DIR holds
@@ -83,6 +88,7 @@ def train(*, recipe: str, out: Path | None, as_json: bool, quiet: bool, **choice
         from concertdeblur.training.recipe import read_recipe
 
         chosen = read_recipe(recipe)
+        chosen = replace(chosen, start_from=start_from or chosen.start_from)
         job = TrainJob(recipe=chosen, out=out or Path("runs") / chosen.name, **choices)
         with stage_display(as_json=as_json and is_first_process(), quiet=quiet or not is_first_process()) as shown:
             shown.start({"command": "train", "version": __version__, "options": asdict(job)})

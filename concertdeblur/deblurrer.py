@@ -292,8 +292,9 @@ class Deblurrer:
             heatmap = cam.blur_heatmap(map_hw, height, width)
         frame, result = given.blurred[..., :height, :width], given.result[..., :height, :width]
         trust = F.interpolate(trust_N1hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
-        trusted = frame + trust * (result - frame)
-        mixed = frame + options.strength * (guarded(frame, trusted) - frame)
+        mixed = guarded(frame, (result - frame).mul_(trust).add_(frame))
+        if options.strength < 1:
+            mixed = frame + options.strength * (mixed - frame)
         result = mixed[0].permute(1, 2, 0).contiguous()
         return _Refined(result=result, heatmap=heatmap, refinement=refinement)
 

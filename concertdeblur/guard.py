@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from concertdeblur.blocks import local_range
+
+_BLOCK_PX = 4
 _FLAT_RANGE = (
     1.5 / 255,
     4 / 255,
@@ -25,23 +28,20 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
         The result where it may differ from the input, in [0, 1].
 
     """
-    change = torch.nan_to_num(results_NCHW.clamp(0, 1) - frames_NCHW, nan=0.0)
-    change = change * _texture(frames_NCHW)
+    # in place: on a CPU a new tensor of a frame's size costs more than the arithmetic
+    change = results_NCHW.clamp(0, 1).sub_(frames_NCHW).nan_to_num_(nan=0.0).mul_(_texture(frames_NCHW))
     limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
     shift = change.mean((2, 3), keepdim=True)
     allowed = shift.clamp(-limit, limit)
-    if torch.equal(shift, allowed):
-        return frames_NCHW + change
-    # Weakening the whole change brings the level back without moving what did not change.
-    return frames_NCHW + change * torch.where(shift == 0, torch.ones_like(shift), allowed / shift)
+    if not torch.equal(shift, allowed):
+        # Weakening the whole change brings the level back without moving what did not change.
+        change.mul_(torch.where(shift == 0, torch.ones_like(shift), allowed / shift))
+    return change.add_(frames_NCHW)
 
 
 def _texture(frames_NCHW: Tensor) -> Tensor:
     """0 where the neighbourhood is flat, 1 where it has texture, (N, 1, H, W)."""
     height, width = frames_NCHW.shape[2:]
-    grid = F.pad(frames_NCHW, (0, -width % 4, 0, -height % 4), mode="replicate")
-    highest = F.max_pool2d(F.max_pool2d(grid, 4), 3, stride=1, padding=1)
-    lowest = -F.max_pool2d(F.max_pool2d(-grid, 4), 3, stride=1, padding=1)
-    span = (highest - lowest).amax(1, keepdim=True)
+    span = local_range(frames_NCHW, _BLOCK_PX).amax(1, keepdim=True)
     texture = ((span - _FLAT_RANGE[0]) / (_FLAT_RANGE[1] - _FLAT_RANGE[0])).clamp(0, 1)
-    return F.interpolate(texture, scale_factor=4, mode="nearest")[..., :height, :width]
+    return F.interpolate(texture, scale_factor=_BLOCK_PX, mode="nearest")[..., :height, :width]

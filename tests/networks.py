@@ -1,6 +1,7 @@
 """Small networks with random weights: they change pixels, so that plumbing can be seen to work."""
 
 import torch
+from torch import nn
 
 from concertdeblur.brmr import BrmrSettings
 from concertdeblur.deblurrer import Deblurrer
@@ -10,7 +11,7 @@ from concertdeblur.runtime import choose_runtime
 
 SMALL = Architecture(
     kind="fast",
-    image_generator=GeneratorSettings(width=8, num_blocks=2),
+    image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1),
     patch_generator=GeneratorSettings(width=8, num_blocks=1),
     discriminator=DiscriminatorSettings(width=8),
 )
@@ -29,11 +30,16 @@ def random_networks(architecture: Architecture = SMALL, *, seed: int = 0, scale:
         networks = build_networks(architecture)
     draw = torch.Generator().manual_seed(seed)
     for module in networks.by_name().values():
-        for parameter in module.parameters():
-            with torch.no_grad():
-                parameter.add_(torch.randn(parameter.shape, generator=draw) * scale)
-        module.eval().requires_grad_(False)
+        shaken(module, draw, scale).eval().requires_grad_(False)
     return networks
+
+
+@torch.no_grad()
+def shaken(module: nn.Module, draw: torch.Generator, scale: float = 0.05) -> nn.Module:
+    """The module itself, with noise of that standard deviation on every parameter."""
+    for parameter in module.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=draw) * scale)
+    return module
 
 
 def random_deblurrer(*, backend: str = "torch", brmr: BrmrSettings | None = None, seed: int = 0) -> Deblurrer:

@@ -14,10 +14,11 @@ EMBEDDING_WIDTH = 128
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratorSettings:
-    """Size of a generator: channels, and residual blocks (fast ones only)."""
+    """Size of a generator: channels, and residual blocks (fast ones only), the deep ones at half the resolution."""
 
     width: int
     num_blocks: int = 8
+    num_deep_blocks: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +65,17 @@ def build_networks(architecture: Architecture) -> Networks:
             patch_generator=PaperPatchGenerator(width=patch.width),
         )
     return Networks(
-        image_generator=FastGenerator(width=image.width, num_blocks=image.num_blocks, embedding_width=EMBEDDING_WIDTH),
+        image_generator=FastGenerator(
+            width=image.width,
+            num_blocks=image.num_blocks,
+            num_deep_blocks=image.num_deep_blocks,
+            embedding_width=EMBEDDING_WIDTH,
+        ),
         discriminator=FastDiscriminator(architecture.discriminator.width),
         patch_generator=FastPatchGenerator(
-            width=patch.width, num_blocks=patch.num_blocks, embedding_width=EMBEDDING_WIDTH
+            width=patch.width,
+            num_blocks=patch.num_blocks,
+            num_deep_blocks=patch.num_deep_blocks,
+            embedding_width=EMBEDDING_WIDTH,
         ),
     )

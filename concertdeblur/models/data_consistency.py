@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from concertdeblur.blocks import local_range
 from concertdeblur.models.inverse_filter import (
     CELL_PX,
     NOISE_TO_SIGNAL,
@@ -90,11 +91,7 @@ class DataConsistency:
 def _detail(frame_CHW: Tensor) -> Tensor:
     """0 where the input is flat for 24 px, 1 where it is not, (H, W): in flat areas the step can only ring."""
     height, width = frame_CHW.shape[1:]
-    brightness = luma(frame_CHW[None])
-    highest = F.max_pool2d(brightness, _BLOCK_PX, ceil_mode=True)
-    lowest = -F.max_pool2d(-brightness, _BLOCK_PX, ceil_mode=True)
-    spread = F.max_pool2d(highest, 3, 1, 1) + F.max_pool2d(-lowest, 3, 1, 1)
-    is_detailed = ((spread - _FLAT) / (_DETAILED - _FLAT)).clamp(0, 1)
+    is_detailed = ((local_range(luma(frame_CHW[None]), _BLOCK_PX) - _FLAT) / (_DETAILED - _FLAT)).clamp(0, 1)
     smooth = F.interpolate(is_detailed, scale_factor=_BLOCK_PX, mode="bilinear", align_corners=False)
     return smooth[0, 0, :height, :width]
 

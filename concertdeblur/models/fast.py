@@ -25,6 +25,9 @@ from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution: the most dB a CPU second
 NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cautiously filtered one
 _NUM_HINTS = 32
+_NORM_EPSILON = 1e-6
+_STEP_GAIN = 8.0  # guesses differ from the frame by some hundredths
+_CORRECTION_GAIN = 0.25
 # What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
 # A cell that is more likely sharp than not is left alone; from a quarter on it is changed less and less.
@@ -72,19 +75,53 @@ class BlurAnalysis(nn.Module):
         )
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, added to what goes in."""
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each pixel, (N, width, h, w); sees no neighbours, so tiles stay exact."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Mean 0 and variance 1 over the channels, then scaled and shifted."""
+        centred = features - features.mean(1, keepdim=True)
+        scale = (centred.square().mean(1, keepdim=True) + _NORM_EPSILON).rsqrt()
+        return centred * scale * self.weight + self.bias
+
+
+class ResidualBlock(nn.Module):
+    """Norm and two 3x3 convolutions, added to what goes in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():
-            self.conv2.weight.mul_(0.1)  # blocks start close to identity
+        self.scale = nn.Parameter(torch.full((1, width, 1, 1), 0.2))  # blocks start close to identity
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, width, h, w) -> the same."""
-        out: Tensor = features + self.conv2(F.relu(self.conv1(features)))
+        out: Tensor = features + self.scale * self.conv2(F.gelu(self.conv1(self.norm(features))))
+        return out
+
+
+class DeepLevel(nn.Module):
+    """Residual blocks of twice the width at half the resolution, added to what goes in.
+
+    A block costs what one at the full resolution costs, and knows four times as much.
+    """
+
+    def __init__(self, width: int, num_blocks: int) -> None:
+        super().__init__()
+        # as (un)shuffling and a 1x1 convolution, but a tenth of the network's time faster in OpenVINO
+        self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
+        self.blocks = nn.Sequential(*[ResidualBlock(2 * width) for _ in range(num_blocks)])
+        self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, width, h, w) -> the same; h and w are even."""
+        out: Tensor = features + self.up(self.blocks(self.down(features)))
         return out
 
 
@@ -93,49 +130,63 @@ class Restoration(nn.Module):
 
     The output leads from the frame towards each guess pixel by pixel (gates), plus a correction; all start at
     zero, so an untrained network is the identity. The last guess is a luma, the others are RGB.
+
+    What goes in is what differs: guesses less the frame, and every block normalises what it reads. Given the pictures
+    themselves, without norms, the first layers learned the mean brightness, features grew to 60 and 98 % of the units
+    never answered; with leaky units they all ended on one side, which is a linear network.
     """
 
-    def __init__(self, *, width: int, num_blocks: int, num_guesses: int, embedding_width: int) -> None:
+    def __init__(
+        self, *, width: int, num_blocks: int, num_guesses: int, embedding_width: int, num_deep_blocks: int = 0
+    ) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(embedding_width)
         self.hint = nn.Conv2d(embedding_width, _NUM_HINTS, 1)
         self.head = nn.Conv2d((3 + num_guesses) * UNSHUFFLE**2 + _NUM_HINTS, width, 3, padding=1)
-        self.blocks = nn.ModuleList([ResidualBlock(width) for _ in range(num_blocks)])
+        before = num_blocks // 2 if num_deep_blocks else num_blocks
+        self.before = nn.Sequential(*[ResidualBlock(width) for _ in range(before)])
+        self.deep = DeepLevel(width, num_deep_blocks) if num_deep_blocks else nn.Identity()
+        self.after = nn.Sequential(*[ResidualBlock(width) for _ in range(num_blocks - before)])
+        self.tail_norm = ChannelNorm(width)
         self.tail = nn.Conv2d(width, (3 + num_guesses) * UNSHUFFLE**2, 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
+        deep_px = 2 * UNSHUFFLE * (2 * num_deep_blocks + 1) if num_deep_blocks else 0
+        # one unshuffled cell a convolution and one more
+        self.receptive_margin_px = UNSHUFFLE * (2 * num_blocks + 3) + deep_px
 
     multiple_px = HINT_PX
 
-    @property
-    def receptive_margin_px(self) -> int:
-        """How far beyond a pixel the network looks, in px: one unshuffled cell a convolution and one more."""
-        return UNSHUFFLE * (2 * len(self.blocks) + 3)
-
     def forward(self, frames_NCHW: Tensor, guess_NGHW: Tensor, hints_NEhw: Tensor) -> Tensor:
         """Restore; H and W must be multiples of HINT_PX. Output is not clamped."""
-        hints = F.interpolate(self.hint(hints_NEhw), scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
-        views = F.pixel_unshuffle(torch.cat([frames_NCHW, guess_NGHW], dim=1), UNSHUFFLE)
-        features = self.head(torch.cat([views, hints], dim=1))
-        for block in self.blocks:
-            features = block(features)
-        out = F.pixel_shuffle(self.tail(F.relu(features)), UNSHUFFLE)
+        hints = self.hint(self.norm(hints_NEhw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        hints = F.interpolate(hints, scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
         brightness = (frames_NCHW * frames_NCHW.new_tensor([[[[0.299]], [[0.587]], [[0.114]]]])).sum(1, keepdim=True)
-        restored = frames_NCHW + out[:, :3] + out[:, 3:4] * (guess_NGHW[:, -1:] - brightness)
-        for first in range(0, guess_NGHW.shape[1] - 1, 3):
-            gate = out[:, first + 4 : first + 7]
-            restored = restored + gate * (guess_NGHW[:, first : first + 3] - frames_NCHW)
+        num_rgb = guess_NGHW.shape[1] // 3
+        steps_NGHW = guess_NGHW - torch.cat([*[frames_NCHW] * num_rgb, brightness], 1)
+        views = F.pixel_unshuffle(torch.cat([2 * frames_NCHW - 1, _STEP_GAIN * steps_NGHW], 1), UNSHUFFLE)
+        features = self.after(self.deep(self.before(self.head(torch.cat([views, hints], 1)))))
+        out = F.pixel_shuffle(self.tail(F.silu(self.tail_norm(features))), UNSHUFFLE)
+        gated = out[:, 3:] * steps_NGHW
+        restored = frames_NCHW + _CORRECTION_GAIN * out[:, :3] + gated[:, -1:]
+        for first in range(0, 3 * num_rgb, 3):
+            restored = restored + gated[:, first : first + 3]
         return restored
 
 
 class FastGenerator(nn.Module):
     """G_i of recipe `concert`: analysis, inverse filters, restoration."""
 
-    def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
+    def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
         super().__init__()
         self.descriptor = SpectrumDescriptor()
         self.analysis = BlurAnalysis(embedding_width)
         self.restoration = Restoration(
-            width=width, num_blocks=num_blocks, num_guesses=NUM_GUESSES, embedding_width=embedding_width
+            width=width,
+            num_blocks=num_blocks,
+            num_guesses=NUM_GUESSES,
+            embedding_width=embedding_width,
+            num_deep_blocks=num_deep_blocks,
         )
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
@@ -169,10 +220,14 @@ class FastPatchGenerator(nn.Module):
     Its guesses are, in this order: the data-consistent window (RGB), the blurred one (RGB), those of G_i.
     """
 
-    def __init__(self, *, width: int, num_blocks: int, embedding_width: int) -> None:
+    def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
         super().__init__()
         self.restoration = Restoration(
-            width=width, num_blocks=num_blocks, num_guesses=6 + NUM_GUESSES, embedding_width=embedding_width
+            width=width,
+            num_blocks=num_blocks,
+            num_guesses=6 + NUM_GUESSES,
+            embedding_width=embedding_width,
+            num_deep_blocks=num_deep_blocks,
         )
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from concertdeblur.models import Networks, build_networks
+from concertdeblur.models import Networks
 from concertdeblur.models.discriminator import FastDiscriminator, PaperDiscriminator
 from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
@@ -27,6 +27,7 @@ from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.samples import Batch, SampleStream
 from concertdeblur.training.session import Session
+from concertdeblur.training.start import first_networks
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -149,7 +150,7 @@ def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:
 
 
 def _fast(recipe: Recipe, session: Session) -> tuple[FastGenerator, FastDiscriminator, FastPatchGenerator]:
-    networks = build_networks(recipe.architecture)
+    networks = first_networks(recipe)
     generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
     assert isinstance(generator, FastGenerator)
     assert isinstance(discriminator, FastDiscriminator)
@@ -158,7 +159,7 @@ def _fast(recipe: Recipe, session: Session) -> tuple[FastGenerator, FastDiscrimi
 
 
 def _paper(recipe: Recipe, session: Session) -> tuple[PaperGenerator, PaperDiscriminator, PaperPatchGenerator]:
-    networks = build_networks(recipe.architecture)
+    networks = first_networks(recipe)
     generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
     assert isinstance(generator, PaperGenerator)
     assert isinstance(discriminator, PaperDiscriminator)

@@ -19,12 +19,15 @@ from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.models.spectrum import luma
 from concertdeblur.training.analysis import bank_responses
 from concertdeblur.training.loader import on_device
-from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
+from concertdeblur.training.objective import delta, discriminator_loss, relative_l1, sharp_loss
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.samples import Batch, collate_pictures
 from concertdeblur.training.stage import Schedule, Stage
 
 _EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border, where filters see its reflection
+
+
+_TYPICAL_L1, _LEAST_L1 = 0.04, 0.015  # of a crop; sharp ones would count most with a lower floor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +37,7 @@ class IganSettings(Schedule):
     crop_px: int = 160  # of a cell, a multiple of HINT_PX
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
     adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
+    relative_from_step: int = 10**9  # from here on each picture's L1 counts as a share of itself (`relative_l1`)
 
     def __post_init__(self) -> None:
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= CELL_PX:
@@ -73,7 +77,10 @@ class IganStage(Stage[Crops]):
         with self.mixed():
             made = self.generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw)
         restored = made.float()
-        losses = {"l1": (restored - crops.sharp_NCHW).abs().mean()}
+        l1 = (restored - crops.sharp_NCHW).abs().mean()
+        losses = {"l1": l1}
+        if self.step >= settings.relative_from_step:
+            losses["l1"] = _TYPICAL_L1 * relative_l1(restored, crops.sharp_NCHW, floor=_LEAST_L1)
         adversarial = self.step >= settings.adversarial_from_step
         if adversarial:
             self.discriminator.requires_grad_(False)
@@ -93,7 +100,7 @@ class IganStage(Stage[Crops]):
                 )
             self.descend_opponent("discriminator", loss)
             losses["discriminator"] = loss
-        return losses
+        return losses | {"l1": l1}
 
     def evaluate(self) -> dict[str, float]:
         """Gain on held-out pictures."""

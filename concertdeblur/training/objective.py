@@ -11,6 +11,22 @@ from torch.nn import functional as F
 from concertdeblur.models.discriminator import CamDiscriminator
 
 
+def relative_l1(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> Tensor:
+    """Mean over the pictures of each one's L1, as a share of what it is just now: its gradient is that of log L1.
+
+    PSNR is a logarithm too: half the error is 6 dB, of a noisy picture as of a clean one, where plain L1 hardly
+    notices the clean ones.
+
+    Args:
+        restored_NCHW: What the generator made.
+        sharp_NCHW: The truth.
+        floor: Added to each L1, so that a picture that is all but right does not count without bounds.
+
+    """
+    errors_N = (restored_NCHW - sharp_NCHW).abs().mean((1, 2, 3))
+    return (errors_N / (errors_N.detach() + floor)).mean()
+
+
 def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
     """Confidence of D that each candidate is sharp: logit(sharp) - logit(blur), shape (N,)."""
     confidence: Tensor = discriminator(blurred_NCHW, candidate_NCHW).mean((1, 2))

@@ -28,6 +28,7 @@ class Recipe:
     samples: SampleSettings
     igan: IganSettings
     pgan: PganSettings
+    start_from: str = ""  # a weight set's name or folder; empty: fresh weights
     data: DataSettings = field(default=DataSettings())
     clips: ClipSettings = field(default=ClipSettings())
     # the paper's generator has no analysis to train

@@ -21,6 +21,7 @@ BatchT = TypeVar("BatchT")
 
 _REPORT_EVERY = 50  # steps
 _REPORT_EVERY_S = 2.0  # or after this long, where steps are slow
+_NORM_MEMORY = 0.98  # of the running mean of the gradient's norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,7 @@ class Schedule:
     learning_rate: float = 1e-3
     ema_decay: float = 0.999
     max_gradient_norm: float = 0.5
+    max_gradient_ratio: float = 2.0  # of the norm to its running mean; one odd batch unlearns hundreds of steps
     save_every: int = 250
     evaluate_every: int = 500
 
@@ -62,6 +64,7 @@ class Stage(ABC, Generic[BatchT]):
         self.ema = Ema(network, decay=schedule.ema_decay)
         self.adam: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
         self.checkpoint = folder / f"{name}.safetensors"
+        self._mean_norm: float | None = None  # running mean of the gradient's norm
         self._modules = {"network": network, "ema": self.ema.module, **opponents}
         self._optimizers: dict[str, torch.optim.Optimizer] = {"adam": self.adam}
         for key, module in opponents.items():
@@ -76,7 +79,8 @@ class Stage(ABC, Generic[BatchT]):
         """Go on from the checkpoint in the folder, if there is one."""
         if not self.checkpoint.exists():
             return False
-        self.step = load_checkpoint(self.checkpoint, self._modules, self._optimizers)["step"]
+        state = load_checkpoint(self.checkpoint, self._modules, self._optimizers)
+        self.step, self._mean_norm = state["step"], state.get("gradient_norm")
         return True
 
     @property
@@ -91,7 +95,8 @@ class Stage(ABC, Generic[BatchT]):
     def save(self) -> None:
         """Write the checkpoint; of several processes the first one does."""
         if is_first_process():
-            save_checkpoint(self.checkpoint, self._modules, self._optimizers, {"step": self.step})
+            state = {"step": self.step, "gradient_norm": self._mean_norm}
+            save_checkpoint(self.checkpoint, self._modules, self._optimizers, state)
 
     def run(
         self,
@@ -174,11 +179,21 @@ class Stage(ABC, Generic[BatchT]):
         self.adam.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         average_gradients(self.network.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.max_gradient_norm)
-        if not norm.isfinite():
-            raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
+        self._clip_gradient()
         self.adam.step()
         self.ema.update(self.step)
+
+    def _clip_gradient(self) -> None:
+        most = self.schedule.max_gradient_norm
+        if self._mean_norm is not None:
+            most = min(most, self.schedule.max_gradient_ratio * self._mean_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), most).item()
+        if not math.isfinite(norm):
+            raise TrainingError(f"the gradient at step {self.step} is not a number; the last checkpoint is kept")
+        kept = min(norm, most)
+        self._mean_norm = (
+            kept if self._mean_norm is None else _NORM_MEMORY * self._mean_norm + (1 - _NORM_MEMORY) * kept
+        )
 
     def descend_opponent(self, key: str, loss: Tensor) -> None:
         """One step of an opponent."""

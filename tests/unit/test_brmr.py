@@ -82,8 +82,11 @@ def plain_loop(
             shift = float(torch.nn.functional.avg_pool2d(step, 32).abs().max())
             candidate = current.clone()
             candidate[at] = current[at] + step
+            # A cell sees its own steps alone: what a neighbour's step did to the map beside it stays unseen.
+            margin = networks.discriminator.receptive_margin_px
+            touched = cell.area if margin is None else window.grown(margin).within(cell.area)
             new_map = maps[number].copy()
-            new_map[cell.area.of_map()] = full_map(networks, blurred, candidate)[cell.area.of_map()]
+            new_map[touched.of_map()] = full_map(networks, blurred, candidate)[touched.of_map()]
             old, new = cam.delta(maps[number], cell), cam.delta(new_map, cell)
             kept = shift <= settings.max_shift and is_kept(
                 old, new, previous.windows.get(number), settings.hysteresis, settings.window_margin
@@ -298,3 +301,12 @@ def test_nan_of_the_patch_generator_never_gets_through() -> None:
 def test_hysteresis(delta: float, new_delta: float, previous: bool | None, kept: bool) -> None:
     assert is_kept(delta, new_delta, previous, hysteresis=0.02) is kept
     assert is_kept(delta, new_delta + 0.1, previous, hysteresis=0.02, margin=0.1) is kept
+
+
+def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
+    networks = random_networks(SMALL, scale=0.1)
+    draw = torch.Generator().manual_seed(0)
+    blurred = torch.rand(1, 3, 256, 256, generator=draw)
+    prepared = random_context(networks, blurred, draw)
+    made = make_brmr(networks, BrmrSettings(windows_per_cell=0)).refine(blurred, blurred.clone(), prepared)[0]
+    assert all(area.height == 256 for area in made.tried)  # whole cells, made consistent

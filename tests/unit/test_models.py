@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.models import Architecture, build_networks
 from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
-from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, Restoration
+from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, ResidualBlock, Restoration
 from concertdeblur.models.inverse_filter import (
     BEFORE_PX,
     CELL_PX,
@@ -89,6 +89,22 @@ def test_restoration_looks_no_further_than_its_margin() -> None:
     touched = np.argwhere(np.asarray(difference) > 0)
     assert touched.min() >= 80 - network.receptive_margin_px
     assert touched.max() <= 80 + network.receptive_margin_px
+
+
+def test_most_units_answer_whatever_the_brightness() -> None:
+    torch.manual_seed(0)
+    network = Restoration(width=16, num_blocks=2, num_deep_blocks=2, num_guesses=4, embedding_width=128)
+    picture = torch.from_numpy(photograph(128, 128)).permute(2, 0, 1)[None].float() / 255
+    guess = torch.cat([picture + 0.02 * torch.randn_like(picture), picture.mean(1, keepdim=True)], 1)
+    spreads, shares = [], []
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.register_forward_hook(lambda _module, _given, made: spreads.append(made.std().item()))
+            module.conv1.register_forward_hook(lambda _module, _given, made: shares.append((made > 0).float().mean()))
+    for gain in (0.1, 1.0):  # a dark stage, daylight
+        network(gain * picture, gain * guess, 10 * torch.randn(1, 128, 8, 8))
+    assert max(spreads) < 4
+    assert min(shares) > 0.2
 
 
 class TestKernelBank:

@@ -28,7 +28,7 @@ from tests.pictures import photograph
 _SAMPLES = SampleSettings(sharp_share=0, capture_share=0, motion_share=0, noise_share=0, jpeg_share=0, framed_share=1)
 _IGAN = IganSettings(
     steps=4, cooldown_steps=2, batch_size=1, warmup_steps=1, learning_rate=2e-4, ema_decay=0, max_gradient_norm=1e9,
-    crop_px=256, adversarial_weight=0.01, evaluate_every=100,
+    max_gradient_ratio=1e9, crop_px=256, adversarial_weight=0.01, evaluate_every=100,
 )  # fmt: skip
 _PGAN = PganSettings(
     num_pictures=2, windows_per_picture=1, steps=4, cooldown_steps=2, batch_size=1, warmup_steps=1, ema_decay=0

@@ -1,0 +1,59 @@
+"""What a run begins with: fresh networks, or those of a weight set, grown where the recipe's are larger."""
+
+import torch
+from torch import nn
+
+from concertdeblur.errors import TrainingError
+from concertdeblur.models import Networks, build_networks
+from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
+from concertdeblur.models.growth import grow
+from concertdeblur.pretrained import find_weights, load_networks, read_manifest
+from concertdeblur.training.recipe import Recipe
+
+
+def first_networks(recipe: Recipe) -> Networks:
+    """Networks of the recipe's architecture, with the weights that the run starts from.
+
+    Raises:
+        WeightsError: If the weight set to start from is missing or altered.
+        TrainingError: If its networks do not fit, and cannot grow, into the recipe's.
+
+    """
+    networks = build_networks(recipe.architecture)
+    if not recipe.start_from:
+        return networks
+    folder = find_weights(recipe.start_from)
+    manifest = read_manifest(folder)
+    if manifest.architecture.kind != recipe.architecture.kind:
+        raise TrainingError(
+            f"recipe {recipe.name} trains {recipe.architecture.kind} networks, but {recipe.start_from} holds"
+            f" {manifest.architecture.kind} ones; start from another weight set"
+        )
+    trained = load_networks(folder, manifest)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for before, now in zip(trained.by_name().values(), networks.by_name().values(), strict=True):
+        try:
+            _take_over(before, now, generator)
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"the networks of {recipe.start_from} do not fit into those of recipe {recipe.name}: widths must be"
+                " multiples, and there must be as many blocks"
+            ) from error
+    return networks
+
+
+def _take_over(before: nn.Module, now: nn.Module, generator: torch.Generator) -> None:
+    if _shapes(before) == _shapes(now):
+        now.load_state_dict(before.state_dict())
+        return
+    if isinstance(before, FastGenerator) and isinstance(now, FastGenerator):
+        now.analysis.load_state_dict(before.analysis.state_dict())
+        grow(before.restoration, now.restoration, generator=generator)
+    elif isinstance(before, FastPatchGenerator) and isinstance(now, FastPatchGenerator):
+        grow(before.restoration, now.restoration, generator=generator)
+    else:
+        raise ValueError("other shapes, and not of a kind that grows")
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
