@@ -47,6 +47,9 @@ _BOLD = slice(0, len(NOISE_TO_SIGNAL) - 2)
 
 # Range of the input within three blocks of 8 px: up to the first it is flat, from the second on it has detail.
 _BLOCK_PX, _FLAT, _DETAILED = 8, 3 / 255, 10 / 255
+# Fine detail of the result: up to the first it is smooth, from the second on the step counts in full. On 22 training
+# pictures the step gains 0.58 dB so, 0.56 everywhere; 1 and 4 would gain 0.59 and leave more of the ringing.
+_SMOOTH, _FINE = 2 / 255, 5 / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class DataConsistency:
         height, width = frame_CHW.shape[1:]
         rows, columns = self.weights_NRQK.shape[1:3]
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
-        detail = _detail(frame_CHW)
+        detail = _detail(frame_CHW, result_CHW[:, :height, :width])
         made = result_CHW.clone()
         wanted = self.weights_NRQK[n] * promising(self.weights_NRQK[n])[..., None]
         for number, shares in enumerate(mixtures(stronger(wanted.flatten(0, 1), steps=_STRONGER_STEPS))):
@@ -88,12 +91,28 @@ class DataConsistency:
         return made
 
 
-def _detail(frame_CHW: Tensor) -> Tensor:
-    """0 where the input is flat for 24 px, 1 where it is not, (H, W): in flat areas the step can only ring."""
+def _detail(frame_CHW: Tensor, result_CHW: Tensor) -> Tensor:
+    """Share of the step that each pixel gets, (H, W): none where it can only ring.
+
+    That is where the input is flat for 24 px, and where the result has no fine detail: G_i has smoothed the ringing of
+    the filters away there, and the step would bring it back.
+    """
     height, width = frame_CHW.shape[1:]
     is_detailed = ((local_range(luma(frame_CHW[None]), _BLOCK_PX) - _FLAT) / (_DETAILED - _FLAT)).clamp(0, 1)
-    smooth = F.interpolate(is_detailed, scale_factor=_BLOCK_PX, mode="bilinear", align_corners=False)
-    return smooth[0, 0, :height, :width]
+    in_input = F.interpolate(is_detailed, scale_factor=_BLOCK_PX, mode="bilinear", align_corners=False)
+    in_result = ((_fine_detail(luma(result_CHW[None])) - _SMOOTH) / (_FINE - _SMOOTH)).clamp(0, 1)
+    return in_input[0, 0, :height, :width] * in_result[0, 0]
+
+
+def _fine_detail(brightness_N1HW: Tensor) -> Tensor:
+    """Root mean square, over 9x9 px, of what a mean over 5x5 px takes away."""
+    fine = brightness_N1HW - _local_mean(brightness_N1HW, 5)
+    return _local_mean(fine.square_(), 9).clamp_(min=0).sqrt_()
+
+
+def _local_mean(planes_N1HW: Tensor, side_px: int) -> Tensor:
+    along_y = F.avg_pool2d(planes_N1HW, (side_px, 1), 1, (side_px // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(along_y, (1, side_px), 1, (0, side_px // 2), count_include_pad=False)
 
 
 def promising(weights_K: Tensor) -> Tensor:
