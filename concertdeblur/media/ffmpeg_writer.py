@@ -23,6 +23,7 @@ from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
 from concertdeblur.media.output_file import target_error
+from concertdeblur.media.priorities import lend_priority
 from concertdeblur.media.reordering import decode_stamps
 from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
 
@@ -95,6 +96,7 @@ class FfmpegWriter:
         except OSError as error:
             raise self._failure() from error
         self._stamps.append((frame.pts, frame.duration))
+        lend_priority(self._process.pid)  # when it opens the encoder is its own affair
 
     def finish(self) -> None:
         """Let ffmpeg end, then mux its packets with the true time stamps and the other streams."""

@@ -23,6 +23,7 @@ from concertdeblur.media.encoders import EncoderSettings, supported_pixel_format
 from concertdeblur.media.hdr import encoder_parameters
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.pixel_formats import choose_pixel_format
+from concertdeblur.media.priorities import kept_priorities
 from concertdeblur.media.reordering import are_usable, decode_stamps
 from concertdeblur.media.streams import Action
 from concertdeblur.media.tags import container_tags, needs_key_value_table
@@ -224,7 +225,8 @@ class PyavWriter:
     def _open_encoder(self) -> None:
         name = self._encoding.settings.encoder
         try:
-            self._stream.codec_context.open()
+            with kept_priorities():
+                self._stream.codec_context.open()
         except MUX_ERRORS as error:
             hint = "; is its device there?" if self._encoding.settings.is_hardware else ""
             raise UnsupportedStreamError(
