@@ -25,6 +25,7 @@ from concertdeblur.cam import Area, Cell, Map
 from concertdeblur.engines import Engine
 from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.tensors import finite
 
 _SHIFT_GRAIN_PX = 32
 
@@ -320,7 +321,7 @@ def _promising_cells(consistency: DataConsistency, cells: tuple[Cell, ...]) -> l
 def _made_consistent(consistency: DataConsistency, result_NCHW: Tensor) -> Tensor:
     """The results after one step of data consistency, in [0, 1]."""
     nearer = torch.stack([consistency.made_consistent(n, result) for n, result in enumerate(result_NCHW)])
-    return torch.where(nearer.isfinite(), nearer, result_NCHW).clamp(0, 1)
+    return finite(nearer, result_NCHW).clamp_(0, 1)
 
 
 def _consistent(state: _FrameState, window: Area) -> list[Tensor]:

@@ -135,7 +135,9 @@ def _reduced(pixels: Pixels) -> tuple[Plane, npt.NDArray[np.uint8]]:
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
         reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     small = np.asarray(reduced, dtype=np.float32) / np.float32(full_scale(pixels))
-    eight_bit = np.clip(np.nan_to_num(small) * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+    eight_bit = reduced
+    if reduced.dtype != np.uint8:
+        eight_bit = np.clip(np.nan_to_num(small) * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
     return small, np.asarray(cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 

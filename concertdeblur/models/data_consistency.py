@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur.blocks import local_range
+from concertdeblur.blocks import local_mean, local_range
 from concertdeblur.models.inverse_filter import (
     CELL_PX,
     NOISE_TO_SIGNAL,
@@ -106,13 +106,8 @@ def _detail(frame_CHW: Tensor, result_CHW: Tensor) -> Tensor:
 
 def _fine_detail(brightness_N1HW: Tensor) -> Tensor:
     """Root mean square, over 9x9 px, of what a mean over 5x5 px takes away."""
-    fine = brightness_N1HW - _local_mean(brightness_N1HW, 5)
-    return _local_mean(fine.square_(), 9).clamp_(min=0).sqrt_()
-
-
-def _local_mean(planes_N1HW: Tensor, side_px: int) -> Tensor:
-    along_y = F.avg_pool2d(planes_N1HW, (side_px, 1), 1, (side_px // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(along_y, (1, side_px), 1, (0, side_px // 2), count_include_pad=False)
+    fine = brightness_N1HW - local_mean(brightness_N1HW, 5)
+    return local_mean(fine.square_(), 9).sqrt_()
 
 
 def promising(weights_K: Tensor) -> Tensor:

@@ -170,7 +170,10 @@ def _filtered(windows_MCHW: Tensor, mixed: list[tuple[Mixture, Mixture]]) -> Ten
     spectra = torch.fft.rfft2(windows_MCHW)
     bold = torch.stack([mixture(shares, response, windows_MCHW.device) for shares, _ in mixed])[:, None]
     wary = torch.stack([mixture(shares, response, windows_MCHW.device) for _, shares in mixed])[:, None]
-    made: Tensor = torch.fft.irfft2(torch.cat([spectra * bold, luma(spectra) * wary], 1), s=(WINDOW_PX, WINDOW_PX))
+    both = spectra.new_empty(len(spectra), 4, *spectra.shape[2:])  # what is joined is copied
+    torch.mul(spectra, bold, out=both[:, :3])
+    torch.mul(luma(spectra), wary, out=both[:, 3:])
+    made: Tensor = torch.fft.irfft2(both, s=(WINDOW_PX, WINDOW_PX))
     return made
 
 

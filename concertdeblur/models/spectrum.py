@@ -80,7 +80,9 @@ class SpectrumDescriptor(nn.Module):
 
     def _power(self, windows: Tensor) -> Tensor:
         windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
-        power: Tensor = torch.view_as_real(torch.fft.rfft2(windows)).square().sum(-1)
+        spectra = torch.fft.rfft2(windows)
+        # a sum over an axis of two takes four times as long
+        power: Tensor = spectra.real.square() + spectra.imag.square()
         return power + POWER_FLOOR
 
 
