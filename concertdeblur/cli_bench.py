@@ -42,7 +42,8 @@ _SIZE = Pair(
     weights_option("Work"),
     device_option("Work"),
     backend_option("Work"),
-    option("Work", "--compare-backends", is_flag=True, help="Time eager torch, torch.compile and OpenVINO, too."),
+    option("Work", "--compare-backends", is_flag=True,
+           help="Time eager torch, torch.compile and OpenVINO, and say what the default loses against the first."),
 )  # fmt: skip
 @together(
     option("Output", "--plot", type=FILE, metavar="FILE.png", help="Draw when each stage ran."),

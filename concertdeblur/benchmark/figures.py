@@ -59,6 +59,7 @@ class BenchSummary:
     synchronisations_per_batch: float
     rounds: int
     backends: dict[str, float | None] | None  # seconds of restoring a frame; None where it does not run
+    lost_db: float | None  # PSNR, against the plain path in eager torch; None if backends were not compared
     plot: Path | None
     elapsed_s: float
 
@@ -83,6 +84,8 @@ class BenchSummary:
         for name, seconds in (self.backends or {}).items():
             told = "does not run here" if seconds is None else f"{seconds:.3f} s to restore a frame"
             rows.append((f"  {name}", told))
+        if self.lost_db is not None:
+            rows.append(("lost", f"{self.lost_db:.4f} dB against the plain path"))
         if self.plot is not None:
             rows.append(("timeline", str(self.plot)))
         return "\n".join(f"{name:<18}{text}" for name, text in rows)

@@ -1,11 +1,12 @@
 """The things that `concertdeblur bench` times, each alone."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from concertdeblur.benchmark.counts import HostReads
 from concertdeblur.benchmark.figures import PaperSeconds
 from concertdeblur.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.engines import Engine, OpenVinoEngine, TorchEngine, make_engine
-from concertdeblur.frame import Frame
+from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.reader import ReaderOptions, open_reader
@@ -111,6 +112,21 @@ def compared_backends(restoration: nn.Module, runtime: Runtime, given: Sequence[
         except Exception:  # no compiler, no package, not for this device: it does not run here, whatever the reason
             seconds[name] = None
     return seconds
+
+
+def lost_db(made: Sequence[Frame], plain: Sequence[Frame], sharp: Iterable[Pixels]) -> float:
+    """How much nearer, in dB of PSNR, the plain path comes to the sharp frames; mean of the frames."""
+    losses = [
+        _psnr_db(by_plain.pixels, reference) - _psnr_db(one.pixels, reference)
+        for one, by_plain, reference in zip(made, plain, sharp, strict=True)
+    ]
+    return fmean(losses)
+
+
+def _psnr_db(picture: Pixels | None, reference: Pixels) -> float:
+    assert picture is not None
+    error = np.square(picture.astype(np.float64) - reference).mean()
+    return float(10 * np.log10(full_scale(reference) ** 2 / error))
 
 
 def _median_seconds(engine: Engine, given: Sequence[Tensor], runtime: Runtime) -> float:

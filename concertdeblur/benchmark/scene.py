@@ -20,13 +20,18 @@ _BLUR_LEVEL = 0.4
 _GRAIN = 1.0  # standard deviation, of 255
 
 
+def sharp_frames(height: int, width: int, num_frames: int) -> Iterator[Picture]:
+    """What the blurred frames show, (height, width, 3) RGB, the same at every call."""
+    stage = _stage(height, width + _PAN_PX * num_frames)
+    for number in range(num_frames):
+        yield _lit(stage[:, _PAN_PX * number : _PAN_PX * number + width], number / RATE_FPS)
+
+
 def blurred_frames(height: int, width: int, num_frames: int) -> Iterator[Picture]:
     """Frames (height, width, 3) RGB, the same at every call."""
     draw = np.random.default_rng(5)
-    stage = _stage(height, width + _PAN_PX * num_frames)
-    for number in range(num_frames):
-        seen = stage[:, _PAN_PX * number : _PAN_PX * number + width]
-        soft = blur(_lit(seen, number / RATE_FPS), Kernel.GAUSSIAN, _BLUR_LEVEL)
+    for sharp in sharp_frames(height, width, num_frames):
+        soft = blur(sharp, Kernel.GAUSSIAN, _BLUR_LEVEL)
         grain = draw.standard_normal((height, width, 1), dtype=np.float32) * np.float32(_GRAIN)
         yield np.clip(soft + grain + np.float32(0.5), 0, 255).astype(np.uint8)
 

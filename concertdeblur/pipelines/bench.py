@@ -22,7 +22,7 @@ from concertdeblur import pretrained
 from concertdeblur.benchmark import runs
 from concertdeblur.benchmark.counts import generate_macs
 from concertdeblur.benchmark.figures import BenchSummary, Round, end_to_end_ratio, gemm_ratio, refine_ratio
-from concertdeblur.benchmark.scene import write_clip
+from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
 from concertdeblur.deblurrer import Deblurrer
 from concertdeblur.errors import Interrupted, UsageError
@@ -145,11 +145,13 @@ class _Bench:
         weights = pretrained.find_weights(job.weights)
         networks = pretrained.load_networks(weights, pretrained.read_manifest(weights))
         macs = generate_macs(networks, job.height, job.width)
-        backends = None
+        backends = lost_db = None
         if job.compare_backends:
             self._tell("backends")
             restoration = networks.image_generator.restoration
             backends = runs.compared_backends(restoration, runtime, self._padded_inputs(networks, runtime.device))
+            self._tell("plain path")
+            lost_db = self._lost_db(deblurrer, frames)
         return BenchSummary(
             resolution=f"{job.width}x{job.height}",
             frames=job.frames,
@@ -173,9 +175,17 @@ class _Bench:
             synchronisations_per_batch=reads,
             rounds=job.rounds,
             backends=backends,
+            lost_db=lost_db,
             plot=job.plot,
             elapsed_s=time.monotonic() - self.started_s,
         )
+
+    def _lost_db(self, deblurrer: Deblurrer, frames: list[Frame]) -> float:
+        """Of the default path, against eager torch in fp32 with one stage after the other."""
+        job = self.job
+        plain = pretrained.load(job.weights, device="cpu", backend="torch")
+        made, by_plain = (runs.network_seconds(one, frames, overlap=one is deblurrer)[1] for one in (deblurrer, plain))
+        return runs.lost_db(made, by_plain, sharp_frames(job.height, job.width, job.frames))
 
     def _write_clips(self) -> None:
         """One clip, under as many names as there are rounds, and a short one before them."""

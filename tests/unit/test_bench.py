@@ -13,8 +13,10 @@ from torch import nn
 
 from concertdeblur.benchmark.counts import HostReads, convolution_macs, generate_macs
 from concertdeblur.benchmark.figures import PaperSeconds, Round, end_to_end_ratio, gemm_ratio, refine_ratio
+from concertdeblur.benchmark.runs import lost_db
 from concertdeblur.benchmark.scene import blurred_frames
 from concertdeblur.cli import cli
+from concertdeblur.frame import Frame
 from concertdeblur.timeline import recording, span
 from tests.networks import SMALL_PAPER, random_networks
 from tests.weight_sets import random_weight_set
@@ -107,6 +109,13 @@ def test_the_scene_moves_is_dark_in_parts_and_is_always_the_same() -> None:
     assert np.abs(first.astype(int) - second).mean() > 2
     assert first[120:].mean() < 25 < first[:100].mean()
     assert first.max() > 150
+
+
+def test_lost_db_is_what_the_plain_path_is_nearer_by() -> None:
+    sharp = np.full((8, 8, 3), 100, np.uint8)
+    near, far = (Frame(pts=0, pixels=sharp + np.uint8(error)) for error in (1, 10))
+    assert lost_db([far], [near], [sharp]) == pytest.approx(20)
+    assert lost_db([near, near], [near, far], [sharp, sharp]) == pytest.approx(-10)
 
 
 def test_the_last_line_has_every_figure(tmp_path: Path) -> None:
