@@ -4,11 +4,11 @@ from concertdeblur.pipelines.bench import BenchJob, bench
 
 
 def test_the_shipped_weights_are_about_as_fast_as_they_were() -> None:
-    """Measured on two idle cores at 1280x720: 1.0, 0.27, 0.7 and 4.4 (docs/performance.md)."""
+    """Measured on two idle cores at 1280x720: 0.94, 0.15, 0.64 and 4.6 (docs/performance.md)."""
     found = bench(BenchJob(height=256, width=384, frames=3, rounds=2))
     assert found.iterations_mean > 0
     assert found.end_to_end_ratio > 0.6
-    assert found.refine_ratio < 0.8
+    assert found.refine_ratio < 0.5
     assert found.gemm_ratio is not None
     assert found.gemm_ratio > 0.25
     assert found.paper_ratio > 1.5
