@@ -170,7 +170,7 @@ def _filtered(windows_MCHW: Tensor, mixed: list[tuple[Mixture, Mixture]]) -> Ten
     spectra = torch.fft.rfft2(windows_MCHW)
     bold = torch.stack([mixture(shares, response, windows_MCHW.device) for shares, _ in mixed])[:, None]
     wary = torch.stack([mixture(shares, response, windows_MCHW.device) for _, shares in mixed])[:, None]
-    both = spectra.new_empty(len(spectra), 4, *spectra.shape[2:])  # what is joined is copied
+    both = spectra.new_empty(len(spectra), 4, *spectra.shape[2:])  # joining would copy them once more
     torch.mul(spectra, bold, out=both[:, :3])
     torch.mul(luma(spectra), wary, out=both[:, 3:])
     made: Tensor = torch.fft.irfft2(both, s=(WINDOW_PX, WINDOW_PX))
