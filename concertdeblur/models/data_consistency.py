@@ -14,7 +14,10 @@ Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of
 bank, M windows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,16 +29,14 @@ from concertdeblur.models.inverse_filter import (
     NOISE_TO_SIGNAL,
     REACH_PX,
     WINDOW_PX,
-    Mixture,
+    bank_responses,
     faded_area,
     fades,
+    kernel_bank,
     looped,
-    mixture,
-    mixtures,
-    passed,
-    response,
     stronger,
     surrounded_window,
+    transfer_on_window,
 )
 from concertdeblur.models.spectrum import luma
 
@@ -50,6 +51,13 @@ _BLOCK_PX, _FLAT, _DETAILED = 8, 3 / 255, 10 / 255
 # Fine detail of the result: up to the first it is smooth, from the second on the step counts in full. On 22 training
 # pictures the step gains 0.58 dB so, 0.56 everywhere; 1 and 4 would gain 0.59 and leave more of the ringing.
 _SMOOTH, _FINE = 2 / 255, 5 / 255
+
+# A blur that was identified well enough for a step is one of the bank's kernels, or between a few.
+_MIXED_FILTERS = 16
+_NEGLIGIBLE_WEIGHT = 1e-3
+_KEPT_PASSED = 64  # 300 kB each
+
+Mixture: TypeAlias = list[tuple[float, int]]  # (share, number in the bank) of each filter; on the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +129,37 @@ def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tens
     return _step(blurred_MCHW, result_MCHW, mixtures(stronger(weights_MK, steps=_STRONGER_STEPS)))
 
 
+def mixtures(weights_MK: Tensor) -> list[Mixture]:
+    """The heaviest filters of each row and their shares; a row of zeros mixes nothing.
+
+    Waits for the device once, however many rows there are: ask for all cells of a frame together.
+    """
+    heaviest = weights_MK.topk(_MIXED_FILTERS)
+    shares = heaviest.values / heaviest.values.sum(-1, keepdim=True)
+    rows = torch.stack([shares.double(), heaviest.indices.double()], -1).tolist()  # doubles hold both exactly
+    return [[(share, int(index)) for share, index in row if share > _NEGLIGIBLE_WEIGHT] for row in rows]
+
+
 def _step(blurred_MCHW: Tensor, result_MCHW: Tensor, mixed: list[Mixture]) -> Tensor:
-    filters = torch.stack([mixture(shares, response, blurred_MCHW.device) for shares in mixed])[:, None]
-    kept = torch.stack([mixture(shares, passed, blurred_MCHW.device) for shares in mixed])[:, None]
-    lacking = filters * torch.fft.rfft2(blurred_MCHW) - kept * torch.fft.rfft2(result_MCHW)
+    device = blurred_MCHW.device
+    filters = torch.stack([_mixture(shares, lambda index: bank_responses(device)[index]) for shares in mixed])
+    kept = torch.stack([_mixture(shares, lambda index: _passed(index, device)) for shares in mixed])
+    lacking = filters[:, None] * torch.fft.rfft2(blurred_MCHW) - kept[:, None] * torch.fft.rfft2(result_MCHW)
     step: Tensor = torch.fft.irfft2(lacking, s=(WINDOW_PX, WINDOW_PX))
     return step
+
+
+def _mixture(shares: Mixture, of: Callable[[int], Tensor]) -> Tensor:
+    """Weighted mean over filters of the bank."""
+    (share, index), *others = shares
+    mixed = share * of(index)
+    for share, index in others:
+        mixed.add_(of(index), alpha=share)
+    return mixed
+
+
+@lru_cache(maxsize=_KEPT_PASSED)
+def _passed(index: int, device: torch.device) -> Tensor:
+    """What blur and then one filter of the bank leave of each frequency of a window."""
+    kernel = kernel_bank()[index // len(NOISE_TO_SIGNAL)]
+    return bank_responses(device)[index] * transfer_on_window(kernel, device)

@@ -12,7 +12,7 @@ from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.distributed import share_of
-from concertdeblur.training.igan import Crops, IganStage, cropped, prepare
+from concertdeblur.training.igan import Cells, IganStage
 from concertdeblur.training.loader import BatchT, on_device
 from concertdeblur.training.pairs import PairStore
 from concertdeblur.training.paper import (
@@ -25,7 +25,7 @@ from concertdeblur.training.paper import (
 from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.samples import Batch, SampleStream
+from concertdeblur.training.samples import SampleStream
 from concertdeblur.training.session import Session
 from concertdeblur.training.start import first_networks
 
@@ -58,16 +58,13 @@ def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: st
     if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":
         return None
     generator.analysis.load_state_dict(analysis.ema.module.state_dict())
-    generator.analysis.requires_grad_(False).eval()
-
-    def crops(batch: Batch, number: int) -> Crops:
-        return cropped(prepare(generator, batch), batch, recipe.igan.crop_px, seed=number)
 
     cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
     igan = IganStage(generator, discriminator, recipe.igan, out, held_out=held_out)
-    if not session.run(igan, cells.batch, crops) or last == "igan":
+    if not session.run(igan, cells.batch, lambda batch, number: Cells(batch=batch, seed=number)) or last == "igan":
         return None
-    generator.restoration.load_state_dict(igan.ema.module.state_dict())
+    generator.load_state_dict(igan.ema.module.state_dict())
+    generator.requires_grad_(False).eval()
 
     of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
     cells = _stream(data, of_one_cell, recipe.igan.batch_size, seed=seed + 2)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.fast import BLUR_TYPES, Analysis, BlurAnalysis
-from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, looped, num_filters, response
+from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, bank_responses, looped
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
 from concertdeblur.training.samples import Batch
 from concertdeblur.training.stage import Schedule, Stage
@@ -26,14 +26,8 @@ _TARGET_DB = 0.4  # a filter that serves this much better is wanted e times as m
 
 
 @lru_cache(maxsize=1)
-def bank_responses(device: torch.device) -> Tensor:
-    """Responses of the whole bank, (K, frequencies of a window); 170 MB."""
-    return torch.stack([response.__wrapped__(index, device).flatten() for index in range(num_filters())])
-
-
-@lru_cache(maxsize=1)
 def _sparse_bank(device: torch.device) -> tuple[Tensor, Tensor]:
-    responses_KF = _every_second(bank_responses(device).view(num_filters(), WINDOW_PX, -1))
+    responses_KF = _every_second(bank_responses(device))
     return responses_KF, responses_KF.square()
 
 
@@ -58,9 +52,14 @@ def analysis_loss(analysis: Analysis, batch: Batch, errors_NK: Tensor) -> dict[s
     """Cross-entropy of the filter head against what serves best; of the type; level's error where there is blur."""
     gain_db = -10 * (errors_NK + 1e-7).log10()
     target = (gain_db / _TARGET_DB).softmax(1)
+    wanted = -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean()
+    return {"filter": wanted} | naming_loss(analysis, batch)
+
+
+def naming_loss(analysis: Analysis, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy of the blur's type; squared error of its level where it has one."""
     has_level = (batch.type_N > 0) & (batch.type_N != _CAPTURE)
     return {
-        "filter": -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean(),
         "type": F.cross_entropy(analysis.type_logits, batch.type_N),
         "level": ((analysis.level_M - batch.level_N).square() * has_level).mean(),
     }

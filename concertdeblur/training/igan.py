@@ -1,6 +1,8 @@
-"""Stage iGAN: the restoration of G_i and its CAM discriminator D_i, on (blurred, sharp) cells.
+"""Stage iGAN: G_i and its CAM discriminator D_i, on (blurred, sharp) cells.
 
-The analysis of G_i is trained before, in a stage of its own, and does not change here.
+The analysis of G_i comes from a stage of its own, where it has learned which filter leaves the least error. Here it
+learns on, through the filters and the restoration: which mixture of them helps the restoration most. That is another
+question where no filter fits well, as with a camera's blur.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,10 @@ from torch import Tensor
 
 from concertdeblur.blur.kernels import Kernel, blur
 from concertdeblur.models.discriminator import FastDiscriminator
-from concertdeblur.models.fast import Analysis, FastGenerator, Restoration
-from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, WINDOW_PX, cautious, looped
+from concertdeblur.models.fast import Analysis, FastGenerator
+from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, apply_weights, looped
 from concertdeblur.models.prepared import HINT_PX
-from concertdeblur.models.spectrum import luma
-from concertdeblur.training.analysis import bank_responses
+from concertdeblur.training.analysis import naming_loss
 from concertdeblur.training.loader import on_device
 from concertdeblur.training.objective import delta, discriminator_loss, relative_l1, sharp_loss
 from concertdeblur.training.pictures import PictureStore
@@ -28,6 +29,7 @@ _EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border,
 
 
 _TYPICAL_L1, _LEAST_L1 = 0.04, 0.015  # of a crop; sharp ones would count most with a lower floor
+_NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does not forget what it calls things
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +40,19 @@ class IganSettings(Schedule):
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
     adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
     relative_from_step: int = 10**9  # from here on each picture's L1 counts as a share of itself (`relative_l1`)
+    analysis_from_step: int = 0  # from here on the analysis learns on
 
     def __post_init__(self) -> None:
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= CELL_PX:
             raise ValueError(f"crop_px must be a multiple of {HINT_PX} from 64 to {CELL_PX}, but {self.crop_px = }")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cells:
+    """What a step is made of."""
+
+    batch: Batch
+    seed: int  # of the crops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +66,8 @@ class Crops:
     is_blurred_N: Tensor
 
 
-class IganStage(Stage[Crops]):
-    """Trains G_i's restoration against D_i."""
+class IganStage(Stage[Cells]):
+    """Trains G_i against D_i."""
 
     def __init__(
         self,
@@ -67,13 +78,17 @@ class IganStage(Stage[Crops]):
         *,
         held_out: PictureStore,
     ) -> None:
-        super().__init__("igan", generator.restoration, {"discriminator": discriminator}, settings, folder)
+        super().__init__("igan", generator, {"discriminator": discriminator}, settings, folder)
         self.generator, self.discriminator, self.settings = generator, discriminator, settings
         self._held_out = held_out
 
-    def train_step(self, crops: Crops) -> dict[str, Tensor]:
+    def train_step(self, cells: Cells) -> dict[str, Tensor]:
         """One step of G_i and one of D_i."""
         settings = self.settings
+        analysis_learns = self.step >= settings.analysis_from_step
+        self.generator.analysis.requires_grad_(analysis_learns)
+        prepared = prepare(self.generator, cells.batch)
+        crops = cropped(prepared, cells.batch, settings.crop_px, seed=cells.seed)
         with self.mixed():
             made = self.generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw)
         restored = made.float()
@@ -81,6 +96,9 @@ class IganStage(Stage[Crops]):
         losses = {"l1": l1}
         if self.step >= settings.relative_from_step:
             losses["l1"] = _TYPICAL_L1 * relative_l1(restored, crops.sharp_NCHW, floor=_LEAST_L1)
+        if analysis_learns:
+            named = naming_loss(prepared[0], cells.batch)
+            losses |= {name: weight * named[name] for name, weight in _NAMING_WEIGHTS.items()}
         adversarial = self.step >= settings.adversarial_from_step
         if adversarial:
             self.discriminator.requires_grad_(False)
@@ -104,18 +122,15 @@ class IganStage(Stage[Crops]):
 
     def evaluate(self) -> dict[str, float]:
         """Gain on held-out pictures."""
-        return held_out_gains(self.generator, cast(Restoration, self.ema.module), self._held_out)
+        return held_out_gains(cast(FastGenerator, self.ema.module), self._held_out)
 
 
-@torch.no_grad()
 def prepare(generator: FastGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
     """What G_i knows of cells before it restores them: analysis, and guesses (N, 4, CELL_PX, CELL_PX)."""
-    analysis: Analysis = generator.analysis(generator.descriptor(batch.blurred_NCHW, CELL_PX)[:, 0, 0])
-    bank_KF = bank_responses(batch.surrounded_blurred.device)
-    spectra = torch.fft.rfft2(looped(batch.surrounded_blurred))
-    weights_NK = analysis.weights_MK
-    bold, wary = ((w @ bank_KF).view(len(w), 1, WINDOW_PX, -1) for w in (weights_NK, cautious(weights_NK)))
-    made = torch.fft.irfft2(torch.cat([spectra * bold, luma(spectra) * wary], 1), s=(WINDOW_PX, WINDOW_PX))
+    with torch.no_grad():
+        described = generator.descriptor(batch.blurred_NCHW, CELL_PX)[:, 0, 0]
+    analysis: Analysis = generator.analysis(described)
+    made = apply_weights(looped(batch.surrounded_blurred), analysis.weights_MK)
     inner = slice(REACH_PX, REACH_PX + CELL_PX)
     return analysis, made[:, :, inner, inner]
 
@@ -145,12 +160,10 @@ def cropped(prepared: tuple[Analysis, Tensor], batch: Batch, crop_px: int, *, se
 
 
 @torch.no_grad()
-def held_out_gains(
-    generator: FastGenerator, restoration: Restoration, held_out: PictureStore, *, level: float = 0.5
-) -> dict[str, float]:
+def held_out_gains(generator: FastGenerator, held_out: PictureStore, *, level: float = 0.5) -> dict[str, float]:
     """PSNR gain in dB by kernel on the centres of held-out pictures; `sharp`: PSNR of sharp input."""
     gains: dict[str, list[float]] = {}
-    device = next(restoration.parameters()).device
+    device = next(generator.parameters()).device
     for number in range(len(held_out)):
         picture = held_out.read(number)
         y, x = (picture.shape[0] - CELL_PX) // 2, (picture.shape[1] - CELL_PX) // 2
@@ -159,7 +172,7 @@ def held_out_gains(
         batch = collate_pictures([sharp_u8, *(blur(sharp_u8, kernel, level) for kernel in Kernel)], sharp_u8)
         batch = on_device(batch, device)
         crops = cropped(prepare(generator, batch), batch, CELL_PX, seed=0)
-        made = restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
+        made = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         before, after = (_psnr(pictures, crops.sharp_NCHW) for pictures in (crops.blurred_NCHW, made))
         for name, b, a in zip(names, before.tolist(), after.tolist(), strict=True):
             gains.setdefault(name, []).append(a if name == "sharp" else a - b)

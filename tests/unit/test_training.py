@@ -1,5 +1,7 @@
 """The core of training: data, objective, checkpoints, stages; all on pictures that fit in a second."""
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from concertdeblur.models.inverse_filter import (
 )
 from concertdeblur.training.analysis import AnalysisStage, filter_errors
 from concertdeblur.training.ema import Ema
-from concertdeblur.training.igan import Crops, IganSettings, IganStage, cropped, held_out_gains, prepare
+from concertdeblur.training.igan import Cells, IganSettings, IganStage, cropped, held_out_gains, prepare
 from concertdeblur.training.objective import blur_loss, delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pgan import PganSettings, PganStage, drawn, judgement_loss, mine_windows
 from concertdeblur.training.pictures import PictureStore, build_store
@@ -187,14 +189,9 @@ def igan_stage(folder: Path, held_out: PictureStore, *, steps: int = 6, width: i
     return IganStage(make_generator(width), FastDiscriminator(8), settings, folder, held_out=held_out)
 
 
-def crops_of(store: PictureStore, generator: FastGenerator) -> Callable[[int], Crops]:
+def cells_of(store: PictureStore) -> Callable[[int], Cells]:
     stream = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=2)
-
-    def crops(step: int) -> Crops:
-        batch = stream.batch(step)
-        return cropped(prepare(generator, batch), batch, 64, seed=step)
-
-    return crops
+    return lambda step: Cells(batch=stream.batch(step), seed=step)
 
 
 def same_weights(one: torch.nn.Module, two: torch.nn.Module) -> bool:
@@ -205,20 +202,20 @@ class TestIganStage:
     def test_killed_and_resumed_gives_the_same_weights(
         self, store: PictureStore, store_folder: Path, tmp_path: Path
     ) -> None:
-        crops, held_out = crops_of(store, make_generator()), PictureStore(store_folder, "held_out")
+        cells, held_out = cells_of(store), PictureStore(store_folder, "held_out")
         whole = igan_stage(tmp_path / "whole", held_out)
         reports: list[Report] = []
-        whole.run(crops, until_s=1e9, on_report=reports.append)
+        whole.run(cells, until_s=1e9, on_report=reports.append)
         assert reports[-1].step == 6
         assert set(reports[-1].held_out) == {"sharp", *(kernel.value for kernel in Kernel)}
 
         class Killed(Exception):
             pass
 
-        def dying(step: int) -> Crops:
+        def dying(step: int) -> Cells:
             if step == 4:
                 raise Killed
-            return crops(step)
+            return cells(step)
 
         first = igan_stage(tmp_path / "pieces", held_out)
         with pytest.raises(Killed):
@@ -226,10 +223,27 @@ class TestIganStage:
         second = igan_stage(tmp_path / "pieces", held_out)
         assert second.resume()
         assert second.step == 4
-        second.run(crops, until_s=1e9, on_report=lambda _: None)
-        assert same_weights(whole.generator.restoration, second.generator.restoration)
+        second.run(cells, until_s=1e9, on_report=lambda _: None)
+        assert same_weights(whole.generator, second.generator)
         assert same_weights(whole.ema.module, second.ema.module)
         assert same_weights(whole.discriminator, second.discriminator)
+
+    def test_the_analysis_learns_through_the_restoration_from_its_step_on(
+        self, store: PictureStore, tmp_path: Path
+    ) -> None:
+        stage = igan_stage(tmp_path, store)
+        stage.settings = dataclasses.replace(stage.settings, analysis_from_step=3)
+        before = copy.deepcopy(stage.generator.analysis)
+        heads = {}
+
+        def cells(step: int) -> Cells:
+            heads[step] = stage.generator.analysis.filter_head.weight.detach().clone()
+            return cells_of(store)(step)
+
+        stage.run(cells, until_s=1e9, on_report=lambda _: None)
+        assert torch.equal(heads[3], before.filter_head.weight)
+        assert not torch.equal(heads[4], heads[3])
+        assert not same_weights(stage.generator.analysis.embedding, before.embedding)
 
     def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         self, store: PictureStore, tmp_path: Path
@@ -240,7 +254,7 @@ class TestIganStage:
         with torch.no_grad():
             next(stage.generator.restoration.parameters()).fill_(float("nan"))
         with pytest.raises(TrainingError, match="not a number"):
-            stage.run(crops_of(store, make_generator()), until_s=1e9, on_report=lambda _: None)
+            stage.run(cells_of(store), until_s=1e9, on_report=lambda _: None)
         assert stage.checkpoint.read_bytes() == before
 
     def test_a_checkpoint_of_another_architecture_is_refused(self, store: PictureStore, tmp_path: Path) -> None:
@@ -264,6 +278,7 @@ class TestIganStage:
         with torch.no_grad():
             generator.analysis.filter_head.weight.zero_()
             generator.analysis.filter_head.bias.fill_(-30)[[20, 200]] = 5
+        generator.requires_grad_(False)
         analysis, guess = prepare(generator, batch)
         frames = batch.blurred_NCHW
         whole = generator.prepare(frames, generator.describe(frames))
@@ -286,7 +301,7 @@ class TestIganStage:
 
     def test_gains_of_an_untrained_generator_are_zero(self, store_folder: Path) -> None:
         generator = make_generator()
-        gains = held_out_gains(generator, generator.restoration, PictureStore(store_folder, "held_out"))
+        gains = held_out_gains(generator, PictureStore(store_folder, "held_out"))
         assert gains.pop("sharp") == pytest.approx(100)
         assert gains == pytest.approx({kernel.value: 0.0 for kernel in Kernel}, abs=1e-4)
 
