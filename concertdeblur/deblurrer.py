@@ -21,7 +21,9 @@ from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels
 from concertdeblur.guard import guarded
 from concertdeblur.models import Networks
+from concertdeblur.models.inverse_filter import CELL_PX
 from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.motion import Motion, MotionSearch, cell_velocities
 from concertdeblur.runtime import Runtime, torch_threads
 from concertdeblur.steadiness import Steadier
 from concertdeblur.streaming import (
@@ -85,9 +87,19 @@ class _Memory:
     """What one frame of a stream leaves for the next; each field belongs to one stage alone."""
 
     is_stream: bool
+    motion: MotionSearch = field(default_factory=MotionSearch)  # of copying in
     described: Tensor | None = None  # of generating
     decisions: Decisions | None = None  # of refining
     steadier: Steadier = field(default_factory=Steadier)  # of finishing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """A frame of a stream, and how it moved since the one before."""
+
+    frame: Frame
+    pixels: Pixels  # of the frame
+    motion: Motion | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,27 +222,28 @@ class Deblurrer:
         memory = _Memory(is_stream=True)
         on_gpu = self.runtime.device.type == "cuda"
 
-        def copy_in(frame: Frame, slot: Slot) -> tuple[Frame, Tensor]:
+        def copy_in(frame: Frame, slot: Slot) -> tuple[_Seen, Tensor]:
             if frame.pixels is None:
                 raise UsageError("frames without RGB pixels cannot be deblurred; ask the reader for pixels")
             _check(frame.pixels)
+            with span("motion"):
+                seen = _Seen(frame=frame, pixels=frame.pixels, motion=memory.motion.next(frame.pixels))
             with torch.inference_mode(), span("copy in"):
-                return frame, to_tensor(frame.pixels, self.runtime.device, slot if on_gpu else None)
+                return seen, to_tensor(seen.pixels, self.runtime.device, slot if on_gpu else None)
 
-        def generate(given: tuple[Frame, Tensor], _: Slot) -> tuple[Frame, _Generated]:
+        def generate(given: tuple[_Seen, Tensor], _: Slot) -> tuple[_Seen, _Generated]:
             with torch.inference_mode(), span("generate"):
-                return given[0], self._generate_stage(given[1], memory)
+                return given[0], self._generate_stage(given[1], memory, given[0].motion)
 
-        def refine(given: tuple[Frame, _Generated], _: Slot) -> tuple[Frame, _Refined]:
-            assert given[0].pixels is not None
+        def refine(given: tuple[_Seen, _Generated], _: Slot) -> tuple[_Seen, _Refined]:
             with torch.inference_mode(), span("guard"):
                 return given[0], self._refine_stage(given[1], given[0].pixels, options, memory)
 
-        def copy_out(given: tuple[Frame, _Refined], slot: Slot) -> tuple[Frame, _Refined, npt.NDArray[Any]]:
+        def copy_out(given: tuple[_Seen, _Refined], slot: Slot) -> tuple[_Seen, _Refined, npt.NDArray[Any]]:
             with torch.inference_mode(), span("copy out"):
                 return *given, to_host(given[1].result, slot if on_gpu else None)
 
-        def finish(given: tuple[Frame, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
+        def finish(given: tuple[_Seen, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
             with span("steady"):
                 return _deblurred_frame(*given, memory.steadier)
 
@@ -256,12 +269,17 @@ class Deblurrer:
         out = torch.from_numpy(made).permute(0, 3, 1, 2).to(frames)
         return out[0] if frames.ndim == 3 else out
 
-    def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory) -> _Generated:
+    def _generate_stage(self, frame_1CHW: Tensor, memory: _Memory, motion: Motion | None = None) -> _Generated:
         frame_1CHW = frame_1CHW.contiguous(memory_format=self._memory_format)
         with span("describe"):
             described = memory.described = _remembered(memory.described, self._generator.describe(frame_1CHW))
         with span("filter"):
-            prepared = self._generator.prepare(frame_1CHW, described, is_stream=memory.is_stream)
+            height, width = frame_1CHW.shape[2:]
+            velocities_NRQ3 = torch.from_numpy(cell_velocities(motion, height, width, CELL_PX))[None]
+            velocities_NRQ3 = velocities_NRQ3.to(self.runtime.device)
+            prepared = self._generator.prepare(
+                frame_1CHW, described, velocities_NRQ3=velocities_NRQ3, is_stream=memory.is_stream
+            )
         blurred = self._padded(frame_1CHW)
         prepared = replace(prepared, guess_NGHW=self._padded(prepared.guess_NGHW))
         with span("restore"):
@@ -325,14 +343,14 @@ def _check(pixels: Pixels) -> None:
 
 
 def _deblurred_frame(
-    frame: Frame, refined: _Refined, host: npt.NDArray[np.float32], steadier: Steadier
+    seen: _Seen, refined: _Refined, host: npt.NDArray[np.float32], steadier: Steadier
 ) -> DeblurredFrame:
-    assert frame.pixels is not None
     # a copy: the host buffer goes to another frame
-    pixels = quantised(steadier.steady(frame.pixels, np.array(host)), like=frame.pixels)
+    steadied = steadier.steady(seen.pixels, np.array(host), seen.motion)
+    pixels = quantised(steadied, like=seen.pixels)
     refinement = refined.refinement
     return DeblurredFrame(
-        frame=frame if np.array_equal(pixels, frame.pixels) else frame.with_pixels(pixels),
+        frame=seen.frame if np.array_equal(pixels, seen.pixels) else seen.frame.with_pixels(pixels),
         heatmap=refined.heatmap,
         windows_tried=len(refinement.tried) if refinement else 0,
         windows_accepted=len(refinement.kept) if refinement else 0,

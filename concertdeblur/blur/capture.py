@@ -93,6 +93,7 @@ class CapturedPair:
 
     blurred: Picture
     sharp: Picture
+    moved_px: tuple[float, float] | None = None  # right and down, over the exposure, in the middle; None: not known
 
 
 CAPTURE_MID = CaptureSettings(
@@ -129,7 +130,8 @@ def capture(region: Picture, rng: np.random.Generator, settings: CaptureSettings
     sharp = curve.encoded(scene)
     if rng.random() < settings.sharp_share:
         return CapturedPair(sharp, sharp)
-    return CapturedPair(photographed(_exposed(scene, rng, settings), curve, rng, settings), sharp)
+    light, moved_px = _exposed(scene, rng, settings)
+    return CapturedPair(photographed(light, curve, rng, settings), sharp, moved_px)
 
 
 def photographed(light: Light, curve: ToneCurve, rng: np.random.Generator, settings: CaptureSettings) -> Picture:
@@ -157,7 +159,7 @@ def capture_mid(picture: Picture, index: int) -> CapturedPair:
     stop = [at + MID_SIDE_PX + _MID_MARGIN_PX for at in corner]
     pair = capture(picture[start[0] : stop[0], start[1] : stop[1]], rng, CAPTURE_MID)
     y, x = (slice(at - begin, at - begin + MID_SIDE_PX) for at, begin in zip(corner, start, strict=True))
-    return CapturedPair(np.ascontiguousarray(pair.blurred[y, x]), np.ascontiguousarray(pair.sharp[y, x]))
+    return replace(pair, blurred=np.ascontiguousarray(pair.blurred[y, x]), sharp=np.ascontiguousarray(pair.sharp[y, x]))
 
 
 def _scene(region: Picture, curve: ToneCurve, rng: np.random.Generator, s: CaptureSettings) -> Light:
@@ -173,29 +175,38 @@ def _scene(region: Picture, curve: ToneCurve, rng: np.random.Generator, s: Captu
     return light
 
 
-def _exposed(scene: Light, rng: np.random.Generator, s: CaptureSettings) -> Light:
+def _exposed(scene: Light, rng: np.random.Generator, s: CaptureSettings) -> tuple[Light, tuple[float, float]]:
+    """The light of the exposure, and how far the picture moved in it: what stands behind, where an object moves."""
     moves = rng.random() < s.motion_share
     optics = _optics(rng, s, is_defocused=not moves or rng.random() < s.defocus_share)
     if not moves:
-        return exposed(scene, optics)
+        return exposed(scene, optics), (0.0, 0.0)
     most = min(1.0, min(scene.shape[1:]) / 256)
     draw = rng.random()
     if draw < s.varying_share:
-        return exposed_varying(scene, _camera(scene, most, rng, s), optics)
+        camera = _camera(scene, most, rng, s)
+        return exposed_varying(scene, camera, optics), _moved(camera.at(scene.shape[2] / 2, scene.shape[1] / 2))
     if draw < s.varying_share + s.object_share:
         return _exposed_object(scene, optics, most, rng, s)
-    return exposed(scene, drawn(_path(most, rng, s), optics))
+    path = _path(most, rng, s)
+    return exposed(scene, drawn(path, optics)), _moved(path)
+
+
+def _moved(path: Path) -> tuple[float, float]:
+    right, down = path[-1] - path[0]
+    return float(right), float(down)
 
 
 def _exposed_object(
     scene: Light, optics: BlurKernel, most: float, rng: np.random.Generator, s: CaptureSettings
-) -> Light:
+) -> tuple[Light, tuple[float, float]]:
     """An object that moves before a camera that is still or moves as well."""
     calm = replace(s, motion_px=(s.motion_px[0], max(s.motion_px[0], s.motion_px[1] / 3)))
-    behind = exposed(scene, drawn(_path(most, rng, calm), optics))
+    path_behind = _path(most, rng, calm)
+    behind = exposed(scene, drawn(path_behind, optics))
     kernel = drawn(_path(most, rng, s), optics)
     cover = scenes.blob(scene.shape[1], scene.shape[2], rng)
-    return exposed_layers(behind, scene, cover, kernel)
+    return exposed_layers(behind, scene, cover, kernel), _moved(path_behind)
 
 
 def _optics(rng: np.random.Generator, s: CaptureSettings, *, is_defocused: bool) -> BlurKernel:

@@ -56,6 +56,7 @@ class TransferFunction:
     name: str
     size: float  # px; sigma in px for a Gaussian, radius for a disk; the factor for resizing
     at: Callable[[Tensor, Tensor], Tensor]  # (cycles a px along y (H, 1), along x (1, F)) -> K (H, F)
+    angle_deg: float | None = None  # of a line, counter-clockwise from the x axis
 
 
 @lru_cache(maxsize=1)
@@ -66,8 +67,8 @@ def kernel_bank() -> tuple[TransferFunction, ...]:
     sigmas = (*_SOFT_SIGMAS_PX, *(gaussian_sigma_px(step / 8) for step in range(9)))
     return (
         TransferFunction(name="identity", size=0, at=lambda y, x: torch.ones_like(y * x)),
-        *(_separable("horizontal", n, _no_blur, _box) for n in lengths),
-        *(_separable("vertical", n, _box, _no_blur) for n in lengths),
+        *(_separable("horizontal", n, _no_blur, _box, angle_deg=0) for n in lengths),
+        *(_separable("vertical", n, _box, _no_blur, angle_deg=90) for n in lengths),
         *(_separable("averaging", n, _box, _box) for n in sides),
         *(_separable("gaussian", sigma, _gaussian, _gaussian) for sigma in sigmas),
         *(_separable("resizing", resizing_factor(step / 10), _down_and_up, _down_and_up) for step in range(11)),
@@ -110,7 +111,8 @@ def mixed(weights_MK: Tensor) -> Tensor:
     seven.
     """
     bank = bank_responses(weights_MK.device)
-    return (weights_MK @ bank.flatten(1)).unflatten(1, bank.shape[1:])
+    made: Tensor = (weights_MK @ bank.flatten(1)).view(-1, *bank.shape[1:])
+    return made
 
 
 def cautious(weights_K: Tensor) -> Tensor:
@@ -153,11 +155,13 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
         for row in range(rows):
             for column in range(columns):
                 window = looped(surrounded_window(frames_NCHW[n], row, column))
-                made = _filtered(window[None], *next(filters))[0]
+                made = _filtered(window[None], *next(filters))
                 (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
                 y, x = top - (row * CELL_PX - REACH_PX), left - (column * CELL_PX - REACH_PX)
                 fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
-                filtered[n, :, top:bottom, left:right] += fade * made[:, y : y + bottom - top, x : x + right - left]
+                part = (slice(y, y + bottom - top), slice(x, x + right - left))
+                for channels, planes in zip((slice(0, 3), slice(3, 4)), made, strict=True):  # joining would copy them
+                    filtered[n, channels, top:bottom, left:right] += fade * planes[0][(..., *part)]
     return filtered
 
 
@@ -166,21 +170,23 @@ def apply_weights(windows_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
 
     The weights can be learned through it.
     """
-    return _filtered(windows_MCHW, mixed(weights_MK), mixed(cautious(weights_MK)))
+    return torch.cat(_filtered(windows_MCHW, mixed(weights_MK), mixed(cautious(weights_MK))), 1)
 
 
 def _bold_and_wary(weights_MK: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The responses of both filters of each row, (1, WINDOW_PX, WINDOW_PX // 2 + 1) each."""
-    for weights in weights_MK.split(_CELLS_AT_ONCE):
+    for weights in torch.split(weights_MK, _CELLS_AT_ONCE):
         both = mixed(torch.cat([weights, cautious(weights)]))
-        yield from zip(*(part.split(1) for part in both.chunk(2)), strict=True)
+        bold, wary = torch.chunk(both, 2)
+        yield from zip(torch.split(bold, 1), torch.split(wary, 1), strict=True)
 
 
-def _filtered(windows_MCHW: Tensor, bold_MHF: Tensor, wary_MHF: Tensor) -> Tensor:
+def _filtered(windows_MCHW: Tensor, bold_MHF: Tensor, wary_MHF: Tensor) -> tuple[Tensor, Tensor]:
+    """The filtered windows, and the cautiously filtered luma."""
     spectra = torch.fft.rfft2(windows_MCHW)
-    both = torch.cat([spectra * bold_MHF[:, None], luma(spectra) * wary_MHF[:, None]], 1)
-    made: Tensor = torch.fft.irfft2(both, s=(WINDOW_PX, WINDOW_PX))
-    return made
+    size = (WINDOW_PX, WINDOW_PX)
+    brightness = luma(spectra) * wary_MHF[:, None]
+    return torch.fft.irfft2(spectra * bold_MHF[:, None], s=size), torch.fft.irfft2(brightness, s=size)
 
 
 def looped(surrounded_CHW: Tensor) -> Tensor:
@@ -250,15 +256,25 @@ def _reflected(index: Tensor, size: int) -> Tensor:
 
 
 def _separable(
-    name: str, size: float, along_y: Callable[[Tensor, float], Tensor], along_x: Callable[[Tensor, float], Tensor]
+    name: str,
+    size: float,
+    along_y: Callable[[Tensor, float], Tensor],
+    along_x: Callable[[Tensor, float], Tensor],
+    *,
+    angle_deg: float | None = None,
 ) -> TransferFunction:
-    return TransferFunction(name=name, size=size, at=lambda y, x: along_y(y, size) * along_x(x, size))
+    return TransferFunction(
+        name=name, size=size, at=lambda y, x: along_y(y, size) * along_x(x, size), angle_deg=angle_deg
+    )
 
 
 def _motion(angle_deg: float, length_px: float) -> TransferFunction:
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return TransferFunction(
-        name=f"motion{angle_deg}", size=length_px, at=lambda y, x: torch.sinc(length_px * (cos * x - sin * y))
+        name=f"motion{angle_deg}",
+        size=length_px,
+        at=lambda y, x: torch.sinc(length_px * (cos * x - sin * y)),
+        angle_deg=angle_deg,
     )
 
 

@@ -72,6 +72,7 @@ class PaperGenerator(nn.Module):
         frames_NCHW: Tensor,
         described: Tensor,
         *,
+        velocities_NRQ3: Tensor | None = None,  # noqa: ARG002 - as the fast one
         is_stream: bool = False,  # noqa: ARG002 - as the fast one
     ) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""

@@ -38,7 +38,7 @@ from concertdeblur.timeline import Span, recording
 _PAPER_TILE_PX = 256
 _WARM_FRAMES = 2
 _STAGES = (
-    "decode", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard", "copy out", "steady",
+    "decode", "motion", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard", "copy out", "steady",
     "encode",
 )  # fmt: skip
 

@@ -108,5 +108,5 @@ class AnalysisStage(Stage[Batch]):
     def _read(self, analysis: BlurAnalysis, batch: Batch) -> Analysis:
         with torch.no_grad():
             described = self._describe(batch.blurred_NCHW, CELL_PX)[:, 0, 0]
-        said: Analysis = analysis(described)
+        said: Analysis = analysis(described, batch.velocities_N3)
         return said

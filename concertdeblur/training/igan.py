@@ -129,7 +129,7 @@ def prepare(generator: FastGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
     """What G_i knows of cells before it restores them: analysis, and guesses (N, 4, CELL_PX, CELL_PX)."""
     with torch.no_grad():
         described = generator.descriptor(batch.blurred_NCHW, CELL_PX)[:, 0, 0]
-    analysis: Analysis = generator.analysis(described)
+    analysis: Analysis = generator.analysis(described, batch.velocities_N3)
     made = apply_weights(looped(batch.surrounded_blurred), analysis.weights_MK)
     inner = slice(REACH_PX, REACH_PX + CELL_PX)
     return analysis, made[:, :, inner, inner]

@@ -1,7 +1,7 @@
 """Training samples: (blurred, sharp) crops, each a pure function of (seed, index)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from concertdeblur.blur.capture import capture
 from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
+from concertdeblur.blur.velocities import Velocity, velocity
 from concertdeblur.models.fast import BLUR_TYPES
 from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
 from concertdeblur.training.pairs import PairStore
@@ -46,6 +47,7 @@ class Batch:
     type_N: Tensor  # index into BLUR_TYPES
     level_N: Tensor  # 0 to 1
     framed_N: Tensor  # whether the picture ends where the cell ends
+    velocities_N3: Tensor  # how each moved from frame to frame, and whether that is known (blur.velocities)
 
     @property
     def blurred_NCHW(self) -> Tensor:
@@ -70,6 +72,7 @@ class _Sample:
     type_index: int
     level: float
     is_framed: bool
+    velocity: Velocity = field(default_factory=lambda: np.zeros(3, np.float32))
 
 
 class SampleStream:
@@ -109,14 +112,14 @@ class SampleStream:
         inner = slice(margin, len(region) - margin)
         if rng.random() < s.capture_share:
             pair = capture(region, rng)
-            blurred, sharp = pair.blurred[inner, inner], pair.sharp[inner, inner]
+            blurred, sharp, moved_px = pair.blurred[inner, inner], pair.sharp[inner, inner], pair.moved_px
             type_index = 0 if np.array_equal(blurred, sharp) else BLUR_TYPES.index("capture")
         else:
-            made, type_index = _blurred(rng, region, level, s)
+            made, type_index, moved_px = _blurred(rng, region, level, s)
             blurred, sharp = _degraded(rng, made[inner, inner], s), region[inner, inner]
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
-        return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed)
+        return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed, velocity(moved_px, rng))
 
     def _pair(self, pairs: PairStore, rng: np.random.Generator) -> _Sample:
         number = int(rng.integers(len(pairs)))
@@ -164,6 +167,7 @@ def collate(samples: list[_Sample]) -> Batch:
         type_N=torch.tensor([s.type_index for s in samples]),
         level_N=torch.tensor([s.level for s in samples]),
         framed_N=torch.tensor([s.is_framed for s in samples]),
+        velocities_N3=torch.from_numpy(np.stack([s.velocity for s in samples])),
     )
 
 
@@ -192,16 +196,20 @@ def motion_blurred(picture: Picture, angle_deg: float, length_px: float) -> Pict
     return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), dtype=np.uint8)
 
 
-def _blurred(rng: np.random.Generator, region: Picture, level: float, settings: SampleSettings) -> tuple[Picture, int]:
-    """The blurred region and the index of its type."""
+def _blurred(
+    rng: np.random.Generator, region: Picture, level: float, settings: SampleSettings
+) -> tuple[Picture, int, tuple[float, float] | None]:
+    """The blurred region, the index of its type, and how far motion moved it."""
     draw = rng.random()
     if draw < settings.sharp_share:
-        return region, 0
+        return region, 0, None
     if draw < settings.sharp_share + settings.motion_share:
-        return motion_blurred(region, rng.uniform(0, 180), line_length_px(level)), BLUR_TYPES.index("motion")
+        angle, length = rng.uniform(0, 180), line_length_px(level)
+        moved_px = length * math.cos(math.radians(angle)), -length * math.sin(math.radians(angle))
+        return motion_blurred(region, angle, length), BLUR_TYPES.index("motion"), moved_px
     weights = np.array([settings.nonlinear_weight if k in (Kernel.MEDIAN, Kernel.BILATERAL) else 1.0 for k in Kernel])
     kernel = list(Kernel)[int(rng.choice(len(Kernel), p=weights / weights.sum()))]
-    return blur(region, kernel, level), BLUR_TYPES.index(kernel.value)
+    return blur(region, kernel, level), BLUR_TYPES.index(kernel.value), None
 
 
 def _degraded(rng: np.random.Generator, picture: Picture, settings: SampleSettings) -> Picture:

@@ -97,6 +97,22 @@ def test_the_blurred_picture_is_not_shifted() -> None:
     assert shift_px(CapturedPair(np.roll(moved.blurred, 1, axis=1), moved.sharp)) > 0.7
 
 
+def test_a_pair_says_along_which_way_it_moved_and_how_far() -> None:
+    dot = np.zeros((256, 256, 3), np.uint8)
+    dot[126:130, 126:130] = 255
+    settings = dataclasses.replace(MOTION_ONLY, straight_share=1, softness_px=(0.01, 0.01))
+    for seed in range(8):
+        pair = capture(dot, np.random.default_rng(seed), settings)
+        assert pair.moved_px is not None
+        y, x = np.nonzero(light_of(pair.blurred).sum(axis=0) > 0.05)
+        spread, axes = np.linalg.eigh(np.cov(np.stack([x, y])))
+        length = float(np.hypot(*pair.moved_px))
+        assert abs(float(axes[:, 1] @ np.array(pair.moved_px))) > 0.95 * length
+        assert np.sqrt(12 * spread[1]) == pytest.approx(length, abs=5)  # and the dot's own size
+    assert capture(dot, np.random.default_rng(0), CaptureSettings(sharp_share=1)).moved_px is None
+    assert capture(dot, np.random.default_rng(0), dataclasses.replace(settings, motion_share=0)).moved_px == (0, 0)
+
+
 def test_kernels_are_even_about_their_centre_and_lose_no_light() -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)

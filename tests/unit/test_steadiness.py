@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from concertdeblur import steadiness
+from concertdeblur import motion, steadiness
 from concertdeblur.evaluation.metrics import warping_error
+from concertdeblur.motion import MotionSearch
 from concertdeblur.steadiness import Steadier
 from tests.pictures import photograph
 
@@ -41,8 +42,8 @@ def noisy(sharp: list[Picture], rms: float) -> list[Plane]:
 
 
 def steadied(given: list[Picture], results: list[Plane]) -> list[Plane]:
-    steadier = Steadier()
-    return [steadier.steady(pixels, result) for pixels, result in zip(given, results, strict=True)]
+    steadier, search = Steadier(), MotionSearch()
+    return [steadier.steady(p, result, search.next(p)) for p, result in zip(given, results, strict=True)]
 
 
 def mean_square(made: list[Plane], sharp: list[Picture]) -> float:
@@ -124,36 +125,36 @@ def test_every_pixel_type_is_steadied_alike(converted: Callable[[Picture], Pictu
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 200), (24, 24), (25, 31), (130, 24)])
 def test_any_size_goes_through(shape: tuple[int, int]) -> None:
-    steadier = Steadier()
+    steadier, search = Steadier(), MotionSearch()
     rng = np.random.default_rng(0)
     for _ in range(3):
         pixels = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-        made = steadier.steady(pixels, rng.random((*shape, 3), dtype=np.float32))
+        made = steadier.steady(pixels, rng.random((*shape, 3), dtype=np.float32), search.next(pixels))
         assert made.shape == (*shape, 3)
         assert made.dtype == np.float32
         assert np.isfinite(made).all()
 
 
 def test_a_new_size_begins_anew() -> None:
-    steadier = Steadier()
+    steadier, search = Steadier(), MotionSearch()
     for frame in pan(3.0)[:2]:
-        steadier.steady(blurred(frame), noisy([frame], 4)[0])
+        steadier.steady(blurred(frame), noisy([frame], 4)[0], search.next(blurred(frame)))
     smaller = photograph(64, 64)
     result = noisy([smaller], 4)[0]
-    assert np.array_equal(steadier.steady(blurred(smaller), result), result)
+    assert np.array_equal(steadier.steady(blurred(smaller), result, search.next(blurred(smaller))), result)
 
 
 def test_large_frames_search_motion_at_a_reduced_size(monkeypatch: pytest.MonkeyPatch) -> None:
     sharp = pan(3.0)
     given, results = [blurred(frame) for frame in sharp], noisy(sharp, 4)
-    monkeypatch.setattr(steadiness, "_FLOW_AREA_PX", 160 * 107)
+    monkeypatch.setattr(motion, "_FLOW_AREA_PX", 160 * 107)
     assert mean_square(steadied(given, results), sharp) < 0.6 * mean_square(results, sharp)
 
 
 def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     sharp = pan(3.0)
     given, results = [blurred(frame) for frame in sharp], noisy(sharp, 4)
-    monkeypatch.setattr(steadiness, "_FLOW_AREA_PX", 140 * 95)
+    monkeypatch.setattr(motion, "_FLOW_AREA_PX", 140 * 95)
     expected = steadied(given, results)
     monkeypatch.setattr(steadiness, "_BAND_PX", 17)
     made = steadied(given, results)

@@ -1,0 +1,60 @@
+"""How a blurred picture would have moved from frame to frame, had it been one of a video.
+
+A network that is told the motion of a video's cells must learn how far to trust it: motion is measured with errors,
+the shutter is open for any share of a frame's time, what moves need not be blurred, and often nothing is known.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Velocity = npt.NDArray[np.float32]  # (3,): px a frame to the right and down, and 1 if known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VelocitySettings:
+    """How velocities are drawn."""
+
+    unknown_share: float = 0.5
+    shutter: tuple[float, float] = (0.15, 1.0)  # share of a frame's time that it is open; by its logarithm
+    angle_spread_rad: float = 0.14  # a path turns from frame to frame
+    wild_share: float = 0.1  # of those that turn by much more
+    wild_spread_rad: float = 0.5
+    length_spread: float = 0.15  # of its logarithm
+    noise_px: float = 0.15  # of the motion search
+    still_share: float = 0.3  # of pictures that motion did not blur
+    still_px: float = 0.3
+    most_px: float = 40.0  # of those that move all the same
+
+
+def velocity(
+    moved_px: tuple[float, float] | None, rng: np.random.Generator, settings: VelocitySettings = VelocitySettings()
+) -> Velocity:
+    """Draw the velocity that a motion search would tell of a picture.
+
+    Args:
+        moved_px: How far it moved over its exposure, right and down; None, or next to nothing: it may have moved any
+            way, with a short exposure.
+        rng: Source of randomness.
+        settings: How.
+    """
+    s = settings
+    if rng.random() < s.unknown_share:
+        return np.zeros(3, np.float32)
+    length = 0.0 if moved_px is None else math.hypot(*moved_px)
+    if moved_px is None or length < s.still_px:
+        angle = rng.uniform(0, 2 * math.pi)
+        is_still = rng.random() < s.still_share
+        speed = rng.uniform(0, s.still_px) if is_still else math.exp(rng.uniform(math.log(0.5), math.log(s.most_px)))
+    else:
+        spread = s.wild_spread_rad if rng.random() < s.wild_share else s.angle_spread_rad
+        angle = math.atan2(moved_px[1], moved_px[0]) + rng.normal(0, spread)
+        shutter = math.exp(rng.uniform(*np.log(s.shutter)))
+        speed = length / shutter * math.exp(rng.normal(0, s.length_spread))
+    right, down = (
+        speed * math.cos(angle) + rng.normal(0, s.noise_px),
+        speed * math.sin(angle) + rng.normal(0, s.noise_px),
+    )
+    return np.array([right, down, 1], np.float32)
