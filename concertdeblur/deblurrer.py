@@ -275,8 +275,10 @@ class Deblurrer:
             described = memory.described = _remembered(memory.described, self._generator.describe(frame_1CHW))
         with span("filter"):
             height, width = frame_1CHW.shape[2:]
-            velocities_NRQ3 = torch.from_numpy(cell_velocities(motion, height, width, CELL_PX))[None]
-            velocities_NRQ3 = velocities_NRQ3.to(self.runtime.device)
+            velocities_NRQ3 = None
+            if motion is not None:
+                velocities = cell_velocities(motion, height, width, CELL_PX)
+                velocities_NRQ3 = torch.from_numpy(velocities)[None].to(self.runtime.device)
             prepared = self._generator.prepare(
                 frame_1CHW, described, velocities_NRQ3=velocities_NRQ3, is_stream=memory.is_stream
             )

@@ -86,19 +86,17 @@ class MotionSearch:
         return Motion(flow=flow, belief=belief.astype(np.float32))
 
 
-def cell_velocities(motion: Motion | None, height: int, width: int, cell_px: int) -> npt.NDArray[np.float32]:
+def cell_velocities(motion: Motion, height: int, width: int, cell_px: int) -> npt.NDArray[np.float32]:
     """How far the picture moves in each cell of a frame, (rows, columns, 3): x, y in px a frame, and 1 if known.
 
     Args:
-        motion: Of the frame; None: nothing is known.
+        motion: Of the frame.
         height: Of the frame, px.
         width: Of the frame, px.
         cell_px: Side of a cell.
     """
     rows, columns = -(-height // cell_px), -(-width // cell_px)
     made = np.zeros((rows, columns, 3), np.float32)
-    if motion is None:
-        return made
     small_height, small_width = motion.belief.shape
     to_small = np.array([small_height / height, small_width / width])
     for row in range(rows):

@@ -26,13 +26,13 @@ import numpy as np
 
 from concertdeblur.blur import scenes
 from concertdeblur.blur.compression import h264, jpeg
+from concertdeblur.blur.draws import Range, log_uniform
 from concertdeblur.blur.exposure import CameraPath, exposed, exposed_layers, exposed_varying
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.sensor import Processing, Sensor, developed
 from concertdeblur.blur.tone import Light, ToneCurve, tone_curve
 from concertdeblur.blur.trajectories import BlurKernel, Path, drawn, lens, scaled, shake, straight
 
-Range = tuple[float, float]
 _MIN_SIDE_PX = 32
 
 
@@ -167,9 +167,9 @@ def _scene(region: Picture, curve: ToneCurve, rng: np.random.Generator, s: Captu
     if rng.random() < s.flat_share:
         light = scenes.gradient(light.shape[1], light.shape[2], rng)
     if rng.random() < s.lights_share:
-        light = scenes.beyond_white(light, _log_uniform(rng, s.lights_gain))
+        light = scenes.beyond_white(light, log_uniform(rng, s.lights_gain))
     if rng.random() < s.dark_share:
-        light = light * np.float32(_log_uniform(rng, s.dark))
+        light = light * np.float32(log_uniform(rng, s.dark))
     if rng.random() < s.lamps_share:
         light = scenes.with_lamps(light, rng)
     return light
@@ -235,7 +235,7 @@ def _camera(scene: Light, most: float, rng: np.random.Generator, s: CaptureSetti
 def _sensor(rng: np.random.Generator, s: CaptureSettings) -> Sensor:
     has_mosaic = rng.random() < s.mosaic_share
     grain_px = 0.0 if has_mosaic else rng.uniform(*s.grain_px)
-    shot, read = _log_uniform(rng, s.shot), _log_uniform(rng, s.read)
+    shot, read = log_uniform(rng, s.shot), log_uniform(rng, s.read)
     return Sensor(shot=shot, read=read, has_mosaic=has_mosaic, grain_px=grain_px)
 
 
@@ -273,7 +273,3 @@ def _clip(picture: Picture, rng: np.random.Generator) -> Sequence[Picture]:
     size = (picture.shape[1], picture.shape[0])
     before = cv2.warpAffine(picture, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return [np.asarray(before, dtype=np.uint8), picture]
-
-
-def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
-    return float(np.exp(rng.uniform(*np.log(limits))))

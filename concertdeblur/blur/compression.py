@@ -29,7 +29,12 @@ def jpeg(picture: Picture, quality: int) -> Picture:
 
 
 def h264(frames: Sequence[Picture], crf: int) -> Picture:
-    """The last of a few consecutive frames after one round trip through H.264.
+    """The last of a few consecutive frames after one round trip through H.264 (`h264_clip`)."""
+    return _pixels(_round_trip(frames, crf)[-1], frames[-1])
+
+
+def h264_clip(frames: Sequence[Picture], crf: int) -> list[Picture]:
+    """Consecutive frames after one round trip through H.264.
 
     The first is coded by itself, the others from their predecessors, as in a clip. Two frames of 304x304 take 7 ms
     on one core. 8-bit 4:2:0, BT.709, limited range; the same bytes for the same input (one thread).
@@ -42,6 +47,10 @@ def h264(frames: Sequence[Picture], crf: int) -> Picture:
         MissingDependencyError: If PyAV was built without libx264.
 
     """
+    return [_pixels(made, frame) for made, frame in zip(_round_trip(frames, crf), frames, strict=True)]
+
+
+def _round_trip(frames: Sequence[Picture], crf: int) -> list[av.VideoFrame]:
     height, width = frames[0].shape[:2]
     try:
         encoder = av.CodecContext.create("libx264", "w")
@@ -58,12 +67,15 @@ def h264(frames: Sequence[Picture], crf: int) -> Picture:
     for number, frame in enumerate(frames):
         packets += encoder.encode(_planes(frame, number, reformatter))
     packets += encoder.encode(None)
-    decoded = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-    rgb = reformatter.reformat(
-        decoded[-1], format="rgb24", threads=1,
+    return [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
+
+
+def _pixels(made: av.VideoFrame, like: Picture) -> Picture:
+    rgb = VideoReformatter().reformat(
+        made, format="rgb24", threads=1,
         src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG, dst_color_range=ColorRange.JPEG,
     )  # fmt: skip
-    return np.ascontiguousarray(rgb.to_ndarray()[:height, :width], dtype=np.uint8)
+    return np.ascontiguousarray(rgb.to_ndarray()[: like.shape[0], : like.shape[1]], dtype=np.uint8)
 
 
 def _planes(picture: Picture, number: int, reformatter: VideoReformatter) -> av.VideoFrame:

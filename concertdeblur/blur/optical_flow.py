@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.motion import grid
 
 Plane = npt.NDArray[Any]
 Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel of one frame has moved in the next
@@ -33,8 +34,7 @@ def change(first: Picture, second: Picture, there: Flow) -> float:
 def moved_places(by: Flow) -> Flow:
     """Absolute places (x, y) that a flow points to."""
     height, width = by.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return np.asarray(by + np.dstack([x, y]), dtype=np.float32)
+    return np.asarray(by + grid(0, height, width), dtype=np.float32)
 
 
 def taken(plane: Plane, places: Flow) -> Plane:

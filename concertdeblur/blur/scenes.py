@@ -1,11 +1,10 @@
 """What a stage adds to a scene, in linear light: lamps beyond white, darkness without detail, things in front."""
 
-import math
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from concertdeblur.blur.draws import log_uniform
 from concertdeblur.blur.tone import Light
 
 _WHITE_FROM = 0.85  # of light; about 237 of 255 as encoded
@@ -29,7 +28,7 @@ def with_lamps(light: Light, rng: np.random.Generator) -> Light:
         core = np.clip(rng.uniform(0.6, 4) + 0.5 - distance, 0, 1)
         halo = rng.uniform(0, 0.03) * np.exp(-distance / rng.uniform(1, 4))
         colour = 1 - rng.uniform(0, 0.9) * rng.uniform(0, 1, 3) if rng.random() < 0.6 else np.ones(3)
-        lamp = (core + halo) * math.exp(rng.uniform(math.log(2), math.log(30))) * colour[:, None, None]
+        lamp = (core + halo) * log_uniform(rng, (2, 30)) * colour[:, None, None]
         top, left = (int(rng.integers(1 - _LAMP_SIDE_PX, length)) for length in light.shape[1:])
         inside = lit[:, max(0, top) : top + _LAMP_SIDE_PX, max(0, left) : left + _LAMP_SIDE_PX]
         inside += lamp[:, max(0, -top) :, max(0, -left) :][:, : inside.shape[1], : inside.shape[2]].astype(np.float32)

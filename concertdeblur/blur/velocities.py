@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from concertdeblur.blur.draws import Range, log_uniform
+
 Velocity = npt.NDArray[np.float32]  # (3,): px a frame to the right and down, and 1 if known
 
 
@@ -18,7 +20,7 @@ class VelocitySettings:
     """How velocities are drawn."""
 
     unknown_share: float = 0.5
-    shutter: tuple[float, float] = (0.15, 1.0)  # share of a frame's time that it is open; by its logarithm
+    shutter: Range = (0.15, 1.0)  # share of a frame's time that it is open; by its logarithm
     angle_spread_rad: float = 0.14  # a path turns from frame to frame
     wild_share: float = 0.1  # of those that turn by much more
     wild_spread_rad: float = 0.5
@@ -26,7 +28,7 @@ class VelocitySettings:
     noise_px: float = 0.15  # of the motion search
     still_share: float = 0.3  # of pictures that motion did not blur
     still_px: float = 0.3
-    most_px: float = 40.0  # of those that move all the same
+    moving_px: Range = (0.5, 40.0)  # of those that move all the same; by its logarithm
 
 
 def velocity(
@@ -47,14 +49,10 @@ def velocity(
     if moved_px is None or length < s.still_px:
         angle = rng.uniform(0, 2 * math.pi)
         is_still = rng.random() < s.still_share
-        speed = rng.uniform(0, s.still_px) if is_still else math.exp(rng.uniform(math.log(0.5), math.log(s.most_px)))
+        speed = rng.uniform(0, s.still_px) if is_still else log_uniform(rng, s.moving_px)
     else:
         spread = s.wild_spread_rad if rng.random() < s.wild_share else s.angle_spread_rad
         angle = math.atan2(moved_px[1], moved_px[0]) + rng.normal(0, spread)
-        shutter = math.exp(rng.uniform(*np.log(s.shutter)))
-        speed = length / shutter * math.exp(rng.normal(0, s.length_spread))
-    right, down = (
-        speed * math.cos(angle) + rng.normal(0, s.noise_px),
-        speed * math.sin(angle) + rng.normal(0, s.noise_px),
-    )
+        speed = length / log_uniform(rng, s.shutter) * math.exp(rng.normal(0, s.length_spread))
+    right, down = np.array([math.cos(angle), math.sin(angle)]) * speed + rng.normal(0, s.noise_px, 2)
     return np.array([right, down, 1], np.float32)

@@ -12,14 +12,14 @@ import numpy as np
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted
-from concertdeblur.evaluation import detection, exhibits, panning
+from concertdeblur.evaluation import detection, exhibits, generated_clips
 from concertdeblur.evaluation.clips import RealClipReport, frames_of, judge_real_clip
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
+from concertdeblur.evaluation.generated_clips import ClipFigures, ClipsReport
 from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
 from concertdeblur.evaluation.page import Shown
 from concertdeblur.evaluation.pairs import CAPTURE, SIDE_PX, EvaluationData, EvaluationPair, centre_of
-from concertdeblur.evaluation.panning import SteadinessReport
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
 from concertdeblur.evaluation.report import Fidelity
 from concertdeblur.evaluation.statistics import estimate
@@ -27,7 +27,7 @@ from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.pictures import read_picture
 
-_NUM_CLIPS = 6
+_NUM_PANS, _NUM_SHAKEN = 6, 6  # pictures that clips are made of
 _FRAME_HW = (720, 1280)
 _NUM_TIMED = 3
 Step = Callable[[dict[str, float | str]], None]
@@ -134,21 +134,39 @@ class Judge:
             return None
         return detection.summarise(self.trials, anywhere, level=self.level, seed=self.seed)
 
-    def steadiness(self) -> SteadinessReport | None:
-        """Warping error on clips that pan over some of the sharp pictures; None if all are too small."""
-        pairs = self.data.sharp
-        chosen = [pairs[i * len(pairs) // _NUM_CLIPS] for i in range(_NUM_CLIPS)] if len(pairs) > _NUM_CLIPS else pairs
-        step = self._stage("deblur clips", len(chosen) * panning.NUM_FRAMES, "frames")
+    def steadiness(self) -> ClipsReport | None:
+        """Clips that pan over some of the sharp pictures; None if all are too small."""
+        chosen = self._some_sharp(_NUM_PANS)
+        step = self._stage("deblur clips", len(chosen) * generated_clips.NUM_FRAMES, "frames")
         clips = []
         for number, pair in enumerate(chosen):
-            sharp = panning.pan(_whole(pair))
+            sharp = generated_clips.pan(_whole(pair))
             if sharp is None:
                 continue
-            kernel = panning.KERNELS[number % len(panning.KERNELS)]
-            blurred = panning.blurred_and_grainy(sharp, kernel, self.level, self.seed)
-            deblurrer = self.weights.deblurrer()
-            clips.append(panning.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({})))
-        return panning.summarise(clips, seed=self.seed) if clips else None
+            kernel = generated_clips.KERNELS[number % len(generated_clips.KERNELS)]
+            blurred = generated_clips.blurred_and_grainy(sharp, kernel, self.level, self.seed)
+            clips.append(self._clip(sharp, blurred, pair, step))
+        return generated_clips.summarise(clips, seed=self.seed) if clips else None
+
+    def shaking(self) -> dict[str, ClipsReport]:
+        """Clips of a camera that shakes before some of the sharp pictures, by its speed in px a frame."""
+        chosen, speeds = self._some_sharp(_NUM_SHAKEN), generated_clips.SPEEDS_PX
+        step = self._stage("deblur shaky clips", len(chosen) * len(speeds) * generated_clips.NUM_FRAMES, "frames")
+        found: dict[str, list[ClipFigures]] = {}
+        for number, pair in enumerate(chosen):
+            for speed_px in speeds:
+                made = generated_clips.shaken(_whole(pair), speed_px, self.seed + number)
+                if made is not None:
+                    found.setdefault(f"{speed_px}", []).append(self._clip(*made, pair, step))
+        return {speed: generated_clips.summarise(clips, seed=self.seed) for speed, clips in found.items()}
+
+    def _some_sharp(self, num: int) -> Sequence[EvaluationPair]:
+        pairs = self.data.sharp
+        return [pairs[i * len(pairs) // num] for i in range(num)] if len(pairs) > num else pairs
+
+    def _clip(self, sharp: list[Picture], blurred: list[Picture], pair: EvaluationPair, step: Step) -> ClipFigures:
+        deblurrer = self.weights.deblurrer()
+        return generated_clips.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({}))
 
     def real_clips(self, clips: Sequence[Path]) -> tuple[RealClipReport, ...]:
         """Warping error of clips as they are."""

@@ -14,10 +14,10 @@ from concertdeblur.evaluation.plots import Series, histogram, interval_plot
 from concertdeblur.evaluation.report import (
     Report,
     about_lines,
+    clip_lines,
     detection_lines,
     fidelity_text,
     refining_lines,
-    steadiness_lines,
 )
 from concertdeblur.evaluation.statistics import Estimate
 from concertdeblur.evaluation.tables import Table, TableRow
@@ -89,8 +89,8 @@ def to_html(report: Report, shown: Shown) -> str:
         parts += ["<h2>Blur detection</h2>", _list(detection_lines(report.detection))]
         parts += [_exhibit(shown.detection)] if shown.detection else []
     parts += ["<h2>Sharp input</h2>", f"<p>{escape(fidelity_text(report.fidelity))}.</p>"]
-    if lines := steadiness_lines(report):
-        parts += ["<h2>Steadiness in time</h2>", _list(lines)]
+    if lines := clip_lines(report):
+        parts += ["<h2>Clips</h2>", _list(lines)]
     parts += [_speed(report), _list(report.notes) if report.notes else "", _origin(report), "</body></html>\n"]
     return "\n".join(part for part in parts if part)
 

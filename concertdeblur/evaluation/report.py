@@ -7,7 +7,7 @@ from typing import Any
 
 from concertdeblur.evaluation.clips import RealClipReport
 from concertdeblur.evaluation.detection import PAPER_IOU, DetectionReport
-from concertdeblur.evaluation.panning import STEP_PX, SteadinessReport
+from concertdeblur.evaluation.generated_clips import STEP_PX, ClipsReport
 from concertdeblur.evaluation.refining import RefiningReport
 from concertdeblur.evaluation.statistics import Estimate
 from concertdeblur.evaluation.tables import Margin, Speed, Table
@@ -51,7 +51,8 @@ class Report:
     refining: RefiningReport
     fidelity: Fidelity
     detection: DetectionReport | None
-    steadiness: SteadinessReport | None
+    steadiness: ClipsReport | None
+    shaking: Mapping[str, ClipsReport]  # by the speed of the picture, px a frame
     clips: tuple[RealClipReport, ...]
     speeds: tuple[Speed, ...]
     notes: tuple[str, ...]
@@ -71,8 +72,8 @@ def to_markdown(report: Report) -> str:
     if report.detection is not None:
         blocks += ["## Blur detection", _list(detection_lines(report.detection))]
     blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
-    if lines := steadiness_lines(report):
-        blocks += ["## Steadiness in time", _list(lines)]
+    if lines := clip_lines(report):
+        blocks += ["## Clips", _list(lines)]
     blocks += ["## Speed", _speeds(report.speeds)]
     if report.notes:
         blocks += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
@@ -123,9 +124,10 @@ def detection_lines(found: DetectionReport) -> list[str]:
     ]
 
 
-def steadiness_lines(report: Report) -> list[str]:
-    """Warping errors in words, of the clips made of pictures and of real ones."""
+def clip_lines(report: Report) -> list[str]:
+    """Gains and warping errors in words, of the clips made of pictures and of real ones."""
     made = [] if report.steadiness is None else _panning_lines(report.steadiness)
+    made += [_shaking_line(speed, found) for speed, found in report.shaking.items()]
     return made + [
         f"{clip.clip}, {clip.num_frames} frames as 'video' deblurs them, by the motion of the clip as it was given:"
         f" warping error (times 10 000) given {_small(clip.given)}, deblurred {_small(clip.deblurred)};"
@@ -134,13 +136,21 @@ def steadiness_lines(report: Report) -> list[str]:
     ]
 
 
-def _panning_lines(found: SteadinessReport) -> list[str]:
+def _panning_lines(found: ClipsReport) -> list[str]:
     return [
         f"{found.num_clips} clips of {found.num_frames} frames that pan over sharp pictures by {STEP_PX} px a frame,"
         f" blurred and grainy; deblurring gained {found.gain_db.text(sign=True)} dB",
         f"warping error (times 10 000): blurred {_small(found.blurred)}, deblurred {_small(found.deblurred)}, the sharp"
         f" clip itself {_small(found.sharp)}; deblurred over blurred, mean of the clips: {found.ratio.text()}",
     ]
+
+
+def _shaking_line(speed_px: str, found: ClipsReport) -> str:
+    return (
+        f"{found.num_clips} clips of {found.num_frames} frames of a camera that shakes before sharp pictures,"
+        f" {speed_px} px a frame: deblurring gained {found.gain_db.text(sign=True)} dB;"
+        f" warping error deblurred over blurred: {found.ratio.text()}"
+    )
 
 
 def _small(error: Estimate) -> str:

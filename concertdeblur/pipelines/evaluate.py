@@ -118,6 +118,7 @@ def evaluate(
         fidelity=judge.fidelity(),
         detection=judge.detection(),
         steadiness=judge.steadiness(),
+        shaking=judge.shaking(),
         clips=judge.real_clips(job.clips),
         speeds=(*tables.speeds(), judge.frame_speed()),
         notes=tuple(one.note for one in contenders if one.note),

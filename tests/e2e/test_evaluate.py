@@ -113,7 +113,7 @@ def test_what_it_is_of_is_said(report: Path) -> None:
     assert {"concertdeblur", "torch", "torchmetrics"} <= origin["versions"].keys()
     assert origin["weight_settings"]["brmr"]["max_iterations"]
     text = (report / "report.md").read_text()
-    for part in ("## Table 2: by kernel", "## Margins", "## Blur detection", "## Steadiness in time", "VGG"):
+    for part in ("## Table 2: by kernel", "## Margins", "## Blur detection", "## Clips", "VGG"):
         assert part in text
     assert {margin["over"]: margin["paper_db"] for margin in facts(report)["margins"]} == {
         "blurred input": None, "multi-scale CNN": 2.03, "DeblurGAN": 3.36, "iGAN alone": 1.16,

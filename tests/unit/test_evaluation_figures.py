@@ -1,17 +1,20 @@
 """Figures of an evaluation: intervals, IoU, steps of refining, tables, plots; against slow or exact references."""
 
+import itertools
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.brmr import BrmrSettings
 from concertdeblur.cam import Area
-from concertdeblur.evaluation import detection, panning
+from concertdeblur.evaluation import detection, generated_clips
 from concertdeblur.evaluation.contenders import Contender, Restored, WeightSet
 from concertdeblur.evaluation.metrics import Frame, as_float, psnr_db
 from concertdeblur.evaluation.pairs import EvaluationPair
@@ -187,15 +190,33 @@ class TestRefining:
         assert found.worst_accepting_db == -0.3
 
 
-class TestPanning:
+class TestGeneratedClips:
     def test_the_pan_moves_by_its_step(self) -> None:
-        frames = panning.pan(photograph(256, 512), num_frames=3)
+        frames = generated_clips.pan(photograph(256, 512), num_frames=3)
         assert frames is not None
-        two_steps = round(2 * panning.STEP_PX)
+        two_steps = round(2 * generated_clips.STEP_PX)
         assert psnr_db(as_float(frames[2][:, :-two_steps]), as_float(frames[0][:, two_steps:])) > 60
 
     def test_small_pictures_give_no_clip(self) -> None:
-        assert panning.pan(photograph(100, 512)) is None
+        assert generated_clips.pan(photograph(100, 512)) is None
+        assert generated_clips.shaken(photograph(100, 512), 6, seed=0) is None
+
+    def test_the_faster_the_camera_shakes_the_further_it_moves_and_the_more_it_blurs(self) -> None:
+        photo, found = photograph(400, 512), {}
+        for speed_px in (2, 8, 20):
+            made = generated_clips.shaken(photo, speed_px, seed=3)
+            assert made is not None
+            sharp, blurred = made
+            grey = [frame.mean(2).astype(np.float32) for frame in sharp[:2]]
+            assert math.hypot(*cv2.phaseCorrelate(*grey)[0]) == pytest.approx(speed_px, rel=0.15)
+            shifts = list(itertools.product((-2, -1, 0, 1, 2), repeat=2))
+            aside = [psnr_db(as_float(blurred[0]), as_float(np.roll(sharp[0], by, (0, 1)))) for by in shifts]
+            assert shifts[int(np.argmax(aside))] == (0, 0)
+            found[speed_px] = psnr_db(as_float(blurred[0]), as_float(sharp[0]))
+        assert found[2] > found[8] + 2 > found[20] + 4
+        again = generated_clips.shaken(photo, 20, seed=3)
+        assert again is not None
+        assert np.array_equal(again[1], blurred)
 
 
 class TestPlots:

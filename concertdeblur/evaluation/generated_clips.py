@@ -1,4 +1,8 @@
-"""Steadiness in time: warping error on clips made by panning over sharp pictures, blurred and grainy."""
+"""Clips made of sharp pictures, deblurred as `video` does: what they gain, and whether they are steady in time.
+
+Some pan evenly under one of the seven blurs, with grain. In others a camera shakes: what moves is blurred along its
+motion, the shutter is open for half of each frame's time, and the clip has been through a sensor and H.264.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +11,12 @@ import cv2
 import numpy as np
 
 from concertdeblur.blur import Kernel, blur
+from concertdeblur.blur.compression import h264_clip
+from concertdeblur.blur.exposure import exposed
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.blur.sensor import Sensor, read_out
+from concertdeblur.blur.tone import Light, tone_curve
+from concertdeblur.blur.trajectories import Path, drawn, lens
 from concertdeblur.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.evaluation.metrics import as_float, psnr_db, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate
@@ -18,6 +27,15 @@ STEP_PX = 2.5  # to the right, a frame; half pixels, so that no frame is a copy
 _HEIGHT_PX, _WIDTH_PX = 256, 384
 _GRAIN = 1.0  # standard deviation of the noise, grey levels of 255: new in every frame
 KERNELS = (Kernel.GAUSSIAN, Kernel.HORIZONTAL, Kernel.RESIZING)
+
+SPEEDS_PX = (6, 12, 20)  # of a shaking camera's picture, a frame
+_SHUTTER = 0.5  # share of a frame's time that it is open
+_MOMENTS = 64  # of a frame's time
+_TURN_RAD = 0.09  # standard deviation of how far the camera's way turns from moment to moment
+_SOFTNESS_PX = 0.4  # of the lens
+_SENSOR = Sensor(shot=1e-4, read=4e-4, grain_px=0.5)
+_CRF = 20
+_MARGIN_PX = 16  # of picture beyond the view: what moves in over its border
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +50,8 @@ class ClipFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SteadinessReport:
-    """Warping errors; the ratio is that of deblurred to blurred, by clip."""
+class ClipsReport:
+    """Means of the clips; the ratio of warping errors is that of deblurred to blurred, by clip."""
 
     blurred: Estimate
     deblurred: Estimate
@@ -74,6 +92,51 @@ def blurred_and_grainy(frames: Sequence[Picture], kernel: Kernel, level: float, 
     return [worsened(frame) for frame in frames]
 
 
+def shaken(picture: Picture, speed_px: float, seed: int) -> tuple[list[Picture], list[Picture]] | None:
+    """A clip of a camera that shakes before a picture: (sharp, blurred) frames; None if the picture is too small.
+
+    Args:
+        picture: (height, width, 3) RGB; beyond its border lies its reflection.
+        speed_px: How far the picture moves, px a frame, whichever way the camera turns.
+        seed: Of the way and the noise.
+    """
+    height, width = picture.shape[:2]
+    if min(height, width) < 128:
+        return None
+    view = min(_HEIGHT_PX, height), min(_WIDTH_PX, width)
+    rng = np.random.default_rng([seed, round(speed_px)])
+    way, curve, optics = _way(speed_px, rng), tone_curve(), lens(0, _SOFTNESS_PX)
+    light = curve.linear(np.ascontiguousarray(picture))
+    open_for = int(_SHUTTER * _MOMENTS)
+    sharp, blurred = [], []
+    for number in range(NUM_FRAMES):
+        path = way[number * _MOMENTS : number * _MOMENTS + open_for]
+        seen = _seen(light, path.mean(axis=0), view)
+        counted = read_out(exposed(seen, drawn(path, optics)), _SENSOR, rng)
+        inner = slice(_MARGIN_PX, _MARGIN_PX + view[0]), slice(_MARGIN_PX, _MARGIN_PX + view[1])
+        sharp.append(curve.encoded(np.clip(seen, 0, 1))[inner])
+        blurred.append(curve.encoded(counted)[inner])
+    return sharp, h264_clip(blurred, _CRF)
+
+
+def _way(speed_px: float, rng: np.random.Generator) -> Path:
+    """Where the picture is at each moment, about (0, 0): it never rests, and turns."""
+    angle = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, _TURN_RAD, NUM_FRAMES * _MOMENTS))
+    way = np.cumsum(np.stack([np.cos(angle), np.sin(angle)], 1) * (speed_px / _MOMENTS), 0)
+    return np.asarray(way - way.mean(axis=0))
+
+
+def _seen(light: Light, shift_px: Path, view: tuple[int, int]) -> Light:
+    """The middle of a scene that has moved by (x, y), with the margin around it."""
+    size = view[1] + 2 * _MARGIN_PX, view[0] + 2 * _MARGIN_PX
+    left, top = ((have - want) / 2 for have, want in zip(light.shape[:0:-1], size, strict=True))
+    move = np.array([[1, 0, shift_px[0] - left], [0, 1, shift_px[1] - top]])
+    planes = [
+        cv2.warpAffine(plane, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101) for plane in light
+    ]
+    return np.asarray(np.stack(planes), dtype=np.float32)
+
+
 def judge_clip(
     deblurrer: Deblurrer,
     sharp: Sequence[Picture],
@@ -100,13 +163,13 @@ def judge_clip(
     )
 
 
-def summarise(clips: Sequence[ClipFigures], *, seed: int) -> SteadinessReport:
+def summarise(clips: Sequence[ClipFigures], *, seed: int) -> ClipsReport:
     """Means over the clips."""
 
     def mean(values: list[float]) -> Estimate:
         return estimate(values, [clip.group for clip in clips], seed=seed)
 
-    return SteadinessReport(
+    return ClipsReport(
         blurred=mean([clip.blurred_error for clip in clips]),
         deblurred=mean([clip.deblurred_error for clip in clips]),
         sharp=mean([clip.sharp_error for clip in clips]),
