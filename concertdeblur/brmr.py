@@ -314,7 +314,7 @@ def _promising_cells(consistency: DataConsistency, cells: tuple[Cell, ...]) -> l
     """Numbers of the cells of each frame that hold a promising one of data consistency's own cells."""
     return [
         [i for i, cell in enumerate(cells) if of_frame[cell.area.in_begun_steps(cam.CELL_PX)].any()]
-        for of_frame in consistency.promising_NRQ.cpu()
+        for of_frame in consistency.promising_NRQ.cpu().numpy()  # read once, not at every cell
     ]
 
 

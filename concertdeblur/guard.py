@@ -34,11 +34,9 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
     change = results_NCHW.clamp(0, 1).sub_(frames_NCHW).nan_to_num_(nan=0.0).mul_(_texture(frames_NCHW))
     limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
     shift = change.mean((2, 3), keepdim=True)
-    allowed = shift.clamp(-limit, limit)
-    if not torch.equal(shift, allowed):
-        # Weakening the whole change brings the level back without moving what did not change.
-        change.mul_(torch.where(shift == 0, torch.ones_like(shift), allowed / shift))
-    return change.add_(frames_NCHW)
+    # Weakening the whole change brings the level back without moving what did not change.
+    kept = torch.where(shift == 0, torch.ones_like(shift), shift.clamp(-limit, limit) / shift)
+    return torch.addcmul(frames_NCHW, change, kept, out=change)
 
 
 def _texture(frames_NCHW: Tensor) -> Tensor:
