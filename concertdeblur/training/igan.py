@@ -20,7 +20,7 @@ from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, apply_weights
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.analysis import naming_loss
 from concertdeblur.training.loader import on_device
-from concertdeblur.training.objective import delta, discriminator_loss, relative_l1, sharp_loss
+from concertdeblur.training.objective import delta, discriminator_loss, log_squared_error, relative_l1, sharp_loss
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.samples import Batch, collate_pictures
 from concertdeblur.training.stage import Schedule, Stage
@@ -28,7 +28,9 @@ from concertdeblur.training.stage import Schedule, Stage
 _EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border, where filters see its reflection
 
 
-_TYPICAL_L1, _LEAST_L1 = 0.04, 0.015  # of a crop; sharp ones would count most with a lower floor
+# Sharp crops would count most with lower floors.
+_RELATIVE_WEIGHT, _LEAST_L1 = 0.02, 0.015
+_LOG_WEIGHT, _LEAST_SQUARED_ERROR = 0.01, 2e-5  # 47 dB
 _NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does not forget what it calls things
 
 
@@ -39,7 +41,7 @@ class IganSettings(Schedule):
     crop_px: int = 160  # of a cell, a multiple of HINT_PX
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
     adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
-    relative_from_step: int = 10**9  # from here on each picture's L1 counts as a share of itself (`relative_l1`)
+    relative_from_step: int = 10**9  # from here on each picture's errors count as a share of what they are
     analysis_from_step: int = 0  # from here on the analysis learns on
 
     def __post_init__(self) -> None:
@@ -95,7 +97,9 @@ class IganStage(Stage[Cells]):
         l1 = (restored - crops.sharp_NCHW).abs().mean()
         losses = {"l1": l1}
         if self.step >= settings.relative_from_step:
-            losses["l1"] = _TYPICAL_L1 * relative_l1(restored, crops.sharp_NCHW, floor=_LEAST_L1)
+            relative = relative_l1(restored, crops.sharp_NCHW, floor=_LEAST_L1)
+            squared = log_squared_error(restored, crops.sharp_NCHW, floor=_LEAST_SQUARED_ERROR)
+            losses = {"relative": _RELATIVE_WEIGHT * relative, "log_squared": _LOG_WEIGHT * squared}
         if analysis_learns:
             named = naming_loss(prepared[0], cells.batch)
             losses |= {name: weight * named[name] for name, weight in _NAMING_WEIGHTS.items()}

@@ -27,6 +27,21 @@ def relative_l1(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> T
     return (errors_N / (errors_N.detach() + floor)).mean()
 
 
+def log_squared_error(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> Tensor:
+    """Mean over the pictures of the logarithm of each one's mean squared error: PSNR, but for sign and factor.
+
+    Where L1 asks for the median of what could be there, this asks for its mean, which is what PSNR rewards.
+
+    Args:
+        restored_NCHW: What the generator made.
+        sharp_NCHW: The truth.
+        floor: Added to each squared error: better than this hardly counts.
+
+    """
+    errors_N = (restored_NCHW - sharp_NCHW).square().mean((1, 2, 3))
+    return (errors_N + floor).log().mean()
+
+
 def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
     """Confidence of D that each candidate is sharp: logit(sharp) - logit(blur), shape (N,)."""
     confidence: Tensor = discriminator(blurred_NCHW, candidate_NCHW).mean((1, 2))

@@ -28,7 +28,14 @@ from concertdeblur.models.inverse_filter import (
 from concertdeblur.training.analysis import AnalysisStage, filter_errors
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.igan import Cells, IganSettings, IganStage, cropped, held_out_gains, prepare
-from concertdeblur.training.objective import blur_loss, delta, discriminator_loss, sharp_loss
+from concertdeblur.training.objective import (
+    blur_loss,
+    delta,
+    discriminator_loss,
+    log_squared_error,
+    relative_l1,
+    sharp_loss,
+)
 from concertdeblur.training.pgan import PganSettings, PganStage, drawn, judgement_loss, mine_windows
 from concertdeblur.training.pictures import PictureStore, build_store
 from concertdeblur.training.report import Report
@@ -128,6 +135,22 @@ class TestObjective:
             sharp = delta(network, blurry, clear)
             blurred = delta(network, blurry, blurry)
         assert (sharp > blurred).float().mean() > 0.9
+
+    @pytest.mark.parametrize(
+        ("error", "floor", "floored_by"),
+        [(relative_l1, 0.004, 0.204 / 0.006), (log_squared_error, 4e-6, 100 * 0.5)],
+    )
+    def test_a_clean_picture_counts_as_much_as_a_noisy_one(
+        self, error: Callable[..., torch.Tensor], floor: float, floored_by: float
+    ) -> None:
+        """The same share of error is the same gain in dB; the floor bounds it."""
+        sharp = torch.zeros(2, 3, 8, 8)
+        for least, expected in ((0.0, 100), (floor, floored_by)):
+            restored = torch.stack([torch.full((3, 8, 8), 0.2), torch.full((3, 8, 8), 0.002)]).requires_grad_()
+            error(restored, sharp, floor=least).backward()  # type: ignore[no-untyped-call]
+            assert restored.grad is not None
+            by_picture = restored.grad.abs().sum((1, 2, 3))
+            assert by_picture[1] / by_picture[0] == pytest.approx(expected, rel=0.01)
 
     def test_only_sharp_pairs_still_give_a_loss(self) -> None:
         pictures = torch.rand(2, 3, 64, 64)
