@@ -15,7 +15,6 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, FastPatchGenerator
 from concertdeblur.models.inverse_filter import (
-    BEFORE_PX,
     CELL_PX,
     NOISE_TO_SIGNAL,
     apply_weights,
@@ -24,6 +23,7 @@ from concertdeblur.models.inverse_filter import (
     kernel_bank,
     looped,
     num_filters,
+    surrounded_index,
 )
 from concertdeblur.training.analysis import AnalysisStage, filter_errors
 from concertdeblur.training.ema import Ema
@@ -89,8 +89,8 @@ class TestSamples:
         batch = SampleStream(store, SampleSettings(framed_share=1), seed=0, batch_size=2).batch(0)
         cell, around = batch.sharp_NCHW, batch.surrounded_sharp
         assert cell.shape == (2, 3, CELL_PX, CELL_PX)
-        assert torch.equal(around[:, :, BEFORE_PX - 1, BEFORE_PX : BEFORE_PX + CELL_PX], cell[:, :, 1])
-        assert torch.equal(around[:, :, BEFORE_PX + CELL_PX, BEFORE_PX : BEFORE_PX + CELL_PX], cell[:, :, -2])
+        index = surrounded_index(0, CELL_PX)
+        assert torch.equal(around, cell[:, :, index][..., index])
 
     def test_motion_is_along_its_angle_and_the_bank_agrees(self) -> None:
         dot = np.zeros((65, 65, 3), np.uint8)
