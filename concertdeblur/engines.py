@@ -100,10 +100,12 @@ class OpenVinoEngine:
         example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
         with _compiling, warnings.catch_warnings():
-            # OpenVINO traces with torch.jit, which torch 2.13 calls deprecated; the result is compared in tests.
+            # OpenVINO reads what torch.jit traces, which torch 2.13 calls deprecated; the result is compared in tests.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
-            model = ov.convert_model(self._module, example_input=example, input=shapes)
+            # checked, a trace takes as long again
+            traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
+            model = ov.convert_model(traced, example_input=example, input=shapes)
         return openvino_core().compile_model(model, "CPU", _CONFIG)
 
 

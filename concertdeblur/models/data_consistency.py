@@ -14,7 +14,6 @@ Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of
 bank, M windows.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -29,14 +28,12 @@ from concertdeblur.models.inverse_filter import (
     NOISE_TO_SIGNAL,
     REACH_PX,
     WINDOW_PX,
-    bank_responses,
     faded_area,
     fades,
-    kernel_bank,
     looped,
+    response,
     stronger,
     surrounded_window,
-    transfer_on_window,
 )
 from concertdeblur.models.spectrum import luma
 
@@ -58,7 +55,7 @@ _SMOOTH, _FINE = 2 / 255, 5 / 255
 # A blur that was identified well enough for a step is one of the bank's kernels, or between a few.
 _MIXED_FILTERS = 16
 _NEGLIGIBLE_WEIGHT = 1e-3
-_KEPT_PASSED = 64  # 300 kB each
+_KEPT_RESPONSES = 64  # 640 kB each
 
 Mixture: TypeAlias = list[tuple[float, int]]  # (share, number in the bank) of each filter; on the host
 
@@ -144,25 +141,19 @@ def mixtures(weights_MK: Tensor) -> list[Mixture]:
 
 
 def _step(blurred_MCHW: Tensor, result_MCHW: Tensor, mixed: list[Mixture]) -> Tensor:
-    device = blurred_MCHW.device
-    filters = torch.stack([_mixture(shares, lambda index: bank_responses(device)[index]) for shares in mixed])
-    kept = torch.stack([_mixture(shares, lambda index: _passed(index, device)) for shares in mixed])
-    lacking = filters[:, None] * torch.fft.rfft2(blurred_MCHW) - kept[:, None] * torch.fft.rfft2(result_MCHW)
+    filters, passed = torch.stack([_mixture(shares, blurred_MCHW.device) for shares in mixed], 1)
+    lacking = filters[:, None] * torch.fft.rfft2(blurred_MCHW) - passed[:, None] * torch.fft.rfft2(result_MCHW)
     step: Tensor = torch.fft.irfft2(lacking, s=(WINDOW_PX, WINDOW_PX))
     return step
 
 
-def _mixture(shares: Mixture, of: Callable[[int], Tensor]) -> Tensor:
-    """Weighted mean over filters of the bank."""
+def _mixture(shares: Mixture, device: torch.device) -> Tensor:
+    """Weighted mean over filters of the bank, as `response` has each."""
     (share, index), *others = shares
-    mixed = share * of(index)
+    mixed: Tensor = share * _kept_response(index, device)
     for share, index in others:
-        mixed.add_(of(index), alpha=share)
+        mixed.add_(_kept_response(index, device), alpha=share)
     return mixed
 
 
-@lru_cache(maxsize=_KEPT_PASSED)
-def _passed(index: int, device: torch.device) -> Tensor:
-    """What blur and then one filter of the bank leave of each frequency of a window."""
-    kernel = kernel_bank()[index // len(NOISE_TO_SIGNAL)]
-    return bank_responses(device)[index] * transfer_on_window(kernel, device)
+_kept_response = lru_cache(maxsize=_KEPT_RESPONSES)(response)

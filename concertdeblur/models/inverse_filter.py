@@ -31,6 +31,7 @@ _AHEAD_PX = 32  # and after it: as far as cells fade into each other
 # much costs lines 1 dB.
 _LOOP_PX = 64
 WINDOW_PX = REACH_PX + CELL_PX + _AHEAD_PX + _LOOP_PX  # the FFT of one cell: 2^4 * 5^2
+_NUM_FOLDED = WINDOW_PX // 2 + 1  # frequencies along y that say it all: the others mirror them
 BEFORE_PX = REACH_PX + _LOOP_PX  # of a cell's surroundings, before it
 _FADE_PX = _AHEAD_PX  # on either side of a border between cells, where their results fade into each other
 # Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows as f^2.
@@ -82,25 +83,21 @@ def num_filters() -> int:
     return len(kernel_bank()) * len(NOISE_TO_SIGNAL)
 
 
-@lru_cache(maxsize=2)  # the networks' device, and a test's
+@lru_cache(maxsize=1)
 def bank_responses(device: torch.device) -> Tensor:
     """Frequency responses of the whole bank on the FFT of a window, (K, WINDOW_PX, WINDOW_PX // 2 + 1); 170 MB."""
     with torch.inference_mode(mode=False):  # whoever asks first, training can use it
-        y, x = _frequencies(device)
-        steps = torch.tensor(NOISE_TO_SIGNAL, device=device)[:, None, None]
-        regularisation = steps * (0.02 + (y.square() + x.square()) / 0.25**2)
-        at_zero = 1 + steps * 0.02  # flat areas keep their level exactly
-        responses = torch.empty(num_filters(), WINDOW_PX, WINDOW_PX // 2 + 1, device=device)
-        of_kernel = responses.view(-1, len(NOISE_TO_SIGNAL), *responses.shape[1:])
-        for kernel, made in zip(kernel_bank(), of_kernel, strict=True):
-            transfer = kernel.at(y, x)
-            torch.div(at_zero * transfer, transfer.square() + regularisation, out=made)
-    return responses
+        frequencies = _frequencies(device)
+        return torch.cat([_inverses(kernel.at(*frequencies), *frequencies) for kernel in kernel_bank()])
 
 
-def transfer_on_window(kernel: TransferFunction, device: torch.device) -> Tensor:
-    """What a blur leaves of each frequency of the FFT of a window, (WINDOW_PX, WINDOW_PX // 2 + 1)."""
-    return kernel.at(*_frequencies(device))
+def response(index: int, device: torch.device) -> Tensor:
+    """One filter of the bank, and what is left of each frequency after its kernel and then the filter: (2, H, F)."""
+    frequencies = _frequencies(device)
+    kernel, step = divmod(index, len(NOISE_TO_SIGNAL))
+    transfer = kernel_bank()[kernel].at(*frequencies)
+    inverse = _inverses(transfer, *frequencies)[step]
+    return torch.stack([inverse, inverse * transfer])
 
 
 def mixed(weights_MK: Tensor) -> Tensor:
@@ -110,9 +107,69 @@ def mixed(weights_MK: Tensor) -> Tensor:
     the seven kernels, but a third of it for a camera's blur. Leaving out the rest costs 0.10 dB there, and 0.03 on the
     seven.
     """
-    bank = bank_responses(weights_MK.device)
-    made: Tensor = (weights_MK @ bank.flatten(1)).view(-1, *bank.shape[1:])
-    return made
+    bank = _folded_bank(weights_MK.device)
+    by_kernel = weights_MK.view(len(weights_MK), -1, len(NOISE_TO_SIGNAL))
+    mirrored = by_kernel[:, bank.mirror]
+    together = torch.where(bank.is_even[:, None], by_kernel, by_kernel + mirrored)[:, bank.first]
+    apart = (by_kernel - mirrored)[:, bank.paired]
+    size = len(weights_MK), _NUM_FOLDED, -1
+    even, odd = (
+        (weights.flatten(1) @ responses.flatten(1)).view(*size)
+        for weights, responses in ((together, bank.even), (apart, bank.odd))
+    )
+    return torch.cat([even + odd, (even - odd)[:, 1 : WINDOW_PX - _NUM_FOLDED + 1].flip(1)], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _FoldedBank:
+    """The bank on the first half of the frequencies along y: half the numbers, half the time.
+
+    A kernel's response at -y is its own at y, or that of its mirror image, a line of the opposite slope. So two
+    such lines are kept as half their sum, which is even in y, and half their difference, which is odd.
+    """
+
+    mirror: Tensor  # number of each kernel's mirror image
+    is_even: Tensor  # whether that is itself
+    first: Tensor  # of each kernel and its mirror image, the one that comes first
+    paired: Tensor  # those of them that have one
+    even: Tensor  # (filters of first, _NUM_FOLDED, WINDOW_PX // 2 + 1)
+    odd: Tensor  # (filters of paired, ...)
+
+
+@lru_cache(maxsize=2)  # the networks' device, and a test's; 85 MB
+def _folded_bank(device: torch.device) -> _FoldedBank:
+    with torch.inference_mode(mode=False):
+        bank = kernel_bank()
+        names = [(kernel.name, kernel.size) for kernel in bank]
+        mirror = [names.index(_mirrored(kernel)) for kernel in bank]
+        first = [number for number, other in enumerate(mirror) if number <= other]
+        paired = [number for number in first if number != mirror[number]]
+        y, x = _frequencies(device)
+        y = y[:_NUM_FOLDED]
+        own = {number: _inverses(bank[number].at(y, x), y, x) for number in first}
+        opposite = {number: _inverses(bank[mirror[number]].at(y, x), y, x) for number in paired}
+        even = [(own[n] + opposite[n]) / 2 if n in opposite else own[n] for n in first]
+        odd = [(own[n] - opposite[n]) / 2 for n in paired]
+        numbers = torch.tensor(mirror, device=device)
+        return _FoldedBank(
+            numbers, numbers == torch.arange(len(bank), device=device), torch.tensor(first, device=device),
+            torch.tensor(paired, device=device), torch.cat(even), torch.cat(odd),
+        )  # fmt: skip
+
+
+def _mirrored(kernel: TransferFunction) -> tuple[str, float]:
+    """Name and size of a kernel turned upside down."""
+    if kernel.angle_deg is None or kernel.angle_deg % 90 == 0:
+        return kernel.name, kernel.size
+    return _motion_name(180 - kernel.angle_deg), kernel.size
+
+
+def _inverses(transfer_HF: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Regularised inverses of a transfer function at each noise-to-signal ratio, (ratios, H, F)."""
+    steps = torch.tensor(NOISE_TO_SIGNAL, device=transfer_HF.device)[:, None, None]
+    regularisation = steps * (0.02 + (y.square() + x.square()) / 0.25**2)
+    at_zero = 1 + steps * 0.02  # flat areas keep their level exactly
+    return torch.div(at_zero * transfer_HF, transfer_HF.square() + regularisation)
 
 
 def cautious(weights_K: Tensor) -> Tensor:
@@ -271,11 +328,15 @@ def _separable(
 def _motion(angle_deg: float, length_px: float) -> TransferFunction:
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return TransferFunction(
-        name=f"motion{angle_deg}",
+        name=_motion_name(angle_deg),
         size=length_px,
         at=lambda y, x: torch.sinc(length_px * (cos * x - sin * y)),
         angle_deg=angle_deg,
     )
+
+
+def _motion_name(angle_deg: float) -> str:
+    return f"motion{angle_deg:g}"
 
 
 def _no_blur(frequency: Tensor, _size: float) -> Tensor:

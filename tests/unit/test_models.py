@@ -22,7 +22,9 @@ from concertdeblur.models.inverse_filter import (
     grid_of,
     kernel_bank,
     looped,
+    mixed,
     num_filters,
+    response,
     surrounded_index,
 )
 from concertdeblur.models.paper import PaperPatchGenerator, UNet
@@ -132,6 +134,14 @@ class TestKernelBank:
     def test_every_filter_keeps_the_level_of_a_flat_frame(self) -> None:
         assert num_filters() == len(kernel_bank()) * len(NOISE_TO_SIGNAL)
         assert bank_responses(torch.device("cpu"))[:, 0, 0].tolist() == pytest.approx([1] * num_filters(), abs=1e-5)
+
+    def test_a_mixture_is_the_weighted_mean_of_all_filters_at_every_frequency(self) -> None:
+        weights = torch.rand(3, num_filters(), generator=torch.Generator().manual_seed(0))
+        expected = (weights.double() @ bank_responses(torch.device("cpu")).flatten(1).double()).view(3, WINDOW_PX, -1)
+        assert torch.allclose(mixed(weights).double(), expected, rtol=1e-4, atol=1e-4)
+        single = torch.eye(num_filters())[[7, 250, num_filters() - 1]]
+        for number, row in zip((7, 250, num_filters() - 1), mixed(single), strict=True):
+            assert torch.allclose(row, response(number, torch.device("cpu"))[0], atol=1e-5)
 
     def test_cautious_weights_are_of_the_same_kernels_at_stronger_regularisation(self) -> None:
         weights = torch.zeros(num_filters())
