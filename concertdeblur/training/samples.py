@@ -19,6 +19,7 @@ from concertdeblur.training.pictures import PictureStore
 SURROUNDED_PX = len(surrounded_index(0, 10**6))
 _MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
 
+_NUM_DRAWN = 4  # crops of which the plainest is taken
 _UNKNOWN_LEVEL = 0.5  # the middle, which misleads the analysis least
 
 
@@ -35,6 +36,7 @@ class SampleSettings:
     jpeg_share: float = 0.25  # quality 70 to 98
     dark_share: float = 0.15  # multiplied by 0.05 to 1: stages are dark
     shrink_share: float = 0.3  # scaled down by up to 1.6 before cropping
+    plain_share: float = 0.0  # of four crops the one with the least detail: what a spectrum says of it misleads
     pair_share: float = 0.0  # taken from the pairs of the data, if it has any, as they are
 
 
@@ -105,7 +107,9 @@ class SampleStream:
             return self._pair(self._pairs, rng)
         is_framed = rng.random() < s.framed_share
         margin = 0 if is_framed else _MARGIN_PX
-        region = self._region(rng, CELL_PX if is_framed else SURROUNDED_PX + 2 * margin)
+        side_px = CELL_PX if is_framed else SURROUNDED_PX + 2 * margin
+        num_drawn = _NUM_DRAWN if rng.random() < s.plain_share else 1
+        region = min((self._region(rng, side_px) for _ in range(num_drawn)), key=_detail)
         if rng.random() < s.dark_share:
             region = np.asarray(cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1)), dtype=np.uint8)
         level = float(rng.random())
@@ -153,6 +157,12 @@ class SampleStream:
         if rng.random() < 0.5:
             region = np.asarray(cv2.transpose(region), dtype=np.uint8)
         return region
+
+
+def _detail(region: Picture) -> float:
+    """Mean difference of neighbours across, of every other pixel of green."""
+    green = region[::2, ::2, 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=1)).mean())
 
 
 def surrounded(cell: Picture) -> Picture:

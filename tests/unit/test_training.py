@@ -84,6 +84,13 @@ class TestSamples:
         types = [BLUR_TYPES[i] for step in range(2) for i in stream.batch(step).type_N.tolist()]
         assert set(types) == set(BLUR_TYPES)
 
+    def test_plain_crops_have_less_detail(self, store: PictureStore) -> None:
+        def detail(plain_share: float) -> float:
+            stream = SampleStream(store, SampleSettings(plain_share=plain_share), seed=0, batch_size=8)
+            return float(stream.batch(0).sharp_NCHW.diff(dim=3).abs().mean())
+
+        assert detail(1) < 0.9 * detail(0)
+
     def test_the_cell_is_cut_from_its_surroundings(self, store: PictureStore) -> None:
         """Where the picture ends with the cell, its reflection is around it."""
         batch = SampleStream(store, SampleSettings(framed_share=1), seed=0, batch_size=2).batch(0)
