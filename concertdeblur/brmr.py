@@ -39,6 +39,7 @@ class BrmrSettings:
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
     hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
     window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
+    consistency_margin: float = 0.0  # and by this much for a step of data consistency, where it is judged
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square further is not kept
 
     def __post_init__(self) -> None:
@@ -201,7 +202,11 @@ class Brmr:
                 cell, was_kept = cells[number], previous[n].consistency.get(number)
                 shift = moved[(n, *cell.area.in_begun_steps(_SHIFT_GRAIN_PX))].max().item()
                 kept = shift <= self.settings.max_shift and is_kept(
-                    cam.delta(state.map_hw, cell), cam.delta(new_map, cell), was_kept, self.settings.hysteresis
+                    cam.delta(state.map_hw, cell),
+                    cam.delta(new_map, cell),
+                    was_kept,
+                    self.settings.hysteresis,
+                    self.settings.consistency_margin,
                 )
                 state.tried.append(cell.area)
                 state.decisions.consistency[number] = kept

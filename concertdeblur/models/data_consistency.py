@@ -42,9 +42,9 @@ from concertdeblur.models.spectrum import luma
 _STRONGER_STEPS = 2
 # Filters at these ratios, which real cameras' noise and compression ask for, leave nothing to win: -0.1 dB on average.
 _BOLD = slice(0, len(NOISE_TO_SIGNAL) - 2)
-# A blur that was identified has a share of 0.9 and more; a camera's mixed blur comes to 0.7 and loses 0.4 dB on
+# A blur that was identified has a share of 0.9 and more; a camera's mixed blur comes to 0.75 and loses 0.4 dB on
 # average, up to 1.3, since what it lacks is then made up of the wrong kernels.
-_BOLD_SHARE = 0.75
+_BOLD_SHARE = 0.8
 
 # Range of the input within three blocks of 8 px: up to the first it is flat, from the second on it has detail.
 _BLOCK_PX, _FLAT, _DETAILED = 8, 3 / 255, 10 / 255

@@ -11,7 +11,7 @@ from concertdeblur.cam import Area
 from concertdeblur.models import Architecture, Networks
 from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.fast import FastGenerator
-from concertdeblur.models.inverse_filter import grid_of, num_filters
+from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL, grid_of, num_filters
 from concertdeblur.models.paper import PaperGenerator
 from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
@@ -53,9 +53,9 @@ def plain_loop(
             ]
             shift = max(float(grain.mean((1, 2)).abs().max()) for grain in grains)
             old, new = cam.delta(maps[number], cell), cam.delta(new_map, cell)
-            leads.append(abs(new - old))
+            leads.append(abs(new - old - settings.consistency_margin))
             kept = shift <= settings.max_shift and is_kept(
-                old, new, previous.consistency.get(number), settings.hysteresis
+                old, new, previous.consistency.get(number), settings.hysteresis, settings.consistency_margin
             )
             steps[number].append((cell.area, kept))
             if kept:
@@ -146,6 +146,7 @@ def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -
     num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_fast else (0, 0)
     frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
     weights_NRQK = torch.rand(num, *grid_of(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
+    weights_NRQK.unflatten(-1, (-1, len(NOISE_TO_SIGNAL)))[..., :4] *= 2  # so that some cells are promising
     return Prepared(
         guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
         hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
@@ -159,7 +160,9 @@ def without_context(blurred: Tensor) -> Prepared:
     return PaperGenerator(width=4).prepare(blurred, torch.empty(len(blurred), 0))
 
 
-SETTINGS = BrmrSettings(max_iterations=3, windows_per_cell=100, max_shift=1.0, window_margin=1e-3)
+SETTINGS = BrmrSettings(
+    max_iterations=3, windows_per_cell=100, max_shift=1.0, window_margin=1e-3, consistency_margin=1e-4
+)
 
 
 @pytest.mark.parametrize(
