@@ -146,7 +146,8 @@ def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -
     num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_fast else (0, 0)
     frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
     weights_NRQK = torch.rand(num, *grid_of(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
-    weights_NRQK.view(*weights_NRQK.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., :4] *= 2  # so that some cells are promising
+    by_noise = weights_NRQK.view(*weights_NRQK.shape[:-1], -1, len(NOISE_TO_SIGNAL))
+    by_noise[..., :4] *= 2  # so that some cells are promising
     return Prepared(
         guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
         hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
