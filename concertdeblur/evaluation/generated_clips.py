@@ -92,28 +92,33 @@ def blurred_and_grainy(frames: Sequence[Picture], kernel: Kernel, level: float, 
     return [worsened(frame) for frame in frames]
 
 
-def shaken(picture: Picture, speed_px: float, seed: int) -> tuple[list[Picture], list[Picture]] | None:
-    """A clip of a camera that shakes before a picture: (sharp, blurred) frames; None if the picture is too small.
+def shaken(picture: Picture, speeds_px: Sequence[float], seed: int) -> dict[float, tuple[list[Picture], list[Picture]]]:
+    """Clips of a camera that shakes before a picture: (sharp, blurred) frames by speed; none of too small a picture.
 
     Args:
         picture: (height, width, 3) RGB; beyond its border lies its reflection.
-        speed_px: How far the picture moves, px a frame, whichever way the camera turns.
-        seed: Of the way and the noise.
+        speeds_px: How far the picture moves, px a frame, whichever way the camera turns; a clip for each.
+        seed: Of the ways and the noise.
     """
-    height, width = picture.shape[:2]
-    if min(height, width) < 128:
-        return None
-    view = min(_HEIGHT_PX, height), min(_WIDTH_PX, width)
-    rng = np.random.default_rng([seed, round(speed_px)])
+    if min(picture.shape[:2]) < 128:
+        return {}
+    light = tone_curve().linear(np.ascontiguousarray(picture))
+    return {
+        speed_px: _shaken(light, speed_px, np.random.default_rng([seed, round(speed_px)])) for speed_px in speeds_px
+    }
+
+
+def _shaken(light: Light, speed_px: float, rng: np.random.Generator) -> tuple[list[Picture], list[Picture]]:
+    """One clip of a scene."""
+    view = min(_HEIGHT_PX, light.shape[1]), min(_WIDTH_PX, light.shape[2])
+    inner = slice(_MARGIN_PX, _MARGIN_PX + view[0]), slice(_MARGIN_PX, _MARGIN_PX + view[1])
     way, curve, optics = _way(speed_px, rng), tone_curve(), lens(0, _SOFTNESS_PX)
-    light = curve.linear(np.ascontiguousarray(picture))
     open_for = int(_SHUTTER * _MOMENTS)
     sharp, blurred = [], []
     for number in range(NUM_FRAMES):
         path = way[number * _MOMENTS : number * _MOMENTS + open_for]
         seen = _seen(light, path.mean(axis=0), view)
         counted = read_out(exposed(seen, drawn(path, optics)), _SENSOR, rng)
-        inner = slice(_MARGIN_PX, _MARGIN_PX + view[0]), slice(_MARGIN_PX, _MARGIN_PX + view[1])
         sharp.append(curve.encoded(np.clip(seen, 0, 1))[inner])
         blurred.append(curve.encoded(counted)[inner])
     return sharp, h264_clip(blurred, _CRF)

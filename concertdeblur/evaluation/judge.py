@@ -154,10 +154,8 @@ class Judge:
         step = self._stage("deblur shaky clips", len(chosen) * len(speeds) * generated_clips.NUM_FRAMES, "frames")
         found: dict[str, list[ClipFigures]] = {}
         for number, pair in enumerate(chosen):
-            for speed_px in speeds:
-                made = generated_clips.shaken(_whole(pair), speed_px, self.seed + number)
-                if made is not None:
-                    found.setdefault(f"{speed_px}", []).append(self._clip(*made, pair, step))
+            for speed_px, clip in generated_clips.shaken(_whole(pair), speeds, self.seed + number).items():
+                found.setdefault(f"{speed_px}", []).append(self._clip(*clip, pair, step))
         return {speed: generated_clips.summarise(clips, seed=self.seed) for speed, clips in found.items()}
 
     def _some_sharp(self, num: int) -> Sequence[EvaluationPair]:

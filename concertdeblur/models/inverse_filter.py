@@ -110,7 +110,7 @@ def mixed(weights_MK: Tensor) -> Tensor:
     bank = _folded_bank(weights_MK.device)
     by_kernel = weights_MK.view(len(weights_MK), -1, len(NOISE_TO_SIGNAL))
     mirrored = by_kernel[:, bank.mirror]
-    together = torch.where(bank.is_even[:, None], by_kernel, by_kernel + mirrored)[:, bank.first]
+    together = (by_kernel + mirrored)[:, bank.first]
     apart = (by_kernel - mirrored)[:, bank.paired]
     size = len(weights_MK), _NUM_FOLDED, -1
     even, odd = (
@@ -120,18 +120,18 @@ def mixed(weights_MK: Tensor) -> Tensor:
     return torch.cat([even + odd, (even - odd)[:, 1 : WINDOW_PX - _NUM_FOLDED + 1].flip(1)], 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _FoldedBank:
     """The bank on the first half of the frequencies along y: half the numbers, half the time.
 
-    A kernel's response at -y is its own at y, or that of its mirror image, a line of the opposite slope. So two
-    such lines are kept as half their sum, which is even in y, and half their difference, which is odd.
+    A kernel's response at -y is that of its mirror image at y: a line of the opposite slope, or the kernel itself. So
+    two such lines are kept as half their sum, which is even in y, and half their difference, which is odd. A kernel
+    that is its own image is kept as its half: its weight is added twice.
     """
 
     mirror: Tensor  # number of each kernel's mirror image
-    is_even: Tensor  # whether that is itself
     first: Tensor  # of each kernel and its mirror image, the one that comes first
-    paired: Tensor  # those of them that have one
+    paired: Tensor  # those of them that are not their own
     even: Tensor  # (filters of first, _NUM_FOLDED, WINDOW_PX // 2 + 1)
     odd: Tensor  # (filters of paired, ...)
 
@@ -140,28 +140,25 @@ class _FoldedBank:
 def _folded_bank(device: torch.device) -> _FoldedBank:
     with torch.inference_mode(mode=False):
         bank = kernel_bank()
-        names = [(kernel.name, kernel.size) for kernel in bank]
-        mirror = [names.index(_mirrored(kernel)) for kernel in bank]
+        keys = [(kernel.name, kernel.size, kernel.angle_deg) for kernel in bank]
+        mirror = [keys.index((name, size, None if angle is None else -angle % 180)) for name, size, angle in keys]
         first = [number for number, other in enumerate(mirror) if number <= other]
         paired = [number for number in first if number != mirror[number]]
-        y, x = _frequencies(device)
-        y = y[:_NUM_FOLDED]
-        own = {number: _inverses(bank[number].at(y, x), y, x) for number in first}
-        opposite = {number: _inverses(bank[mirror[number]].at(y, x), y, x) for number in paired}
-        even = [(own[n] + opposite[n]) / 2 if n in opposite else own[n] for n in first]
-        odd = [(own[n] - opposite[n]) / 2 for n in paired]
-        numbers = torch.tensor(mirror, device=device)
+        all_y, x = _frequencies(device)
+        y = all_y[:_NUM_FOLDED]
+
+        def half(number: int, y: Tensor) -> Tensor:
+            return _inverses(bank[number].at(y, x), y, x) / 2
+
+        own = {number: half(number, y) for number in first}
+        turned = {number: half(number, -y) for number in paired}
         return _FoldedBank(
-            numbers, numbers == torch.arange(len(bank), device=device), torch.tensor(first, device=device),
-            torch.tensor(paired, device=device), torch.cat(even), torch.cat(odd),
-        )  # fmt: skip
-
-
-def _mirrored(kernel: TransferFunction) -> tuple[str, float]:
-    """Name and size of a kernel turned upside down."""
-    if kernel.angle_deg is None or kernel.angle_deg % 90 == 0:
-        return kernel.name, kernel.size
-    return _motion_name(180 - kernel.angle_deg), kernel.size
+            mirror=torch.tensor(mirror, device=device),
+            first=torch.tensor(first, device=device),
+            paired=torch.tensor(paired, device=device),
+            even=torch.cat([own[n] + turned[n] if n in turned else own[n] for n in first]),
+            odd=torch.cat([own[n] - turned[n] for n in paired]),
+        )
 
 
 def _inverses(transfer_HF: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -328,15 +325,11 @@ def _separable(
 def _motion(angle_deg: float, length_px: float) -> TransferFunction:
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     return TransferFunction(
-        name=_motion_name(angle_deg),
+        name="motion",
         size=length_px,
         at=lambda y, x: torch.sinc(length_px * (cos * x - sin * y)),
         angle_deg=angle_deg,
     )
-
-
-def _motion_name(angle_deg: float) -> str:
-    return f"motion{angle_deg:g}"
 
 
 def _no_blur(frequency: Tensor, _size: float) -> Tensor:

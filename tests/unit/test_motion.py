@@ -93,8 +93,8 @@ class TestMotionPrior:
         embedding = torch.randn(1, 16).expand(2, 16)
         bonus_MK, _ = self.learned()(torch.tensor([[6.0, -6, 1], [6.0, 6, 1]]), embedding)
         by_kernel = bonus_MK.view(2, -1, len(NOISE_TO_SIGNAL))
-        names = [(kernel.name, kernel.size) for kernel in kernel_bank()]
-        one, other = names.index(("motion45", 8)), names.index(("motion135", 8))
+        lines = [(kernel.angle_deg, kernel.size) for kernel in kernel_bank()]
+        one, other = lines.index((45, 8)), lines.index((135, 8))
         assert torch.allclose(by_kernel[0, one], by_kernel[1, other], atol=1e-4)
         assert not torch.allclose(by_kernel[0, one], by_kernel[0, other], atol=1e-2)
 
