@@ -33,7 +33,8 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
 @together(
     option(
         "Training", "--recipe", default="concert", show_default=True, metavar="NAME|FILE.toml",
-        help="A shipped parameter set (concert, concert-fast, gopro, paper, tiny), or your own.",
+        help="A shipped parameter set (concert, concert-fast, gopro, paper, tiny), or your own: base = \"concert\" and "
+        "what differs.",
     ),
     option(
         "Training", "--data", type=FILE, default=Path("dataset"), show_default=True, metavar="DIR",

@@ -20,13 +20,22 @@ def read_settings(path: Path, cls: type[T]) -> T:
         SettingsError: If the file cannot be read, holds an unknown key, lacks one, or a value has the wrong type.
 
     """
+    return settings_from_table(read_table(path), cls, where=str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Plain data of a TOML file.
+
+    Raises:
+        SettingsError: If it cannot be read.
+
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file ({error})") from error
-    return settings_from_table(table, cls, where=str(path))
 
 
 def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T:

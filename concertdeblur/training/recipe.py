@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from concertdeblur.brmr import BrmrSettings
 from concertdeblur.errors import SettingsError
 from concertdeblur.models import Architecture
-from concertdeblur.settings import read_settings
+from concertdeblur.settings import read_table, settings_from_table
 from concertdeblur.training.clip_pairs import ClipSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
@@ -38,11 +39,41 @@ class Recipe:
 def read_recipe(name: str) -> Recipe:
     """A shipped recipe by its name, or the one in a .toml file.
 
+    A file may say `base = "concert"` (or another file beside it): it then holds only what differs from that.
+
     Raises:
         SettingsError: If there is no such recipe, or it holds an unknown key or a bad value.
     """
-    path = Path(name) if name.endswith(".toml") else RECIPES_FOLDER / f"{name}.toml"
+    path = _path_of(name, Path())
+    return settings_from_table(_table(path, (path.resolve(),)), Recipe, where=str(path))
+
+
+def _path_of(name: str, folder: Path) -> Path:
+    path = folder / name if name.endswith(".toml") else RECIPES_FOLDER / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES_FOLDER.glob("*.toml")))
         raise SettingsError(f"no recipe '{name}'; choose one of {known}, or name a .toml file")
-    return read_settings(path, Recipe)
+    return path
+
+
+def _table(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe's table, with what it takes from its base."""
+    table = read_table(path)
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise SettingsError(f"{path}: base must be the name of a recipe, but it is {base!r}")
+    base_path = _path_of(base, path.parent).resolve()
+    if base_path in above:
+        raise SettingsError(f"{path}: is its own base")
+    return _laid_over(_table(base_path, (*above, base_path)), table)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """One table with the values of another in their places, tables within tables too."""
+    made = dict(below)
+    for key, value in above.items():
+        both_are_tables = isinstance(value, dict) and isinstance(below.get(key), dict)
+        made[key] = _laid_over(below[key], value) if both_are_tables else value
+    return made

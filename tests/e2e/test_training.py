@@ -8,10 +8,10 @@ import pytest
 
 from concertdeblur import pretrained
 from concertdeblur.deblurrer import Deblurrer
-from concertdeblur.errors import SettingsError, WeightsError
+from concertdeblur.errors import WeightsError
 from concertdeblur.pipelines.train import TrainJob, train
 from concertdeblur.progress import StageProgress
-from concertdeblur.training.recipe import RECIPES_FOLDER, read_recipe
+from concertdeblur.training.recipe import read_recipe
 from tests.pictures import photograph
 
 
@@ -75,17 +75,3 @@ def test_weights_of_another_architecture_are_refused(weight_set: Path, tmp_path:
 def test_missing_weight_sets_are_named(name: str) -> None:
     with pytest.raises(WeightsError, match="no weight set"):
         pretrained.load(name, device="cpu")
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml")))
-def test_shipped_recipes_read(name: str) -> None:
-    assert read_recipe(name).name == name
-
-
-def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
-    text = (RECIPES_FOLDER / "tiny.toml").read_text().replace("batch_size = 2", "batchsize = 2")
-    (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises(SettingsError, match="unknown key 'batchsize'; the nearest known key is 'batch_size'"):
-        read_recipe(str(tmp_path / "mine.toml"))
-    with pytest.raises(SettingsError, match="no recipe 'concrt'"):
-        read_recipe("concrt")
