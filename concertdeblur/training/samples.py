@@ -13,13 +13,14 @@ from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.blur.velocities import Velocity, velocity
 from concertdeblur.models.fast import BLUR_TYPES
 from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
+from concertdeblur.training.drawings import drawing
 from concertdeblur.training.pairs import PairStore
 from concertdeblur.training.pictures import PictureStore
 
 SURROUNDED_PX = len(surrounded_index(0, 10**6))
 _MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
 
-_NUM_DRAWN = 4  # crops of which the plainest is taken
+_NUM_TAKEN = 4  # crops of which the plainest is taken
 _UNKNOWN_LEVEL = 0.5  # the middle, which misleads the analysis least
 
 
@@ -37,6 +38,7 @@ class SampleSettings:
     dark_share: float = 0.15  # multiplied by 0.05 to 1: stages are dark
     shrink_share: float = 0.3  # scaled down by up to 1.6 before cropping
     plain_share: float = 0.0  # of four crops the one with the least detail: what a spectrum says of it misleads
+    drawn_share: float = 0.0  # of crops: drawn, not photographed (drawings.py)
     pair_share: float = 0.0  # taken from the pairs of the data, if it has any, as they are
 
 
@@ -108,8 +110,8 @@ class SampleStream:
         is_framed = rng.random() < s.framed_share
         margin = 0 if is_framed else _MARGIN_PX
         side_px = CELL_PX if is_framed else SURROUNDED_PX + 2 * margin
-        num_drawn = _NUM_DRAWN if rng.random() < s.plain_share else 1
-        region = min((self._region(rng, side_px) for _ in range(num_drawn)), key=_detail)
+        num_taken = _NUM_TAKEN if rng.random() < s.plain_share else 1
+        region = min((self._region(rng, side_px) for _ in range(num_taken)), key=_detail)
         if rng.random() < s.dark_share:
             region = np.asarray(cv2.convertScaleAbs(region, alpha=rng.uniform(0.05, 1)), dtype=np.uint8)
         level = float(rng.random())
@@ -138,6 +140,8 @@ class SampleStream:
         return _Sample(blurred, sharp, type_index, level, is_framed)
 
     def _region(self, rng: np.random.Generator, side_px: int) -> Picture:
+        if rng.random() < self._settings.drawn_share:
+            return drawing(side_px, rng)
         picture = self._store.read(int(rng.integers(len(self._store))))
         scale = rng.uniform(1, 1.6) if rng.random() < self._settings.shrink_share else 1.0
         wanted = min(round(side_px * scale), *picture.shape[:2])
