@@ -17,7 +17,7 @@ from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_stages import TrainingData, train_fast, train_paper
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import choose_runtime
+from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
@@ -105,6 +105,7 @@ def train(
         Interrupted: If `stop` was set.
     """
     recipe, began_s = job.recipe, time.monotonic()
+    flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
     with joined(device) as world:
         session = Session(

@@ -17,7 +17,7 @@ import torch
 from concertdeblur.errors import ConcertDeblurError, TrainingError
 from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import PAPER_SIZES, Baseline, BaselineSettings, Kind, build_baseline
-from concertdeblur.runtime import choose_runtime
+from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.baselines import BaselineSchedule, BaselineStage, paper_schedule
 from concertdeblur.training.loader import Loader, num_workers
 from concertdeblur.training.pairs import PairStore
@@ -56,6 +56,7 @@ def train_baseline(
         ConcertDeblurError: One of its kinds, with one sentence for the user.
     """
     recipe = read_recipe(job.recipe)
+    flush_denormals()
     store = out / "pictures"
     build_store(data, store, recipe.data, min_side_px=_MIN_SIDE_PX)
     held_out = PictureStore(store, "held_out")
