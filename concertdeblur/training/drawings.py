@@ -16,6 +16,7 @@ import numpy.typing as npt
 from concertdeblur.blur.draws import log_uniform
 from concertdeblur.blur.kernels import Picture
 
+Planes: TypeAlias = npt.NDArray[np.float32]  # (3, height, width), 0 to 1
 Mask: TypeAlias = npt.NDArray[np.uint8]  # (height, width), 0 to 255
 
 _OVERSAMPLING = 2  # masks are drawn so many times larger
@@ -29,28 +30,22 @@ _LAYERS = (1, 4)
 
 def drawing(side_px: int, rng: np.random.Generator) -> Picture:
     """A picture, (side, side, 3) RGB, as sharp as a photograph is."""
-    scene = _background(side_px, rng)
+    planes = np.zeros((3, side_px, side_px), np.float32) if rng.random() < 0.2 else _shade(side_px, rng)
     for _ in range(int(rng.integers(*_LAYERS, endpoint=True))):
         draw = _THINGS[int(rng.integers(len(_THINGS)))]
-        cover = _seen(draw, side_px, rng)[..., None] * np.float32(rng.uniform(0.15, 1))
-        scene += cover * (_shade(side_px, rng) - scene)
-    grain = rng.uniform(0, _GRAIN) * cv2.GaussianBlur(
-        rng.standard_normal(scene.shape, np.float32), (0, 0), rng.uniform(0.3, 1)
-    )
-    return np.clip(np.rint(255 * scene + grain), 0, 255).astype(np.uint8)
+        cover = _seen(draw, side_px, rng) * np.float32(rng.uniform(0.15, 1))
+        planes += cover * (_shade(side_px, rng) - planes)
+    grain = rng.standard_normal((side_px, side_px), np.float32)
+    grain = np.float32(rng.uniform(0, _GRAIN)) * cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.3, 1))
+    return np.asarray(cv2.merge(list(np.clip(np.rint(255 * planes + grain), 0, 255).astype(np.uint8))))
 
 
-def _background(side_px: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    return np.zeros((side_px, side_px, 3), np.float32) if rng.random() < 0.2 else _shade(side_px, rng)
-
-
-def _shade(side_px: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _shade(side_px: int, rng: np.random.Generator) -> Planes:
     """One colour, or none, under a light that changes slowly."""
     colour = rng.uniform(0, 1, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0, 1))
-    light = cv2.resize(
-        rng.uniform(0.6, 1, (3, 3)).astype(np.float32), (side_px, side_px), interpolation=cv2.INTER_CUBIC
-    )
-    return np.asarray(light[..., None] * colour.astype(np.float32), dtype=np.float32)
+    rough = rng.uniform(0.6, 1, (3, 3)).astype(np.float32)
+    light = cv2.resize(rough, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(colour.astype(np.float32)[:, None, None] * light, dtype=np.float32)
 
 
 def _seen(
@@ -102,13 +97,13 @@ def _lamps(side: int, rng: np.random.Generator) -> Mask:
     """Round or square lamps in rows, some of them off."""
     width = _width(rng)
     period = max(4.0, width * log_uniform(rng, (1.3, 8)))
-    away = np.abs(np.arange(side) % period - period / 2)
-    is_round = rng.random() < 0.6
-    distance = np.hypot(away[:, None], away) if is_round else np.maximum(away[:, None], away)
+    away = np.abs(np.arange(side, dtype=np.float32) % period - period / 2)
+    is_inside = np.add.outer(away**2, away**2) < (width / 2) ** 2
+    if rng.random() < 0.4:
+        is_inside = np.logical_and.outer(away < width / 2, away < width / 2)
     number = (np.arange(side) // period).astype(int)
     is_on = rng.random((number[-1] + 1, number[-1] + 1)) < rng.uniform(0.3, 1)
-    lit = (distance < width / 2) & is_on[np.ix_(number, number)]
-    return np.asarray(255 * lit, dtype=np.uint8)
+    return np.asarray(255 * (is_inside & is_on[number][:, number]), dtype=np.uint8)
 
 
 def _truss(side: int, rng: np.random.Generator) -> Mask:
