@@ -86,7 +86,8 @@ class TestSamples:
 
     def test_plain_crops_have_less_detail(self, store: PictureStore) -> None:
         def detail(plain_share: float) -> float:
-            stream = SampleStream(store, SampleSettings(plain_share=plain_share), seed=0, batch_size=8)
+            settings = SampleSettings(plain_share=plain_share, dark_share=0, capture_share=0)
+            stream = SampleStream(store, settings, seed=0, batch_size=48)
             return float(stream.batch(0).sharp_NCHW.diff(dim=3).abs().mean())
 
         assert detail(1) < 0.9 * detail(0)
