@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -53,14 +53,17 @@ class Loader(Generic[BatchT]):
     Args:
         batches: Makes the batch of a step: a dataclass with tensors on the CPU.
         device: Where its tensors are wanted; for a CUDA device they go through pinned memory.
-        workers: Threads; with 0 a batch is made when it is asked for.
+        workers: Threads beside the network. With 0 they take turns with it: all cores make as many batches at once
+            as there are cores, and then wait until those are used up.
     """
 
     def __init__(self, batches: Callable[[int], BatchT], device: torch.device, *, workers: int) -> None:
         self._batches = batches
         self._device = device
-        self._ahead = 2 * workers
-        self._pool = ThreadPoolExecutor(workers, "batches") if workers else None
+        self._takes_turns = workers == 0
+        num_threads = workers or min(_MOST_WORKERS, available_cpus())
+        self._num_wanted = num_threads if self._takes_turns else 1 + 2 * workers
+        self._pool = ThreadPoolExecutor(num_threads, "batches")
         self._made: dict[int, Future[BatchT]] = {}
         self.waited_s = 0.0  # for batches that were not there yet
 
@@ -77,23 +80,22 @@ class Loader(Generic[BatchT]):
             Exception: What making it raised, in whatever thread.
         """
         asked = time.monotonic()
-        if self._pool is None:
-            batch = self._make(step)
-        else:
-            wanted = range(step, step + 1 + self._ahead)
+        if not self._takes_turns or step not in self._made:
+            wanted = range(step, step + self._num_wanted)
             for stale in self._made.keys() - set(wanted):
                 self._made.pop(stale).cancel()
             for number in wanted:
                 if number not in self._made:
                     self._made[number] = self._pool.submit(self._make, number)
-            batch = self._made.pop(step).result()
+        if self._takes_turns:
+            wait(self._made.values())
+        batch = self._made.pop(step).result()
         self.waited_s += time.monotonic() - asked
         return on_device(batch, self._device)
 
     def close(self) -> None:
         """Stop the threads, after what they have in hand."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _make(self, step: int) -> BatchT:
         batch = self._batches(step)

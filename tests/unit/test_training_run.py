@@ -219,14 +219,32 @@ class TestLoader:
             assert ahead.wait(5)
         assert made == [0, 1, 2]
 
+    def test_threads_that_take_turns_make_as_many_at_once_as_there_are_cores(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("concertdeblur.training.loader.available_cpus", lambda: 3)
+        together = threading.Barrier(3)  # broken unless three are made at once
+        made: list[int] = []
+
+        def make(step: int) -> Numbers:
+            together.wait(5)
+            made.append(step)
+            return Numbers(values=torch.tensor([step]))
+
+        with Loader(make, _CPU, workers=0) as loader:
+            for step, after in ((0, 3), (1, 3), (2, 3), (3, 6)):
+                assert int(loader(step).values) == step
+                assert len(made) == after  # nothing is made beside the network
+
     def test_what_a_thread_raises_comes_out(self) -> None:
         def make(step: int) -> Numbers:
             raise TrainingError(f"no batch {step}")
 
         before = threading.active_count()
-        with pytest.raises(TrainingError, match="no batch 0"), Loader(make, _CPU, workers=2) as loader:
-            loader(0)
-        assert threading.active_count() == before
+        for workers in (0, 2):
+            with pytest.raises(TrainingError, match="no batch 0"), Loader(make, _CPU, workers=workers) as loader:
+                loader(0)
+            assert threading.active_count() == before
 
     def test_waiting_is_counted(self) -> None:
         def make(_step: int) -> Numbers:
