@@ -4,8 +4,10 @@
 """
 
 import argparse
+import copy
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -68,7 +70,10 @@ def train_baseline(
         train, pairs = PictureStore(store, "train"), PairStore(store, "train")
         return SampleStream(train, recipe.samples, seed=recipe.seed, batch_size=schedule.batch_size, pairs=pairs)
 
-    schedule = _schedule(out, job, recipe.seed, lambda trial: _seconds_a_step(stream(trial), network, trial, held_out))
+    def seconds_a_step(trial: BaselineSchedule) -> float:
+        return _seconds_a_step(job.kind, stream(trial), network, trial, held_out)
+
+    schedule = _schedule(out, job, recipe.seed, seconds_a_step)
     stage = BaselineStage(job.kind, network, schedule, out, held_out=held_out)
     stage.resume()
     begun_s = time.process_time()
@@ -128,12 +133,10 @@ def _write(file: Path, facts: dict[str, Any]) -> None:
     part.replace(file)
 
 
-def _seconds_a_step(stream: SampleStream, network: Baseline, trial: BaselineSchedule, held_out: PictureStore) -> float:
+def _seconds_a_step(
+    kind: Kind, stream: SampleStream, network: Baseline, trial: BaselineSchedule, held_out: PictureStore
+) -> float:
     """CPU seconds: the shorter of two steps of a copy, after one to warm up; a busy machine changes nothing."""
-    import copy
-    import tempfile
-
-    kind: Kind = "multi_scale" if hasattr(network, "scales") else "deblurgan"
     with tempfile.TemporaryDirectory() as folder:
         stage = BaselineStage(kind, copy.deepcopy(network), trial, Path(folder), held_out=held_out)
         times = []
