@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from concertdeblur.errors import TrainingError
+from concertdeblur.runtime import has_fast_bfloat16
 from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
 from concertdeblur.training.distributed import anywhere, average_gradients, is_first_process, same_everywhere
 from concertdeblur.training.ema import Ema
@@ -89,8 +90,8 @@ class Stage(ABC, Generic[BatchT]):
         return next(self.network.parameters()).device
 
     def mixed(self) -> torch.autocast:
-        """Convolutions in bfloat16 on a CUDA GPU; fp32 on a CPU, where bfloat16 is about 100 times slower."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+        """Convolutions in bfloat16 where that is faster; elsewhere in fp32."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=has_fast_bfloat16(self.device))
 
     def save(self) -> None:
         """Write the checkpoint; of several processes the first one does."""

@@ -163,9 +163,13 @@ class TestStage:
         assert (tmp_path / "line.safetensors").read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == ["line.safetensors"]
 
-    def test_mixed_precision_is_for_gpus(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("instructions", "dtype"), [({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)])
+    def test_mixed_precision_is_for_processors_that_have_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool], dtype: torch.dtype
+    ) -> None:
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda: instructions)
         with Line(tmp_path).mixed():
-            assert nn.Linear(1, 1)(torch.ones(1, 1)).dtype == torch.float32
+            assert nn.Linear(1, 1)(torch.ones(1, 1)).dtype == dtype
 
 
 _PROCESS = """
