@@ -138,7 +138,7 @@ class Deblurrer:
         self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
         self._brmr = Brmr(
             make_engine(networks.patch_generator.restoration, runtime, is_kept=True),
-            _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True)),
+            _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True, is_exact=True)),
             discriminator_margin_px=networks.discriminator.receptive_margin_px,
             settings=brmr,
         )

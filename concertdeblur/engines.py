@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -26,21 +27,24 @@ Engine = Callable[..., Tensor]
 
 _TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
 _compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
-_CONFIG = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
-def make_engine(module: nn.Module, runtime: Runtime, *, is_kept: bool = False) -> Engine:
+def make_engine(module: nn.Module, runtime: Runtime, *, is_kept: bool = False, is_exact: bool = False) -> Engine:
     """The module on the runtime's device and backend, for inference; safe to call from one thread at a time.
 
     Args:
         module: With its final weights.
         runtime: What it runs on.
         is_kept: Whether what OpenVINO compiles is kept for the next run: for weights that will be used again.
+        is_exact: Whether it stays in fp32 where others have half precision: for what decides, not for what draws.
 
     """
     module = module.eval().requires_grad_(False)
+    if is_exact:
+        runtime = replace(runtime, dtype=torch.float32)
     if runtime.backend == "openvino":
-        return OpenVinoEngine(module, is_kept=is_kept)
+        return OpenVinoEngine(module, runtime.dtype, is_kept=is_kept)
     return TorchEngine(module, runtime)
 
 
@@ -64,10 +68,16 @@ class OpenVinoEngine:
 
     The network is converted and compiled once, at the first call, for any batch and frame size; or it is read
     as an earlier run left it (engine_cache.py), which takes a fiftieth of the time.
+
+    Args:
+        module: With its final weights.
+        dtype: Of convolutions, float32 or bfloat16.
+        is_kept: Whether it is kept for the next run.
     """
 
-    def __init__(self, module: nn.Module, *, is_kept: bool = False) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype = torch.float32, *, is_kept: bool = False) -> None:
         self._module = module.float().cpu()
+        self._config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
         self._is_kept = is_kept
         self._compiled: Any = None
 
@@ -81,11 +91,11 @@ class OpenVinoEngine:
     def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
         if not self._is_kept:
             return self._compile(tensors)
-        key = _key(self._module, [tensor.shape[1] for tensor in tensors])
+        key = _key(self._module, self._config, [tensor.shape[1] for tensor in tensors])
         content = kept(key)
         if content is not None:
             try:
-                return openvino_core().import_model(content, "CPU", _CONFIG)
+                return openvino_core().import_model(content, "CPU", self._config)
             except RuntimeError:  # of OpenVINO: it does not take it any more, whatever the reason
                 forget(key)
         compiled = self._compile(tensors)
@@ -106,7 +116,7 @@ class OpenVinoEngine:
             # checked, a trace takes as long again
             traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = ov.convert_model(traced, example_input=example, input=shapes)
-        return openvino_core().compile_model(model, "CPU", _CONFIG)
+        return openvino_core().compile_model(model, "CPU", self._config)
 
 
 def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
@@ -115,8 +125,8 @@ def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
     return tensor[..., : side_px // down, : side_px // across].contiguous()
 
 
-def _key(module: nn.Module, channels: list[int]) -> str:
-    """Changes with everything that the compiled network depends on: weights, structure, code, versions, processor."""
+def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
+    """Changes with all that the compiled network depends on: weights, structure, precision, code, versions, machine."""
     core = openvino_core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     versions = (
@@ -125,7 +135,7 @@ def _key(module: nn.Module, channels: list[int]) -> str:
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
     )
-    told = hashlib.sha256(repr((versions, processor, _CONFIG, channels, repr(module))).encode())
+    told = hashlib.sha256(repr((versions, processor, config, channels, repr(module))).encode())
     for name, part in module.named_modules():
         choices = {
             key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)

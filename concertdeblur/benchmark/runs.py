@@ -21,7 +21,7 @@ from concertdeblur.media.reader import ReaderOptions, open_reader
 from concertdeblur.media.writer import PyavWriter, plan_encoding
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
-from concertdeblur.runtime import Runtime
+from concertdeblur.runtime import Runtime, choose_runtime
 from concertdeblur.timeline import span
 
 _GEMM_SIDE = 4096
@@ -79,14 +79,14 @@ def gemm_flops(runtime: Runtime, *, side: int = _GEMM_SIDE) -> float:
 def paper_seconds(runtime: Runtime) -> PaperSeconds:
     """The paper's networks at full width with random weights, one call each; the median of three."""
 
-    def timed(module: nn.Module, *given: Tensor) -> float:
-        return _median_seconds(make_engine(module, runtime), given, runtime)
+    def timed(module: nn.Module, *given: Tensor, is_exact: bool = False) -> float:
+        return _median_seconds(make_engine(module, runtime, is_exact=is_exact), given, runtime)
 
     tile = torch.rand(1, 3, _TILE_PX, _TILE_PX, device=runtime.device)
     patch = torch.rand(1, 3, _PATCH_PX, _PATCH_PX, device=runtime.device)
     return PaperSeconds(
         generator=timed(PaperGenerator().restoration.unet, tile),
-        discriminator=timed(PaperDiscriminator(), tile, tile),
+        discriminator=timed(PaperDiscriminator(), tile, tile, is_exact=True),
         patch_generator=timed(PaperPatchGenerator().restoration.unet, patch),
     )
 
@@ -95,14 +95,14 @@ def compared_backends(restoration: nn.Module, runtime: Runtime, given: Sequence[
     """Seconds of restoring one frame in eager torch, torch.compile and OpenVINO; None where one does not run."""
 
     def eager() -> Engine:
-        return TorchEngine(restoration, replace(runtime, backend="torch"))
+        return TorchEngine(restoration, choose_runtime(str(runtime.device), "torch"))
 
     def compiled() -> Engine:
         run = torch.compile(restoration, dynamic=False)
         return lambda *tensors: torch.no_grad()(run)(*tensors)
 
     def openvino() -> Engine:
-        return OpenVinoEngine(restoration)
+        return OpenVinoEngine(restoration, runtime.dtype)
 
     makers: dict[str, Callable[[], Engine]] = {"torch": eager, "torch.compile": compiled, "openvino": openvino}
     seconds: dict[str, float | None] = {}

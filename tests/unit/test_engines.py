@@ -3,14 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from concertdeblur import engine_cache
 from concertdeblur.engines import OpenVinoEngine, make_engine
-from concertdeblur.runtime import choose_runtime
+from concertdeblur.runtime import Runtime
 from tests.networks import SMALL_PAPER, random_networks
+
+
+def on_cpu(backend: Literal["torch", "openvino"], dtype: torch.dtype = torch.float32) -> Runtime:
+    return Runtime(device=torch.device("cpu"), backend=backend, dtype=dtype)
 
 
 @pytest.mark.parametrize("network", ["generator", "patch", "discriminator"])
@@ -22,7 +27,7 @@ def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) ->
         "patch": networks.patch_generator.restoration,
         "discriminator": networks.discriminator,
     }[network]
-    engines = [make_engine(module, choose_runtime("cpu", backend)) for backend in ("openvino", "torch")]
+    engines = [make_engine(module, on_cpu("openvino")), make_engine(module, on_cpu("torch"))]
     draw = torch.Generator().manual_seed(0)
     num_views = {"generator": 4, "patch": 10, "discriminator": 3}[network]
     for batch, height, width in ((1, 64, 96), (3, 128, 128), (1, 208, 112), (2, 16, 16)):
@@ -44,13 +49,27 @@ def test_openvino_runs_the_papers_networks(network: str, side: int) -> None:
     pytest.importorskip("openvino")
     networks = random_networks(SMALL_PAPER)
     module = networks.by_name()[network]
-    engines = [
-        make_engine(getattr(module, "restoration", module), choose_runtime("cpu", backend))
-        for backend in ("openvino", "torch")
-    ]
+    module = getattr(module, "restoration", module)
+    engines = [make_engine(module, on_cpu("openvino")), make_engine(module, on_cpu("torch"))]
     given = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))] * 2
     made, expected = (engine(*given[: 2 if network == "discriminator" else 1]) for engine in engines)
     assert (made - expected).abs().max() < 1e-3
+
+
+def test_half_precision_is_for_what_draws_and_not_for_what_decides() -> None:
+    """Where a processor has no bfloat16, OpenVINO takes fp32 in its place."""
+    pytest.importorskip("openvino")
+    networks = random_networks()
+    draw = torch.Generator().manual_seed(0)
+    frames, guesses = (torch.rand(1, channels, 128, 192, generator=draw) for channels in (3, 4))
+    half = on_cpu("openvino", torch.bfloat16)
+    given = frames, guesses, torch.randn(1, 128, 8, 12, generator=draw)
+    module = networks.image_generator.restoration
+    off = make_engine(module, half)(*given) - make_engine(module, on_cpu("torch"))(*given)
+    assert off.square().mean().sqrt() < 0.5 / 255  # of random networks, which change the frame beyond all measure
+    judged = frames, guesses[:, :3]
+    judge = make_engine(networks.discriminator, half, is_exact=True)
+    assert (judge(*judged) - make_engine(networks.discriminator, on_cpu("torch"))(*judged)).abs().max() < 1e-4
 
 
 def test_nothing_is_reported_to_anyone() -> None:

@@ -8,7 +8,7 @@ from concertdeblur.errors import MissingDependencyError, UsageError
 from concertdeblur.runtime import available_cpus, choose_runtime
 
 
-def test_a_cpu_runs_fp32_on_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_runs_on_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: object())
     assert choose_runtime("cpu").backend == "openvino"
     assert choose_runtime("cpu", "torch").backend == "torch"
@@ -18,6 +18,24 @@ def test_a_cpu_runs_fp32_on_openvino_where_it_is_installed(monkeypatch: pytest.M
     assert "CPU" in str(runtime)
     with pytest.raises(MissingDependencyError, match=r"concertdeblur\[openvino\]"):
         choose_runtime("cpu", "openvino")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "dtype"),
+    [
+        ({"avx2": True}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: instructions)
+    assert choose_runtime("cpu").dtype == dtype
+    assert choose_runtime("cpu", "torch").dtype == torch.float32  # the reference
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here")
