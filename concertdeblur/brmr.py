@@ -8,26 +8,33 @@ its own window alone, so the result does not depend on what else is in the batch
 
 Ours: where the blur was identified, the first round refines whole cells, not by G_p but by one step of
 data consistency (models/data_consistency.py), judged by D_i all the same. If it is refused the loop goes on. In
-a video it is not judged: of 71 steps D_i kept 68, and the other three gained as well; a frame saves one D_i.
+a video it is not judged: of 71 steps D_i kept 68, and the other three gained as well; a frame saves one D_i, and
+both where a video may have no windows.
 
-Shape suffixes: N frames, M windows of a round, C channels, H height, W width, E embedding.
+The host decides nothing: windows are mined, judged and kept by masks on the networks' device, in a fixed number of
+rounds, and what was done is read with the result. On a CPU, where reading costs nothing, only windows that are tried
+are computed, and the loop ends with the last of them.
+
+Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), M windows of a round, H height,
+W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur import cam
-from concertdeblur.cam import Area, Cell, Map
+from concertdeblur.cam import CELL_PX, MAP_PX, Area
 from concertdeblur.engines import Engine
-from concertdeblur.models.data_consistency import DataConsistency
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.grid import Grid, grid_of
+from concertdeblur.models.prepared import HINT_PX, Plan, Prepared
 from concertdeblur.tensors import finite
 
 _SHIFT_GRAIN_PX = 32
+_UNKNOWN, _REFUSED, _KEPT = -1, 0, 1  # decisions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,54 +56,87 @@ class BrmrSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
-    """By cell number: was its first step of each kind kept? One entry for each cell that was tried."""
+    """Of each cell of N frames: was its first step of each kind kept? (N, C) int8: 1 kept, 0 refused, -1 not tried."""
 
-    consistency: dict[int, bool] = field(default_factory=dict)
-    windows: dict[int, bool] = field(default_factory=dict)
+    consistency_NC: Tensor
+    windows_NC: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refinement:
     """What BRMR made of one frame."""
 
-    map_hw: Map  # H^s - H^b of the result
     tried: tuple[Area, ...]  # whole cells in the first round, then windows
     kept: tuple[Area, ...]
-    decisions: Decisions  # for the next frame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refinements:
+    """What BRMR made of N frames; on the networks' device until it is read."""
+
+    maps_Nhw: Tensor | None  # H^s - H^b of the results, float64; None if D_i was not asked
+    decisions: Decisions  # for the next frames
+    num_frames: int
+    steps: Tensor  # int32: frame, y, x, height, width in px, was it tried, was it kept; in the order of the rounds
+
+    def of_frames(self) -> list[Refinement]:
+        """Read on the host, which waits for the device."""
+        return read_steps(self.steps, num_frames=self.num_frames)
+
+
+def read_steps(steps: Tensor | npt.NDArray[np.int32], *, num_frames: int) -> list[Refinement]:
+    """What was done to each frame, from `Refinements.steps`."""
+    rows = [(row[0], Area(y=row[1], x=row[2], height=row[3], width=row[4]), row[6]) for row in steps.tolist() if row[5]]
+    return [
+        Refinement(
+            tried=tuple(area for frame, area, _ in rows if frame == n),
+            kept=tuple(area for frame, area, is_kept in rows if frame == n and is_kept),
+        )
+        for n in range(num_frames)
+    ]
 
 
 @dataclass(slots=True)
-class _FrameState:
-    map_hw: Map
-    active: set[int]
-    budget: int  # windows that may still be tried
-    tried: list[Area] = field(default_factory=list)
-    kept: list[Area] = field(default_factory=list)
-    decisions: Decisions = field(default_factory=Decisions)
-    consistent_CHW: Tensor | None = None  # the data-consistent frame
+class _State:
+    """Of one call; what is decided is a tensor."""
+
+    grid: Grid
+    blurred_NCHW: Tensor
+    result_NCHW: Tensor  # refined in place
+    prepared: Prepared
+    consistent_NCHW: Tensor | None
+    maps_Nhw: Tensor | None  # as in Refinements
+    active_NC: Tensor  # cells that are still in the loop
+    budget_N: Tensor  # windows that may still be tried
+    most: int  # of them in a round, in any case
+    previous: Decisions
+    first: Decisions  # what this call decided
+    steps: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Proposal:
-    frame: int
-    cell_number: int
-    cell: Cell
-    window: Area
+class _Proposals:
+    """M windows to be tried."""
+
+    frame_M: Tensor
+    cell_M: Tensor
+    at_M2: Tensor  # (y, x) px
+    is_tried_M: Tensor  # False: only here because the number is fixed
 
 
-def is_kept(delta: float, new_delta: float, previous: bool | None, hysteresis: float, margin: float = 0.0) -> bool:
-    """Whether a step is kept: the discriminator must find the cell sharper than before.
+def is_kept(deltas: Tensor, new_deltas: Tensor, previous: Tensor, *, hysteresis: float, margin: float) -> Tensor:
+    """Whether steps are kept: the discriminator must find the cell sharper than before. False where it says NaN.
 
     Args:
-        delta: Confidence before the step.
-        new_delta: Confidence after it.
-        previous: What was decided in this cell of the previous frame; None if nothing was.
+        deltas: Confidence before the step.
+        new_deltas: Confidence after it.
+        previous: What was decided in this cell of the previous frame, as in `Decisions`.
         hysteresis: Growth that is asked for where the previous frame's step was not kept, so that a
             cell at the edge of the decision does not flicker.
         margin: Growth that is asked for everywhere.
 
     """
-    return new_delta > delta + margin + (hysteresis if previous is False else 0.0)
+    return new_deltas > deltas + margin + hysteresis * (previous == _REFUSED)
 
 
 class Brmr:
@@ -121,251 +161,253 @@ class Brmr:
         blurred_NCHW: Tensor,
         result_NCHW: Tensor,
         prepared: Prepared,
+        plan: Plan,
         *,
-        previous: list[Decisions] | None = None,
+        previous: Decisions | None = None,
         is_capped: bool = True,
-    ) -> list[Refinement]:
-        """Refine a batch of frames in place.
+    ) -> Refinements:
+        """Refine a batch of frames in place; does not wait for the device.
 
         Args:
             blurred_NCHW: The input B in [0, 1]; sides are multiples of HINT_PX.
             result_NCHW: G_i(B), overwritten with the refined frames.
             prepared: What G_i knew of the frames, for G_p: guesses, hints, and how to make results consistent.
-            previous: Each frame's decisions of the frame before it.
+            plan: What the host has read of it.
+            previous: The decisions of the frames before them.
             is_capped: Whether the cap on windows a frame holds, and data consistency goes unjudged (video), or not (a
                 single picture).
 
         """
-        height, width = result_NCHW.shape[2:]
-        cells = cam.cells_of(height, width)
-        consistency, num_rounds = prepared.consistency, self.settings.max_iterations
-        nearer_NCHW = _made_consistent(consistency, result_NCHW) if consistency is not None and num_rounds else None
-        if is_capped and nearer_NCHW is not None:
-            result_NCHW.copy_(nearer_NCHW)
-        budget = self._most_windows(len(cells)) if is_capped else 10**9
-        states = [
-            _FrameState(map_hw=map_hw, budget=budget, active=set(range(len(cells))))
-            for map_hw in self.maps(blurred_NCHW, result_NCHW)
-        ]
-        before = previous or [Decisions() for _ in states]
-        given = blurred_NCHW, result_NCHW, prepared
-        if consistency is not None and nearer_NCHW is not None:
+        num, _, height, width = result_NCHW.shape
+        grid, device = grid_of(height, width, result_NCHW.device), result_NCHW.device
+        num_cells, num_rounds = len(grid.cells), self.settings.max_iterations
+        budget = self._most_windows(num_cells) if is_capped else num_cells * num_rounds
+        consistent = _made_consistent(prepared, plan, result_NCHW) if num_rounds else None
+        if is_capped and consistent is not None:
+            result_NCHW.copy_(consistent)
+        unknown, is_judged = _no_decisions(num, num_cells, device), consistent is not None and not is_capped
+        state = _State(
+            grid=grid,
+            blurred_NCHW=blurred_NCHW,
+            result_NCHW=result_NCHW,
+            prepared=prepared,
+            consistent_NCHW=consistent,
+            maps_Nhw=self.maps(blurred_NCHW, result_NCHW) if budget or is_judged else None,
+            active_NC=torch.ones(num, num_cells, dtype=torch.bool, device=device),
+            budget_N=torch.full((num,), budget, device=device),
+            most=min(budget, num_cells),
+            previous=previous if previous is not None and previous.windows_NC.shape == (num, num_cells) else unknown,
+            first=_no_decisions(num, num_cells, device),
+        )
+        if consistent is not None:
             num_rounds -= 1
-            for state, consistent_CHW in zip(states, nearer_NCHW, strict=True):
-                state.consistent_CHW = consistent_CHW
-            promising = _promising_cells(consistency, cells)
-            if is_capped:
-                for state, numbers in zip(states, promising, strict=True):
-                    state.tried += [cells[number].area for number in numbers]
-                    state.kept += [cells[number].area for number in numbers]
-            elif any(promising):
-                self._consistency_round(nearer_NCHW, promising, states, given, before)
+            self._consistency_round(consistent, state, is_judged=is_judged)
         for _ in range(num_rounds):
-            proposals = [p for i, state in enumerate(states) for p in _proposed(i, state, cells)]
-            if not proposals:
+            proposals = _proposed(state)
+            if proposals is None:
                 break
-            self._round(proposals, states, given, before)
-        return [
-            Refinement(map_hw=s.map_hw, tried=tuple(s.tried), kept=tuple(s.kept), decisions=s.decisions) for s in states
-        ]
+            self._round(proposals, state)
+        steps = torch.cat(state.steps) if state.steps else torch.zeros(0, 7, dtype=torch.int32, device=device)
+        return Refinements(maps_Nhw=state.maps_Nhw, decisions=state.first, num_frames=num, steps=steps)
 
     def _most_windows(self, num_cells: int) -> int:
         most = self.settings.windows_per_cell * num_cells
         return max(1, int(most)) if most else 0
 
-    def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor) -> list[Map]:
-        """H^s - H^b of each frame, one value for 8x8 px."""
+    def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor) -> Tensor:
+        """H^s - H^b of each frame, one value for 8x8 px, float64."""
         maps = self._discriminator(blurred_NCHW, result_NCHW)
-        size = (result_NCHW.shape[2] // cam.MAP_PX, result_NCHW.shape[3] // cam.MAP_PX)
+        size = (result_NCHW.shape[2] // MAP_PX, result_NCHW.shape[3] // MAP_PX)
         if maps.shape[1:] != size:  # the paper's 4x4 convolutions give 31x31 at 256x256
             maps = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        return list(maps.double().cpu().numpy())
+        return maps.double()
 
-    def _consistency_round(
-        self,
-        nearer: Tensor,
-        promising: list[list[int]],
-        states: list[_FrameState],
-        given: tuple[Tensor, Tensor, Prepared],
-        previous: list[Decisions],
-    ) -> None:
-        """Make each promising cell consistent with the input where D_i finds it sharper then."""
-        blurred_NCHW, result_NCHW, _ = given
-        height, width = result_NCHW.shape[2:]
-        cells = cam.cells_of(height, width)
-        shares = cam.shares_of(height, width, device=nearer.device)
-        moved = F.avg_pool2d(nearer - result_NCHW, _SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
-        for n, (state, new_map) in enumerate(zip(states, self.maps(blurred_NCHW, nearer), strict=True)):
-            mask_HW = torch.zeros_like(nearer[0, 0])
-            map_hw = state.map_hw.copy()
-            for number in promising[n]:
-                cell, was_kept = cells[number], previous[n].consistency.get(number)
-                shift = moved[(n, *cell.area.in_begun_steps(_SHIFT_GRAIN_PX))].max().item()
-                kept = shift <= self.settings.max_shift and is_kept(
-                    cam.delta(state.map_hw, cell),
-                    cam.delta(new_map, cell),
-                    was_kept,
-                    self.settings.hysteresis,
-                    self.settings.consistency_margin,
-                )
-                state.tried.append(cell.area)
-                state.decisions.consistency[number] = kept
-                if kept:
-                    state.kept.append(cell.area)
-                    mask_HW += shares[number]
-                    map_hw[cell.area.of_map()] = new_map[cell.area.of_map()]
-            state.map_hw = map_hw
-            result_NCHW[n] += mask_HW * (nearer[n] - result_NCHW[n])
+    def _consistency_round(self, consistent_NCHW: Tensor, state: _State, *, is_judged: bool) -> None:
+        """Make each promising cell consistent with the input where D_i finds it sharper then.
 
-    def _round(
-        self,
-        proposals: list[_Proposal],
-        states: list[_FrameState],
-        given: tuple[Tensor, Tensor, Prepared],
-        previous: list[Decisions],
-    ) -> None:
-        blurred_NCHW, result_NCHW, _ = given
-        refined, shifts = self._refined_windows(proposals, states, given)
-        height, width = result_NCHW.shape[2:]
-        seen = [self._seen_area(p.window, height, width) for p in proposals]
-        candidates = [_cut(result_NCHW, p.frame, area).clone() for p, area in zip(proposals, seen, strict=True)]
-        for p, area, candidate, window in zip(proposals, seen, candidates, refined, strict=True):
-            y, x = p.window.y - area.y, p.window.x - area.x
-            candidate[:, y : y + p.window.height, x : x + p.window.width] = window
-        inputs = [_cut(blurred_NCHW, p.frame, area) for p, area in zip(proposals, seen, strict=True)]
-        maps = [m for group in _by_shape(inputs, candidates) for m in zip(group[0], self.maps(*group[1]), strict=True)]
-        for number, local in maps:
-            p = proposals[number]
-            state = states[p.frame]
-            new_map = self._updated_map(state.map_hw, p, seen[number], local)
-            kept = shifts[number] <= self.settings.max_shift and is_kept(
-                cam.delta(state.map_hw, p.cell),
-                cam.delta(new_map, p.cell),
-                previous[p.frame].windows.get(p.cell_number),
-                self.settings.hysteresis,
-                self.settings.window_margin,
+        Unjudged it is so already, and is only noted.
+        """
+        grid, result_NCHW, settings = state.grid, state.result_NCHW, self.settings
+        consistency = state.prepared.consistency
+        assert consistency is not None
+        tried_NC = kept_NC = grid.highest(consistency.promising_NRQ.float(), CELL_PX) > 0
+        if is_judged:
+            assert state.maps_Nhw is not None
+            new_maps = self.maps(state.blurred_NCHW, consistent_NCHW)
+            moved = F.avg_pool2d(consistent_NCHW - result_NCHW, _SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
+            kept_NC = tried_NC & (grid.highest(moved, _SHIFT_GRAIN_PX) <= settings.max_shift)
+            kept_NC &= is_kept(
+                grid.deltas(state.maps_Nhw),
+                grid.deltas(new_maps),
+                state.previous.consistency_NC,
+                hysteresis=settings.hysteresis,
+                margin=settings.consistency_margin,
             )
-            state.tried.append(p.window)
-            state.budget -= 1
-            # The first step decides what the next frame remembers: later ones end in a refusal by design.
-            state.decisions.windows.setdefault(p.cell_number, kept)
-            if kept:
-                state.kept.append(p.window)
-                state.map_hw = new_map
-                result_NCHW[(p.frame, slice(None), *p.window.of_pixels())] = refined[number]
-            else:
-                state.active.discard(p.cell_number)
+            state.maps_Nhw = torch.where(grid.spread(kept_NC), new_maps, state.maps_Nhw)
+            result_NCHW += grid.faded(kept_NC)[:, None] * (consistent_NCHW - result_NCHW)
+            state.first.consistency_NC.copy_(torch.where(tried_NC, kept_NC, _UNKNOWN))
+        frames_NC = torch.arange(len(tried_NC), device=tried_NC.device)[:, None].expand_as(tried_NC)
+        areas = grid.cells_C4.expand(len(tried_NC), -1, -1)
+        columns = [frames_NC, *areas.unbind(2), tried_NC, kept_NC]
+        state.steps.append(torch.stack([column.flatten().int() for column in columns], 1))
 
-    def _refined_windows(
-        self, proposals: list[_Proposal], states: list[_FrameState], given: tuple[Tensor, Tensor, Prepared]
-    ) -> tuple[list[Tensor], list[float]]:
-        """Each proposal's refined window, feathered; and how far it moved a 32-px mean."""
-        blurred_NCHW, result_NCHW, prepared = given
-        height, width = result_NCHW.shape[2:]
-        windows = [_cut(result_NCHW, p.frame, p.window) for p in proposals]
-        views = [
-            torch.cat(
-                [
-                    *_consistent(states[p.frame], p.window),
-                    _cut(blurred_NCHW, p.frame, p.window),
-                    _cut(prepared.guess_NGHW, p.frame, p.window),
-                ]
-            )
-            for p in proposals
-        ]
-        refined: list[Tensor] = [torch.empty(0)] * len(proposals)
-        shifts = [0.0] * len(proposals)
-        for numbers, (windows_MCHW, views_MGHW) in _by_shape(windows, views):
-            hints = [
-                prepared.hints_NEhw[(proposals[n].frame, ..., *proposals[n].window.in_steps(HINT_PX))] for n in numbers
-            ]
-            made = self._patch_generator(windows_MCHW, views_MGHW, torch.stack(hints))
-            fade = torch.stack(
-                [_feather(proposals[n].window, height, width, self.settings.feather_px) for n in numbers]
-            )
-            step = fade.to(made.device)[:, None] * (made.clamp(0, 1) - windows_MCHW)
-            step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
-            grain = min(_SHIFT_GRAIN_PX, *step.shape[2:])
-            moved = F.avg_pool2d(step, grain).abs().amax((1, 2, 3)).tolist()
-            for n, window, shift in zip(numbers, windows_MCHW + step, moved, strict=True):
-                refined[n], shifts[n] = window, shift
-        return refined, shifts
+    def _round(self, proposals: _Proposals, state: _State) -> None:
+        """Refine the proposed windows, and keep those that D_i finds sharper."""
+        settings, grid, at_M2, frame_M = self.settings, state.grid, proposals.at_M2, proposals.frame_M
+        assert state.maps_Nhw is not None
+        refined, shift_M = self._refined_windows(proposals, state)
+        seen_at, seen_size = self._seen(at_M2, grid)
+        candidates = _cut(state.result_NCHW, frame_M, seen_at, seen_size)
+        _paste(candidates, torch.arange(len(at_M2), device=at_M2.device), at_M2 - seen_at, refined)
+        local = self.maps(_cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
+        map_at, map_size = seen_at // MAP_PX, (seen_size[0] // MAP_PX, seen_size[1] // MAP_PX)
+        change = local - _cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
+        change = torch.where(self._touched(proposals, grid, map_at, map_size), change, 0)
+        of_cell = (frame_M, proposals.cell_M)
+        before_M = grid.deltas(state.maps_Nhw)[of_cell]
+        kept_M = proposals.is_tried_M & (shift_M <= settings.max_shift)
+        kept_M &= is_kept(
+            before_M,
+            before_M + change.sum((1, 2)) / grid.num_values_C[proposals.cell_M],
+            state.previous.windows_NC[of_cell],
+            hysteresis=settings.hysteresis,
+            margin=settings.window_margin,
+        )
+        # Windows and touched values lie in cells of their own, so no two of a round meet.
+        windows = _cut(state.result_NCHW, frame_M, at_M2, grid.window_px)
+        _paste(state.result_NCHW, frame_M, at_M2, torch.where(kept_M[:, None, None, None], refined, windows))
+        rows, columns = _places(map_at, map_size)
+        taken = torch.where(kept_M[:, None, None], change, 0)
+        state.maps_Nhw = state.maps_Nhw.index_put((frame_M[:, None, None], rows, columns), taken, accumulate=True)
+        self._note(proposals, kept_M, state)
 
-    def _seen_area(self, window: Area, height: int, width: int) -> Area:
-        """What D_i must be shown so that every map value that the window touches is exact."""
+    def _note(self, proposals: _Proposals, kept_M: Tensor, state: _State) -> None:
+        """What a round did: who goes on, what is left of the budget, what the next frame remembers."""
+        of_cell, tried_M = (proposals.frame_M, proposals.cell_M), proposals.is_tried_M
+        state.active_NC[of_cell] &= kept_M | ~tried_M
+        state.budget_N.index_add_(0, proposals.frame_M, -tried_M.long())
+        # The first step decides what the next frame remembers: later ones end in a refusal by design.
+        first = state.first.windows_NC
+        is_first = tried_M & (first[of_cell] == _UNKNOWN)
+        first[of_cell] = torch.where(is_first, kept_M.to(first.dtype), first[of_cell])
+        height, width = (torch.full_like(proposals.frame_M, side) for side in state.grid.window_px)
+        columns = [proposals.frame_M, *proposals.at_M2.unbind(1), height, width, tried_M, kept_M]
+        state.steps.append(torch.stack([column.int() for column in columns], 1))
+
+    def _refined_windows(self, proposals: _Proposals, state: _State) -> tuple[Tensor, Tensor]:
+        """Each proposal's refined window, feathered, (M, 3, y, x); and how far it moved a 32-px mean, (M,)."""
+        grid, prepared, (height, width) = state.grid, state.prepared, state.grid.window_px
+
+        def cut(pictures_NCHW: Tensor) -> Tensor:
+            return _cut(pictures_NCHW, proposals.frame_M, proposals.at_M2, grid.window_px)
+
+        windows = cut(state.result_NCHW)
+        seen = [state.blurred_NCHW, prepared.guess_NGHW]
+        if state.consistent_NCHW is not None:
+            seen.insert(0, state.consistent_NCHW)
+        hint_size = height // HINT_PX, width // HINT_PX
+        hints = _cut(prepared.hints_NEhw, proposals.frame_M, proposals.at_M2 // HINT_PX, hint_size)
+        made = self._patch_generator(windows, torch.cat([cut(pictures) for pictures in seen], 1), hints)
+        step = _feather(proposals.at_M2, grid, self.settings.feather_px)[:, None] * (made.clamp(0, 1) - windows)
+        step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
+        shift_M = F.avg_pool2d(step, min(_SHIFT_GRAIN_PX, height, width)).abs().amax((1, 2, 3))
+        return windows + step, shift_M
+
+    def _seen(self, at_M2: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
+        """(y, x) and size of what D_i must be shown so that every map value that a window touches is exact."""
+        sides = (grid.height, grid.width)
         if self._margin_px is None:
-            return Area(y=0, x=0, height=height, width=width)
-        return window.grown(2 * self._margin_px).moved_into(height, width)
+            return torch.zeros_like(at_M2), sides
+        around = 2 * self._margin_px
+        height, width = (min(own + 2 * around, side) for own, side in zip(grid.window_px, sides, strict=True))
+        last = at_M2.new_tensor([sides[0] - height, sides[1] - width])
+        return torch.minimum((at_M2 - around).clamp_min(0), last), (height, width)
 
-    def _updated_map(self, map_hw: Map, proposal: _Proposal, seen: Area, local: Map) -> Map:
-        """The frame's map with the values of the proposal's cell that its window touches replaced."""
-        touched = seen if self._margin_px is None else proposal.window.grown(self._margin_px)
-        touched = touched.within(proposal.cell.area)
-        inside = Area(y=touched.y - seen.y, x=touched.x - seen.x, height=touched.height, width=touched.width)
-        updated = map_hw.copy()
-        updated[touched.of_map()] = local[inside.of_map()]
-        return updated
-
-
-def _proposed(frame: int, state: _FrameState, cells: tuple[Cell, ...]) -> list[_Proposal]:
-    """The most blurred window of each cell still in the loop, as many as the budget allows."""
-    mined = [(number, *cam.most_blurred(state.map_hw, cells[number])) for number in sorted(state.active)]
-    if len(mined) > state.budget:
-        mined = sorted(sorted(mined, key=lambda m: -m[2])[: state.budget])
-    return [_Proposal(frame, number, cells[number], window) for number, window, _ in mined]
-
-
-def _promising_cells(consistency: DataConsistency, cells: tuple[Cell, ...]) -> list[list[int]]:
-    """Numbers of the cells of each frame that hold a promising one of data consistency's own cells."""
-    return [
-        [i for i, cell in enumerate(cells) if of_frame[cell.area.in_begun_steps(cam.CELL_PX)].any()]
-        for of_frame in consistency.promising_NRQ.cpu().numpy()  # read once, not at every cell
-    ]
+    def _touched(self, proposals: _Proposals, grid: Grid, map_at: Tensor, size: tuple[int, int]) -> Tensor:
+        """Which of the map values that D_i was shown a window changes in its own cell, (M, h, w)."""
+        cell_M4 = grid.cells_C4[proposals.cell_M]
+        start_M2, stop_M2 = cell_M4[:, :2], cell_M4[:, :2] + cell_M4[:, 2:]
+        if self._margin_px is not None:
+            at_M2, window = proposals.at_M2, proposals.at_M2.new_tensor(grid.window_px)
+            start_M2 = torch.maximum(start_M2, at_M2 - self._margin_px)
+            stop_M2 = torch.minimum(stop_M2, at_M2 + window + self._margin_px)
+        rows, columns = _places(map_at, size)
+        is_row, is_column = (
+            (place >= start_M2[:, axis, None, None] // MAP_PX) & (place < stop_M2[:, axis, None, None] // MAP_PX)
+            for axis, place in enumerate((rows, columns))
+        )
+        return is_row & is_column
 
 
-def _made_consistent(consistency: DataConsistency, result_NCHW: Tensor) -> Tensor:
+def _made_consistent(prepared: Prepared, plan: Plan, result_NCHW: Tensor) -> Tensor | None:
     """The results after one step of data consistency, in [0, 1]."""
-    nearer = torch.stack([consistency.made_consistent(n, result) for n, result in enumerate(result_NCHW)])
-    return finite(nearer, result_NCHW).clamp_(0, 1)
+    if prepared.consistency is None or plan.mixtures is None:
+        return None
+    steps = zip(result_NCHW, plan.mixtures, strict=True)
+    made = torch.stack([prepared.consistency.made_consistent(n, *step) for n, step in enumerate(steps)])
+    return finite(made, result_NCHW).clamp_(0, 1)
 
 
-def _consistent(state: _FrameState, window: Area) -> list[Tensor]:
-    """The data-consistent picture of a window, if there is one."""
-    return [] if state.consistent_CHW is None else [state.consistent_CHW[(slice(None), *window.of_pixels())]]
+def _no_decisions(num_frames: int, num_cells: int, device: torch.device) -> Decisions:
+    consistency_NC, windows_NC = torch.full((2, num_frames, num_cells), _UNKNOWN, dtype=torch.int8, device=device)
+    return Decisions(consistency_NC=consistency_NC, windows_NC=windows_NC)
 
 
-def _cut(pictures_NCHW: Tensor, frame: int, area: Area) -> Tensor:
-    return pictures_NCHW[(frame, slice(None), *area.of_pixels())]
+def _proposed(state: _State) -> _Proposals | None:
+    """The most blurred window of each cell still in the loop, as many as the budget allows; None if there is none."""
+    if state.maps_Nhw is None or not state.most:
+        return None
+    at_NC2, score_NC = state.grid.most_blurred(state.maps_Nhw)
+    score_NC = score_NC.masked_fill(~state.active_NC, -torch.inf)
+    order_NC = score_NC.argsort(dim=1, descending=True, stable=True)
+    best_NM = order_NC[:, : state.most].sort(1).values
+    rank_NC = order_NC.argsort(1)
+    is_tried_NM = (state.active_NC & (rank_NC < state.budget_N[:, None])).gather(1, best_NM)
+    frame_NM = torch.arange(len(best_NM), device=best_NM.device)[:, None].expand_as(best_NM)
+    frame_M, cell_M, is_tried_M = frame_NM.flatten(), best_NM.flatten(), is_tried_NM.flatten()
+    if _is_read_for_nothing(is_tried_M):
+        tried = torch.from_numpy(is_tried_M.numpy().nonzero()[0])
+        frame_M, cell_M, is_tried_M = frame_M[tried], cell_M[tried], is_tried_M[tried]
+        if not len(tried):
+            return None
+    return _Proposals(frame_M, cell_M, at_NC2[frame_M, cell_M], is_tried_M)
 
 
-def _by_shape(first: list[Tensor], second: list[Tensor]) -> list[tuple[list[int], tuple[Tensor, Tensor]]]:
-    """Stack pairs of equal shape: [(their numbers, (stacked first, stacked second))]."""
-    groups: dict[torch.Size, list[int]] = {}
-    for number, tensor in enumerate(first):
-        groups.setdefault(tensor.shape, []).append(number)
-    return [
-        (numbers, (torch.stack([first[n] for n in numbers]), torch.stack([second[n] for n in numbers])))
-        for numbers in groups.values()
-    ]
+def _is_read_for_nothing(tensor: Tensor) -> bool:
+    """Whether the host knows the values already."""
+    return tensor.device.type == "cpu"
 
 
-def _feather(window: Area, height: int, width: int, feather_px: int) -> Tensor:
-    """Weight of a refined window, (window height, window width): 1 inside, falling to 0 at its border.
+def _places(at_M2: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Rows (M, y, 1) and columns (M, 1, x) of M areas of one size."""
+    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
+    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
+    return rows[:, :, None], columns[:, None, :]
+
+
+def _cut(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
+    """A copy of one area of a frame each, (M, C, y, x), channels_last."""
+    rows, columns = _places(at_M2, size)
+    return pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns].permute(0, 3, 1, 2)
+
+
+def _paste(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, windows_MCHW: Tensor) -> None:
+    """Put windows into frames, in place."""
+    rows, columns = _places(at_M2, (windows_MCHW.shape[2], windows_MCHW.shape[3]))
+    pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns] = windows_MCHW.permute(0, 2, 3, 1)
+
+
+def _feather(at_M2: Tensor, grid: Grid, feather_px: int) -> Tensor:
+    """Weight of refined windows, (M, y, x): 1 inside, falling to 0 at the border.
 
     Sides that lie on the frame's border do not fade: nothing is behind them.
     """
-    along_y = _fade(window.height, feather_px, at_start=window.y > 0, at_end=window.y + window.height < height)
-    along_x = _fade(window.width, feather_px, at_start=window.x > 0, at_end=window.x + window.width < width)
-    return torch.from_numpy(np.outer(along_y, along_x).astype(np.float32))
-
-
-def _fade(
-    length: int, feather_px: int, *, at_start: bool, at_end: bool
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    fade = np.ones(length)
-    ramp = (np.arange(min(feather_px, length)) + 1) / (feather_px + 1)
-    if at_start:
-        fade[: len(ramp)] = np.minimum(fade[: len(ramp)], ramp)
-    if at_end:
-        fade[length - len(ramp) :] = np.minimum(fade[length - len(ramp) :], ramp[::-1])
-    return fade
+    faded = []
+    for axis, (length, side) in enumerate(zip(grid.window_px, (grid.height, grid.width), strict=True)):
+        from_start = torch.arange(1, length + 1, device=at_M2.device, dtype=torch.float64)
+        ramp = (from_start / (feather_px + 1)).clamp_max(1)
+        start_M1 = at_M2[:, axis, None]
+        fades_in, fades_out = start_M1 > 0, start_M1 + length < side
+        faded.append(torch.minimum(torch.where(fades_in, ramp, 1.0), torch.where(fades_out, ramp.flip(0), 1.0)))
+    down_My, across_Mx = faded
+    return (down_My[:, :, None] * across_Mx[:, None, :]).float()

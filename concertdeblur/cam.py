@@ -104,12 +104,6 @@ def cells_of(height: int, width: int) -> tuple[Cell, ...]:
     )
 
 
-def shares_of(height: int, width: int, *, device: torch.device) -> tuple[Tensor, ...]:
-    """Of each cell, its share in each pixel, (height, width): they fade into each other and sum to 1 everywhere."""
-    down, across = (_ramps(length, device) for length in (height, width))
-    return tuple(y[:, None] * x for y in down for x in across)
-
-
 def delta(map_hw: Map, cell: Cell) -> float:
     """Confidence that a cell is sharp: the mean of H^s - H^b over it."""
     return float(map_hw[cell.area.of_map()].mean())
@@ -139,19 +133,25 @@ def heat_overlay(pixels: Pixels, heatmap_HW: npt.NDArray[np.float32]) -> Pixels:
     return (mixed if full == 1 else np.clip(np.rint(mixed), 0, full)).astype(pixels.dtype)
 
 
-def _spans(length: int) -> list[tuple[int, int]]:
-    num_cells = max(1, length // CELL_PX + (length % CELL_PX >= WINDOW_PX))
-    starts = [number * CELL_PX for number in range(num_cells)]
-    return [(start, (length if start == starts[-1] else start + CELL_PX) - start) for start in starts]
+def ramps(length: int, *, device: torch.device) -> Tensor:
+    """Of each row (or column) of cells its share in each pixel of `length` px, (rows, length).
 
-
-def _ramps(length: int, device: torch.device) -> list[Tensor]:
-    """Of each span of a row of `length` px its share in each pixel, falling over `_FADE_PX` on either side."""
+    They fall over `_FADE_PX` on either side, and sum to 1 everywhere; a cell's share in a pixel is the product of its
+    row's and its column's.
+    """
     position = torch.arange(length, device=device) + 0.5
     starts = [start for start, _ in _spans(length)]
     # how far each px lies past the beginning of each span, 0 to 1; everything is past the first
     passed = [((position - start) / (2 * _FADE_PX) + 0.5).clamp(0 if start else 1, 1) for start in starts]
-    return [here - after for here, after in zip(passed, [*passed[1:], torch.zeros(length, device=device)], strict=True)]
+    return torch.stack(
+        [here - after for here, after in zip(passed, [*passed[1:], torch.zeros_like(position)], strict=True)]
+    )
+
+
+def _spans(length: int) -> list[tuple[int, int]]:
+    num_cells = max(1, length // CELL_PX + (length % CELL_PX >= WINDOW_PX))
+    starts = [number * CELL_PX for number in range(num_cells)]
+    return [(start, (length if start == starts[-1] else start + CELL_PX) - start) for start in starts]
 
 
 def _windows_of(area: Area) -> tuple[Area, ...]:

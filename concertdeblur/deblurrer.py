@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur import cam
-from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Refinement
+from concertdeblur.brmr import Brmr, BrmrSettings, Decisions, Refinement, Refinements, read_steps
 from concertdeblur.cam import Area
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
@@ -117,7 +117,16 @@ class _Refined:
 
     result: Tensor  # (H, W, 3) in [0, 1], what goes back to the host
     heatmap: npt.NDArray[np.float32] | None
-    refinement: Refinement | None
+    refinements: Refinements | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OnHost:
+    """What came back of a frame; arrays may be a slot's, which another frame gets next."""
+
+    result: npt.NDArray[np.float32]
+    steps: npt.NDArray[np.int32] | None  # as in Refinements
+    heatmap: npt.NDArray[np.float32] | None
 
 
 class Deblurrer:
@@ -184,12 +193,13 @@ class Deblurrer:
         with torch.inference_mode():
             generated = self._generate_stage(to_tensor(pixels, self.runtime.device), memory)
             refined = self._refine_stage(generated, pixels, options, memory)
-        refinement = refined.refinement
+        host = _on_host(refined)
+        refinement = _read(host.steps)
         return DeblurredPicture(
-            pixels=quantised(to_host(refined.result), like=pixels),
-            heatmap=refined.heatmap,
-            windows_tried=refinement.tried if refinement else (),
-            windows_kept=refinement.kept if refinement else (),
+            pixels=quantised(host.result, like=pixels),
+            heatmap=host.heatmap,
+            windows_tried=refinement.tried,
+            windows_kept=refinement.kept,
         )
 
     def stream(
@@ -239,11 +249,11 @@ class Deblurrer:
             with torch.inference_mode(), span("guard"):
                 return given[0], self._refine_stage(given[1], given[0].pixels, options, memory)
 
-        def copy_out(given: tuple[_Seen, _Refined], slot: Slot) -> tuple[_Seen, _Refined, npt.NDArray[Any]]:
+        def copy_out(given: tuple[_Seen, _Refined], slot: Slot) -> tuple[_Seen, _OnHost]:
             with torch.inference_mode(), span("copy out"):
-                return *given, to_host(given[1].result, slot if on_gpu else None)
+                return given[0], _on_host(given[1], slot if on_gpu else None)
 
-        def finish(given: tuple[_Seen, _Refined, npt.NDArray[Any]], _: Slot) -> DeblurredFrame:
+        def finish(given: tuple[_Seen, _OnHost], _: Slot) -> DeblurredFrame:
             with span("steady"):
                 return _deblurred_frame(*given, memory.steadier)
 
@@ -296,26 +306,34 @@ class Deblurrer:
 
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]
-        refinement = None
-        trust_N1hw = given.prepared.trust_N1hw.nan_to_num(0)
-        if options.refine and trust_N1hw.max().item() > 0:  # nothing is changed otherwise
-            previous = None if memory.decisions is None else [memory.decisions]
+        refinements = None
+        plan = given.prepared.read()
+        if options.refine and plan.is_changed:
             with span("refine"):
-                refinement = self._brmr.refine(
-                    given.blurred, given.result, given.prepared, previous=previous, is_capped=options.is_capped
-                )[0]
-            memory.decisions = refinement.decisions
+                refinements = self._brmr.refine(
+                    given.blurred,
+                    given.result,
+                    given.prepared,
+                    plan,
+                    previous=memory.decisions,
+                    is_capped=options.is_capped,
+                )
+            memory.decisions = refinements.decisions
         heatmap = None
         if options.heatmap:
-            map_hw = refinement.map_hw if refinement else self._brmr.maps(given.blurred, given.result)[0]
-            heatmap = cam.blur_heatmap(map_hw, height, width)
+            maps = None if refinements is None else refinements.maps_Nhw
+            if maps is None:
+                maps = self._brmr.maps(given.blurred, given.result)
+            heatmap = cam.blur_heatmap(maps[0].cpu().numpy(), height, width)
         frame, result = given.blurred[..., :height, :width], given.result[..., :height, :width]
-        trust = F.interpolate(trust_N1hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
+        trust = F.interpolate(given.prepared.trust_N1hw.nan_to_num(0), scale_factor=HINT_PX, mode="bilinear")[
+            ..., :height, :width
+        ]
         mixed = guarded(frame, (result - frame).mul_(trust).add_(frame))
         if options.strength < 1:
             mixed = frame + options.strength * (mixed - frame)
         result = mixed[0].permute(1, 2, 0).contiguous()
-        return _Refined(result=result, heatmap=heatmap, refinement=refinement)
+        return _Refined(result=result, heatmap=heatmap, refinements=refinements)
 
     def _padded(self, frames_NCHW: Tensor) -> Tensor:
         """Extended at the bottom and right, by reflection where there is enough, to what the networks need."""
@@ -344,18 +362,25 @@ def _check(pixels: Pixels) -> None:
         raise UsageError(f"a frame must be uint8, uint16 or float32, but {pixels.dtype = }")
 
 
-def _deblurred_frame(
-    seen: _Seen, refined: _Refined, host: npt.NDArray[np.float32], steadier: Steadier
-) -> DeblurredFrame:
+def _on_host(refined: _Refined, slot: Slot | None = None) -> _OnHost:
+    steps = None if refined.refinements is None else to_host(refined.refinements.steps, slot, name="steps")
+    return _OnHost(result=to_host(refined.result, slot), steps=steps, heatmap=refined.heatmap)
+
+
+def _read(steps: npt.NDArray[np.int32] | None) -> Refinement:
+    return Refinement(tried=(), kept=()) if steps is None else read_steps(steps, num_frames=1)[0]
+
+
+def _deblurred_frame(seen: _Seen, host: _OnHost, steadier: Steadier) -> DeblurredFrame:
     # a copy: the host buffer goes to another frame
-    steadied = steadier.steady(seen.pixels, np.array(host), seen.motion)
+    steadied = steadier.steady(seen.pixels, np.array(host.result), seen.motion)
     pixels = quantised(steadied, like=seen.pixels)
-    refinement = refined.refinement
+    refinement = _read(host.steps)
     return DeblurredFrame(
         frame=seen.frame if np.array_equal(pixels, seen.pixels) else seen.frame.with_pixels(pixels),
-        heatmap=refined.heatmap,
-        windows_tried=len(refinement.tried) if refinement else 0,
-        windows_accepted=len(refinement.kept) if refinement else 0,
+        heatmap=host.heatmap,
+        windows_tried=len(refinement.tried),
+        windows_accepted=len(refinement.kept),
     )
 
 

@@ -37,11 +37,11 @@ def quantised(result: npt.NDArray[np.float32], *, like: Pixels) -> Pixels:
     return np.asarray(result * scale + np.float32(0.5)).astype(like.dtype)
 
 
-def to_host(tensor: Tensor, slot: Slot | None = None) -> npt.NDArray[Any]:
-    """The tensor's values in host memory; with a slot in its buffer, by a copy that does not block."""
+def to_host(tensor: Tensor, slot: Slot | None = None, *, name: str = "out") -> npt.NDArray[Any]:
+    """The tensor's values in host memory; with a slot in its buffer of that name, by a copy that does not block."""
     if slot is None:
-        return tensor.cpu().numpy()
-    buffer = slot.pinned("out", tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
+        return tensor.numpy(force=True)
+    buffer = slot.pinned(name, tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
     torch.from_numpy(buffer).copy_(tensor, non_blocking=True)
     return buffer
 
@@ -49,6 +49,6 @@ def to_host(tensor: Tensor, slot: Slot | None = None) -> npt.NDArray[Any]:
 def finite(values: Tensor, otherwise: Tensor) -> Tensor:
     """The values, the other ones where they are no numbers; may be `values` itself."""
     # A sum passes over them once, and is finite only if all are: on a CPU a tenth of the time of `where`.
-    if values.device.type == "cpu" and math.isfinite(values.sum().item()):
+    if values.device.type == "cpu" and math.isfinite(values.sum().numpy()):
         return values
     return torch.where(values.isfinite(), values, otherwise)

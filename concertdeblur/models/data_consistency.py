@@ -14,6 +14,7 @@ Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of
 bank, M windows.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -72,10 +73,18 @@ class DataConsistency:
         """Which cells are worth it."""
         return promising(self.weights_NRQK)
 
-    def made_consistent(self, n: int, result_CHW: Tensor) -> Tensor:
+    def heaviest(self) -> Tensor:
+        """The filters that each cell's step takes, (N, R, Q, filters, 2); `mixture_of` reads one on the host."""
+        wanted_NRQK = self.weights_NRQK * self.promising_NRQ[..., None]
+        return heaviest(stronger(wanted_NRQK, steps=_STRONGER_STEPS))
+
+    def made_consistent(self, n: int, result_CHW: Tensor, mixtures: list[Mixture]) -> Tensor:
         """The result of frame `n` after one step in its promising cells, (3, H, W), not clamped; they fade out.
 
-        The result may be padded at the bottom and right; there it is given back.
+        Args:
+            n: Number of the frame.
+            result_CHW: May be padded at the bottom and right; there it is given back.
+            mixtures: What its cells take, as `heaviest` says, row by row; nothing where a cell is not promising.
         """
         frame_CHW = self.frames_NCHW[n]
         height, width = frame_CHW.shape[1:]
@@ -83,8 +92,7 @@ class DataConsistency:
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
         detail = _detail(frame_CHW, result_CHW[:, :height, :width])
         made = result_CHW.clone()
-        wanted = self.weights_NRQK[n] * promising(self.weights_NRQK[n])[..., None]
-        for number, shares in enumerate(mixtures(stronger(wanted.flatten(0, 1), steps=_STRONGER_STEPS))):
+        for number, shares in enumerate(mixtures):
             row, column = divmod(number, columns)
             if not shares:  # not promising
                 continue
@@ -126,18 +134,23 @@ def promising(weights_K: Tensor) -> Tensor:
 
 def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
     """R (B - K X) on looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture of filters."""
-    return _step(blurred_MCHW, result_MCHW, mixtures(stronger(weights_MK, steps=_STRONGER_STEPS)))
+    rows = heaviest(stronger(weights_MK, steps=_STRONGER_STEPS)).tolist()
+    return _step(blurred_MCHW, result_MCHW, [mixture_of(row) for row in rows])
 
 
-def mixtures(weights_MK: Tensor) -> list[Mixture]:
-    """The heaviest filters of each row and their shares; a row of zeros mixes nothing.
+def heaviest(weights_K: Tensor) -> Tensor:
+    """Of a mixture (..., K) the heaviest filters: their shares and numbers, (..., filters, 2) float64.
 
-    Waits for the device once, however many rows there are: ask for all cells of a frame together.
+    A row of zeros mixes nothing.
     """
-    heaviest = weights_MK.topk(_MIXED_FILTERS)
-    shares = heaviest.values / heaviest.values.sum(-1, keepdim=True)
-    rows = torch.stack([shares.double(), heaviest.indices.double()], -1).tolist()  # doubles hold both exactly
-    return [[(share, int(index)) for share, index in row if share > _NEGLIGIBLE_WEIGHT] for row in rows]
+    found = weights_K.topk(_MIXED_FILTERS)
+    shares = found.values / found.values.sum(-1, keepdim=True)
+    return torch.stack([shares.double(), found.indices.double()], -1)  # doubles hold both exactly
+
+
+def mixture_of(row: Iterable[tuple[float, float]]) -> Mixture:
+    """A row of `heaviest`, on the host, without what hardly counts."""
+    return [(share, int(index)) for share, index in row if share > _NEGLIGIBLE_WEIGHT]
 
 
 def _step(blurred_MCHW: Tensor, result_MCHW: Tensor, mixed: list[Mixture]) -> Tensor:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from concertdeblur.models.data_consistency import DataConsistency
+from concertdeblur.models.data_consistency import DataConsistency, Mixture, mixture_of
 
 HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
 
@@ -21,3 +22,25 @@ class Prepared:
     hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX), rounded up; E may be 0
     trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
     consistency: DataConsistency | None = None  # what G_p is told beside: None where nothing was identified
+
+    def read(self) -> "Plan":
+        """Bring to the host what decides how much there is to do; waits for the device once."""
+        trust = self.trust_N1hw.nan_to_num(0).max().double()
+        if self.consistency is None:
+            return Plan(is_changed=trust.item() > 0, mixtures=None)
+        rows_NMK2 = self.consistency.heaviest().flatten(1, 2)
+        first, *others = torch.cat([trust[None], rows_NMK2.flatten()]).tolist()
+        pairs = iter(zip(others[::2], others[1::2], strict=True))
+        num, num_cells, num_filters = rows_NMK2.shape[:3]
+        mixtures = [
+            [mixture_of([next(pairs) for _ in range(num_filters)]) for _ in range(num_cells)] for _ in range(num)
+        ]
+        return Plan(is_changed=first > 0, mixtures=mixtures)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What the host must know of prepared frames."""
+
+    is_changed: bool  # whether any of the change is worth making
+    mixtures: list[list[Mixture]] | None  # of each frame's cells, for data consistency; None: there is none
