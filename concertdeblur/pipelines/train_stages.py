@@ -25,7 +25,7 @@ from concertdeblur.training.paper import (
 from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
 from concertdeblur.training.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.samples import SampleStream
+from concertdeblur.training.samples import Batch, SampleStream
 from concertdeblur.training.session import Session
 from concertdeblur.training.start import first_networks
 
@@ -61,7 +61,7 @@ def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: st
 
     cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
     igan = IganStage(generator, discriminator, recipe.igan, out, held_out=held_out)
-    if not session.run(igan, cells.batch, lambda batch, number: Cells(batch=batch, seed=number)) or last == "igan":
+    if not session.run(igan, cells.batch, _with_seed, uses=recipe.igan.crops_per_cell) or last == "igan":
         return None
     generator.load_state_dict(igan.ema.module.state_dict())
     generator.requires_grad_(False).eval()
@@ -129,6 +129,10 @@ def train_paper(recipe: Recipe, session: Session, data: TrainingData, *, last: s
 def _stream(data: TrainingData, recipe: Recipe, batch_size: int, *, seed: int) -> SampleStream:
     """Samples of the training pictures and pairs."""
     return SampleStream(data.pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=data.pairs)
+
+
+def _with_seed(batch: Batch, number: int) -> Cells:
+    return Cells(batch=batch, seed=number)
 
 
 def _as_it_is(batch: BatchT, _number: int) -> BatchT:

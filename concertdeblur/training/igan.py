@@ -39,6 +39,7 @@ class IganSettings(Schedule):
     """Schedule and weights of the stage."""
 
     crop_px: int = 160  # of a cell, a multiple of HINT_PX
+    crops_per_cell: int = 1  # in as many steps: making a cell costs as much as a quarter of a step
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
     adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
     relative_from_step: int = 10**9  # from here on each picture's errors count as a share of what they are
@@ -47,6 +48,8 @@ class IganSettings(Schedule):
     def __post_init__(self) -> None:
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= CELL_PX:
             raise ValueError(f"crop_px must be a multiple of {HINT_PX} from 64 to {CELL_PX}, but {self.crop_px = }")
+        if self.crops_per_cell < 1:
+            raise ValueError(f"crops_per_cell must be at least 1, but {self.crops_per_cell = }")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

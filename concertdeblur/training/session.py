@@ -55,14 +55,17 @@ class Session:
         prepared: Callable[[BatchT, int], GivenT],
         *,
         is_heavy: bool = False,
+        uses: int = 1,
     ) -> bool:
         """Take a stage up where its checkpoint stands and train it as long as it may; whether it came to its end.
 
         Args:
             stage: The stage, on `device`.
             batches: Makes a process's share of a step's batch, on the CPU; its number is no other share's.
-            prepared: Makes what the stage is given of a batch on `device`; called with that number, too.
+            prepared: Makes what the stage is given of a batch on `device`; called with a number that no other step's
+                share has.
             is_heavy: Whether making a batch takes about as long as training with it.
+            uses: Steps that get the same batch.
 
         Raises:
             Interrupted: If the user wanted to stop; the stage is saved.
@@ -74,7 +77,7 @@ class Session:
             workers = num_workers(self.device, num_threads=torch.get_num_threads(), is_heavy=is_heavy)
             with (
                 network_threads(self.device, workers),
-                Loader(lambda step: batches(step * size + rank), self.device, workers=workers) as loader,
+                Loader(lambda one: batches(one * size + rank), self.device, workers=workers, uses=uses) as loader,
             ):
                 self._loader = loader
                 stage.run(

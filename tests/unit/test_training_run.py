@@ -236,6 +236,21 @@ class TestLoader:
                 assert int(loader(step).values) == step
                 assert len(made) == after  # nothing is made beside the network
 
+    @pytest.mark.parametrize("workers", [0, 1, 3])
+    @pytest.mark.parametrize("begun_at", [0, 3, 6, 10])
+    def test_several_steps_get_the_same_batch(self, workers: int, begun_at: int) -> None:
+        made: list[int] = []
+
+        def make(number: int) -> Numbers:
+            made.append(number)
+            return Numbers(values=torch.tensor([number]))
+
+        expected = [*range(4), *range(4), *range(4, 8), *range(4, 8), *range(8, 12), *range(8, 12)]
+        with Loader(make, _CPU, workers=workers, uses=2) as loader:
+            given = [int(loader(step).values) for step in range(begun_at, len(expected))]
+        assert given == expected[begun_at:]
+        assert sorted(made) == sorted(set(made))  # each once, also where a run is taken up between two uses
+
     def test_what_a_thread_raises_comes_out(self) -> None:
         def make(step: int) -> Numbers:
             raise TrainingError(f"no batch {step}")
