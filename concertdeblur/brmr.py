@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from concertdeblur.cam import CELL_PX, MAP_PX, Area
 from concertdeblur.engines import Engine
-from concertdeblur.grid import Grid, grid_of
+from concertdeblur.grid import Grid, cut, grid_of, paste, places
 from concertdeblur.models.prepared import HINT_PX, Plan, Prepared
 from concertdeblur.tensors import finite
 
@@ -257,11 +257,11 @@ class Brmr:
         assert state.maps_Nhw is not None
         refined, shift_M = self._refined_windows(proposals, state)
         seen_at, seen_size = self._seen(at_M2, grid)
-        candidates = _cut(state.result_NCHW, frame_M, seen_at, seen_size)
-        _paste(candidates, torch.arange(len(at_M2), device=at_M2.device), at_M2 - seen_at, refined)
-        local = self.maps(_cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
+        candidates = cut(state.result_NCHW, frame_M, seen_at, seen_size)
+        paste(candidates, torch.arange(len(at_M2), device=at_M2.device), at_M2 - seen_at, refined)
+        local = self.maps(cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
         map_at, map_size = seen_at // MAP_PX, (seen_size[0] // MAP_PX, seen_size[1] // MAP_PX)
-        change = local - _cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
+        change = local - cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
         change = torch.where(self._touched(proposals, grid, map_at, map_size), change, 0)
         of_cell = (frame_M, proposals.cell_M)
         before_M = grid.deltas(state.maps_Nhw)[of_cell]
@@ -274,9 +274,9 @@ class Brmr:
             margin=settings.window_margin,
         )
         # Windows and touched values lie in cells of their own, so no two of a round meet.
-        windows = _cut(state.result_NCHW, frame_M, at_M2, grid.window_px)
-        _paste(state.result_NCHW, frame_M, at_M2, torch.where(kept_M[:, None, None, None], refined, windows))
-        rows, columns = _places(map_at, map_size)
+        windows = cut(state.result_NCHW, frame_M, at_M2, grid.window_px)
+        paste(state.result_NCHW, frame_M, at_M2, torch.where(kept_M[:, None, None, None], refined, windows))
+        rows, columns = places(map_at, map_size)
         taken = torch.where(kept_M[:, None, None], change, 0)
         state.maps_Nhw = state.maps_Nhw.index_put((frame_M[:, None, None], rows, columns), taken, accumulate=True)
         self._note(proposals, kept_M, state)
@@ -298,16 +298,16 @@ class Brmr:
         """Each proposal's refined window, feathered, (M, 3, y, x); and how far it moved a 32-px mean, (M,)."""
         grid, prepared, (height, width) = state.grid, state.prepared, state.grid.window_px
 
-        def cut(pictures_NCHW: Tensor) -> Tensor:
-            return _cut(pictures_NCHW, proposals.frame_M, proposals.at_M2, grid.window_px)
+        def seen_in(pictures_NCHW: Tensor) -> Tensor:
+            return cut(pictures_NCHW, proposals.frame_M, proposals.at_M2, grid.window_px)
 
-        windows = cut(state.result_NCHW)
+        windows = seen_in(state.result_NCHW)
         seen = [state.blurred_NCHW, prepared.guess_NGHW]
         if state.consistent_NCHW is not None:
             seen.insert(0, state.consistent_NCHW)
         hint_size = height // HINT_PX, width // HINT_PX
-        hints = _cut(prepared.hints_NEhw, proposals.frame_M, proposals.at_M2 // HINT_PX, hint_size)
-        made = self._patch_generator(windows, torch.cat([cut(pictures) for pictures in seen], 1), hints)
+        hints = cut(prepared.hints_NEhw, proposals.frame_M, proposals.at_M2 // HINT_PX, hint_size)
+        made = self._patch_generator(windows, torch.cat([seen_in(pictures) for pictures in seen], 1), hints)
         step = _feather(proposals.at_M2, grid, self.settings.feather_px)[:, None] * (made.clamp(0, 1) - windows)
         step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
         shift_M = F.avg_pool2d(step, min(_SHIFT_GRAIN_PX, height, width)).abs().amax((1, 2, 3))
@@ -315,28 +315,29 @@ class Brmr:
 
     def _seen(self, at_M2: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
         """(y, x) and size of what D_i must be shown so that every map value that a window touches is exact."""
-        sides = (grid.height, grid.width)
         if self._margin_px is None:
-            return torch.zeros_like(at_M2), sides
+            return torch.zeros_like(at_M2), (grid.height, grid.width)
         around = 2 * self._margin_px
-        height, width = (min(own + 2 * around, side) for own, side in zip(grid.window_px, sides, strict=True))
-        last = at_M2.new_tensor([sides[0] - height, sides[1] - width])
-        return torch.minimum((at_M2 - around).clamp_min(0), last), (height, width)
+        height, width = (
+            min(grid.window_px[0] + 2 * around, grid.height),
+            min(grid.window_px[1] + 2 * around, grid.width),
+        )
+        y_M, x_M = (at_M2 - around).unbind(1)
+        return torch.stack([y_M.clamp(0, grid.height - height), x_M.clamp(0, grid.width - width)], 1), (height, width)
 
     def _touched(self, proposals: _Proposals, grid: Grid, map_at: Tensor, size: tuple[int, int]) -> Tensor:
         """Which of the map values that D_i was shown a window changes in its own cell, (M, h, w)."""
-        cell_M4 = grid.cells_C4[proposals.cell_M]
-        start_M2, stop_M2 = cell_M4[:, :2], cell_M4[:, :2] + cell_M4[:, 2:]
-        if self._margin_px is not None:
-            at_M2, window = proposals.at_M2, proposals.at_M2.new_tensor(grid.window_px)
-            start_M2 = torch.maximum(start_M2, at_M2 - self._margin_px)
-            stop_M2 = torch.minimum(stop_M2, at_M2 + window + self._margin_px)
-        rows, columns = _places(map_at, size)
-        is_row, is_column = (
-            (place >= start_M2[:, axis, None, None] // MAP_PX) & (place < stop_M2[:, axis, None, None] // MAP_PX)
-            for axis, place in enumerate((rows, columns))
-        )
-        return is_row & is_column
+        cell_M4, inside = grid.cells_C4[proposals.cell_M], []
+        for axis, place in enumerate(places(map_at, size)):
+            start_M, stop_M = cell_M4[:, axis], cell_M4[:, axis] + cell_M4[:, axis + 2]
+            if self._margin_px is not None:
+                at_M = proposals.at_M2[:, axis]
+                start_M = torch.maximum(start_M, at_M - self._margin_px)
+                stop_M = torch.minimum(stop_M, at_M + grid.window_px[axis] + self._margin_px)
+            first_M11, end_M11 = (edge[:, None, None] // MAP_PX for edge in (start_M, stop_M))
+            inside.append((place >= first_M11) & (place < end_M11))
+        is_row_My1, is_column_M1x = inside
+        return is_row_My1 & is_column_M1x
 
 
 def _made_consistent(prepared: Prepared, plan: Plan, result_NCHW: Tensor) -> Tensor | None:
@@ -376,25 +377,6 @@ def _proposed(state: _State) -> _Proposals | None:
 def _is_read_for_nothing(tensor: Tensor) -> bool:
     """Whether the host knows the values already."""
     return tensor.device.type == "cpu"
-
-
-def _places(at_M2: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Rows (M, y, 1) and columns (M, 1, x) of M areas of one size."""
-    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
-    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
-    return rows[:, :, None], columns[:, None, :]
-
-
-def _cut(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    """A copy of one area of a frame each, (M, C, y, x), channels_last."""
-    rows, columns = _places(at_M2, size)
-    return pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns].permute(0, 3, 1, 2)
-
-
-def _paste(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, windows_MCHW: Tensor) -> None:
-    """Put windows into frames, in place."""
-    rows, columns = _places(at_M2, (windows_MCHW.shape[2], windows_MCHW.shape[3]))
-    pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns] = windows_MCHW.permute(0, 2, 3, 1)
 
 
 def _feather(at_M2: Tensor, grid: Grid, feather_px: int) -> Tensor:

@@ -4,7 +4,7 @@
 Sums are in float64 and in a fixed order, so decisions do not depend on the device.
 
 Shape suffixes: N frames, h, w map values (MAP_PX px each), C cells of the grid (left to right, top to bottom), R rows
-and Q columns of cells, K windows of a cell.
+and Q columns of cells, K windows of a cell, M areas of one size (y, x: their rows and columns).
 """
 
 from dataclasses import dataclass
@@ -105,6 +105,25 @@ def grid_of(height: int, width: int, device: torch.device) -> Grid:
             _in_row_Rh=in_row.to(device),
             _in_column_Qw=in_column.to(device),
         )
+
+
+def places(at_M2: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Rows (M, y, 1) and columns (M, 1, x) of M areas of one size."""
+    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
+    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
+    return rows[:, :, None], columns[:, None, :]
+
+
+def cut(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
+    """A copy of one area of a frame each, (M, C, y, x), channels_last."""
+    rows, columns = places(at_M2, size)
+    return pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns].permute(0, 3, 1, 2)
+
+
+def paste(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, windows_MCHW: Tensor) -> None:
+    """Put windows into frames, in place."""
+    rows, columns = places(at_M2, (windows_MCHW.shape[2], windows_MCHW.shape[3]))
+    pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns] = windows_MCHW.permute(0, 2, 3, 1)
 
 
 def _membership(parts: tuple[tuple[int, int], ...], length: int) -> Tensor:
