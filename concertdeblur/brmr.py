@@ -7,9 +7,10 @@ in the loop with one call of G_p and judges them with one call of D_i. A round j
 its own window alone, so the result does not depend on what else is in the batch.
 
 Ours: where the blur was identified, the first round refines whole cells, not by G_p but by one step of
-data consistency (models/data_consistency.py), judged by D_i all the same. If it is refused the loop goes on. In
-a video it is not judged: of 71 steps D_i kept 68, and the other three gained as well; a frame saves one D_i, and
-both where a video may have no windows.
+data consistency (models/data_consistency.py). D_i judges it all the same, with a margin of its own: the step brings
+back fine detail along with a trace of ringing, so shipped sets have D_i refuse it only where its confidence falls
+clearly. If it is refused the loop goes on. In a video it is not judged: a frame saves one D_i, and both where a video
+may have no windows.
 
 The host decides nothing: windows are mined, judged and kept by masks on the networks' device, in a fixed number of
 rounds, and what was done is read with the result. On a CPU, where reading costs nothing, only windows that are tried
@@ -46,7 +47,7 @@ class BrmrSettings:
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
     hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
     window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
-    consistency_margin: float = 0.0  # and by this much for a step of data consistency, where it is judged
+    consistency_margin: float = 0.0  # the same for a step of data consistency, where it is judged; below 0: a veto
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square further is not kept
 
     def __post_init__(self) -> None:

@@ -187,13 +187,17 @@ def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -
     num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_fast else (0, 0)
     frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
     weights_NRQK = torch.rand(num, *grid_of(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
-    by_noise = weights_NRQK.view(*weights_NRQK.shape[:-1], -1, len(NOISE_TO_SIGNAL))
-    by_noise[..., :4] *= 2  # so that some cells are promising
+    weights_NRQK /= weights_NRQK.sum(-1, keepdim=True)
+    # One bold filter holds nearly all of a cell in two, which is promising then.
+    filters_NRQ = len(NOISE_TO_SIGNAL) * torch.randint(1, 90, weights_NRQK.shape[:3], generator=draw) + 1
+    is_identified_NRQ = torch.rand(weights_NRQK.shape[:3], generator=draw) < 0.5
+    ones_NRQK = torch.nn.functional.one_hot(filters_NRQ, num_filters())
+    weights_NRQK.lerp_(ones_NRQK.float(), 0.95 * is_identified_NRQ[..., None].float())
     return Prepared(
         guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
         hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
         trust_N1hw=torch.ones(num, 1, height // 16, width // 16),
-        consistency=DataConsistency(frames, weights_NRQK / weights_NRQK.sum(-1, keepdim=True)) if is_fast else None,
+        consistency=DataConsistency(frames, weights_NRQK) if is_fast else None,
     )
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from concertdeblur.models.data_consistency import DataConsistency, mixture_of
+from concertdeblur.models.data_consistency import DataConsistency, mixture_of, promising
 from concertdeblur.models.inverse_filter import CELL_PX, NOISE_TO_SIGNAL, grid_of, kernel_bank, num_filters
 from tests.pictures import photograph
 
@@ -72,6 +72,18 @@ def test_what_the_result_shows_smooth_stays_smooth() -> None:
     changed = (made_consistent(consistency, result) - result).abs()
     assert changed[..., 144:].max() == 0
     assert changed[..., :112].mean() > 0.01
+
+
+def test_only_one_identified_kernel_is_promising() -> None:
+    """Neighbours that share a mixture are each a little wrong, and the step makes that up."""
+    one, other = (only("gaussian", size, 1, (1, 1)) for size in _two_sigmas())
+    assert promising(one).all()
+    assert promising(0.95 * one + 0.05 * other).all()
+    assert not promising(0.8 * one + 0.2 * other).any()
+
+
+def _two_sigmas() -> list[float]:
+    return [kernel.size for kernel in kernel_bank() if kernel.name == "gaussian"][-2:]
 
 
 def test_only_cells_with_a_bold_inverse_change() -> None:
