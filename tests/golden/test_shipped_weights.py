@@ -16,6 +16,7 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.evaluation.metrics import psnr_db, warping_error
 from concertdeblur.frame import Frame
+from concertdeblur.training.drawings import drawing
 from tests.golden.regenerate import GOLDEN_FILE, golden_figures
 
 Picture = npt.NDArray[np.uint8]
@@ -62,6 +63,19 @@ def test_no_kernel_loses_and_the_mean_gains_much(gains: dict[Kernel, float]) -> 
 def test_sharp_stays_sharp(deblurrer: Deblurrer) -> None:
     figures = [psnr_db(deblurrer.deblur(as_float(sharp)), as_float(sharp)) for sharp in photographs()]
     assert min(figures) >= 40, figures
+
+
+def test_what_people_build_is_not_taken_for_blurred(deblurrer: Deblurrer) -> None:
+    """Equal bars have the spectrum's zeros of a blur as long as they are wide."""
+    built = [drawing(SIDE, np.random.default_rng([999, number])) for number in range(12)]
+    figures = [psnr_db(deblurrer.deblur(as_float(sharp)), as_float(sharp)) for sharp in built]
+    assert np.mean(figures) > 70, figures
+    assert sum(figure > 40 for figure in figures) >= 10, figures
+    gains = []
+    for sharp in built:
+        smoothed = as_float(blur(sharp, Kernel.BILATERAL, 0.5))
+        gains.append(psnr_db(deblurrer.deblur(smoothed), as_float(sharp)) - psnr_db(smoothed, as_float(sharp)))
+    assert np.mean(gains) > -0.2, gains
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 40, 200, 255])
@@ -136,12 +150,22 @@ def test_output_is_steady_in_time(deblurrer: Deblurrer, kernel: Kernel | None) -
     assert warping_error(made, reference) <= 1.05 * warping_error(reference, reference)
 
 
-def test_openvino_agrees_with_torch(deblurrer: Deblurrer) -> None:
+@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}])
+def test_openvino_agrees_with_torch(
+    deblurrer: Deblurrer, monkeypatch: pytest.MonkeyPatch, instructions: dict[str, bool]
+) -> None:
+    """Within a grey level in fp32; in bfloat16 (which a processor without it computes in fp32) within 0.02 dB."""
     pytest.importorskip("openvino")
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: instructions)
     other = concertdeblur.load("concert", device="cpu", backend="openvino")
-    blurred = blur(photographs()[0], Kernel.AVERAGING, 0.5)
+    sharp = photographs()[0]
+    blurred = blur(sharp, Kernel.AVERAGING, 0.5)
     made, expected = other.deblur(blurred, refine=False), deblurrer.deblur(blurred, refine=False)
-    assert np.abs(made.astype(int) - expected).max() <= 1
+    difference = np.abs(made.astype(int) - expected)
+    assert difference.max() <= (3 if instructions else 1)
+    assert difference.mean() < 0.1
+    reached, plain = (psnr_db(x.astype(np.float32) / 255, as_float(sharp)) for x in (made, expected))
+    assert abs(reached - plain) < 0.02
 
 
 def test_outputs_are_the_golden_ones(deblurrer: Deblurrer) -> None:
