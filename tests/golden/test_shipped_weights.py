@@ -164,7 +164,7 @@ def test_openvino_agrees_with_torch(
     difference = np.abs(made.astype(int) - expected)
     assert difference.max() <= (3 if instructions else 1)
     assert difference.mean() < 0.1
-    reached, plain = (psnr_db(x.astype(np.float32) / 255, as_float(sharp)) for x in (made, expected))
+    reached, plain = (psnr_db(as_float(x), as_float(sharp)) for x in (made, expected))
     assert abs(reached - plain) < 0.02
 
 
