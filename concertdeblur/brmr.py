@@ -35,7 +35,7 @@ from concertdeblur.models.prepared import HINT_PX, Plan, Prepared
 from concertdeblur.tensors import finite
 
 _SHIFT_GRAIN_PX = 32
-_UNKNOWN, _REFUSED, _KEPT = -1, 0, 1  # decisions
+_UNKNOWN, _REFUSED = -1, 0  # decisions; 1: kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -69,16 +69,6 @@ class Area:
         right = min(self.x + self.width, other.x + other.width)
         return Area(y=y, x=x, height=max(0, bottom - y), width=max(0, right - x))
 
-    def moved_into(self, height: int, width: int) -> "Area":
-        """Shifted, and cut only where it is larger, so that it lies in a frame of this size."""
-        own_height, own_width = min(self.height, height), min(self.width, width)
-        return Area(
-            y=min(max(self.y, 0), height - own_height),
-            x=min(max(self.x, 0), width - own_width),
-            height=own_height,
-            width=own_width,
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:

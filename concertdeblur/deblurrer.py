@@ -307,8 +307,7 @@ class Deblurrer:
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]
         refinements = None
-        plan = given.prepared.read()
-        if options.refine and plan.is_changed:
+        if options.refine and (plan := given.prepared.read()).is_changed:
             with span("refine"):
                 refinements = self._brmr.refine(
                     given.blurred,
