@@ -125,7 +125,7 @@ def train(
             stages = train_fast if recipe.architecture.kind == "fast" else train_paper
             torch.manual_seed(recipe.seed)
             networks = stages(recipe, session, data, last=job.stage)
-        weights = _save(job, networks, contents) if networks is not None and world.is_first else None
+        weights = _save(job, networks, contents, session.cpu_s) if networks is not None and world.is_first else None
     return TrainSummary(
         recipe=recipe.name,
         out=job.out,
@@ -175,7 +175,7 @@ def _data(job: TrainJob) -> tuple[StoreContents, TrainingData, Recipe]:
     return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out), recipe
 
 
-def _save(job: TrainJob, networks: Networks, contents: StoreContents) -> Path:
+def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dict[str, float]) -> Path:
     folder = job.out / "weights"
     save_weight_set(
         folder,
@@ -183,6 +183,6 @@ def _save(job: TrainJob, networks: Networks, contents: StoreContents) -> Path:
         recipe=job.recipe.name,
         architecture=job.recipe.architecture,
         brmr=job.recipe.brmr,
-        provenance={"data": asdict(contents), "settings": asdict(job.recipe)},
+        provenance={"data": asdict(contents), "settings": asdict(job.recipe), "cpu_seconds": cpu_s},
     )
     return folder

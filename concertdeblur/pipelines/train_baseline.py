@@ -29,7 +29,7 @@ from concertdeblur.training.report import Report
 from concertdeblur.training.samples import SampleStream
 
 _MIN_SIDE_PX = 256
-_FILE = "baseline.json"  # what the run was begun with, and the CPU seconds it has used
+_FILE = "baseline.json"  # what the run was begun with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +46,18 @@ class BaselineJob:
     device: str = "auto"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineRun:
+    """How far a baseline has come."""
+
+    weights: Path | None  # the baseline's folder, as `evaluate --baseline` takes it; None while steps are left
+    cpu_s: float  # that all pieces of its training have taken, of all threads
+
+
 def train_baseline(
     data: Path, out: Path, job: BaselineJob, *, on_report: Callable[[Report], None] = lambda _: None
-) -> Path | None:
+) -> BaselineRun:
     """Train, or go on; the same command goes on exactly where it stood.
-
-    Returns:
-        The baseline's folder, as `evaluate --baseline` takes it; None while steps are left.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user.
@@ -76,24 +81,20 @@ def train_baseline(
     schedule = _schedule(out, job, recipe.seed, seconds_a_step)
     stage = BaselineStage(job.kind, network, schedule, out, held_out=held_out)
     stage.resume()
-    begun_s = time.process_time()
     workers = num_workers(device, num_threads=torch.get_num_threads())
-    try:
-        with Loader(stream(schedule).batch, device, workers=workers) as batches:
-            until_s = float("inf") if job.minutes is None else 60 * job.minutes
-            stage.run(batches, until_s=until_s, on_report=on_report)
-    finally:
-        cpu_s = _add_cpu_seconds(out, time.process_time() - begun_s)
+    with Loader(stream(schedule).batch, device, workers=workers) as batches:
+        until_s = float("inf") if job.minutes is None else 60 * job.minutes
+        stage.run(batches, until_s=until_s, on_report=on_report)
     if not stage.is_done:
-        return None
+        return BaselineRun(weights=None, cpu_s=stage.cpu_s)
     provenance = {
-        "cpu_seconds": cpu_s,
+        "cpu_seconds": stage.cpu_s,
         "schedule": asdict(schedule),
         "recipe": asdict(recipe),
         "data": asdict(read_contents(store)),
     }
     save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
-    return out / "weights"
+    return BaselineRun(weights=out / "weights", cpu_s=stage.cpu_s)
 
 
 def _schedule(
@@ -115,16 +116,8 @@ def _schedule(
     if steps is None:
         trial = paper_schedule(job.kind, steps=1000, crop_px=job.crop_px, seed=seed)
         steps = max(1, int(60 * job.cpu_minutes / seconds_a_step(trial)))
-    _write(file, {"job": fixed, "steps": steps, "cpu_seconds": 0.0})
+    _write(file, {"job": fixed, "steps": steps})
     return paper_schedule(job.kind, steps=steps, crop_px=job.crop_px, seed=seed)
-
-
-def _add_cpu_seconds(out: Path, seconds: float) -> float:
-    """Note what a piece has used; what all pieces have used."""
-    facts = json.loads((out / _FILE).read_text(encoding="utf-8"))
-    facts["cpu_seconds"] = round(facts.get("cpu_seconds", 0.0) + seconds, 1)
-    _write(out / _FILE, facts)
-    return float(facts["cpu_seconds"])
 
 
 def _write(file: Path, facts: dict[str, Any]) -> None:
@@ -176,16 +169,15 @@ def main(given: Sequence[str] | None = None) -> int:
         cpu_minutes=args.cpu_minutes, minutes=args.minutes, device=args.device,
     )  # fmt: skip
     try:
-        weights = train_baseline(args.data, args.out, job, on_report=_say)
+        run = train_baseline(args.data, args.out, job, on_report=_say)
     except ConcertDeblurError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("Error: stopped; the checkpoint is kept, and the same command goes on from there\n")
         return 130
-    used_min = json.loads((args.out / _FILE).read_text(encoding="utf-8"))["cpu_seconds"] / 60
-    told = f"{weights} is written" if weights else "Steps are left: the same command goes on"
-    sys.stderr.write(f"{told}; {used_min:.1f} CPU minutes so far.\n")
+    told = f"{run.weights} is written" if run.weights else "Steps are left: the same command goes on"
+    sys.stderr.write(f"{told}; {run.cpu_s / 60:.1f} CPU minutes so far.\n")
     return 0
 
 

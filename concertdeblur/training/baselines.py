@@ -98,18 +98,18 @@ class BaselineStage(Stage[Batch]):
     def _multi_scale_step(self, network: MultiScaleCnn, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         with self.mixed():
             results = network.pyramid(blurred)
-            scales = [(made.float() - want).abs().mean() for made, want in zip(results, shrunk(sharp), strict=True)]
-            self.critic.requires_grad_(False)
-            fooled = F.softplus(-self.critic(results[-1]).float()).mean()
-            self.critic.requires_grad_(True)
+        scales = [(made.float() - want).abs().mean() for made, want in zip(results, shrunk(sharp), strict=True)]
+        # The critic in fp32: oneDNN's bfloat16 leaves gradients of its 5x5 kernels unset where maps are of one pixel
+        restored = results[-1].float()
+        self.critic.requires_grad_(False)
+        fooled = F.softplus(-self.critic(restored)).mean()
+        self.critic.requires_grad_(True)
         losses = {
             "l1": torch.stack(scales).mean(),
             "adversarial": _ADVERSARIAL_WEIGHT[self.kind] * fooled,
         }
         self.descend(losses)
-        with self.mixed():
-            real, fake = self.critic(sharp).float(), self.critic(results[-1].detach()).float()
-        loss = F.softplus(-real).mean() + F.softplus(fake).mean()
+        loss = F.softplus(-self.critic(sharp)).mean() + F.softplus(self.critic(restored.detach())).mean()
         self.descend_opponent("critic", loss)
         return {**losses, "critic": loss}
 

@@ -42,6 +42,7 @@ class Session:
     done_stage: str | None = None  # the last one that came to its end
     waited_s: float = 0.0  # for data, over all stages
     trained_s: float = 0.0  # over all stages
+    cpu_s: dict[str, float] = field(default_factory=dict)  # that each stage has trained, over all calls
     held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
     _loader: Loader[Any] | None = None
     _begun_at: int = 0
@@ -86,6 +87,7 @@ class Session:
                     on_report=self._report,
                     is_stopped=self.stop.is_set,
                 )
+        self.cpu_s[stage.name] = stage.cpu_s
         self.stands_at = f"step {stage.step} of {stage.schedule.steps} of {_SHOWN[stage.name]}"
         if stage.name == "igan" and not self.held_out and self.curves is not None:
             self.held_out = self.curves.last_held_out("igan")  # of an earlier call

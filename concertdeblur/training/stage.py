@@ -61,6 +61,8 @@ class Stage(ABC, Generic[BatchT]):
         self, name: str, network: nn.Module, opponents: dict[str, nn.Module], schedule: Schedule, folder: Path
     ) -> None:
         self.name, self.schedule, self.step = name, schedule, 0
+        self.cpu_s = 0.0  # that training has taken so far, of all threads of this process, over all pieces
+        self._cpu_began_s = time.process_time()
         self.network = network
         self.ema = Ema(network, decay=schedule.ema_decay)
         self.adam: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
@@ -82,6 +84,7 @@ class Stage(ABC, Generic[BatchT]):
             return False
         state = load_checkpoint(self.checkpoint, self._modules, self._optimizers)
         self.step, self._mean_norm = state["step"], state.get("gradient_norm")
+        self.cpu_s = state.get("cpu_s", 0.0)
         return True
 
     @property
@@ -95,8 +98,10 @@ class Stage(ABC, Generic[BatchT]):
 
     def save(self) -> None:
         """Write the checkpoint; of several processes the first one does."""
+        now_s = time.process_time()
+        self.cpu_s, self._cpu_began_s = round(self.cpu_s + now_s - self._cpu_began_s, 1), now_s
         if is_first_process():
-            state = {"step": self.step, "gradient_norm": self._mean_norm}
+            state = {"step": self.step, "gradient_norm": self._mean_norm, "cpu_s": self.cpu_s}
             save_checkpoint(self.checkpoint, self._modules, self._optimizers, state)
 
     def run(
@@ -119,6 +124,7 @@ class Stage(ABC, Generic[BatchT]):
             TrainingError: If a loss is not a number; the last checkpoint stays.
         """
         same_everywhere(self._modules.values())
+        self._cpu_began_s = time.process_time()
         started = reported = time.monotonic()
         waited_s = 0.0
         in_step = False  # the weights are between two steps then, and not worth saving
@@ -197,9 +203,19 @@ class Stage(ABC, Generic[BatchT]):
         )
 
     def descend_opponent(self, key: str, loss: Tensor) -> None:
-        """One step of an opponent."""
+        """One step of an opponent.
+
+        Raises:
+            TrainingError: If its gradient is not a number.
+        """
         adam = self._optimizers[f"{key}_adam"]
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         average_gradients(self._modules[key].parameters())
+        gradients = [p.grad for p in self._modules[key].parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).item()
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"the gradient of the {key} at step {self.step} is not a number; the last checkpoint is kept"
+            )
         adam.step()

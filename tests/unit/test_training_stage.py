@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,33 @@ class TestStage:
         second.resume()
         assert second.step == 5
         assert all(value.isfinite().all() for value in load_file(second.checkpoint).values())
+
+    def test_no_number_in_an_opponent_stops_as_well(self, tmp_path: Path) -> None:
+        class Unfair(Line):
+            def train_step(self, batch: Points) -> dict[str, Tensor]:
+                if self.step == 7:  # as a broken kernel leaves it: the loss is a number, its gradient is none
+                    self._modules["rival"].weight.register_hook(lambda slope: slope * float("nan"))
+                return super().train_step(batch)
+
+        with pytest.raises(TrainingError, match="gradient of the rival at step 7 is not a number"):
+            trained(Unfair(tmp_path))
+        second = Line(tmp_path)
+        second.resume()
+        assert second.step == 5
+
+    def test_cpu_seconds_are_counted_over_all_pieces(self, tmp_path: Path) -> None:
+        def busy(step: int) -> Points:
+            until_s = time.process_time() + 0.1
+            while time.process_time() < until_s:
+                pass
+            return points(step)
+
+        trained(Line(tmp_path), busy, stop_at=3)
+        second = Line(tmp_path)
+        second.resume()
+        assert second.cpu_s == pytest.approx(0.3, abs=0.25)
+        trained(second, busy, stop_at=6)
+        assert 0.6 <= second.cpu_s < 2
 
     def test_time_that_is_up_saves(self, tmp_path: Path) -> None:
         stage = Line(tmp_path)
