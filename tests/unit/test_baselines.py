@@ -14,6 +14,7 @@ from concertdeblur.evaluation.baselines import BaselineRestorer, is_baseline, lo
 from concertdeblur.evaluation.metrics import as_float
 from concertdeblur.models.baselines import PAPER_SIZES, BaselineSettings, Kind, MultiScaleCnn, build_baseline
 from concertdeblur.pipelines.train_baseline import BaselineJob, main, train_baseline
+from concertdeblur.pretrained import WEIGHTS_FOLDER
 from concertdeblur.runtime import choose_runtime
 from concertdeblur.training.report import Report
 from concertdeblur.training.samples import Batch, SampleStream
@@ -58,6 +59,15 @@ def test_weights_come_back_as_half_precision(kind: Kind, tmp_path: Path) -> None
     (tmp_path / "generator.safetensors").write_bytes(b"x")
     with pytest.raises(WeightsError, match="altered"):
         load_baseline(tmp_path)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_those_of_the_comparison_are_of_the_papers_sizes_and_had_their_hour(kind: Kind) -> None:
+    found, network = load_baseline(WEIGHTS_FOLDER / "baselines" / kind)
+    assert found == kind
+    assert network.settings == PAPER_SIZES[kind]
+    provenance = json.loads((WEIGHTS_FOLDER / "baselines" / kind / "provenance.json").read_text())
+    assert provenance["cpu_seconds"] >= 60 * 60
 
 
 @pytest.fixture(scope="module")
