@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from concertdeblur.blur.kernels import Kernel
 from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.inverse_filter import CELL_PX, filter_frames, num_filters, stronger
+from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
 from concertdeblur.models.prepared import HINT_PX, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
@@ -62,6 +63,7 @@ class BlurAnalysis(nn.Module):
     def __init__(self, embedding_width: int) -> None:
         super().__init__()
         self.embedding = BlurEmbedding(embedding_width)
+        self.signatures = KernelSignatures(embedding_width)
         self.filter_head = nn.Linear(embedding_width, num_filters())
         self.type_head = nn.Linear(embedding_width, len(BLUR_TYPES))
         self.level_head = nn.Linear(embedding_width, 1)
@@ -74,7 +76,7 @@ class BlurAnalysis(nn.Module):
             described_M2HF: Spectrum descriptors (M, 2, 64, 33).
             velocities_M3: How far each cell moves, px a frame to the right and down, and 1 where that is known.
         """
-        embedding_ME = self.embedding(described_M2HF)
+        embedding_ME = self.embedding(described_M2HF) + self.signatures(described_M2HF)
         filter_logits_MK = self.filter_head(embedding_ME)
         if velocities_M3 is not None:
             bonus_MK, factor_M1 = self.motion_prior(velocities_M3, embedding_ME)

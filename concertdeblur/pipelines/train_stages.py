@@ -54,7 +54,9 @@ def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: st
     num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
     judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=num_judged).batch(0)
     judged = on_device(judged, session.device)
-    analysis = AnalysisStage(generator.analysis, recipe.analysis, out, held_out=judged)
+    analysis = AnalysisStage(
+        generator.analysis, recipe.analysis, out, held_out=judged, seed=seed, world=session.world
+    )
     if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":
         return None
     generator.analysis.load_state_dict(analysis.ema.module.state_dict())

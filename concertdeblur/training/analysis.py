@@ -4,12 +4,14 @@ By Parseval's theorem the error that a filter R leaves, |S - R B|^2 summed over 
 sums over |S|^2, Re(S conj B) and |B|^2 weighted by 1, R and R^2: two matrix products give the errors of the
 whole bank. So any blur can be a sample, known kernel or not, and noise counts by itself.
 
+Each step learns from new cells and from some that it has seen: cells are dear, their descriptors are small.
+
 Shape suffixes: N samples, K filters of the bank, F frequencies (a grid of every second one).
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,6 +20,8 @@ from torch.nn import functional as F
 from concertdeblur.models.fast import BLUR_TYPES, Analysis, BlurAnalysis
 from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, bank_responses, looped
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
+from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
+from concertdeblur.training.distributed import World, from_all
 from concertdeblur.training.samples import Batch
 from concertdeblur.training.stage import Schedule, Stage
 
@@ -48,20 +52,20 @@ def filter_errors(batch: Batch) -> Tensor:
     return 4 * errors.clamp_min(0)
 
 
-def analysis_loss(analysis: Analysis, batch: Batch, errors_NK: Tensor) -> dict[str, Tensor]:
+def analysis_loss(analysis: Analysis, cells: DescribedCells) -> dict[str, Tensor]:
     """Cross-entropy of the filter head against what serves best; of the type; level's error where there is blur."""
-    gain_db = -10 * (errors_NK + 1e-7).log10()
+    gain_db = -10 * (cells.errors_MK + 1e-7).log10()
     target = (gain_db / _TARGET_DB).softmax(1)
     wanted = -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean()
-    return {"filter": wanted} | naming_loss(analysis, batch)
+    return {"filter": wanted} | naming_loss(analysis, cells.type_M, cells.level_M)
 
 
-def naming_loss(analysis: Analysis, batch: Batch) -> dict[str, Tensor]:
+def naming_loss(analysis: Analysis, type_M: Tensor, level_M: Tensor) -> dict[str, Tensor]:
     """Cross-entropy of the blur's type; squared error of its level where it has one."""
-    has_level = (batch.type_N > 0) & (batch.type_N != _CAPTURE)
+    has_level = (type_M > 0) & (type_M != _CAPTURE)
     return {
-        "type": F.cross_entropy(analysis.type_logits, batch.type_N),
-        "level": ((analysis.level_M - batch.level_N).square() * has_level).mean(),
+        "type": F.cross_entropy(analysis.type_logits, type_M),
+        "level": ((analysis.level_M - level_M).square() * has_level).mean(),
     }
 
 
@@ -76,37 +80,62 @@ def _every_second(spectra: Tensor) -> Tensor:
     return spectra[:, ::2, ::2].flatten(1)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnalysisSchedule(Schedule):
+    """Schedule of the analysis."""
+
+    replayed: int = 112  # cells of a step that it has seen before
+    remembered: int = 4096  # the last ones, of which they are
+
+
 class AnalysisStage(Stage[Batch]):
     """Trains the blur analysis of G_i on cells, before anything restores them."""
 
-    def __init__(self, analysis: BlurAnalysis, schedule: Schedule, folder: Path, *, held_out: Batch) -> None:
+    def __init__(
+        self, analysis: BlurAnalysis, schedule: AnalysisSchedule, folder: Path, *, held_out: Batch, seed: int,
+        world: World | None = None,
+    ) -> None:  # fmt: skip
         super().__init__("analysis", analysis, {}, schedule, folder)
-        self._analysis = analysis
+        self._memory = CellMemory(max(schedule.remembered, schedule.batch_size)).to(self.device)
+        self._modules["memory"] = self._memory
+        self._analysis, self._replayed, self._seed = analysis, schedule.replayed, seed
+        self._world = world or World()
         self._describe = SpectrumDescriptor().to(self.device)
-        self._held_out = held_out
+        self._held_out = self._described(held_out)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step."""
-        losses = analysis_loss(self._read(self._analysis, batch), batch, filter_errors(batch))
+        cells = self._described(batch)
+        seen = self.step * self.schedule.batch_size  # by all processes together
+        places = drawn_places(
+            self._replayed, out_of=min(seen, self._memory.capacity), seed=(self._seed, self.step), world=self._world
+        )
+        known = cells.joined(self._memory.at(places.to(self.device)))
+        self._memory.add(cells.mapped(from_all), first=seen)
+        losses = analysis_loss(self._analysis(known.described_M2HF, known.velocities_M3), known)
         self.descend(losses)
         return losses
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """By how much the chosen filter misses the best one, dB, and how often the type is named right."""
-        said = self._read(cast(BlurAnalysis, self.ema.module), self._held_out)
-        errors_NK = filter_errors(self._held_out)
-        lost_N = loss_of_choice_db(said, errors_NK)
-        figures = {"lost_db": float(lost_N.mean())}
+        cells = self._held_out
+        said: Analysis = self.ema.module(cells.described_M2HF, cells.velocities_M3)
+        lost_M = loss_of_choice_db(said, cells.errors_MK)
+        figures = {"lost_db": float(lost_M.mean())}
         for index, name in enumerate(BLUR_TYPES):
-            of_type = self._held_out.type_N == index
+            of_type = cells.type_M == index
             if of_type.any():
-                figures[f"lost_db {name}"] = float(lost_N[of_type].mean())
-        right = said.type_logits.argmax(1) == self._held_out.type_N
+                figures[f"lost_db {name}"] = float(lost_M[of_type].mean())
+        right = said.type_logits.argmax(1) == cells.type_M
         return figures | {"types_right": float(right.float().mean())}
 
-    def _read(self, analysis: BlurAnalysis, batch: Batch) -> Analysis:
-        with torch.no_grad():
-            described = self._describe(batch.blurred_NCHW, CELL_PX)[:, 0, 0]
-        said: Analysis = analysis(described, batch.velocities_N3)
-        return said
+    @torch.no_grad()
+    def _described(self, batch: Batch) -> DescribedCells:
+        return DescribedCells(
+            described_M2HF=self._describe(batch.blurred_NCHW, CELL_PX)[:, 0, 0],
+            errors_MK=filter_errors(batch),
+            type_M=batch.type_N,
+            level_M=batch.level_N,
+            velocities_M3=batch.velocities_N3,
+        )

@@ -102,6 +102,16 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(piece.view_as(gradient))
 
 
+@torch.no_grad()
+def from_all(share: Tensor) -> Tensor:
+    """The shares of all processes, the first one's first, along the first axis."""
+    if not distributed.is_initialized():
+        return share
+    shares = [torch.empty_like(share) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(shares, share.contiguous())
+    return torch.cat(shares)
+
+
 def anywhere(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in any process: all stop if one is asked to."""
     if not distributed.is_initialized():

@@ -104,7 +104,7 @@ class IganStage(Stage[Cells]):
             squared = log_squared_error(restored, crops.sharp_NCHW, floor=_LEAST_SQUARED_ERROR)
             losses = {"relative": _RELATIVE_WEIGHT * relative, "log_squared": _LOG_WEIGHT * squared}
         if analysis_learns:
-            named = naming_loss(prepared[0], cells.batch)
+            named = naming_loss(prepared[0], cells.batch.type_N, cells.batch.level_N)
             losses |= {name: weight * named[name] for name, weight in _NAMING_WEIGHTS.items()}
         adversarial = self.step >= settings.adversarial_from_step
         if adversarial:

@@ -8,12 +8,12 @@ from concertdeblur.brmr import BrmrSettings
 from concertdeblur.errors import SettingsError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import read_table, settings_from_table
+from concertdeblur.training.analysis import AnalysisSchedule
 from concertdeblur.training.clip_pairs import ClipSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
 from concertdeblur.training.samples import SampleSettings
 from concertdeblur.training.sources import DataSettings
-from concertdeblur.training.stage import Schedule
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
@@ -33,7 +33,7 @@ class Recipe:
     data: DataSettings = field(default=DataSettings())
     clips: ClipSettings = field(default=ClipSettings())
     # the paper's generator has no analysis to train
-    analysis: Schedule = field(default=Schedule(steps=0, cooldown_steps=0, batch_size=1))
+    analysis: AnalysisSchedule = field(default=AnalysisSchedule(steps=0, cooldown_steps=0, batch_size=1))
 
 
 def read_recipe(name: str) -> Recipe:

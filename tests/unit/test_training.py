@@ -25,7 +25,7 @@ from concertdeblur.models.inverse_filter import (
     num_filters,
     surrounded_index,
 )
-from concertdeblur.training.analysis import AnalysisStage, filter_errors
+from concertdeblur.training.analysis import AnalysisSchedule, AnalysisStage, filter_errors
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.igan import Cells, IganSettings, IganStage, cropped, held_out_gains, prepare
 from concertdeblur.training.objective import (
@@ -340,19 +340,22 @@ class TestIganStage:
 def test_the_analysis_learns_and_resumes_exactly(store: PictureStore, tmp_path: Path) -> None:
     stream = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=4)
     held_out = SampleStream(store, SMALL_SAMPLES, seed=9, batch_size=8).batch(0)
-    schedule = Schedule(steps=8, cooldown_steps=2, batch_size=4, warmup_steps=2, evaluate_every=4)
+    schedule = AnalysisSchedule(
+        steps=8, cooldown_steps=2, batch_size=4, warmup_steps=2, evaluate_every=4, replayed=6, remembered=12
+    )
 
     def stage(folder: Path) -> AnalysisStage:
-        return AnalysisStage(make_generator().analysis, schedule, folder, held_out=held_out)
+        return AnalysisStage(make_generator().analysis, schedule, folder, held_out=held_out, seed=0)
 
     whole = stage(tmp_path / "whole")
     reports: list[Report] = []
     whole.run(stream.batch, until_s=1e9, on_report=reports.append)
     assert {"lost_db", "types_right"} <= set(reports[-1].held_out)
     first = stage(tmp_path / "pieces")
-    first.run(stream.batch, until_s=0, on_report=lambda _: None)
+    first.run(stream.batch, until_s=1e9, on_report=lambda _: None, is_stopped=lambda: first.step == 5)
     second = stage(tmp_path / "pieces")
     assert second.resume()
+    assert second.step == 5
     second.run(stream.batch, until_s=1e9, on_report=lambda _: None)
     assert same_weights(whole.ema.module, second.ema.module)
     learning, batch = stage(tmp_path / "learning"), stream.batch(0)
@@ -362,8 +365,10 @@ def test_the_analysis_learns_and_resumes_exactly(store: PictureStore, tmp_path: 
 
 def test_the_analysis_learns_which_filter_serves(store: PictureStore, tmp_path: Path) -> None:
     batch = SampleStream(store, SMALL_SAMPLES, seed=0, batch_size=4).batch(0)
-    schedule = Schedule(steps=50, cooldown_steps=0, batch_size=4, warmup_steps=1, evaluate_every=10)
-    stage = AnalysisStage(make_generator().analysis, schedule, tmp_path, held_out=batch)
+    schedule = AnalysisSchedule(
+        steps=50, cooldown_steps=0, batch_size=4, warmup_steps=1, evaluate_every=10, replayed=0, remembered=4
+    )
+    stage = AnalysisStage(make_generator().analysis, schedule, tmp_path, held_out=batch, seed=0)
     reports: list[Report] = []
     stage.run(lambda _: batch, until_s=1e9, on_report=reports.append)
     assert reports[-1].losses["filter"] < 0.8 * reports[0].losses["filter"]

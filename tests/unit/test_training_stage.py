@@ -136,7 +136,8 @@ class TestStage:
         class Unfair(Line):
             def train_step(self, batch: Points) -> dict[str, Tensor]:
                 if self.step == 7:  # as a broken kernel leaves it: the loss is a number, its gradient is none
-                    self._modules["rival"].weight.register_hook(lambda slope: slope * float("nan"))
+                    rival = next(self._modules["rival"].parameters())
+                    rival.register_hook(lambda slope: slope * float("nan"))  # type: ignore[no-untyped-call]
                 return super().train_step(batch)
 
         with pytest.raises(TrainingError, match="gradient of the rival at step 7 is not a number"):
@@ -204,7 +205,7 @@ _PROCESS = """
 import sys
 from pathlib import Path
 import torch
-from concertdeblur.training.distributed import joined
+from concertdeblur.training.distributed import from_all, joined
 from tests.unit.test_training_stage import Line, points, trained, state
 from safetensors.torch import save_file
 
@@ -218,7 +219,8 @@ with joined(torch.device("cpu")) as world:
     batches = lambda step: points(step * world.size + world.rank, share=share)
     stop_at = int(sys.argv[2]) if world.is_first else None  # one is asked to stop, all stop
     trained(stage, batches, stop_at=stop_at)
-    torch.save({"step": stage.step, **stage.network.state_dict()}, out / f"rank{world.rank}.pt")
+    shares = from_all(torch.full((2, 1), float(world.rank)))
+    torch.save({"shares": shares, "step": stage.step, **stage.network.state_dict()}, out / f"rank{world.rank}.pt")
 """
 
 
@@ -235,6 +237,7 @@ class TestSeveralProcesses:
         alone = Line(tmp_path / "alone")
         trained(alone, stop_at=7)
         assert ranks[0]["step"] == ranks[1]["step"] == 7
+        assert all(rank["shares"].flatten().tolist() == [0, 0, 1, 1] for rank in ranks)
         for name, value in alone.network.state_dict().items():
             assert torch.equal(ranks[0][name], ranks[1][name])
             assert torch.allclose(value, ranks[0][name], atol=1e-5), name
