@@ -10,7 +10,7 @@ Shape suffixes: N samples, K filters of the bank, F frequencies (a grid of every
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from concertdeblur.models.fast import BLUR_TYPES, Analysis, BlurAnalysis
 from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, bank_responses, looped
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
+from concertdeblur.training.bundles import joined, mapped
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.distributed import World, from_all
 from concertdeblur.training.samples import Batch
@@ -101,7 +102,7 @@ class AnalysisStage(Stage[Batch]):
         self._analysis, self._replayed, self._seed = analysis, schedule.replayed, seed
         self._world = world or World()
         self._describe = SpectrumDescriptor().to(self.device)
-        self._held_out = self._described(held_out)
+        self._held_out = held_out
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One step."""
@@ -110,8 +111,8 @@ class AnalysisStage(Stage[Batch]):
         places = drawn_places(
             self._replayed, out_of=min(seen, self._memory.capacity), seed=(self._seed, self.step), world=self._world
         )
-        known = cells.joined(self._memory.at(places.to(self.device)))
-        self._memory.add(cells.mapped(from_all), first=seen)
+        known = joined(DescribedCells, [cells, self._memory.at(places.to(self.device))])
+        self._memory.add(mapped(cells, from_all), first=seen)
         losses = analysis_loss(self._analysis(known.described_M2HF, known.velocities_M3), known)
         self.descend(losses)
         return losses
@@ -119,7 +120,7 @@ class AnalysisStage(Stage[Batch]):
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """By how much the chosen filter misses the best one, dB, and how often the type is named right."""
-        cells = self._held_out
+        cells = self._judged
         said: Analysis = self.ema.module(cells.described_M2HF, cells.velocities_M3)
         lost_M = loss_of_choice_db(said, cells.errors_MK)
         figures = {"lost_db": float(lost_M.mean())}
@@ -129,6 +130,11 @@ class AnalysisStage(Stage[Batch]):
                 figures[f"lost_db {name}"] = float(lost_M[of_type].mean())
         right = said.type_logits.argmax(1) == cells.type_M
         return figures | {"types_right": float(right.float().mean())}
+
+    @cached_property
+    def _judged(self) -> DescribedCells:
+        """The held-out cells; described when first asked for, which a stage at its end never is."""
+        return self._described(self._held_out)
 
     @torch.no_grad()
     def _described(self, batch: Batch) -> DescribedCells:

@@ -3,8 +3,6 @@
 Shape suffixes: M cells, K filters of the bank.
 """
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,15 +26,6 @@ class DescribedCells:
 
     def __len__(self) -> int:
         return len(self.type_M)
-
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> "DescribedCells":
-        """Each tensor changed."""
-        return DescribedCells(**{f.name: change(getattr(self, f.name)) for f in dataclasses.fields(self)})
-
-    def joined(self, other: "DescribedCells") -> "DescribedCells":
-        """These and the others."""
-        both = {f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in dataclasses.fields(self)}
-        return DescribedCells(**both)
 
 
 class CellMemory(nn.Module):

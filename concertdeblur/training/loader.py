@@ -1,17 +1,17 @@
 """Batches made ahead by threads and brought to the device, so that the network does not wait for them."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from concertdeblur.runtime import available_cpus, torch_threads
+from concertdeblur.training.bundles import mapped
 
 BatchT = TypeVar("BatchT")
 
@@ -138,22 +138,11 @@ class Loader(Generic[BatchT]):
 
     def _make(self, number: int) -> BatchT:
         batch = self._batches(number)
-        return _mapped(batch, Tensor.pin_memory) if self._device.type == "cuda" else batch
+        return mapped(batch, Tensor.pin_memory) if self._device.type == "cuda" else batch
 
 
 def on_device(batch: BatchT, device: torch.device) -> BatchT:
     """The batch with its tensors on a device; the copy from pinned memory runs beside the network."""
     if device.type == "cpu":
         return batch
-    return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def _mapped(batch: BatchT, change: Callable[[Tensor], Tensor]) -> BatchT:
-    assert dataclasses.is_dataclass(batch)
-    tensors: dict[str, Any] = {
-        field.name: change(value)
-        for field in dataclasses.fields(batch)
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    changed: BatchT = dataclasses.replace(cast(Any, batch), **tensors)
-    return changed
+    return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))

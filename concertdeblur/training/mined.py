@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from concertdeblur.training.bundles import joined
 
 WindowsT = TypeVar("WindowsT")
 
@@ -72,7 +73,7 @@ class MinedParts(Generic[WindowsT]):
         """Write what is not written yet, atomically."""
         if self._unsaved:
             self._folder.mkdir(parents=True, exist_ok=True)
-            part = _joined(self._kind, self._unsaved)
+            part = joined(self._kind, self._unsaved)
             path = self._folder / f"{self._first:07d}-{self.step:07d}.safetensors"
             save_windows(path, part, self._of(self._first))
             self._first, self._unsaved = self.step, []
@@ -81,7 +82,7 @@ class MinedParts(Generic[WindowsT]):
 
     def joined(self) -> WindowsT:
         """All windows of all steps."""
-        return _joined(self._kind, [*self._saved, *self._unsaved])
+        return joined(self._kind, [*self._saved, *self._unsaved])
 
     def remove(self) -> None:
         """Throw the parts away."""
@@ -93,8 +94,3 @@ class MinedParts(Generic[WindowsT]):
 
     def _of(self, first: int) -> dict[str, Any]:
         return self._origin | {"first_step": first}
-
-
-def _joined(kind: type[WindowsT], parts: list[WindowsT]) -> WindowsT:
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

@@ -3,6 +3,7 @@
 import torch
 
 from concertdeblur.models.inverse_filter import num_filters
+from concertdeblur.training.bundles import joined, mapped
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.distributed import World, from_all
 
@@ -37,12 +38,12 @@ def test_a_checkpoint_brings_it_back() -> None:
 
 
 def test_cells_are_joined_and_mapped() -> None:
-    both = cells(0, 2).joined(cells(5, 3))
+    both = joined(DescribedCells, [cells(0, 2), cells(5, 3)])
     assert both.type_M.tolist() == [0, 1, 5, 6, 7]
     assert len(both) == 5
-    assert both.mapped(lambda tensor: tensor[3:]).level_M.tolist() == [6, 7]
+    assert mapped(both, lambda tensor: tensor[3:]).level_M.tolist() == [6, 7]
     alone = cells(0, 2)
-    assert alone.mapped(from_all).type_M is alone.type_M  # one process has all there are
+    assert mapped(alone, from_all).type_M is alone.type_M  # one process has all there are
 
 
 def test_processes_share_what_is_drawn() -> None:
