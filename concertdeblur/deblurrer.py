@@ -148,6 +148,7 @@ class Deblurrer:
         self._brmr = Brmr(
             make_engine(networks.patch_generator.restoration, runtime, is_kept=True),
             _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True, is_exact=True)),
+            image_generator=self._restored,
             discriminator_margin_px=networks.discriminator.receptive_margin_px,
             settings=brmr,
         )
@@ -295,14 +296,13 @@ class Deblurrer:
         blurred = self._padded(frame_1CHW)
         prepared = replace(prepared, guess_NGHW=self._padded(prepared.guess_NGHW))
         with span("restore"):
-            restored = in_tiles(
-                self._restore,
-                (blurred, prepared.guess_NGHW, prepared.hints_NEhw),
-                margin_px=self._margin_px,
-                multiple_px=self._multiple_px,
-            )
+            restored = self._restored(blurred, prepared.guess_NGHW, prepared.hints_NEhw)
         result = finite(restored, blurred).clamp_(0, 1)
         return _Generated(blurred=blurred, result=result, prepared=prepared)
+
+    def _restored(self, frames_NCHW: Tensor, guess_NGHW: Tensor, hints_NEhw: Tensor) -> Tensor:
+        given = frames_NCHW, guess_NGHW, hints_NEhw
+        return in_tiles(self._restore, given, margin_px=self._margin_px, multiple_px=self._multiple_px)
 
     def _refine_stage(self, given: _Generated, pixels: Pixels, options: DeblurOptions, memory: _Memory) -> _Refined:
         height, width = pixels.shape[:2]

@@ -10,6 +10,10 @@ Where the blur let a frequency through (R K close to 1) the input decides, where
 network's picture stays. One such step gains a dB on lines after G_i. It loses where little was let through,
 or much noise: only cells are `promising` whose filters are bold.
 
+Taken in turns with G_i, which sees the consistent picture as its guess, the step gains as much again: G_i takes away
+what the step brought along, and the step puts back what G_i took too much of. Each turn also lets more noise through,
+so only cells are `repeatable` whose filters ask for next to none.
+
 Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of cells, K filters of the
 bank, M windows.
 """
@@ -51,6 +55,12 @@ _BOLD_SHARE = 0.8
 # gain 0.53 dB on average and lose 0.12 at most; where neighbours share it (Gaussians) some lose up to 0.5.
 _KERNEL_SHARE = 0.9
 
+# Turns are for cells that gave most of their mixture to the boldest ratios. On 112 cells of training pictures, at all
+# levels and a third of them noisy, 77 did: three turns gain 0.50 dB, 0.18 are lost at most; the others gain 0.14 and
+# lose up to 1.0.
+_LEAST_NOISE = slice(0, 2)
+_LEAST_NOISE_SHARE = 0.5
+
 # Range of the input within three blocks of 8 px: up to the first it is flat, from the second on it has detail.
 _BLOCK_PX, _FLAT, _DETAILED = 8, 3 / 255, 10 / 255
 # Fine detail of the result: up to the first it is smooth, from the second on the step counts in full. On 22 training
@@ -77,37 +87,47 @@ class DataConsistency:
         """Which cells are worth it."""
         return promising(self.weights_NRQK)
 
+    @property
+    def repeatable_NRQ(self) -> Tensor:
+        """Which promising cells are worth further steps."""
+        return self.promising_NRQ & _has_little_noise(self.weights_NRQK)
+
     def heaviest(self) -> Tensor:
         """The filters that each cell's step takes, (N, R, Q, filters, 2); `mixture_of` reads one on the host."""
         wanted_NRQK = self.weights_NRQK * self.promising_NRQ[..., None]
         return heaviest(stronger(wanted_NRQK, steps=_STRONGER_STEPS))
 
-    def made_consistent(self, n: int, result_CHW: Tensor, mixtures: list[Mixture]) -> Tensor:
+    def made_consistent(
+        self, n: int, result_CHW: Tensor, mixtures: list[Mixture], *, start_CHW: Tensor | None = None
+    ) -> Tensor:
         """The result of frame `n` after one step in its promising cells, (3, H, W), not clamped; they fade out.
 
         Args:
             n: Number of the frame.
             result_CHW: May be padded at the bottom and right; there it is given back.
-            mixtures: What its cells take, as `heaviest` says, row by row; nothing where a cell is not promising.
+            mixtures: What its cells take, as `heaviest` says, row by row; nothing where a cell is left as it is.
+            start_CHW: What the step starts from in those cells; None: the result.
         """
+        start_CHW = result_CHW if start_CHW is None else start_CHW
         frame_CHW = self.frames_NCHW[n]
         height, width = frame_CHW.shape[1:]
         rows, columns = self.weights_NRQK.shape[1:3]
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
-        detail = _detail(frame_CHW, result_CHW[:, :height, :width])
+        detail = _detail(frame_CHW, start_CHW[:, :height, :width])
+        moved_CHW = start_CHW - result_CHW
         made = result_CHW.clone()
         for number, shares in enumerate(mixtures):
             row, column = divmod(number, columns)
             if not shares:  # not promising
                 continue
-            pictures = frame_CHW, result_CHW[:, :height, :width]
-            blurred, result = (looped(surrounded_window(picture, row, column))[None] for picture in pictures)
-            step = _step(blurred, result, [shares])[0]
+            pictures = frame_CHW, start_CHW[:, :height, :width]
+            blurred, start = (looped(surrounded_window(picture, row, column))[None] for picture in pictures)
+            step = _step(blurred, start, [shares])[0]
             (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
             y, x = REACH_PX - row * CELL_PX, REACH_PX - column * CELL_PX
             fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
-            fade = fade * detail[top:bottom, left:right]
-            made[:, top:bottom, left:right] += fade * step[:, top + y : bottom + y, left + x : right + x]
+            step = detail[top:bottom, left:right] * step[:, top + y : bottom + y, left + x : right + x]
+            made[:, top:bottom, left:right] += fade * (moved_CHW[:, top:bottom, left:right] + step)
         return made
 
 
@@ -135,6 +155,11 @@ def promising(weights_K: Tensor) -> Tensor:
     by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., 1:, :]  # the first: the identity
     is_bold = by_noise[..., _BOLD].sum((-2, -1)) > _BOLD_SHARE
     return is_bold & (by_noise.sum(-1).amax(-1) > _KERNEL_SHARE)
+
+
+def _has_little_noise(weights_K: Tensor) -> Tensor:
+    by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., 1:, :]
+    return by_noise[..., _LEAST_NOISE].sum((-2, -1)) > _LEAST_NOISE_SHARE * by_noise.sum((-2, -1))
 
 
 def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tensor) -> Tensor:

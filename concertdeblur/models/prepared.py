@@ -27,15 +27,18 @@ class Prepared:
         """Bring to the host what decides how much there is to do; waits for the device once."""
         trust = self.trust_N1hw.nan_to_num(0).max().double()
         if self.consistency is None:
-            return Plan(is_changed=trust.item() > 0, mixtures=None)
+            return Plan(is_changed=trust.item() > 0, mixtures=None, repeatable=None)
         rows_NMK2 = self.consistency.heaviest().flatten(1, 2)
-        first, *others = torch.cat([trust[None], rows_NMK2.flatten()]).tolist()
-        pairs = iter(zip(others[::2], others[1::2], strict=True))
+        repeatable_NM = self.consistency.repeatable_NRQ.flatten(1)
+        first, *others = torch.cat([trust[None], repeatable_NM.flatten(), rows_NMK2.flatten()]).tolist()
         num, num_cells, num_filters = rows_NMK2.shape[:3]
+        are_repeatable, others = iter(others[: num * num_cells]), others[num * num_cells :]
+        pairs = iter(zip(others[::2], others[1::2], strict=True))
         mixtures = [
             [mixture_of([next(pairs) for _ in range(num_filters)]) for _ in range(num_cells)] for _ in range(num)
         ]
-        return Plan(is_changed=first > 0, mixtures=mixtures)
+        repeatable = [[mixture if next(are_repeatable) else [] for mixture in of_frame] for of_frame in mixtures]
+        return Plan(is_changed=first > 0, mixtures=mixtures, repeatable=repeatable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,3 +47,4 @@ class Plan:
 
     is_changed: bool  # whether any of the change is worth making
     mixtures: list[list[Mixture]] | None  # of each frame's cells, for data consistency; None: there is none
+    repeatable: list[list[Mixture]] | None  # the same, of the cells alone that are worth further steps
