@@ -2,7 +2,7 @@
 
 Two kinds: averages of a clip's consecutive frames, as GOPRO and REDS were made; and, with `--photos`, photographs that
 training holds out, blurred along the paths that the clip's pixels took. Sensor, noise and compression of a camera are
-on both. `concertdeblur evaluate --data OUT` takes the folder.
+on both. `concertdeblur evaluate --all --data OUT/averaged` takes the one kind, OUT/lent the other.
 """
 
 from itertools import cycle, islice
@@ -32,7 +32,7 @@ MOTION_EVERY = 8  # frames
 @click.option("--count", default=24, show_default=True, help="Pairs of each kind that a clip gives at most.")
 @click.option("--seed", default=1000, show_default=True, help="What is random follows it.")
 def main(clips: Path, out: Path, photos: Path | None, count: int, seed: int) -> None:
-    """Write each clip's pairs as OUT/test/<clip>/blur and OUT/test/<clip>/sharp."""
+    """Write each clip's pairs as OUT/averaged/<clip>/blur and /sharp, and OUT/lent/<clip>/blur and /sharp."""
     held_out = () if photos is None else find_sources(photos, DataSettings(max_held_out=10**9)).pictures
     pictures = [picture.path for picture in held_out if picture.split == "held_out"]
     for number, clip in enumerate(find_clips(clips)):
@@ -40,7 +40,7 @@ def main(clips: Path, out: Path, photos: Path | None, count: int, seed: int) -> 
         of_frames = 0
         try:
             for time_s, pair in pairs:
-                write(out / "test" / clip.stem, f"{time_s:08.3f}", pair)
+                write(out / "averaged" / clip.stem, f"{time_s:08.3f}", pair)
                 of_frames += 1
         except SourceError as error:
             click.echo(f"no averages: {error}")  # the clip is too small; its motion can be lent
@@ -48,7 +48,7 @@ def main(clips: Path, out: Path, photos: Path | None, count: int, seed: int) -> 
         for place, motion in enumerate(islice(cycle(found), count if found else 0)):
             rng = np.random.default_rng([seed, number, place])
             picture = middle(read_picture(pictures[int(rng.integers(len(pictures)))], LEAST_PX))
-            write(out / "test" / f"lent_{clip.stem}", f"{place:03d}", lend(motion, picture, rng))
+            write(out / "lent" / clip.stem, f"{place:03d}", lend(motion, picture, rng))
         click.echo(f"{clip.name}: {of_frames} averages of its frames, {len(found)} motions")
 
 

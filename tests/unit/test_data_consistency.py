@@ -98,3 +98,24 @@ def test_only_cells_with_a_bold_inverse_change() -> None:
     assert (made - result[0])[..., : CELL_PX - 32].abs().mean() > 0.01
     steps = made.diff(dim=-1).abs().mean((0, 1))
     assert steps[CELL_PX - 1] < 1.5 * steps[CELL_PX - 20 : CELL_PX + 20].mean()  # no seam
+
+
+def test_only_cells_with_next_to_no_noise_take_turns() -> None:
+    cells = [only("horizontal", 9, noise, (1, 1)) for noise in (0, 1, 2, 3)]
+    mixed = [0.6 * cells[1] + 0.4 * cells[3], 0.4 * cells[1] + 0.6 * cells[3], only("identity", 0, 0, (1, 1))]
+    consistency = DataConsistency(picture(256, 7 * CELL_PX), torch.cat(cells + mixed, 2))
+    assert consistency.promising_NRQ.tolist() == [[[True] * 6 + [False]]]
+    assert consistency.repeatable_NRQ.tolist() == [[[True, True, False, False, True, False, False]]]
+
+
+def test_a_step_starts_from_elsewhere_only_in_its_cells() -> None:
+    sharp = picture(CELL_PX, 3 * CELL_PX)
+    blurred = blurred_along_x(sharp, 9)
+    weights = torch.cat([only("horizontal", 9, 1, (1, 1)), *[only("identity", 0, 0, (1, 1))] * 2], 2)
+    consistency = DataConsistency(blurred, weights)
+    mixtures = [mixture_of(row) for row in consistency.heaviest()[0].flatten(0, 1).tolist()]
+    made = consistency.made_consistent(0, blurred[0], mixtures, start_CHW=sharp[0])
+    assert torch.equal(made[..., CELL_PX + 32 :], blurred[0, ..., CELL_PX + 32 :])
+    inside = (..., slice(16, CELL_PX - 32))
+    left, was = ((x - sharp[0])[inside].square().mean() for x in (made, blurred[0]))
+    assert left < was / 20
