@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from concertdeblur.models.data_consistency import DataConsistency, Mixture, mixture_of
+from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious, mixture_of
 
 HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
 
@@ -27,7 +27,7 @@ class Prepared:
         """Bring to the host what decides how much there is to do; waits for the device once."""
         trust = self.trust_N1hw.nan_to_num(0).max().double()
         if self.consistency is None:
-            return Plan(is_changed=trust.item() > 0, mixtures=None, repeatable=None)
+            return Plan(is_changed=trust.item() > 0, mixtures=None, first_turn=None, repeatable=None)
         rows_NMK2 = self.consistency.heaviest().flatten(1, 2)
         repeatable_NM = self.consistency.repeatable_NRQ.flatten(1)
         first, *others = torch.cat([trust[None], repeatable_NM.flatten(), rows_NMK2.flatten()]).tolist()
@@ -38,7 +38,11 @@ class Prepared:
             [mixture_of([next(pairs) for _ in range(num_filters)]) for _ in range(num_cells)] for _ in range(num)
         ]
         repeatable = [[mixture if next(are_repeatable) else [] for mixture in of_frame] for of_frame in mixtures]
-        return Plan(is_changed=first > 0, mixtures=mixtures, repeatable=repeatable)
+        first_turn = [
+            [again or cautious(mixture) for mixture, again in zip(*of_frame, strict=True)]
+            for of_frame in zip(mixtures, repeatable, strict=True)
+        ]
+        return Plan(is_changed=first > 0, mixtures=mixtures, first_turn=first_turn, repeatable=repeatable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,4 +51,5 @@ class Plan:
 
     is_changed: bool  # whether any of the change is worth making
     mixtures: list[list[Mixture]] | None  # of each frame's cells, for data consistency; None: there is none
-    repeatable: list[list[Mixture]] | None  # the same, of the cells alone that are worth further steps
+    first_turn: list[list[Mixture]] | None  # the same for a turn: more cautious where there is noise
+    repeatable: list[list[Mixture]] | None  # of the cells alone that are worth further turns

@@ -77,7 +77,9 @@ def plain_loop(
     if prepared.consistency is not None:  # the first round: whole cells
         nearer = made_consistent(prepared, result)
         tried = [n for n, cell in enumerate(cells) if is_any_in(prepared.consistency.promising_NRQ[0], cell)]
-        kept_cells = cells_kept(nearer, tried, settings.consistency_margin, previous["consistency"])
+        mask = sum((share_of(cells[n], height, width) for n in tried), torch.zeros(height, width))
+        proposal = current + mask * (turned(networks, blurred, current, prepared, is_first=True) - current)
+        kept_cells = cells_kept(proposal, tried, settings.consistency_margin, previous["consistency"])
         repeating = {n for n in kept_cells if is_any_in(prepared.consistency.repeatable_NRQ[0], cells[n])}
     for round_number in range(0 if nearer is None else 1, settings.max_iterations):
         if round_number >= settings.consistency_rounds:
@@ -134,14 +136,17 @@ def made_consistent(prepared: Prepared, result: Tensor) -> Tensor:
     return prepared.consistency.made_consistent(0, result[0], mixtures[0])[None].clamp(0, 1)
 
 
-def turned(networks: Networks, blurred: Tensor, current: Tensor, prepared: Prepared) -> Tensor:
-    """Halfway to what G_i makes of the current picture, then consistent again in the cells with next to no noise."""
-    mixtures = prepared.read().repeatable
+def turned(
+    networks: Networks, blurred: Tensor, current: Tensor, prepared: Prepared, *, is_first: bool = False
+) -> Tensor:
+    """Towards what G_i makes of the current picture, then consistent; later only in cells with next to no noise."""
+    plan = prepared.read()
+    mixtures, share = (plan.first_turn, 0.25) if is_first else (plan.repeatable, 0.5)
     assert prepared.consistency is not None
     assert mixtures is not None
     guess = torch.cat([current, prepared.guess_NGHW[:, 3:]], 1)
     seen = networks.image_generator.restoration(blurred, guess, prepared.hints_NEhw).clamp(0, 1)
-    start = (current + seen) / 2
+    start = current + share * (seen - current)
     return prepared.consistency.made_consistent(0, current[0], mixtures[0], start_CHW=start[0])[None].clamp(0, 1)
 
 

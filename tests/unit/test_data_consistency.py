@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from concertdeblur.models.data_consistency import DataConsistency, mixture_of, promising
+from concertdeblur.models.data_consistency import DataConsistency, cautious, mixture_of, promising
 from concertdeblur.models.inverse_filter import CELL_PX, NOISE_TO_SIGNAL, grid_of, kernel_bank, num_filters
+from concertdeblur.models.prepared import HINT_PX, Prepared
 from tests.pictures import photograph
 
 
@@ -106,6 +107,25 @@ def test_only_cells_with_next_to_no_noise_take_turns() -> None:
     consistency = DataConsistency(picture(256, 7 * CELL_PX), torch.cat(cells + mixed, 2))
     assert consistency.promising_NRQ.tolist() == [[[True] * 6 + [False]]]
     assert consistency.repeatable_NRQ.tolist() == [[[True, True, False, False, True, False, False]]]
+
+
+def test_a_turn_is_more_cautious_where_there_is_noise() -> None:
+    cells = [only("horizontal", 9, 1, (1, 1)), only("horizontal", 9, 2, (1, 1))]
+    frames = picture(256, 2 * CELL_PX)
+    size = frames.shape[2] // HINT_PX, frames.shape[3] // HINT_PX
+    plan = Prepared(
+        guess_NGHW=frames,
+        hints_NEhw=torch.zeros(1, 0, *size),
+        trust_N1hw=torch.ones(1, 1, *size),
+        consistency=DataConsistency(frames, torch.cat(cells, 2)),
+    ).read()
+    assert plan.mixtures is not None
+    assert plan.first_turn is not None
+    (little, noisy), (turn_little, turn_noisy) = plan.mixtures[0], plan.first_turn[0]
+    assert turn_little == little
+    assert plan.repeatable == [[little, []]]
+    assert turn_noisy == [(1, noisy[0][1] + 1)]
+    assert cautious(turn_noisy) == turn_noisy  # the last ratio already
 
 
 def test_a_step_starts_from_elsewhere_only_in_its_cells() -> None:
