@@ -226,7 +226,7 @@ class Brmr:
             if number >= self.settings.consistency_rounds:
                 state.repeating_NC = torch.zeros_like(state.repeating_NC)
             proposals = _proposed(state)
-            if proposals is None and _is_known_empty(state.repeating_NC):
+            if proposals is None and (not is_judged or _is_known_empty(state.repeating_NC)):
                 break
             if is_judged and number < self.settings.consistency_rounds:
                 unknown_NC = torch.full_like(state.previous.consistency_NC, _UNKNOWN)
