@@ -5,7 +5,7 @@ from concertdeblur.pipelines.bench import BenchJob, bench
 
 def test_the_shipped_weights_are_about_as_fast_as_they_were() -> None:
     """docs/performance.md has what was measured on two idle cores at 1280x720."""
-    found = bench(BenchJob(height=256, width=384, frames=3, rounds=2))
+    found = bench(BenchJob(height=256, width=384, frames=3, rounds=3))  # medians: one round in eight is off by a half
     assert found.iterations_mean > 0
     assert found.end_to_end_ratio > 0.6
     assert found.refine_ratio < 0.5
