@@ -22,9 +22,7 @@ Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC
 W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +33,9 @@ from torch.nn import functional as F
 from concertdeblur.cam import CELL_PX, MAP_PX, Area
 from concertdeblur.engines import Engine
 from concertdeblur.grid import Grid, cut, grid_of, paste, places
-from concertdeblur.models.data_consistency import Mixture
+from concertdeblur.models.data_consistency import DataConsistency, Mixture
 from concertdeblur.models.prepared import HINT_PX, Plan, Prepared
 from concertdeblur.tensors import finite
-
-Generator: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]  # (frames, guesses, hints) -> results
 
 _SHIFT_GRAIN_PX = 32
 # How far turns go to what G_i makes of the result, the first and later ones. On 12 training pictures under lines and
@@ -54,8 +50,10 @@ class BrmrSettings:
     """How far refining goes."""
 
     max_iterations: int = 5  # rounds
-    consistency_rounds: int = 1  # of those, how many may go to data consistency; in a video one
-    windows_per_cell: float = 1.0  # cap for a frame of a video, times its cells; the most blurred first
+    consistency_rounds: int = 1  # of those, how many may be turns; a video has none
+    windows_per_cell: float = (
+        1.0  # cap for a frame of a video, times its cells; the most blurred first; 0: no windows at all
+    )
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
     hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
     window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
@@ -164,7 +162,7 @@ class Brmr:
         patch_generator: Engine,
         discriminator: Engine,
         *,
-        image_generator: Generator,
+        image_generator: Engine,
         discriminator_margin_px: int | None,
         settings: BrmrSettings,
     ) -> None:
@@ -200,8 +198,12 @@ class Brmr:
         num, _, height, width = result_NCHW.shape
         grid, device = grid_of(height, width, result_NCHW.device), result_NCHW.device
         num_cells, num_rounds = len(grid.cells), self.settings.max_iterations
-        budget = self._most_windows(num_cells) if is_capped else num_cells * num_rounds
-        consistent = _made_consistent(prepared, plan.mixtures, result_NCHW) if num_rounds else None
+        budget = self._most_windows(num_cells)
+        if budget and not is_capped:
+            budget = num_cells * num_rounds
+        consistent = None
+        if prepared.consistency is not None and num_rounds:
+            consistent = _made_consistent(prepared.consistency, plan.mixtures, result_NCHW)
         if is_capped and consistent is not None:
             result_NCHW.copy_(consistent)
         unknown, is_judged = _no_decisions(num, num_cells, device), consistent is not None and not is_capped
@@ -229,10 +231,7 @@ class Brmr:
             if proposals is None and (not is_judged or _is_known_empty(state.repeating_NC)):
                 break
             if is_judged and number < self.settings.consistency_rounds:
-                unknown_NC = torch.full_like(state.previous.consistency_NC, _UNKNOWN)
-                state.repeating_NC = self._turn(
-                    state.repeating_NC, plan.repeatable, state, unknown_NC, margin=0, share=_TURN
-                )
+                state.repeating_NC = self._turn(state.repeating_NC, state)
             if proposals is not None:
                 self._round(proposals, state)
         steps = torch.cat(state.steps) if state.steps else torch.zeros(0, 7, dtype=torch.int32, device=device)
@@ -261,46 +260,29 @@ class Brmr:
         if not is_judged:
             _note_cells(promising_NC, promising_NC, state)
             return
-        kept_NC = self._turn(
-            promising_NC,
-            state.plan.first_turn,
-            state,
-            state.previous.consistency_NC,
-            margin=self.settings.consistency_margin,
-            share=_FIRST_TURN,
-        )
+        kept_NC = self._turn(promising_NC, state, is_first=True)
         state.first.consistency_NC.copy_(torch.where(promising_NC, kept_NC, _UNKNOWN))
         state.repeating_NC = kept_NC & repeatable_NC
 
-    def _turn(
-        self,
-        tried_NC: Tensor,
-        mixtures: list[list[Mixture]] | None,
-        state: _State,
-        previous_NC: Tensor,
-        *,
-        margin: float,
-        share: float,
-    ) -> Tensor:
+    def _turn(self, tried_NC: Tensor, state: _State, *, is_first: bool = False) -> Tensor:
         """Some way to G_i's look at its own result, then data consistency, in some cells; where D_i keeps it (N, C)."""
-        if _is_known_empty(tried_NC) or not any(mixture for of_frame in mixtures or [] for mixture in of_frame):
+        mixtures, share = (state.plan.first_turn, _FIRST_TURN) if is_first else (state.plan.repeatable, _TURN)
+        if _is_known_empty(tried_NC) or not any(any(of_frame) for of_frame in mixtures):
             return tried_NC
         prepared, result_NCHW = state.prepared, state.result_NCHW
+        assert prepared.consistency is not None
         guess_NGHW = torch.cat([result_NCHW, prepared.guess_NGHW[:, 3:]], 1)
         seen_NCHW = finite(self._image_generator(state.blurred_NCHW, guess_NGHW, prepared.hints_NEhw), result_NCHW)
         start_NCHW = result_NCHW + share * (seen_NCHW.clamp(0, 1) - result_NCHW)
-        made_NCHW = _made_consistent(prepared, mixtures, result_NCHW, start_NCHW=start_NCHW)
-        assert made_NCHW is not None
+        made_NCHW = _made_consistent(prepared.consistency, mixtures, result_NCHW, start_NCHW=start_NCHW)
         faded_N1HW = state.grid.faded(tried_NC)[:, None]
         turned_NCHW = result_NCHW + faded_N1HW * (made_NCHW - result_NCHW)  # as if no other cell took a step
-        kept_NC = self._judge_cells(tried_NC, turned_NCHW, state, previous_NC, margin=margin)
+        kept_NC = self._judge_cells(tried_NC, turned_NCHW, state, is_first=is_first)
         _note_cells(tried_NC, kept_NC, state)
         return kept_NC
 
-    def _judge_cells(
-        self, tried_NC: Tensor, made_NCHW: Tensor, state: _State, previous_NC: Tensor, *, margin: float
-    ) -> Tensor:
-        """Keep a step in each cell where D_i finds it sharper then; which they are, (N, C)."""
+    def _judge_cells(self, tried_NC: Tensor, made_NCHW: Tensor, state: _State, *, is_first: bool) -> Tensor:
+        """Keep a turn in each cell where D_i finds it sharper then, the first with a margin; which they are, (N, C)."""
         grid, result_NCHW, settings = state.grid, state.result_NCHW, self.settings
         assert state.maps_Nhw is not None
         new_maps = self.maps(state.blurred_NCHW, made_NCHW)
@@ -309,9 +291,9 @@ class Brmr:
         kept_NC &= is_kept(
             grid.deltas(state.maps_Nhw),
             grid.deltas(new_maps),
-            previous_NC,
-            hysteresis=settings.hysteresis,
-            margin=margin,
+            state.previous.consistency_NC,
+            hysteresis=settings.hysteresis if is_first else 0,  # what is remembered is the first
+            margin=settings.consistency_margin if is_first else 0,
         )
         state.maps_Nhw = torch.where(grid.spread(kept_NC), new_maps, state.maps_Nhw)
         result_NCHW += grid.faded(kept_NC)[:, None] * (made_NCHW - result_NCHW)
@@ -407,15 +389,17 @@ class Brmr:
 
 
 def _made_consistent(
-    prepared: Prepared, mixtures: list[list[Mixture]] | None, result_NCHW: Tensor, *, start_NCHW: Tensor | None = None
-) -> Tensor | None:
+    consistency: DataConsistency,
+    mixtures: list[list[Mixture]],
+    result_NCHW: Tensor,
+    *,
+    start_NCHW: Tensor | None = None,
+) -> Tensor:
     """The results after one step of data consistency, in [0, 1]."""
-    if prepared.consistency is None or mixtures is None:
-        return None
     starts = result_NCHW if start_NCHW is None else start_NCHW
     steps = enumerate(zip(result_NCHW, mixtures, starts, strict=True))
     made = torch.stack(
-        [prepared.consistency.made_consistent(n, result, of_n, start_CHW=start) for n, (result, of_n, start) in steps]
+        [consistency.made_consistent(n, result, of_n, start_CHW=start) for n, (result, of_n, start) in steps]
     )
     return finite(made, result_NCHW).clamp_(0, 1)
 

@@ -82,7 +82,7 @@ def show(chosen: Chosen, contenders: Sequence[Contender], weights: WeightSet) ->
         if contender.key == "brmr":
             for window in restored.kept:
                 _draw(drawn, window, _WINDOW_COLOUR)
-            caption += f", {len(restored.kept)} of {len(restored.tried)} windows kept" if restored.tried else ""
+            caption += f", {len(restored.kept)} of {len(restored.tried)} steps kept" if restored.tried else ""
         wholes.append(Panel(caption=caption, picture=_shown(drawn)))
     outlined = sharp_u8.copy()
     _draw(outlined, crop, (255, 255, 255))

@@ -89,7 +89,7 @@ class DataConsistency:
 
     @property
     def repeatable_NRQ(self) -> Tensor:
-        """Which promising cells are worth further steps."""
+        """Which promising cells are worth further turns."""
         return self.promising_NRQ & _has_little_noise(self.weights_NRQK)
 
     def heaviest(self) -> Tensor:
@@ -108,17 +108,18 @@ class DataConsistency:
             mixtures: What its cells take, as `heaviest` says, row by row; nothing where a cell is left as it is.
             start_CHW: What the step starts from in those cells; None: the result.
         """
+        if not any(mixtures):
+            return result_CHW.clone()
         start_CHW = result_CHW if start_CHW is None else start_CHW
         frame_CHW = self.frames_NCHW[n]
         height, width = frame_CHW.shape[1:]
         rows, columns = self.weights_NRQK.shape[1:3]
         faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
         detail = _detail(frame_CHW, start_CHW[:, :height, :width])
-        moved_CHW = start_CHW - result_CHW
         made = result_CHW.clone()
         for number, shares in enumerate(mixtures):
             row, column = divmod(number, columns)
-            if not shares:  # not promising
+            if not shares:
                 continue
             pictures = frame_CHW, start_CHW[:, :height, :width]
             blurred, start = (looped(surrounded_window(picture, row, column))[None] for picture in pictures)
@@ -126,8 +127,9 @@ class DataConsistency:
             (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
             y, x = REACH_PX - row * CELL_PX, REACH_PX - column * CELL_PX
             fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
-            step = detail[top:bottom, left:right] * step[:, top + y : bottom + y, left + x : right + x]
-            made[:, top:bottom, left:right] += fade * (moved_CHW[:, top:bottom, left:right] + step)
+            at = (slice(None), slice(top, bottom), slice(left, right))
+            step = detail[at[1:]] * step[:, top + y : bottom + y, left + x : right + x]
+            made[at] += fade * (start_CHW[at] - result_CHW[at] + step)
         return made
 
 
@@ -152,14 +154,19 @@ def _fine_detail(brightness_N1HW: Tensor) -> Tensor:
 
 def promising(weights_K: Tensor) -> Tensor:
     """Whether nearly all of a mixture (..., K) is bold inverses of one blur; bool (...)."""
-    by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., 1:, :]  # the first: the identity
+    by_noise = _by_noise(weights_K)
     is_bold = by_noise[..., _BOLD].sum((-2, -1)) > _BOLD_SHARE
     return is_bold & (by_noise.sum(-1).amax(-1) > _KERNEL_SHARE)
 
 
 def _has_little_noise(weights_K: Tensor) -> Tensor:
-    by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., 1:, :]
+    by_noise = _by_noise(weights_K)
     return by_noise[..., _LEAST_NOISE].sum((-2, -1)) > _LEAST_NOISE_SHARE * by_noise.sum((-2, -1))
+
+
+def _by_noise(weights_K: Tensor) -> Tensor:
+    """A mixture (..., K) by kernel and noise-to-signal ratio, without the identity."""
+    return weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))[..., 1:, :]
 
 
 def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What passes between a generator's look at the whole frame and its work on tiles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,22 +28,18 @@ class Prepared:
         """Bring to the host what decides how much there is to do; waits for the device once."""
         trust = self.trust_N1hw.nan_to_num(0).max().double()
         if self.consistency is None:
-            return Plan(is_changed=trust.item() > 0, mixtures=None, first_turn=None, repeatable=None)
+            return Plan(is_changed=trust.item() > 0, mixtures=[], are_repeatable=[])
         rows_NMK2 = self.consistency.heaviest().flatten(1, 2)
         repeatable_NM = self.consistency.repeatable_NRQ.flatten(1)
         first, *others = torch.cat([trust[None], repeatable_NM.flatten(), rows_NMK2.flatten()]).tolist()
         num, num_cells, num_filters = rows_NMK2.shape[:3]
-        are_repeatable, others = iter(others[: num * num_cells]), others[num * num_cells :]
+        flags, others = iter(others[: num * num_cells]), others[num * num_cells :]
         pairs = iter(zip(others[::2], others[1::2], strict=True))
         mixtures = [
             [mixture_of([next(pairs) for _ in range(num_filters)]) for _ in range(num_cells)] for _ in range(num)
         ]
-        repeatable = [[mixture if next(are_repeatable) else [] for mixture in of_frame] for of_frame in mixtures]
-        first_turn = [
-            [again or cautious(mixture) for mixture, again in zip(*of_frame, strict=True)]
-            for of_frame in zip(mixtures, repeatable, strict=True)
-        ]
-        return Plan(is_changed=first > 0, mixtures=mixtures, first_turn=first_turn, repeatable=repeatable)
+        are_repeatable = [[next(flags) > 0 for _ in range(num_cells)] for _ in range(num)]
+        return Plan(is_changed=first > 0, mixtures=mixtures, are_repeatable=are_repeatable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +47,19 @@ class Plan:
     """What the host must know of prepared frames."""
 
     is_changed: bool  # whether any of the change is worth making
-    mixtures: list[list[Mixture]] | None  # of each frame's cells, for data consistency; None: there is none
-    first_turn: list[list[Mixture]] | None  # the same for a turn: more cautious where there is noise
-    repeatable: list[list[Mixture]] | None  # of the cells alone that are worth further turns
+    mixtures: list[list[Mixture]]  # of each frame's cells, for a bare step of data consistency; empty: there is none
+    are_repeatable: list[list[bool]]  # the cells that are worth further turns
+
+    @property
+    def first_turn(self) -> list[list[Mixture]]:
+        """Of each frame's cells: more cautious where there is noise."""
+        return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else cautious(mixture))
+
+    @property
+    def repeatable(self) -> list[list[Mixture]]:
+        """Of each frame's cells, nothing where they are not worth further turns."""
+        return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else [])
+
+    def _each(self, made: Callable[[Mixture, bool], Mixture]) -> list[list[Mixture]]:
+        frames = zip(self.mixtures, self.are_repeatable, strict=True)
+        return [[made(*cell) for cell in zip(*of_frame, strict=True)] for of_frame in frames]

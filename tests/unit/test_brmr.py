@@ -423,3 +423,5 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     assert all(area.height == 256 for area in made.tried)  # whole cells, made consistent
     refinements = brmr.refine(blurred, blurred.clone(), prepared, prepared.read())
     assert refinements.maps_Nhw is None  # nobody asks D_i
+    made = refine(brmr, blurred, blurred.clone(), prepared, is_capped=False)[0]
+    assert all(area.height == 256 for area in made.tried)  # nor in pictures: whole cells, in turns
