@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from concertdeblur.deblurrer import DeblurOptions, DeblurredFrame, DeblurredPicture, Deblurrer
+    from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, DeblurredPicture, Deblurrer
     from concertdeblur.errors import ConcertDeblurError
     from concertdeblur.frame import Frame, StreamInfo
     from concertdeblur.pretrained import load
@@ -31,10 +31,10 @@ __all__ = [
 
 _HOMES = {
     "ConcertDeblurError": "errors",
-    "DeblurOptions": "deblurrer",
-    "DeblurredFrame": "deblurrer",
-    "DeblurredPicture": "deblurrer",
-    "Deblurrer": "deblurrer",
+    "DeblurOptions": "deblurring.deblurrer",
+    "DeblurredFrame": "deblurring.deblurrer",
+    "DeblurredPicture": "deblurring.deblurrer",
+    "Deblurrer": "deblurring.deblurrer",
     "Frame": "frame",
     "StreamInfo": "frame",
     "load": "pretrained",

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from concertdeblur import __version__
-from concertdeblur.brmr import BrmrSettings
-from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import SettingsError, WeightsError
 from concertdeblur.models import Architecture, Networks, build_networks
 from concertdeblur.runtime import choose_runtime

@@ -17,9 +17,9 @@ from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.lent_motion import lend, motions
 from concertdeblur.errors import SourceError
-from concertdeblur.training.clip_pairs import find_clips
-from concertdeblur.training.pictures import read_picture
-from concertdeblur.training.sources import DataSettings, find_sources
+from concertdeblur.training.data.clip_pairs import find_clips
+from concertdeblur.training.data.pictures import read_picture
+from concertdeblur.training.data.sources import DataSettings, find_sources
 
 LEAST_PX, SIDE_PX = 256, 480
 MOTION_EVERY = 8  # frames

@@ -12,7 +12,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from concertdeblur.cli import cli
+from concertdeblur.cli.program import cli
 
 _ROOT = Path(__file__).parents[1]
 

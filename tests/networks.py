@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from concertdeblur.brmr import BrmrSettings
-from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.models import Architecture, Networks, build_networks
 from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
 from concertdeblur.runtime import choose_runtime

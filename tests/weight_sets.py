@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from concertdeblur.brmr import BrmrSettings
+from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.pretrained import save_weight_set
 from tests.networks import SMALL, random_networks
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from concertdeblur.benchmark.counts import HostReads
 from concertdeblur.benchmark.figures import PaperSeconds
-from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.engines import Engine, OpenVinoEngine, TorchEngine, make_engine
 from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.media.containers import output_format
@@ -22,7 +22,7 @@ from concertdeblur.media.writer import PyavWriter, plan_encoding
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.runtime import Runtime, choose_runtime
-from concertdeblur.timeline import span
+from concertdeblur.streaming.timeline import span
 
 _GEMM_SIDE = 4096
 _REPEATS = 3

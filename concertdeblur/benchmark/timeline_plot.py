@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from concertdeblur.timeline import Span
+from concertdeblur.streaming.timeline import Span
 
 _WIDTH, _LEFT, _ROW, _TOP = 1400, 130, 34, 30
 _COLOURS = ((180, 119, 31), (14, 127, 255), (44, 160, 44), (40, 39, 214), (189, 103, 148), (75, 86, 140))  # BGR

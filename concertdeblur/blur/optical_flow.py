@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.motion import grid
 
 Plane = npt.NDArray[Any]
 Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel of one frame has moved in the next
@@ -35,6 +34,14 @@ def moved_places(by: Flow) -> Flow:
     """Absolute places (x, y) that a flow points to."""
     height, width = by.shape[:2]
     return np.asarray(by + grid(0, height, width), dtype=np.float32)
+
+
+def grid(start: int, stop: int, width: int) -> Flow:
+    """Coordinates (x, y) of each pixel of rows `start` to `stop`, (rows, width, 2)."""
+    grid = np.empty((stop - start, width, 2), np.float32)
+    grid[..., 0] = np.arange(width, dtype=np.float32)
+    grid[..., 1] = np.arange(start, stop, dtype=np.float32)[:, None]
+    return grid
 
 
 def taken(plane: Plane, places: Flow) -> Plane:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.errors import DatasetError
 from concertdeblur.evaluation.metrics import as_float, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate

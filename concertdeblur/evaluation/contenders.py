@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from concertdeblur import cam
-from concertdeblur.cam import Area, Map
-from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.cam import Area, Map
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.evaluation.metrics import Frame
 from concertdeblur.models import Networks
 from concertdeblur.pretrained import Manifest, find_weights, load_networks, read_manifest

@@ -8,10 +8,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from concertdeblur import cam
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.cam import SEARCH_STRIDE_PX, WINDOW_PX, Area, Map
+from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.cam import SEARCH_STRIDE_PX, WINDOW_PX, Area, Map
 from concertdeblur.evaluation.contenders import WeightSet
 from concertdeblur.evaluation.pairs import SIDE_PX, EvaluationPair
 from concertdeblur.evaluation.statistics import Estimate, estimate

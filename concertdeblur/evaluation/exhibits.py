@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from concertdeblur import cam
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.cam import Area
+from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.cam import Area
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import Trial, partly_blurred
 from concertdeblur.evaluation.metrics import Frame, as_float

@@ -17,7 +17,7 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.sensor import Sensor, read_out
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.blur.trajectories import Path, drawn, lens
-from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.evaluation.metrics import as_float, psnr_db, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.frame import Frame as VideoFrame

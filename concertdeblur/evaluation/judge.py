@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.deblurrer import DeblurOptions
+from concertdeblur.deblurring.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted
 from concertdeblur.evaluation import detection, exhibits, generated_clips
 from concertdeblur.evaluation.clips import RealClipReport, frames_of, judge_real_clip
@@ -25,7 +25,7 @@ from concertdeblur.evaluation.report import Fidelity
 from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.progress import StageProgress
-from concertdeblur.training.pictures import read_picture
+from concertdeblur.training.data.pictures import read_picture
 
 _NUM_PANS, _NUM_SHAKEN = 6, 6  # pictures that clips are made of
 _FRAME_HW = (720, 1280)

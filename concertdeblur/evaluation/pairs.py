@@ -12,8 +12,8 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.blur.capture import capture_mid
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import DatasetError
-from concertdeblur.training.pictures import read_picture
-from concertdeblur.training.sources import DataSettings, SourcePicture, Sources, find_sources, list_sources
+from concertdeblur.training.data.pictures import read_picture
+from concertdeblur.training.data.sources import DataSettings, SourcePicture, Sources, find_sources, list_sources
 
 SIDE_PX = 256  # the paper's pictures: one cell of BRMR
 NO_SHOT_TYPE = ""

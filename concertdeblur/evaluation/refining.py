@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from concertdeblur import cam
-from concertdeblur.cam import Area
+from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.cam import Area
 from concertdeblur.evaluation.contenders import Restored, WeightSet
 from concertdeblur.evaluation.metrics import Frame, psnr_db
 from concertdeblur.evaluation.statistics import Estimate, estimate

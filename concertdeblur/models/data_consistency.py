@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur.blocks import local_mean, local_range
+from concertdeblur.models.blocks import local_mean, local_range
 from concertdeblur.models.inverse_filter import (
     CELL_PX,
     NOISE_TO_SIGNAL,

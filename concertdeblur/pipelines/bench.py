@@ -24,7 +24,7 @@ from concertdeblur.benchmark.counts import generate_macs
 from concertdeblur.benchmark.figures import BenchSummary, Round, end_to_end_ratio, gemm_ratio, refine_ratio
 from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
-from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.output_file import OutputFile
@@ -33,7 +33,7 @@ from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_folder
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import available_cpus
-from concertdeblur.timeline import Span, recording
+from concertdeblur.streaming.timeline import Span, recording
 
 _PAPER_TILE_PX = 256
 _WARM_FRAMES = 2

@@ -9,8 +9,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from concertdeblur.cam import heat_overlay
-from concertdeblur.deblurrer import DeblurOptions, DeblurredPicture
+from concertdeblur.deblurring.cam import heat_overlay
+from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredPicture
 from concertdeblur.errors import SourceError, TargetError, UsageError
 from concertdeblur.frame import Pixels
 from concertdeblur.media.output_file import OutputFile

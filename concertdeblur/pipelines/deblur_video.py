@@ -38,7 +38,7 @@ from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, Vid
 from concertdeblur.streaming import Prefetch, Sink
 
 if TYPE_CHECKING:
-    from concertdeblur.deblurrer import DeblurredFrame, Deblurrer
+    from concertdeblur.deblurring.deblurrer import DeblurredFrame, Deblurrer
 
 __all__ = ["Progress", "VideoJob", "VideoSummary", "deblur_folder", "deblur_video"]
 
@@ -185,7 +185,7 @@ class _Run:
         )
 
     def _load(self, info: StreamInfo) -> "Deblurrer":
-        from concertdeblur import pretrained  # torch takes seconds to import; identity does without
+        from concertdeblur import pretrained# torch takes seconds to import; identity does without
         from concertdeblur.pipelines.quality import load_for_clip
 
         job = self.job
@@ -342,7 +342,7 @@ def _deblurred(
         for frame in frames:
             yield frame, Unchanged(frame)
         return
-    from concertdeblur.deblurrer import DeblurOptions
+    from concertdeblur.deblurring.deblurrer import DeblurOptions
 
     options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
     in_flight: deque[Frame] = deque()  # as many as the deblurrer looks ahead

@@ -13,7 +13,7 @@ from concertdeblur.media.writer import PyavWriter, plan_encoding
 from concertdeblur.pipelines.video_job import Unchanged, VideoJob
 
 if TYPE_CHECKING:
-    from concertdeblur.deblurrer import DeblurredFrame
+    from concertdeblur.deblurring.deblurrer import DeblurredFrame
 
 
 class ExtraVideos:
@@ -40,7 +40,7 @@ class ExtraVideos:
         if old is None or new is None:
             return
         if self._heatmap and after.heatmap is not None:
-            from concertdeblur.cam import heat_overlay  # imports torch
+            from concertdeblur.deblurring.cam import heat_overlay  # imports torch
 
             self._heatmap.write(before.with_pixels(heat_overlay(new, after.heatmap)))
         if self._compare:

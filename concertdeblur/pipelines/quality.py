@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur import pretrained
-from concertdeblur.deblurrer import DeblurOptions
+from concertdeblur.deblurring.deblurrer import DeblurOptions
 
 if TYPE_CHECKING:
-    from concertdeblur.deblurrer import Deblurrer
+    from concertdeblur.deblurring.deblurrer import Deblurrer
 
 TRIAL_HW = (360, 640)
 PATIENCE_S = 600.0  # without a GPU, what would take longer with the best set gets the fast one

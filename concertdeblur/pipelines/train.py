@@ -18,11 +18,11 @@ from concertdeblur.pipelines.train_stages import TrainingData, train_fast, train
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
-from concertdeblur.training.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
+from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
-from concertdeblur.training.pairs import PairStore
-from concertdeblur.training.pictures import PictureStore, StoreContents, build_store, read_contents
+from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore, StoreContents, build_store, read_contents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
 from concertdeblur.training.session import Session, mean_gain_db

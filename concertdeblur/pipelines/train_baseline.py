@@ -21,12 +21,12 @@ from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import PAPER_SIZES, Baseline, BaselineSettings, Kind, build_baseline
 from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.baselines import BaselineSchedule, BaselineStage, paper_schedule
-from concertdeblur.training.loader import Loader, num_workers
-from concertdeblur.training.pairs import PairStore
-from concertdeblur.training.pictures import PictureStore, build_store, read_contents
+from concertdeblur.training.data.loader import Loader, num_workers
+from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents
 from concertdeblur.training.recipe import read_recipe
 from concertdeblur.training.report import Report
-from concertdeblur.training.samples import SampleStream
+from concertdeblur.training.data.samples import SampleStream
 
 _MIN_SIDE_PX = 256
 _FILE = "baseline.json"  # what the run was begun with

@@ -13,8 +13,8 @@ from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.distributed import share_of
 from concertdeblur.training.igan import Cells, IganStage
-from concertdeblur.training.loader import BatchT, on_device
-from concertdeblur.training.pairs import PairStore
+from concertdeblur.training.data.loader import BatchT, on_device
+from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.paper import (
     PaperIganStage,
     PaperPganStage,
@@ -23,9 +23,9 @@ from concertdeblur.training.paper import (
     mine_paper_windows,
 )
 from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
-from concertdeblur.training.pictures import PictureStore
+from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.samples import Batch, SampleStream
+from concertdeblur.training.data.samples import Batch, SampleStream
 from concertdeblur.training.session import Session
 from concertdeblur.training.start import first_networks
 

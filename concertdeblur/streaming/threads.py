@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from concertdeblur.errors import Interrupted
-from concertdeblur.timeline import span
+from concertdeblur.streaming.timeline import span
 
 T = TypeVar("T")
 _POLL_S = 0.05  # how often a caller that waits looks at its stop event, which cannot notify a condition

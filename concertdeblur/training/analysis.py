@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from concertdeblur.models.fast import BLUR_TYPES, Analysis, BlurAnalysis
 from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, bank_responses, looped
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
-from concertdeblur.training.bundles import joined, mapped
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
+from concertdeblur.training.data.bundles import joined, mapped
+from concertdeblur.training.data.samples import Batch
 from concertdeblur.training.distributed import World, from_all
-from concertdeblur.training.samples import Batch
 from concertdeblur.training.stage import Schedule, Stage
 
 _CAPTURE = BLUR_TYPES.index("capture")  # its blur has no level

@@ -23,8 +23,8 @@ from concertdeblur.models.baselines import (
     MultiScaleDiscriminator,
     shrunk,
 )
-from concertdeblur.training.pictures import PictureStore
-from concertdeblur.training.samples import Batch, to_tensor
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import Batch, to_tensor
 from concertdeblur.training.stage import Schedule, Stage
 
 _ADVERSARIAL_WEIGHT: dict[Kind, float] = {"multi_scale": 1e-4, "deblurgan": 1e-2}  # beside L1 of weight 1

@@ -19,10 +19,10 @@ from concertdeblur.models.fast import Analysis, FastGenerator
 from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, apply_weights, looped
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.analysis import naming_loss
-from concertdeblur.training.loader import on_device
+from concertdeblur.training.data.loader import on_device
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import Batch, collate_pictures
 from concertdeblur.training.objective import delta, discriminator_loss, log_squared_error, relative_l1, sharp_loss
-from concertdeblur.training.pictures import PictureStore
-from concertdeblur.training.samples import Batch, collate_pictures
 from concertdeblur.training.stage import Schedule, Stage
 
 _EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border, where filters see its reflection

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from concertdeblur.training.bundles import joined
+from concertdeblur.training.data.bundles import joined
 
 WindowsT = TypeVar("WindowsT")
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from concertdeblur import cam
 from concertdeblur.blur.kernels import Kernel, blur
+from concertdeblur.deblurring import cam
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import Batch, to_tensor
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pgan import PganSettings
-from concertdeblur.training.pictures import PictureStore
-from concertdeblur.training.samples import Batch, to_tensor
 from concertdeblur.training.stage import BatchT, Schedule, Stage
 
 _L1_WEIGHT = 100.0  # paper section 4.1

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur import cam
+from concertdeblur.deblurring import cam
 from concertdeblur.models.data_consistency import consistency_step, promising
 from concertdeblur.models.discriminator import FastDiscriminator
 from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
 from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, looped, surrounded_window
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.training.data.loader import on_device
+from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.igan import cropped, prepare
-from concertdeblur.training.loader import on_device
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
-from concertdeblur.training.samples import SampleStream
 from concertdeblur.training.stage import Schedule, Stage
 
 _CLEAR_GAIN_DB = 0.1

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concertdeblur.brmr import BrmrSettings
+from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import SettingsError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import read_table, settings_from_table
 from concertdeblur.training.analysis import AnalysisSchedule
-from concertdeblur.training.clip_pairs import ClipSettings
+from concertdeblur.training.data.clip_pairs import ClipSettings
+from concertdeblur.training.data.samples import SampleSettings
+from concertdeblur.training.data.sources import DataSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
-from concertdeblur.training.samples import SampleSettings
-from concertdeblur.training.sources import DataSettings
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from concertdeblur import __version__
 from concertdeblur.errors import TrainingError
+from concertdeblur.training.data.pictures import StoreContents
 from concertdeblur.training.mined import MINED_PARTS
-from concertdeblur.training.pictures import StoreContents
 from concertdeblur.training.recipe import Recipe
 
 STAGE_FILES = {name: f"{name}.safetensors" for name in ("analysis", "igan", "mining", "pgan")}  # in their order

@@ -13,8 +13,8 @@ from concertdeblur.blur.kernels import Kernel
 from concertdeblur.errors import Interrupted
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
+from concertdeblur.training.data.loader import BatchT, Loader, network_threads, num_workers
 from concertdeblur.training.distributed import World, anywhere, wait_for_all
-from concertdeblur.training.loader import BatchT, Loader, network_threads, num_workers
 from concertdeblur.training.mined import MINED_PARTS, MinedParts, load_windows, save_windows
 from concertdeblur.training.report import Report
 from concertdeblur.training.stage import Stage

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from concertdeblur import __version__
-from concertdeblur.cli import cli
+from concertdeblur.cli.program import cli
 from concertdeblur.errors import Interrupted
 from concertdeblur.pipelines import deblur_image as image_pipeline
 from concertdeblur.pipelines import deblur_video as pipeline

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from concertdeblur.cli import cli
+from concertdeblur.cli.program import cli
 from tests.clips import ClipSpec, frames_of, make_clip, same_planes, stream_facts
 from tests.commands import environment, events, run
 from tests.pictures import photograph

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from concertdeblur import pretrained
-from concertdeblur.brmr import BrmrSettings
-from concertdeblur.cam import Area
-from concertdeblur.deblurrer import DeblurredPicture
+from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.cam import Area
+from concertdeblur.deblurring.deblurrer import DeblurredPicture
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError, WeightsError
 from concertdeblur.pipelines import deblur_image as image_pipeline
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image

@@ -20,7 +20,7 @@ import cv2
 from concertdeblur.dataset.frames import FrameRecord, write_frames
 from concertdeblur.dataset.reviews import Review, read_reviews
 from concertdeblur.dataset.shot_types import ShotType
-from tests.unit.test_review_server import Page, make_dataset
+from tests.unit.dataset.test_review_server import Page, make_dataset
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")

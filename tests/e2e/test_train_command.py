@@ -13,7 +13,7 @@ import pytest
 from tests.clips import ClipSpec, make_clip
 from tests.commands import command, environment, events, run, run_here
 from tests.pictures import photograph
-from tests.unit.test_blur_averaging import panning_clip
+from tests.unit.blur.test_averaging import panning_clip
 
 _RECIPE = """
 name = "short"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from concertdeblur import pretrained
-from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import WeightsError
 from concertdeblur.pipelines.train import TrainJob, train
 from concertdeblur.progress import StageProgress

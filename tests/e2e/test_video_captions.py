@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from concertdeblur.deblurrer import DeblurOptions, DeblurredFrame
+from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame
 from concertdeblur.frame import Frame
 from concertdeblur.pipelines import deblur_video as pipeline
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video

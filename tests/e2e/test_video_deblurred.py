@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from concertdeblur.deblurrer import DeblurOptions, DeblurredFrame
+from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Colour, Frame
 from concertdeblur.pipelines import deblur_video as pipeline

@@ -7,7 +7,7 @@ import numpy as np
 
 import concertdeblur
 from concertdeblur.blur import Kernel, blur
-from concertdeblur.deblurrer import Deblurrer
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from tests.pictures import photograph
 
 GOLDEN_FILE = Path(__file__).with_name("concert.json")

@@ -11,12 +11,12 @@ import skimage.data
 import torch
 
 import concertdeblur
-from concertdeblur import tiles
 from concertdeblur.blur import Kernel, blur
-from concertdeblur.deblurrer import DeblurOptions, Deblurrer
+from concertdeblur.deblurring import tiles
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.evaluation.metrics import psnr_db, warping_error
 from concertdeblur.frame import Frame
-from concertdeblur.training.drawings import drawing
+from concertdeblur.training.data.drawings import drawing
 from tests.golden.regenerate import GOLDEN_FILE, golden_figures
 
 Picture = npt.NDArray[np.uint8]

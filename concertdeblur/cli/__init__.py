@@ -1,0 +1,5 @@
+"""The command line: what users type, see and are told."""
+
+from concertdeblur.cli.program import main
+
+__all__ = ["main"]

@@ -1,0 +1,90 @@
+"""The command `evaluate`: options -> a job -> one pipeline call."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concertdeblur import __version__
+from concertdeblur.cli.exits import stop_on_signals
+from concertdeblur.cli.options import (
+    FILE,
+    GroupedCommand,
+    Pair,
+    backend_option,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+    weights_option,
+)
+from concertdeblur.cli.stages import stage_display
+
+_BASELINE = Pair(
+    "NAME=FOLDER",
+    r"([^=]*[^\s=][^=]*)=(.+)",
+    lambda name, folder: (name.strip(), Path(folder)),
+    noun="baseline",
+    example="deblurgan=runs/deblurgan",
+)
+
+
+@click.command(cls=GroupedCommand)
+@together(
+    option(
+        "Data", "--data", type=FILE, required=True, metavar="DIR",
+        help="Sharp pictures, which are blurred on the fly, or pairs as build-dataset, GOPRO or REDS lay them out.",
+    ),
+    option(
+        "Data", "--all", "is_all", is_flag=True,
+        help="Take all pictures.  [default: those that training holds out]",
+    ),
+    option(
+        "Data", "--clip", "clips", type=FILE, multiple=True, metavar="FILE",
+        help="A clip whose warping error is measured, too; may be repeated.",
+    ),
+    option("Data", "--limit", type=int, metavar="N", help="Pictures at most, evenly chosen.  [default: no limit]"),
+    option(
+        "Data", "--level", type=float, default=0.5, show_default=True, metavar="0..1",
+        help="Strength of the seven blurs; 0.5 is the protocol's.",
+    ),
+)  # fmt: skip
+@together(
+    weights_option("Contenders"),
+    option(
+        "Contenders", "--baseline", "baselines", type=_BASELINE, multiple=True, metavar="NAME=FOLDER",
+        help="Another one to compare with: a baseline's folder, or another weight set's; may be repeated.",
+    ),
+    device_option("Contenders"),
+    backend_option("Contenders"),
+)  # fmt: skip
+@together(
+    option(
+        "Output", "--out", "target", type=FILE, required=True, metavar="DIR",
+        help="The report's folder: report.html, report.md and report.json.",
+    ),
+    option("Output", "--seed", type=int, default=0, show_default=True, metavar="N", help="What is random follows it."),
+    option("Output", "--overwrite", is_flag=True, help="Replace a report that exists already."),
+)  # fmt: skip
+@reporting
+def evaluate(*, data: Path, target: Path, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Measure what a weight set is worth.
+
+    Gives the paper's tables on your pictures: PSNR and SSIM by kernel and shot type for the blurred input, baselines,
+    iGAN alone and adversarial BRMR, what refining and blur detection did, and what became of sharp pictures. Each
+    figure has its 95 % bootstrap interval. Nothing is written before all is done.
+    """
+    refuse_both(as_json, quiet)
+    with (
+        stop_on_signals(silent=as_json or quiet, piece="picture", lost="no report is written") as stop,
+        stage_display(as_json=as_json, quiet=quiet) as shown,
+    ):
+        from concertdeblur.pipelines.evaluate import EvaluateJob
+        from concertdeblur.pipelines.evaluate import evaluate as run_evaluation
+
+        job = EvaluateJob(**choices)
+        facts = {"command": "evaluate", "version": __version__, "source": data, "target": target}
+        shown.start({**facts, "options": asdict(job)})
+        shown.done(run_evaluation(data, target, job, on_progress=shown.progress, stop=stop))

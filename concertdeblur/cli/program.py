@@ -1,0 +1,274 @@
+"""The command line: options -> a job -> one pipeline call -> an exit code.
+
+Torch, OpenCV and PyAV are imported by the commands that need them: `--help` and completion answer at once.
+"""
+
+import contextlib
+import errno
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from concertdeblur import __version__
+from concertdeblur.cli.annotate import annotate
+from concertdeblur.cli.bench import bench
+from concertdeblur.cli.console import display, show_report, write_event
+from concertdeblur.cli.dataset import build_dataset
+from concertdeblur.cli.evaluate import evaluate
+from concertdeblur.cli.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
+from concertdeblur.cli.options import (
+    CODEC,
+    FILE,
+    ClockTime,
+    GroupedCommand,
+    backend_option,
+    debugging,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+    weights_option,
+)
+from concertdeblur.cli.train import train
+
+# "\b" keeps click from filling the paragraph
+_COMPLETION_FILES = """\b
+bash: concertdeblur completion bash > ~/.local/share/bash-completion/completions/concertdeblur
+zsh:  concertdeblur completion zsh > _concertdeblur, in a folder of $fpath
+fish: concertdeblur completion fish > ~/.config/fish/completions/concertdeblur.fish
+"""
+
+
+class Program(click.Group):
+    """The group of commands; whatever ends it is one sentence and an exit code."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> None:
+        """Run a command line and exit."""
+        given = sys.argv[1:] if args is None else list(args)
+        flags = given[: given.index("--")] if "--" in given else given
+        try:
+            extra["standalone_mode"] = False
+            code = super().main(given, prog_name or "concertdeblur", **extra) or 0
+            flush_output()
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
+                sys.exit(1)  # who reads standard output has gone: nobody to tell
+            code = report_error(error, as_json="--json" in flags, debug="--debug" in flags)
+            # what a full disk refused stays in the buffer; Python's own last flush would end with code 120
+            with contextlib.suppress(OSError):
+                flush_output()
+        sys.exit(code)
+
+
+_deblurring = together(
+    option(
+        "Deblurring", "--strength", type=float, default=1, show_default=True, metavar="0..1",
+        help="How much of the change is applied: output = input + strength x (deblurred - input);"
+        " 0 only encodes again.",
+    ),
+    option(
+        "Deblurring", "--no-refine", is_flag=True,
+        help="Leave out the refining of windows that are still blurred: faster.",
+    ),
+    option(
+        "Deblurring", "--quality", type=click.Choice(["auto", "best", "fast"]), default="auto", show_default=True,
+        help="Which shipped weight set; auto is best, but fast for a clip that would take minutes without a GPU.",
+    ),
+    option(
+        "Deblurring", "--weights", metavar="NAME|FOLDER",
+        help="A shipped weight set, or the folder of your own.  [default: by the quality]",
+    ),
+    device_option("Deblurring"),
+    backend_option("Deblurring"),
+)  # fmt: skip
+_overwrite = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="concertdeblur")
+def cli() -> None:
+    """Turn blurry concert footage into sharper footage, its sound and timing untouched."""
+
+
+@cli.command(cls=GroupedCommand)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@_deblurring
+@together(
+    option(
+        "Input",
+        "--start",
+        "start_s",
+        type=ClockTime(),
+        metavar="TIME",
+        help="Begin here, counted from the first frame: seconds (12.5) or [[HH:]MM:]SS.mmm.  [default: the beginning]",
+    ),
+    option(
+        "Input",
+        "--end",
+        "end_s",
+        type=ClockTime(),
+        metavar="TIME",
+        help="End before this time.  [default: the end]",
+    ),
+    option(
+        "Input",
+        "--video-stream",
+        type=int,
+        metavar="N",
+        help="Index of the video stream to deblur; the others are copied.  [default: the largest]",
+    ),
+    option(
+        "Input",
+        "--reader",
+        type=click.Choice(["pyav", "decord"]),
+        default="pyav",
+        show_default=True,
+        help="What decodes; decord takes 8-bit progressive clips only.",
+    ),
+    option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which are refused otherwise."),
+    option("Input", "--strict", is_flag=True, help="Fail at a broken frame instead of repeating the last good one."),
+)
+@together(
+    option(
+        "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|...",
+        help="ffv1 is lossless; hardware encoders go by FFmpeg's name, as h264_nvenc.  [default: h264; av1 in webm]",
+    ),
+    option(
+        "Output", "--crf", type=int, metavar="N",
+        help="Quality: lower is better and larger, 0 to 51 (av1: 63).  [default: 18 h264, 20 hevc, 27 av1]",
+    ),
+    option(
+        "Output", "--preset", metavar="NAME",
+        help="Encoder effort: ultrafast ... placebo; av1: 0 (slow) to 13.  [default: medium; av1: 8]",
+    ),
+    option(
+        "Output", "--writer", type=click.Choice(["pyav", "ffmpeg"]), default="pyav", show_default=True,
+        help="What encodes; ffmpeg is the program on PATH, for encoders that PyAV lacks.",
+    ),
+    option(
+        "Output", "--drop-streams", is_flag=True,
+        help="Leave out sound that the output's container cannot hold, instead of failing.",
+    ),
+    option(
+        "Output", "--heatmap", type=FILE, metavar="FILE",
+        help="Write a second video that colours what is still blurred.",
+    ),
+    option(
+        "Output", "--compare", type=FILE, metavar="FILE",
+        help="Write another video with before and after side by side.",
+    ),
+    _overwrite,
+)  # fmt: skip
+@reporting
+def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Deblur a clip, or every clip of a folder.
+
+    IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name. If IN is a folder, OUT is one, too.
+    Sound, subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file.
+    """
+    refuse_both(as_json, quiet)
+    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
+        from concertdeblur.pipelines.deblur_video import deblur_folder, deblur_video
+        from concertdeblur.pipelines.video_job import VideoJob
+
+        job = VideoJob(refine=not no_refine, **choices)
+        shown.start(_facts("video", source, target, job))
+        if source.is_dir():
+            for summary in deblur_folder(
+                source, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop
+            ):
+                shown.done(summary)
+            return
+        shown.done(deblur_video(source, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))
+
+
+@cli.command(cls=GroupedCommand)
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@_deblurring
+@together(
+    option(
+        "Output", "--heatmap", type=FILE, metavar="FILE.png",
+        help="Write a second picture that colours what is still blurred.",
+    ),
+    option(
+        "Output", "--compare", type=FILE, metavar="FILE",
+        help="Write another picture with before and after side by side.",
+    ),
+    _overwrite,
+)  # fmt: skip
+@reporting
+def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Deblur a picture.
+
+    IN is a picture of 8 or 16 bits, OUT the file to write: png, jpg, webp, tif or bmp, by its name.
+    """
+    refuse_both(as_json, quiet)
+    with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
+        from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
+
+        job = ImageJob(refine=not no_refine, **choices)
+        shown.start(_facts("image", source, target, job))
+        shown.done(deblur_image(source, target, job, on_warning=shown.warning))
+
+
+@cli.command(cls=GroupedCommand)
+@together(
+    weights_option("Trial", "The weight set to time."),
+    device_option("Trial", "What to time it on."),
+    backend_option("Trial", "What to time it with."),
+    option("Reporting", "--json", "as_json", is_flag=True, help="Write the report as one JSON object."),
+    debugging,
+)
+@click.pass_context
+def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_json: bool) -> None:
+    """Say what is installed, what would run, and how fast.
+
+    Times a few small frames, some seconds long. Exits with 1 if something needed is broken.
+    """
+    with interrupt_on_signals():
+        from concertdeblur.pipelines.doctor import diagnose
+
+        report = diagnose(weights=weights, device=device, backend=backend)
+    if as_json:
+        write_event("report", asdict(report))
+    else:
+        show_report(report)
+    ctx.exit(1 if report.problems else 0)
+
+
+@cli.command(cls=GroupedCommand, epilog=_COMPLETION_FILES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell."""
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(cli, {}, "concertdeblur", "_CONCERTDEBLUR_COMPLETE").source())
+
+
+cli.add_command(train)
+cli.add_command(build_dataset)
+cli.add_command(evaluate)
+cli.add_command(annotate)
+cli.add_command(bench)
+
+
+def main() -> None:
+    """Run the command line: the console script `concertdeblur`."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
+    cli.main()
+
+
+def _facts(command: str, source: Path, target: Path, job: Any) -> dict[str, Any]:
+    return {"command": command, "version": __version__, "source": source, "target": target, "options": asdict(job)}

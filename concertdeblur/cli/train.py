@@ -1,0 +1,96 @@
+"""The command `train`: options -> a job -> one pipeline call."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concertdeblur import __version__
+from concertdeblur.cli.exits import stop_on_signals
+from concertdeblur.cli.options import (
+    FILE,
+    GroupedCommand,
+    OpenChoice,
+    device_option,
+    option,
+    refuse_both,
+    reporting,
+    together,
+)
+from concertdeblur.cli.stages import stage_display
+
+_RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "gopro", "paper", "tiny"))
+_STAGE = click.Choice(["analysis", "igan", "mining", "pgan"])
+
+# "\b" keeps click from filling the paragraph
+_SEVERAL = """\b
+Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_SEVERAL)
+@together(
+    option(
+        "Training", "--recipe", default="concert", show_default=True, metavar="NAME|FILE.toml",
+        help="A shipped parameter set (concert, concert-fast, gopro, paper, tiny), or your own: base = \"concert\" and "
+        "what differs.",
+    ),
+    option(
+        "Training", "--data", type=FILE, default=Path("dataset"), show_default=True, metavar="DIR",
+        help="Sharp pictures, or pairs as build-dataset, GOPRO or REDS lay them out.",
+    ),
+    option(
+        "Training", "--clips", type=FILE, metavar="DIR",
+        help="Clips, best sharp and moving: their motion gives more pairs.",
+    ),
+    option(
+        "Training", "--start-from", default="", metavar="NAME|FOLDER",
+        help="Begin with the networks of a weight set, grown where the recipe's are larger: to suit them to your own "
+        "footage.  [default: fresh ones]",
+    ),
+    option(
+        "Training", "--out", type=FILE, metavar="DIR",
+        help="Checkpoints, curves and the weight set go here.  [default: runs/<recipe>]",
+    ),
+    option(
+        "Training", "--stage", type=_STAGE,
+        help="Stop after this stage; pgan is the last.  [default: all]",
+    ),
+    option(
+        "Training", "--minutes", type=float, metavar="N",
+        help="Stop after this long, saved; the same command goes on.  [default: when the recipe is done]",
+    ),
+    device_option("Training", "What to train on; auto takes a CUDA GPU if there is one."),
+)  # fmt: skip
+@together(
+    option("Going on", "--resume", is_flag=True, help="Fail unless DIR holds a run to go on with."),
+    option(
+        "Going on", "--restart", is_flag=True,
+        help="Throw away what the run in DIR has made, with --stage from that stage on.",
+    ),
+)  # fmt: skip
+@reporting
+def train(*, recipe: str, start_from: str, out: Path | None, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Train a weight set on your own pictures.
+
+    Runs the stages one after the other: iGAN, mining of the windows that stay blurred, pGAN. A run that DIR holds
+    already is gone on with, exactly where it stood; Ctrl-C saves first. The weight set in DIR/weights is for
+    'concertdeblur video --weights DIR/weights'.
+    """
+    refuse_both(as_json, quiet)
+    if choices["resume"] and choices["restart"]:
+        raise click.UsageError("--resume and --restart do not go together.")
+    lost = "the last checkpoint is kept, and the same command goes on from there"
+    with stop_on_signals(silent=as_json or quiet, piece="step", lost=lost) as stop:
+        from concertdeblur.pipelines.train import TrainJob
+        from concertdeblur.pipelines.train import train as run_stages
+        from concertdeblur.training.distributed import is_first_process
+        from concertdeblur.training.recipe import read_recipe
+
+        chosen = read_recipe(recipe)
+        chosen = replace(chosen, start_from=start_from or chosen.start_from)
+        job = TrainJob(recipe=chosen, out=out or Path("runs") / chosen.name, **choices)
+        with stage_display(as_json=as_json and is_first_process(), quiet=quiet or not is_first_process()) as shown:
+            shown.start({"command": "train", "version": __version__, "options": asdict(job)})
+            shown.done(run_stages(job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))

@@ -1,0 +1,138 @@
+"""Deblurred frames made steady in time: each is averaged with the one before, moved along the motion.
+
+Deblurring amplifies whatever differs between the blurred frames of one scene (rounding, noise, the grid of
+a scaler, what lies beyond the border), in every frame in another way: the picture flickers. Here the
+result is a recursive average along the optical flow of the input. What bounds it: the average is taken
+only where the input agrees with its moved predecessor, a pixel never leaves the range of its
+neighbourhood in the current result by more than `_MARGIN`, nor moves further than deblurring moved its
+surroundings, and what deblurring left alone stays exactly as it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from concertdeblur.blur.optical_flow import grid
+from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
+from concertdeblur.frame import Pixels, full_scale
+
+_CURRENT_SHARE = 0.16  # of a frame in the running average once it has settled
+_FIRST_WEIGHT = 4.0  # a scene's first frame counts four times: short clips and first seconds are steady too
+_NEIGHBOURHOOD_PX = 5
+_MARGIN = np.float32(1 / 255)  # beyond the neighbourhood's range: faint ringing in flat areas lies there
+_MOST_OF_CHANGE = 2.0  # times the mean change that deblurring made around a pixel
+_UNBOUNDED = np.float32(1e6)
+_BAND_PX = 64  # rows worked on at a time: they stay in the cache
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Before:
+    """What the frame before left."""
+
+    result: Plane  # (H, W, 3), steadied
+    weight: Plane | None  # (h, w), how many frames the average counts as, reduced; None: a scene's first frame
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Carried:
+    """Where each pixel was in the frame before, and how much of it may come along; all reduced."""
+
+    flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
+    share: Plane  # (h, w), of the frame before in the average, 0 to 1
+    weight: Plane  # (h, w), how many frames are then in it
+
+
+class Steadier:
+    """Steadies the results of one stream's frames, in order. Keeps one frame; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._before: _Before | None = None
+
+    def steady(self, pixels: Pixels, result: Plane, motion: Motion | None) -> Plane:
+        """Average one frame's result with what earlier frames left of it.
+
+        Args:
+            pixels: The input, (height, width, 3) RGB, uint8, uint16 or float32 in [0, 1].
+            result: Its deblurred version before quantisation, float32 in [0, 1]; not changed.
+            motion: Of the input since the frame before; None ends the memory.
+
+        Returns:
+            The steadied result, float32 in [0, 1]; `result` itself where nothing is carried over.
+        """
+        before, self._before = self._before, None
+        weight = None
+        steadied = result
+        if before is not None and motion is not None and before.result.shape == result.shape:
+            frame = np.asarray(pixels, dtype=np.float32) / np.float32(full_scale(pixels))
+            change = np.asarray(cv2.absdiff(frame, result), dtype=np.float32)
+            if change.any():
+                carried = _carried(before.weight, motion)
+                weight = carried.weight
+                steadied = _mixed(before.result, result, carried, change)
+        self._before = _Before(result=steadied, weight=weight)
+        return steadied
+
+
+def _carried(weight_before: Plane | None, motion: Motion) -> _Carried:
+    height, width = motion.belief.shape
+    moved: Plane | np.float32 = np.float32(_FIRST_WEIGHT)
+    if weight_before is not None:
+        at = motion.flow + grid(0, height, width)
+        moved = cv2.remap(weight_before, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    weight = motion.belief * moved
+    share = np.minimum(weight / (weight + 1), motion.belief * np.float32(1 - _CURRENT_SHARE))
+    return _Carried(
+        flow=motion.flow,
+        share=share.astype(np.float32),
+        weight=np.clip(weight + 1, _FIRST_WEIGHT, 1 / _CURRENT_SHARE).astype(np.float32),
+    )
+
+
+def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Plane:
+    """The result with the moved predecessor's share in it, band by band."""
+    height, width = result.shape[:2]
+    small_height, small_width = carried.share.shape
+    around = highest_channel(cv2.resize(change, (small_width, small_height), interpolation=cv2.INTER_AREA))
+    around = np.asarray(cv2.blur(cv2.dilate(around, np.ones((3, 3), np.uint8)), (5, 5)), dtype=np.float32)
+    flow, share, around = (_enlarged(plane, width, height) for plane in (carried.flow, carried.share, around))
+    flow *= np.array([width / small_width, height / small_height], dtype=np.float32)
+    steadied = np.empty_like(result)
+    for band, halo in _bands(height):
+        at = flow[band] + grid(band.start, band.stop, width)
+        step = cv2.remap(before, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        now = result[band]
+        lowest, highest = _range(result[halo], band, halo)
+        np.minimum(np.maximum(step, lowest, out=step), highest, out=step)  # three times as fast as clip
+        step -= now
+        most = change[band] * _UNBOUNDED  # 0 where deblurring changed nothing
+        np.minimum(most, cv2.merge([around[band] * np.float32(_MOST_OF_CHANGE)] * 3), out=most)
+        np.minimum(step, most, out=step)
+        np.maximum(step, np.negative(most, out=most), out=step)
+        step *= cv2.merge([share[band]] * 3)
+        step += now
+        np.clip(step, 0, 1, out=steadied[band])
+    return steadied
+
+
+def _bands(height: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of each band, and with as many more as the neighbourhood needs."""
+    reach = _NEIGHBOURHOOD_PX // 2
+    for start in range(0, height, _BAND_PX):
+        stop = min(height, start + _BAND_PX)
+        yield slice(start, stop), slice(max(0, start - reach), min(height, stop + reach))
+
+
+def _range(rows: Plane, band: slice, halo: slice) -> tuple[Plane, Plane]:
+    """Lowest and highest value around each pixel of the band, with the margin."""
+    kernel = np.ones((_NEIGHBOURHOOD_PX, _NEIGHBOURHOOD_PX), np.uint8)
+    inner = slice(band.start - halo.start, band.stop - halo.start)
+    return cv2.erode(rows, kernel)[inner] - _MARGIN, cv2.dilate(rows, kernel)[inner] + _MARGIN
+
+
+def _enlarged(small: Plane, width: int, height: int) -> Plane:
+    """A copy of a reduced plane at the frame's size."""
+    if small.shape[:2] == (height, width):
+        return small.copy()
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)

@@ -1,0 +1,177 @@
+"""A network made ready to run: eager torch, or OpenVINO on a CPU.
+
+An engine is called like its module, with tensors on the runtime's device, and returns fp32.
+"""
+
+import contextlib
+import hashlib
+import platform
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
+
+from concertdeblur.engines.cache import forget, keep, kept
+from concertdeblur.runtime import Runtime
+
+Engine = Callable[..., Tensor]
+
+_TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
+_compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
+_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def make_engine(module: nn.Module, runtime: Runtime, *, is_kept: bool = False, is_exact: bool = False) -> Engine:
+    """The module on the runtime's device and backend, for inference; safe to call from one thread at a time.
+
+    Args:
+        module: With its final weights.
+        runtime: What it runs on.
+        is_kept: Whether what OpenVINO compiles is kept for the next run: for weights that will be used again.
+        is_exact: Whether it stays in fp32 where others have half precision: for what decides, not for what draws.
+
+    """
+    module = module.eval().requires_grad_(False)
+    if is_exact:
+        runtime = replace(runtime, dtype=torch.float32)
+    if runtime.backend == "openvino":
+        return OpenVinoEngine(module, runtime.dtype, is_kept=is_kept)
+    return TorchEngine(module, runtime)
+
+
+class TorchEngine:
+    """Eager torch; channels_last, and mixed precision on a GPU."""
+
+    def __init__(self, module: nn.Module, runtime: Runtime) -> None:
+        self._module = module.to(runtime.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._runtime = runtime
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Run the module without gradients."""
+        mixed = self._runtime.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._runtime.device.type, self._runtime.dtype, enabled=mixed):
+            out: Tensor = self._module(*tensors)
+        return out.float()
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU; unlike eager torch it stays fast while the codecs want the same cores.
+
+    The network is converted and compiled once, at the first call, for any batch and frame size; or it is read
+    as an earlier run left it (cache.py), which takes a fiftieth of the time.
+
+    Args:
+        module: With its final weights.
+        dtype: Of convolutions, float32 or bfloat16.
+        is_kept: Whether it is kept for the next run.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype = torch.float32, *, is_kept: bool = False) -> None:
+        self._module = module.float().cpu()
+        self._config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
+        self._is_kept = is_kept
+        self._compiled: Any = None
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """Run the compiled model."""
+        if self._compiled is None:
+            self._compiled = self._kept_or_compiled(tensors)
+        result = self._compiled([tensor.detach().float().contiguous().numpy() for tensor in tensors])[0]
+        return torch.from_numpy(result)
+
+    def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
+        if not self._is_kept:
+            return self._compile(tensors)
+        key = _key(self._module, self._config, [tensor.shape[1] for tensor in tensors])
+        content = kept(key)
+        if content is not None:
+            try:
+                return openvino_core().import_model(content, "CPU", self._config)
+            except RuntimeError:  # of OpenVINO: it does not take it any more, whatever the reason
+                forget(key)
+        compiled = self._compile(tensors)
+        with contextlib.suppress(RuntimeError):
+            keep(key, compiled.export_model().getvalue())
+        return compiled
+
+    def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
+        ov = load_openvino()
+        # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
+        side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
+        example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
+        shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
+        with _compiling, warnings.catch_warnings():
+            # OpenVINO reads what torch.jit traces, which torch 2.13 calls deprecated; the result is compared in tests.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
+            # checked, a trace takes as long again
+            traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
+            model = ov.convert_model(traced, example_input=example, input=shapes)
+        return openvino_core().compile_model(model, "CPU", self._config)
+
+
+def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
+    """The part of a tensor that belongs to the frames' first `side_px`; it may have one value for several px."""
+    down, across = frames.shape[2] // tensor.shape[2], frames.shape[3] // tensor.shape[3]
+    return tensor[..., : side_px // down, : side_px // across].contiguous()
+
+
+def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
+    """Changes with all that the compiled network depends on: weights, structure, precision, code, versions, machine."""
+    core = openvino_core()
+    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    versions = (
+        torch.__version__,
+        load_openvino().get_version(),
+        platform.machine(),
+        torch.backends.cpu.get_cpu_capability(),
+    )
+    told = hashlib.sha256(repr((versions, processor, config, channels, repr(module))).encode())
+    for name, part in module.named_modules():
+        choices = {
+            key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)
+        }
+        told.update(repr((name, sorted(choices.items()))).encode())
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        told.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+        told.update(tensor.detach().contiguous().numpy().data)
+    for path in _sources(module):
+        told.update(path.read_bytes())
+    return told.hexdigest()
+
+
+def _sources(module: nn.Module) -> list[Path]:
+    """Where the network's own classes are written, and the files beside: what their code may call; and this one."""
+    names = {type(part).__module__ for part in module.modules()}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch."))
+    folders = {Path(file).parent for file in files if file}
+    return [Path(__file__), *sorted(path for folder in folders for path in folder.glob("*.py"))]
+
+
+def load_openvino() -> Any:
+    """The module `openvino`, without its telemetry.
+
+    On import and on every conversion OpenVINO reports to a statistics server, unless its telemetry package is
+    missing. None in `sys.modules` makes it missing: nobody who deblurs a clip has agreed to that.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    return import_module("openvino")
+
+
+@lru_cache(maxsize=1)
+def openvino_core() -> Any:
+    """OpenVINO's one `Core` of this process.
+
+    Its CPU plugin sets the signal stack of the thread that makes it, and gives back the one before when it goes. With
+    two of them the second may give back what the first has unmapped: the next Ctrl-C is a segmentation fault then.
+    """
+    return load_openvino().Core()

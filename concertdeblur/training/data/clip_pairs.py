@@ -1,0 +1,184 @@
+"""Pairs made of clips: averages of their frames, and their motion lent to the training pictures.
+
+A store of such pairs is made once, beside the store of pictures, and is drawn from by a share of its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from concertdeblur.blur.averaging import timed_pairs
+from concertdeblur.blur.capture import CapturedPair
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.blur.lent_motion import Motion, lend, motions
+from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.media.containers import FORMATS
+from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
+
+Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # of the work, with their units
+_SUFFIXES = frozenset({*FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp"})
+_LEAST_PX = 256  # of a pair: training cuts cells of this side
+_MOTION_EVERY = 8  # frames
+_TURNS = 10_000  # places in the list that both kinds of pairs are drawn from
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipSettings:
+    """What is made of clips, if any are given."""
+
+    share: float = 0.15  # of the samples
+    averaged: int = 64  # at most so many pairs of a clip's own frames, where those are sharp
+    lent: int = 256  # pairs of a training picture blurred as a clip moves
+    side_px: int = 480  # of the pairs, or what a clip or a picture has
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must lie in (0, 1], but it is {self.share}")
+        if min(self.averaged, self.lent) < 0 or self.averaged + self.lent == 0:
+            raise ValueError("averaged and lent must not be negative, nor both 0")
+        if self.side_px < _LEAST_PX:
+            raise ValueError(f"side_px must be {_LEAST_PX} at least, but it is {self.side_px}")
+
+
+class MixedPairs(PairStore):
+    """Pairs of the data and pairs of clips as one list; drawn from evenly, it gives each its share.
+
+    Args:
+        stores: Some pairs each.
+        shares: How often a pair of each is wanted; only their ratio counts.
+    """
+
+    def __init__(self, stores: list[PairStore], shares: list[float]) -> None:
+        self._places: list[tuple[PairStore, int]] = []
+        for store, share in zip(stores, shares, strict=True):
+            count = round(_TURNS * share / sum(shares)) if len(store) else 0
+            self._places += [(store, place % len(store)) for place in range(count)]
+        self.pairs = [store.pairs[number] for store, number in self._places]
+
+    def read(self, number: int) -> tuple[Picture, Picture]:
+        """As `PairStore.read`."""
+        store, own_number = self._places[number]
+        return store.read(own_number)
+
+
+def find_clips(folder: Path) -> list[Path]:
+    """The clips in a folder, by name.
+
+    Raises:
+        TrainingError: If there are none.
+    """
+    if not folder.is_dir():
+        raise TrainingError(f"no clips at {folder}: name a folder of clips with --clips, or leave it out")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not found:
+        raise TrainingError(f"{folder}: no clips found; name a folder of clips with --clips, or leave it out")
+    return found
+
+
+def build_clip_store(
+    clips: Path,
+    folder: Path,
+    pictures: PictureStore,
+    settings: ClipSettings,
+    *,
+    seed: int,
+    pictures_sha256: str,
+    tell: Tell = lambda _what, _done, _total: None,
+    on_warning: Callable[[str], None] = lambda _message: None,
+) -> None:
+    """Make the pairs, unless a store of the same clips, pictures and settings is there; it appears when complete.
+
+    Args:
+        clips: Folder of clips.
+        folder: Where the store goes.
+        pictures: Sharp ones, which the motion is lent to.
+        settings: How many.
+        seed: With clips and pictures, this decides everything.
+        pictures_sha256: Digest of `pictures`.
+        tell: Told what is done; may raise to stop.
+        on_warning: Told of clips that give nothing.
+
+    Raises:
+        TrainingError: If there are no clips, or nothing can be made of them.
+        SourceError: If a clip cannot be read.
+    """
+    files = find_clips(clips)
+    stamps = [[path.relative_to(clips).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    origin: dict[str, Any] = {
+        "clips": stamps, "settings": asdict(settings), "seed": seed, "pictures": pictures_sha256
+    }  # fmt: skip
+    del origin["settings"]["share"]  # changes no pair
+    if is_store_of(folder, origin):
+        return
+    with replaced(folder) as part:
+        made = _made(files, pictures, settings, seed, tell, on_warning)
+        if not write_store(part, made, origin=origin):
+            raise TrainingError(f"{clips}: the clips give no pair: they are still, full of cuts, or soft")
+
+
+def both(pictures: StoreContents, clips: StoreContents) -> StoreContents:
+    """What a run is trained on, of two stores."""
+    digest = hashlib.sha256(f"{pictures.sha256} {clips.sha256}".encode()).hexdigest()
+    num_pairs = pictures.num_pairs + clips.num_pairs
+    return StoreContents(num_pictures=pictures.num_pictures, num_pairs=num_pairs, sha256=digest)
+
+
+def _made(
+    files: list[Path], pictures: PictureStore, settings: ClipSettings, seed: int, tell: Tell,
+    on_warning: Callable[[str], None],
+) -> Iterator[tuple[str, CapturedPair]]:  # fmt: skip
+    """Every pair with its name; a pure function of clips, pictures, settings and seed."""
+    found: list[Motion] = []
+    for number, path in enumerate(files):
+        tell("read clips", number, len(files))
+
+        def frame_read(place: int = number) -> None:
+            tell("read clips", place, len(files))
+
+        count = 0
+        if settings.averaged:
+            sides = (_LEAST_PX, settings.side_px)
+            try:
+                for time_s, pair in timed_pairs(
+                    path, seed=seed + number, max_pairs=settings.averaged, sides_px=sides, on_frame=frame_read
+                ):
+                    yield f"{path.name} {time_s:.3f} s", pair
+                    count += 1
+            except SourceError as error:
+                if "is smaller than" not in str(error):
+                    raise
+        of_clip = list(motions(path, every=_MOTION_EVERY, on_frame=frame_read)) if settings.lent else []
+        if not count and not of_clip:
+            on_warning(f"{path}: gives no pair: it is still, full of cuts, or soft")
+        found += of_clip
+    tell("read clips", len(files), len(files))
+    for number in range(settings.lent if found else 0):
+        tell("lend motion", number, settings.lent)
+        rng = np.random.default_rng([seed, number])
+        motion = found[int(rng.integers(len(found)))]
+        yield f"lent {number}", lend(motion, _cut(pictures, rng, settings.side_px), rng)
+    if found:
+        tell("lend motion", settings.lent, settings.lent)
+
+
+def _cut(pictures: PictureStore, rng: np.random.Generator, side_px: int) -> Picture:
+    """A part of a training picture, as it is or scaled down."""
+    picture = pictures.read(int(rng.integers(len(pictures))))
+    least = min(1.0, side_px / min(picture.shape[:2]))
+    scale = rng.uniform(max(least, 0.6), 1)
+    if scale < 1:
+        size = tuple(max(_LEAST_PX, round(length * scale)) for length in picture.shape[1::-1])
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    rows, columns = (min(side_px, length) for length in picture.shape[:2])
+    top, left = (
+        int(rng.integers(length - part + 1)) for length, part in zip(picture.shape[:2], (rows, columns), strict=True)
+    )
+    return np.ascontiguousarray(picture[top : top + rows, left : left + columns])

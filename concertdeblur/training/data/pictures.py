@@ -1,0 +1,319 @@
+"""A memory-mapped store of training pictures: decoded once, read at random.
+
+Layout of a store: `pixels.u8`, all pictures one after another (RGB, row by row), and `index.json` with name,
+split, height, width and offset of each, which of them are pairs, what they were made from, and a digest.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from concertdeblur.blur.capture import CapturedPair
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import TrainingError
+from concertdeblur.runtime import available_cpus
+from concertdeblur.training.data.sources import DataSettings, Sources, Split, find_sources, split_of
+
+__all__ = [
+    "PictureStore",
+    "StoreContents",
+    "StoredPicture",
+    "build_store",
+    "is_store_of",
+    "read_contents",
+    "read_index",
+    "read_picture",
+    "replaced",
+    "split_of",
+    "write_store",
+]
+
+_FORMAT = 2  # of the index
+MAX_SHORT_SIDE_PX = 1024  # larger photographs are soft at pixel level; scaled down they are sharp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPicture:
+    """Where one picture lies in the store."""
+
+    name: str
+    split: Split
+    height: int
+    width: int
+    offset: int
+    is_blurred: bool = False  # the blurred half of a pair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreContents:
+    """What a store holds, in figures."""
+
+    num_pictures: int  # sharp ones
+    num_pairs: int
+    sha256: str  # over names and pixels
+
+
+class PictureStore:
+    """Random access to the sharp pictures of one split; safe to use from several threads."""
+
+    def __init__(self, folder: Path, split: Split) -> None:
+        rows = read_index(folder)["pictures"]
+        stored = [StoredPicture(**row) for row in rows if row["split"] == split]
+        self.pictures = [picture for picture in stored if not picture.is_blurred]
+        if not self.pictures:
+            raise TrainingError(f"{folder}: no picture in the split '{split}'; add pictures")
+        self._pixels = open_pixels(folder)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, number: int) -> Picture:
+        """Picture `number`, (height, width, 3) RGB uint8, a read-only view."""
+        return view(self._pixels, self.pictures[number])
+
+
+def open_pixels(folder: Path) -> Picture:
+    """All bytes of a store, mapped into memory, read-only."""
+    return np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r")
+
+
+def view(pixels: Picture, row: StoredPicture) -> Picture:
+    """One picture of a store, (height, width, 3), without copying."""
+    size = row.height * row.width * 3
+    return pixels[row.offset : row.offset + size].reshape(row.height, row.width, 3)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a store.
+
+    Raises:
+        TrainingError: If there is none, or it does not fit the pixels.
+    """
+    try:
+        index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        is_whole = index["format"] == _FORMAT and (folder / "pixels.u8").stat().st_size == index["num_bytes"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{folder}: not a store of pictures ({error})") from error
+    if not is_whole:
+        raise TrainingError(f"{folder}: the store of pictures is damaged or of another version; delete it")
+    return index
+
+
+def build_store(
+    source: Path,
+    folder: Path,
+    settings: DataSettings | None = None,
+    *,
+    min_side_px: int,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> None:
+    """Decode the pictures of a data folder into a store, unless one of the same files is there.
+
+    Args:
+        source: A folder of sharp pictures, searched with its subfolders, or one of pairs (`find_sources`).
+        folder: Where the store goes; it appears there only when it is complete.
+        settings: What is taken from the folder.
+        min_side_px: Smaller pictures are an error, since crops of this size are cut.
+        on_progress: Called with (pictures done, pictures in all).
+
+    Raises:
+        TrainingError: If the folder is missing or empty, a picture is unreadable or too small, or a pair does not
+            match.
+
+    """
+    chosen = settings or DataSettings()
+    sources = find_sources(source, chosen)
+    origin = {"pictures": _stamps(source, sources), "settings": asdict(chosen), "min_side_px": min_side_px}
+    if is_store_of(folder, origin):
+        return
+    with replaced(folder) as part:
+        index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
+        text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
+        (part / "index.json").write_text(text, encoding="utf-8")
+
+
+def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
+    """Whether a whole store is there that was made from just this."""
+    try:
+        return bool(read_index(folder)["origin"] == json.loads(json.dumps(origin)))  # tuples were read back as lists
+    except (TrainingError, KeyError):
+        return False
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of this one at the end of the block; after an error it is deleted."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, origin: dict[str, Any]) -> int:
+    """Write pairs into an empty folder as a store of the split `train`; how many there were, none may be.
+
+    Args:
+        folder: There already.
+        pairs: Each with its name; both halves of one size.
+        origin: Plain data on what they were made from.
+
+    """
+    rows: list[StoredPicture] = []
+    digest = hashlib.sha256()
+    with (folder / "pixels.u8").open("wb") as file:
+        for name, pair in pairs:
+            for picture, half, is_blurred in ((pair.sharp, "sharp", False), (pair.blurred, "blurred", True)):
+                pixels = np.ascontiguousarray(picture).data
+                digest.update(pixels)
+                rows.append(
+                    StoredPicture(
+                        name=f"{name}, {half}", split="train", height=picture.shape[0], width=picture.shape[1],
+                        offset=file.tell(), is_blurred=is_blurred,
+                    )
+                )  # fmt: skip
+                file.write(pixels)
+        num_bytes = file.tell()
+    index = {
+        "format": _FORMAT,
+        "num_bytes": num_bytes,
+        "sha256": digest.hexdigest(),
+        "pairs": [
+            {"blurred": number + 1, "sharp": number, "kernel": "capture", "level": None}
+            for number in range(0, len(rows), 2)
+        ],
+        "pictures": [asdict(row) for row in rows],
+        "origin": origin,
+    }
+    (folder / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return len(rows) // 2
+
+
+def read_contents(folder: Path) -> StoreContents:
+    """What a store holds."""
+    index = read_index(folder)
+    num_sharp = sum(not row["is_blurred"] for row in index["pictures"])
+    return StoreContents(num_pictures=num_sharp, num_pairs=len(index["pairs"]), sha256=index["sha256"])
+
+
+def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
+    """Name, size and time of every file: a store is built again when one changes."""
+    stamps: list[list[object]] = []
+    for path in [*(picture.path for picture in sources.pictures), *(pair.path for pair in sources.pairs)]:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+        stamps.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
+    return stamps
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Decodes pictures as they are stored."""
+
+    pair_crop_px: int
+    min_side_px: int
+
+    def __call__(self, path: Path, sharp_name: str, is_of_pair: bool) -> Picture:
+        if not is_of_pair:
+            return read_picture(path, self.min_side_px)
+        picture = read_picture(path, self.min_side_px, max_short_side_px=None)  # scaling would change the blur
+        side = self.pair_crop_px
+        if not side or min(picture.shape[:2]) <= side:
+            return picture
+        draw = np.random.default_rng(list(hashlib.sha256(sharp_name.encode()).digest()[:8]))
+        y, x = (int(draw.integers(length - side + 1)) for length in picture.shape[:2])
+        return picture[y : y + side, x : x + side]
+
+
+def _write_pixels(
+    path: Path, sources: Sources, read: _Reader, on_progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Write every picture, sharp ones first; returns what the index says of them."""
+    of_pairs = {pair.sharp_name for pair in sources.pairs}
+    jobs = [(p.path, p.name, p.name in of_pairs) for p in sources.pictures]
+    jobs += [(p.path, p.sharp_name, True) for p in sources.pairs]
+    names = [*(picture.name for picture in sources.pictures), *(pair.name for pair in sources.pairs)]
+    numbers = {p.name: number for number, p in enumerate(sources.pictures)}
+    rows: list[StoredPicture] = []
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for (source, sharp_name, _), name, picture in zip(jobs, names, _decoded(jobs, read), strict=True):
+            height, width = picture.shape[:2]
+            sharp = numbers[sharp_name]
+            if len(rows) >= len(sources.pictures) and (rows[sharp].height, rows[sharp].width) != (height, width):
+                stored = f"{rows[sharp].width}x{rows[sharp].height}"
+                raise TrainingError(f"{source}: {width}x{height}, but its sharp picture {sharp_name} is {stored}")
+            pixels = np.ascontiguousarray(picture).data
+            digest.update(name.encode())
+            digest.update(pixels)
+            rows.append(
+                StoredPicture(
+                    name=name, split=sources.pictures[sharp].split, height=height, width=width,
+                    offset=file.tell(), is_blurred=len(rows) >= len(sources.pictures),
+                )
+            )  # fmt: skip
+            file.write(pixels)
+            on_progress(len(rows), len(jobs))
+        num_bytes = file.tell()
+    pairs = [
+        {"blurred": len(numbers) + n, "sharp": numbers[p.sharp_name], "kernel": p.kernel, "level": p.level}
+        for n, p in enumerate(sources.pairs)
+    ]
+    return {
+        "num_bytes": num_bytes,
+        "sha256": digest.hexdigest(),
+        "pairs": pairs,
+        "pictures": [asdict(row) for row in rows],
+    }
+
+
+def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture]:
+    """The pictures in order, decoded a few ahead on all cores; OpenCV lets go of the interpreter meanwhile."""
+    ahead = available_cpus()
+    waiting: deque[Future[Picture]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(read, *job))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def read_picture(path: Path, min_side_px: int, *, max_short_side_px: int | None = MAX_SHORT_SIDE_PX) -> Picture:
+    """Decode a picture, (height, width, 3) RGB, scaled down if its short side exceeds `max_short_side_px`.
+
+    Raises:
+        TrainingError: If it is unreadable or smaller than `min_side_px`.
+    """
+    decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise TrainingError(f"{path}: cannot be read as a picture")
+    height, width = decoded.shape[:2]
+    if min(height, width) < min_side_px:
+        raise TrainingError(f"{path}: {width}x{height} is too small, crops of {min_side_px} px are cut")
+    scale = 1.0 if max_short_side_px is None else max_short_side_px / min(height, width)
+    if scale < 1:
+        size = (round(width * scale), round(height * scale))
+        decoded = cv2.resize(decoded, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,127 @@
+"""Pairs made of clips, as a source of training samples beside pictures and pairs of the data."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.models.fast import BLUR_TYPES
+from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store
+from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents
+from concertdeblur.training.data.samples import SampleSettings, SampleStream
+from tests.pictures import photograph
+from tests.unit.blur.test_averaging import panning_clip
+
+_SETTINGS = ClipSettings(averaged=2, lent=3, side_px=300)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips, pictures and the store of the pictures."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "clips").mkdir()
+    panning_clip(folder / "clips" / "pan.mp4", step_px=4)
+    panning_clip(folder / "clips" / "still.mkv", step_px=0)
+    (folder / "clips" / "notes.txt").write_text("no clip")
+    (folder / "pictures").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / "pictures" / f"{number}.png"), np.roll(photograph(320, 330), 90 * number, axis=1))
+    build_store(folder / "pictures", folder / "store", min_side_px=256)
+    return folder
+
+
+def built(folder: Path, name: str, *, seed: int = 0, settings: ClipSettings = _SETTINGS) -> tuple[PairStore, list[str]]:
+    told: list[str] = []
+    build_clip_store(
+        folder / "clips", folder / name, PictureStore(folder / "store", "train"), settings, seed=seed,
+        pictures_sha256="0", tell=lambda what, done, total: told.append(f"{what} {done}/{total}"),
+        on_warning=told.append,
+    )  # fmt: skip
+    return PairStore(folder / name, "train"), told
+
+
+def test_pairs_come_of_the_clips_frames_and_of_their_motion(folder: Path) -> None:
+    pairs, told = built(folder, "first")
+    assert [pair.kernel for pair in pairs.pairs] == ["capture"] * len(pairs)
+    averaged = [pair for pair in pairs.pairs if "pan.mp4" in pair.sharp.name]
+    assert 1 <= len(averaged) <= 2
+    assert len(pairs) == len(averaged) + 3
+    assert {(pair.sharp.height, pair.sharp.width) for pair in averaged} == {(288, 300)}
+    for number in range(len(pairs)):
+        blurred, sharp = pairs.read(number)
+        assert blurred.shape == sharp.shape
+        assert not np.array_equal(blurred, sharp)
+    assert [line for line in told if "gives no pair" in line] == [
+        f"{folder / 'clips' / 'still.mkv'}: gives no pair: it is still, full of cuts, or soft"
+    ]
+    assert told[-1] == "lend motion 3/3"
+    assert built(folder, "first")[1] == []  # there already
+
+
+def test_the_same_seed_gives_the_same_store(folder: Path) -> None:
+    built(folder, "first")
+    built(folder, "again")
+    built(folder, "other", seed=1)
+    first, again, other = (read_contents(folder / name).sha256 for name in ("first", "again", "other"))
+    assert first == again != other
+
+
+def test_a_stop_leaves_nothing_half_written(folder: Path) -> None:
+    def stop(what: str, done: int, _total: int) -> None:
+        if (what, done) == ("lend motion", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_clip_store(
+            folder / "clips", folder / "stopped", PictureStore(folder / "store", "train"), _SETTINGS, seed=0,
+            pictures_sha256="0", tell=stop,
+        )  # fmt: skip
+    assert not list(folder.glob("stopped*"))
+
+
+def test_samples_have_their_share_of_them(folder: Path) -> None:
+    pairs, _ = built(folder, "first")
+    none = PairStore(folder / "store", "train")
+    mixed = MixedPairs([none, pairs, pairs], [0.5, 0.1, 0.3])
+    assert len(mixed.pairs) == len(mixed) > 1000  # those without a pair get no place; the others share by 1 to 3
+    assert all(pair.kernel == "capture" for pair in mixed.pairs)
+    settings = dataclasses.replace(
+        SampleSettings(sharp_share=1, capture_share=0, noise_share=0, jpeg_share=0), pair_share=0.25
+    )
+    stream = SampleStream(PictureStore(folder / "store", "train"), settings, seed=0, batch_size=32, pairs=mixed)
+    types = [index for step in range(2) for index in stream.batch(step).type_N.tolist()]
+    assert 6 <= types.count(BLUR_TYPES.index("capture")) <= 28  # of 64
+    assert types.count(0) + types.count(BLUR_TYPES.index("capture")) == 64
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: None, "no clips at .*: name a folder of clips with --clips"),
+        (lambda clips: clips.mkdir(), "no clips found"),
+        (lambda clips: (clips.mkdir(), (clips / "a.mp4").write_bytes(b"no clip")), "a.mp4"),
+        (lambda clips: (clips.mkdir(), panning_clip(clips / "a.mp4", step_px=0)), "give no pair"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, folder: Path, make: object, message: str) -> None:
+    assert callable(make)
+    make(tmp_path / "clips")
+    with pytest.raises((TrainingError, SourceError), match=message) as caught:
+        build_clip_store(
+            tmp_path / "clips", tmp_path / "made", PictureStore(folder / "store", "train"), _SETTINGS, seed=0,
+            pictures_sha256="0",
+        )  # fmt: skip
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("made*"))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"share": 0}, {"share": 1.5}, {"lent": -1}, {"averaged": 0, "lent": 0}, {"side_px": 128}]
+)
+def test_bad_settings_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        ClipSettings(**bad)  # type: ignore[arg-type]

@@ -1,0 +1,281 @@
+"""Data of training: every layout becomes one store, and bad data is one sentence that leaves nothing behind."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import TrainingError
+from concertdeblur.models.fast import BLUR_TYPES
+from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents, split_of
+from concertdeblur.training.data.samples import SampleSettings, SampleStream
+from concertdeblur.training.data.sources import DataSettings, find_sources
+from tests.pictures import photograph
+
+_ALL = photograph(512, 512)
+
+
+def _view(number: int, height: int = 96, width: int = 128) -> Picture:
+    """A part of a photograph, another one for each number."""
+    return np.ascontiguousarray(np.roll(_ALL, 37 * number, axis=1)[:height, :width])
+
+
+def _write(path: Path, picture: Picture) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.ascontiguousarray(picture[:, :, ::-1]))
+
+
+def _plain(folder: Path, count: int = 24) -> Path:
+    for number in range(count):
+        _write(folder / f"p{number:02d}.png", _view(number))
+    return folder
+
+
+def _built(folder: Path) -> Path:
+    """The layout of build-dataset: two sharp pictures to train on and one to judge by, two kernels each."""
+    for split, numbers in (("train", (0, 1)), ("test", (2,))):
+        rows = []
+        for number in numbers:
+            _write(folder / split / "sharp" / f"{number}.png", _view(number))
+            for kernel in ("horizontal", "capture"):
+                _write(folder / split / "blurred" / f"{number}-{kernel}.png", _view(number) // 2)
+                row = {"file_name": f"blurred/{number}-{kernel}.png", "sharp_file_name": f"sharp/{number}.png"}
+                rows.append(
+                    json.dumps({**row, "kernel": kernel, "level": 0.5, "shot_type": "CU", "licence": "CC0-1.0"})
+                )
+        (folder / split / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def _gopro(folder: Path) -> Path:
+    for split, sequences in (("train", ("GOPR1", "GOPR2")), ("test", ("GOPR3",))):
+        for number, sequence in enumerate(sequences):
+            for kind in ("blur", "blur_gamma", "sharp"):
+                _write(folder / split / sequence / kind / "000001.png", _view(number) // (1 + (kind != "sharp")))
+    return folder
+
+
+def _reds(folder: Path) -> Path:
+    for split in ("train", "val"):
+        for kind in ("blur", "sharp"):
+            for frame in range(2):
+                _write(folder / f"{split}_{kind}" / "000" / f"{frame:08d}.png", _view(frame) // (1 + (kind == "blur")))
+    return folder
+
+
+class TestPictureStore:
+    def test_pictures_come_back_as_they_were(self, tmp_path: Path) -> None:
+        build_store(_plain(tmp_path / "in"), tmp_path / "out", min_side_px=64)
+        store = PictureStore(tmp_path / "out", "train")
+        for number, stored in enumerate(store.pictures):
+            assert np.array_equal(store.read(number), _view(int(stored.name[1:3])))
+
+    def test_splits_do_not_meet_and_do_not_depend_on_the_other_pictures(self, tmp_path: Path) -> None:
+        build_store(_plain(tmp_path / "in"), tmp_path / "out", min_side_px=64)
+        names = [{p.name for p in PictureStore(tmp_path / "out", split).pictures} for split in ("train", "held_out")]
+        assert not names[0] & names[1]
+        assert len(names[0] | names[1]) == 24
+        assert all(split_of(name) == "train" for name in names[0])
+
+    def test_two_pictures_are_enough_and_one_is_not(self, tmp_path: Path) -> None:
+        build_store(_plain(tmp_path / "in", 2), tmp_path / "out", min_side_px=64)
+        assert [len(PictureStore(tmp_path / "out", split)) for split in ("train", "held_out")] == [1, 1]
+        (tmp_path / "in" / "p00.png").unlink()
+        with pytest.raises(TrainingError, match="one picture is not enough"):
+            build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
+
+    def test_a_store_is_built_once_and_again_when_its_pictures_change(self, tmp_path: Path) -> None:
+        source, out = _plain(tmp_path / "in", 3), tmp_path / "out"
+        seen: list[int] = []
+
+        def build() -> list[int]:
+            seen.clear()
+            build_store(source, out, min_side_px=64, on_progress=lambda done, _: seen.append(done))
+            return seen
+
+        assert build() == [1, 2, 3]
+        digest = read_contents(out).sha256
+        assert build() == []
+        os.utime(source / "p00.png", ns=(1, 1))
+        assert build() == [1, 2, 3]
+        assert read_contents(out).sha256 == digest  # the pixels are the same
+        _write(source / "p00.png", _view(9))
+        assert build() == [1, 2, 3]
+        assert read_contents(out).sha256 != digest
+
+    def test_a_damaged_store_is_built_again(self, tmp_path: Path) -> None:
+        source, out = _plain(tmp_path / "in", 3), tmp_path / "out"
+        build_store(source, out, min_side_px=64)
+        with (out / "pixels.u8").open("r+b") as file:
+            file.truncate(100)
+        with pytest.raises(TrainingError, match="damaged"):
+            PictureStore(out, "train")
+        build_store(source, out, min_side_px=64)
+        assert PictureStore(out, "train").read(0).shape == (96, 128, 3)
+
+    def test_a_stop_leaves_nothing_half_written(self, tmp_path: Path) -> None:
+        class Stopped(Exception):
+            pass
+
+        def stop(done: int, _total: int) -> None:
+            if done == 2:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            build_store(_plain(tmp_path / "in"), tmp_path / "out", min_side_px=64, on_progress=stop)
+        assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+    def test_large_photographs_are_scaled_down(self, tmp_path: Path) -> None:
+        for name in "ab":
+            _write(tmp_path / "in" / f"{name}.png", np.zeros((2048, 1536, 3), np.uint8))
+        build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
+        assert PictureStore(tmp_path / "out", "train").read(0).shape == (1365, 1024, 3)
+
+    def test_left_out_pictures_are_in_neither_split(self, tmp_path: Path) -> None:
+        settings = DataSettings(left_out=("p03", "p04.png"))
+        names = {picture.name for picture in find_sources(_plain(tmp_path, 6), settings).pictures}
+        assert names == {"p00.png", "p01.png", "p02.png", "p05.png"}
+        with pytest.raises(TrainingError, match="every picture is left out"):
+            find_sources(tmp_path, DataSettings(left_out=tuple(f"p{n:02d}" for n in range(6))))
+
+    def test_few_pictures_are_judged_by_while_training(self, tmp_path: Path) -> None:
+        kept = find_sources(_plain(tmp_path, 60), DataSettings(max_held_out=2)).pictures
+        assert sum(picture.split == "held_out" for picture in kept) == 2
+
+
+class TestPairs:
+    @pytest.mark.parametrize("layout", [_built, _gopro, _reds])
+    def test_layouts_give_their_pairs(self, tmp_path: Path, layout: object) -> None:
+        assert callable(layout)
+        build_store(layout(tmp_path / "in"), tmp_path / "out", min_side_px=64)
+        count = {_built: (4, 2), _gopro: (2, 1), _reds: (2, 2)}[layout]
+        for split, expected in (("train", count[0]), ("held_out", count[1])):
+            store = PairStore(tmp_path / "out", split)  # type: ignore[arg-type]
+            assert len(store) == expected
+            for number in range(len(store)):
+                blurred, sharp = store.read(number)
+                assert np.array_equal(blurred, sharp // 2)
+
+    def test_sharp_pictures_of_pairs_are_stored_once(self, tmp_path: Path) -> None:
+        build_store(_built(tmp_path / "in"), tmp_path / "out", min_side_px=64)
+        contents = read_contents(tmp_path / "out")
+        assert (contents.num_pictures, contents.num_pairs) == (3, 6)
+        assert [len(PictureStore(tmp_path / "out", split)) for split in ("train", "held_out")] == [2, 1]
+        pair = PairStore(tmp_path / "out", "train").pairs[0]
+        assert (pair.kernel, pair.level) == ("horizontal", 0.5)
+
+    def test_plain_pictures_are_no_pairs(self, tmp_path: Path) -> None:
+        build_store(_plain(tmp_path / "in", 3), tmp_path / "out", min_side_px=64)
+        assert len(PairStore(tmp_path / "out", "train")) == 0
+
+    def test_both_halves_of_a_pair_are_cut_at_one_place(self, tmp_path: Path) -> None:
+        settings = DataSettings(pair_crop_px=64)
+        build_store(_gopro(tmp_path / "in"), tmp_path / "out", settings, min_side_px=64)
+        blurred, sharp = PairStore(tmp_path / "out", "train").read(0)
+        assert sharp.shape == (64, 64, 3)
+        assert np.array_equal(blurred, sharp // 2)
+
+    def test_some_of_many_pairs(self, tmp_path: Path) -> None:
+        sources = find_sources(_built(tmp_path), DataSettings(max_pairs=1))
+        assert [pair.sharp_name for pair in sources.pairs] == ["train/sharp/0.png", *["test/sharp/2.png"] * 2]
+
+    def test_frames_of_a_sequence_stay_together(self, tmp_path: Path) -> None:
+        for sequence in range(30):
+            for frame in range(2):
+                for kind in ("blur", "sharp"):
+                    _write(tmp_path / f"s{sequence:02d}" / kind / f"{frame}.png", _view(sequence, 8, 8))
+        splits: dict[str, set[str]] = {}
+        for picture in find_sources(tmp_path, DataSettings()).pictures:
+            splits.setdefault(picture.name.split("/")[0], set()).add(picture.split)
+        assert all(len(found) == 1 for found in splits.values())
+        assert {next(iter(found)) for found in splits.values()} == {"train", "held_out"}
+
+
+class TestBadData:
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "one.png").write_bytes(b"")
+        with pytest.raises(TrainingError, match=r"one\.png is a file; name a folder"):
+            find_sources(tmp_path / "one.png", DataSettings())
+
+    @pytest.mark.parametrize(
+        ("case", "message"),
+        [
+            ("missing", "no data at .*build-dataset"),
+            ("empty", "no pictures found"),
+            ("unreadable", "cannot be read as a picture"),
+            ("small", "90x20 is too small"),
+            ("no sharp half", "has no sharp picture"),
+            ("other size", "128x64, but its sharp picture train/GOPR1/sharp/000001.png is 128x96"),
+            ("no list", r"metadata.jsonl, line 5: not a pair"),
+            ("listed file is gone", "cannot be read"),
+        ],
+    )
+    def test_it_is_one_sentence_and_leaves_nothing(self, tmp_path: Path, case: str, message: str) -> None:
+        source = tmp_path / "in"
+        if case != "missing":
+            _plain(source, 2 if case in ("unreadable", "small") else 0).mkdir(exist_ok=True)
+        if case == "unreadable":
+            (source / "a.png").write_bytes(b"no picture")
+        elif case == "small":
+            _write(source / "a.png", _view(0, 20, 90))
+        elif case == "no sharp half":
+            (_gopro(source) / "train" / "GOPR1" / "sharp" / "000001.png").unlink()
+        elif case == "other size":
+            _write(_gopro(source) / "train" / "GOPR1" / "blur" / "000001.png", _view(0, 64, 128))
+        elif case == "no list":
+            with (_built(source) / "train" / "metadata.jsonl").open("a") as file:
+                file.write("{}\n")
+        elif case == "listed file is gone":
+            (_built(source) / "test" / "sharp" / "2.png").unlink()
+        with pytest.raises(TrainingError, match=message) as error:
+            build_store(source, tmp_path / "out", min_side_px=64)
+        assert "\n" not in str(error.value)
+        assert {path.name for path in tmp_path.iterdir()} <= {"in"}
+
+
+_AS_THEY_ARE = SampleSettings(sharp_share=1, capture_share=0, dark_share=0, noise_share=0, jpeg_share=0)
+
+
+class TestPairSamples:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """A store of pairs of 300x280 px whose blurred halves have half the light."""
+        for split in ("train", "test"):
+            for kernel, level in (("gaussian", 0.25), ("averaged", None)):
+                _write(tmp_path / split / "sharp.png", _view(len(split), 280, 300))
+                _write(tmp_path / split / f"{kernel}.png", _view(len(split), 280, 300) // 2)
+                row = {"file_name": f"{kernel}.png", "sharp_file_name": "sharp.png", "kernel": kernel, "level": level}
+                with (tmp_path / split / "metadata.jsonl").open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        build_store(tmp_path, tmp_path / "run" / "pictures", min_side_px=256)
+        return tmp_path / "run" / "pictures"
+
+    def stream(self, folder: Path, share: float) -> SampleStream:
+        settings = dataclasses.replace(_AS_THEY_ARE, pair_share=share)
+        pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
+        return SampleStream(pictures, settings, seed=0, batch_size=8, pairs=pairs)
+
+    def test_they_come_as_they_are_and_both_halves_alike(self, folder: Path) -> None:
+        batch = self.stream(folder, 1).batch(0)
+        assert ((batch.sharp_NCHW * 255).floor_divide(2) - batch.blurred_NCHW * 255).abs().max() < 1e-3
+        known = dict(zip(batch.type_N.tolist(), batch.level_N.tolist(), strict=True))
+        assert known == {BLUR_TYPES.index("gaussian"): 0.25, BLUR_TYPES.index("capture"): 0.5}
+
+    def test_their_share_is_the_recipes(self, folder: Path) -> None:
+        stream = self.stream(folder, 0.25)
+        types = [index for step in range(8) for index in stream.batch(step).type_N.tolist()]
+        assert 8 <= sum(index != 0 for index in types) <= 26  # of 64; all others are sharp
+
+    def test_batches_are_a_function_of_the_step_and_shares_of_processes_make_the_whole(self, folder: Path) -> None:
+        whole = self.stream(folder, 0.5).batch(3).blurred_NCHW
+        settings = dataclasses.replace(_AS_THEY_ARE, pair_share=0.5)
+        pictures, pairs = PictureStore(folder, "train"), PairStore(folder, "train")
+        half = SampleStream(pictures, settings, seed=0, batch_size=4, pairs=pairs)
+        assert torch.equal(whole, torch.cat([half.batch(6).blurred_NCHW, half.batch(7).blurred_NCHW]))

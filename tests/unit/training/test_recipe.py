@@ -1,0 +1,56 @@
+"""Recipes: what is shipped reads, and what is wrong is said."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from concertdeblur.errors import SettingsError
+from concertdeblur.training.recipe import RECIPES_FOLDER, read_recipe
+
+COMPARISON = Path(__file__).parents[3] / "docs" / "comparison"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml")))
+def test_shipped_recipes_read(name: str) -> None:
+    assert read_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in COMPARISON.glob("*.toml")))
+def test_what_is_compared_learns_from_the_same_samples(name: str) -> None:
+    samples, others = (read_recipe(str(COMPARISON / f"{one}.toml")).samples for one in (name, "concert"))
+    assert replace(samples, pair_share=others.pair_share) == others  # there are no pairs
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    text = (RECIPES_FOLDER / "tiny.toml").read_text().replace("batch_size = 2", "batchsize = 2")
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(SettingsError, match="unknown key 'batchsize'; the nearest known key is 'batch_size'"):
+        read_recipe(str(tmp_path / "mine.toml"))
+    with pytest.raises(SettingsError, match="no recipe 'concrt'"):
+        read_recipe("concrt")
+
+
+class TestBase:
+    def test_only_what_differs_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "short.toml").write_text('base = "tiny"\n[igan]\nsteps = 7\n')
+        (tmp_path / "shorter.toml").write_text('base = "short.toml"\nname = "shorter"\n[pgan]\nsteps = 3\n')
+        made, tiny = read_recipe(str(tmp_path / "shorter.toml")), read_recipe("tiny")
+        assert (made.name, made.igan.steps, made.pgan.steps) == ("shorter", 7, 3)
+        assert made.igan.batch_size == tiny.igan.batch_size
+        assert made.samples == tiny.samples
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('base = "none"', "no recipe 'none'"),
+            ('base = "none.toml"', "no recipe 'none.toml'"),
+            ("base = 3", "base must be the name of a recipe, but it is 3"),
+            ('base = "mine.toml"', "is its own base"),
+            ('base = "tiny"\nigan = 3', "igan: expected IganSettings, found 3"),
+        ],
+    )
+    def test_what_is_wrong_is_one_sentence(self, tmp_path: Path, text: str, message: str) -> None:
+        (tmp_path / "mine.toml").write_text(text)
+        with pytest.raises(SettingsError, match=message):
+            read_recipe(str(tmp_path / "mine.toml"))
