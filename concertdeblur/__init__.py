@@ -9,7 +9,7 @@ The public names are loaded on first use, since torch takes seconds to import.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from concertdeblur.version import __version__
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, DeblurredPicture, Deblurrer

@@ -1,6 +1,7 @@
 """A video frame and what is known of its stream: the nouns that every other module passes around."""
 
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     import av
 
 Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
+
+
+class Medium(Enum):
+    """What a frame is part of, and so how long its deblurring may take and what it must agree with."""
+
+    PICTURE = auto()  # it stands alone, and is refined as far as that helps
+    VIDEO = auto()  # there are many of them, each of which must not differ from the one before more than the scene does
 
 
 def full_scale(pixels: Pixels) -> float:

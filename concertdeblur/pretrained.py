@@ -17,13 +17,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from concertdeblur import __version__
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import SettingsError, WeightsError
 from concertdeblur.models import Architecture, Networks, build_networks
 from concertdeblur.runtime import choose_runtime
 from concertdeblur.settings import read_settings
+from concertdeblur.version import __version__
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_WEIGHTS = "concert"

@@ -10,7 +10,7 @@ from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSe
 from concertdeblur.runtime import choose_runtime
 
 SMALL = Architecture(
-    kind="fast",
+    kind="concert",
     image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1),
     patch_generator=GeneratorSettings(width=8, num_blocks=1),
     discriminator=DiscriminatorSettings(width=8),

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from concertdeblur.models import Networks
-from concertdeblur.models.fast import FastGenerator
-from concertdeblur.models.inverse_filter import grid_of
+from concertdeblur.models.blur_cells import blur_grid
+from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.prepared import HINT_PX
 
 _READS: frozenset[Any] = frozenset(
@@ -62,8 +62,8 @@ def generate_macs(networks: Networks, height: int, width: int) -> int:
     def run() -> None:
         frames = torch.empty(1, 3, high, wide, device="meta")
         guess, embedding = torch.empty(1, 0, high, wide, device="meta"), 0
-        if isinstance(generator, FastGenerator):
-            rows, columns = grid_of(height, width)
+        if isinstance(generator, ConcertGenerator):
+            rows, columns = blur_grid(height, width)
             generator.analysis(torch.empty(rows * columns, 2, 64, 33, device="meta"))
             guess, embedding = torch.empty(1, 4, high, wide, device="meta"), generator.restoration.hint.in_channels
         hints = torch.empty(1, embedding, high // HINT_PX, wide // HINT_PX, device="meta")

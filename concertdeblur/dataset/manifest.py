@@ -7,12 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from concertdeblur import __version__
 from concertdeblur.dataset.frames import FRAMES_FILE
 from concertdeblur.dataset.pairs import METADATA_FILE
 from concertdeblur.dataset.sources import Failure, Source
 from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, read_json
 from concertdeblur.errors import DatasetError, TargetError
+from concertdeblur.version import __version__
 
 if TYPE_CHECKING:
     from concertdeblur.dataset.findings import Finding

@@ -12,18 +12,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.models.crossfade import crossfade
 
 Map = npt.NDArray[np.float64]
 
 MAP_PX = 8  # px a map value stands for
-WINDOW_PX = 128  # mined windows (paper section 3.4)
+PATCH_PX = 128  # the side of a window that is mined and refined (paper section 3.4)
 SEARCH_STRIDE_PX = 64
 _FADE_PX = 16  # on either side of a border between cells
-CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this grid (METHOD.md)
+BRMR_CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this grid (docs/method.md)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,29 +123,26 @@ def heat_overlay(pixels: Pixels, heatmap_HW: npt.NDArray[np.float32]) -> Pixels:
     return (mixed if full == 1 else np.clip(np.rint(mixed), 0, full)).astype(pixels.dtype)
 
 
-def ramps(length: int, *, device: torch.device) -> Tensor:
-    """Of each row (or column) of cells its share in each pixel of `length` px, (rows, length).
+def cell_shares(length: int, like: Tensor) -> Tensor:
+    """The share of each row (or column) of cells in each pixel of `length` px, (rows, length).
 
-    They fall over `_FADE_PX` on either side, and sum to 1 everywhere; a cell's share in a pixel is the product of its
-    row's and its column's.
+    A cell's share in a pixel is the product of its row's and its column's.
+
+    Args:
+        length: Of a side of the frame, px.
+        like: Its device and type are taken.
     """
-    position = torch.arange(length, device=device) + 0.5
-    starts = [start for start, _ in _spans(length)]
-    # how far each px lies past the beginning of each span, 0 to 1; everything is past the first
-    passed = [((position - start) / (2 * _FADE_PX) + 0.5).clamp(0 if start else 1, 1) for start in starts]
-    return torch.stack(
-        [here - after for here, after in zip(passed, [*passed[1:], torch.zeros_like(position)], strict=True)]
-    )
+    return crossfade([start for start, _ in _spans(length)], length, reach_px=_FADE_PX, like=like)
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    num_cells = max(1, length // CELL_PX + (length % CELL_PX >= WINDOW_PX))
-    starts = [number * CELL_PX for number in range(num_cells)]
-    return [(start, (length if start == starts[-1] else start + CELL_PX) - start) for start in starts]
+    num_cells = max(1, length // BRMR_CELL_PX + (length % BRMR_CELL_PX >= PATCH_PX))
+    starts = [number * BRMR_CELL_PX for number in range(num_cells)]
+    return [(start, (length if start == starts[-1] else start + BRMR_CELL_PX) - start) for start in starts]
 
 
 def _windows_of(area: Area) -> tuple[Area, ...]:
-    height, width = min(WINDOW_PX, area.height), min(WINDOW_PX, area.width)
+    height, width = min(PATCH_PX, area.height), min(PATCH_PX, area.width)
     return tuple(
         Area(y=area.y + y, x=area.x + x, height=height, width=width)
         for y in _window_starts(area.height - height)

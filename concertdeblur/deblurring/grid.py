@@ -55,7 +55,7 @@ class Grid:
         return self.windows_CK2[torch.arange(len(self.cells), device=best_NC.device), best_NC], scores_NC
 
     def highest(self, values_Nhw: Tensor, step_px: int) -> Tensor:
-        """Of what has one value for `step_px` x `step_px` begun, the highest in each cell, (N, C)."""
+        """The highest value of a block map (`step_px` x `step_px` each) in each cell, (N, C); partial blocks count."""
 
         def begun(part: slice) -> slice:
             return slice(part.start // step_px, -(-part.stop // step_px))
@@ -69,13 +69,13 @@ class Grid:
 
     def faded(self, values_NC: Tensor) -> Tensor:
         """The value of each cell at its pixels, fading into its neighbours', (N, height, width)."""
-        down_RH, across_QW = (cam.ramps(length, device=values_NC.device) for length in (self.height, self.width))
         values_NRQ = values_NC.float().view(-1, len(self.rows), len(self.columns))
+        down_RH, across_QW = (cam.cell_shares(length, values_NRQ) for length in (self.height, self.width))
         return down_RH.T @ values_NRQ @ across_QW
 
 
 @lru_cache(maxsize=8)
-def grid_of(height: int, width: int, device: torch.device) -> Grid:
+def brmr_grid(height: int, width: int, device: torch.device) -> Grid:
     """The grid of frames whose sides are multiples of MAP_PX."""
     cells = cam.cells_of(height, width)
     most = max(len(cell.windows) for cell in cells)

@@ -1,6 +1,6 @@
 """Large frames are restored in tiles that fade into each other: memory does not grow with the frame.
 
-Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, E embedding (h, w: a HINT_PX each).
+Shape suffixes: N frames, C channels, H height, W width.
 """
 
 import torch
@@ -8,39 +8,37 @@ from torch import Tensor
 
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.engines import Engine
-from concertdeblur.models.prepared import HINT_PX
 
 _TILE_PX = 1024  # larger frames are restored in tiles of this size, plus margins
 _BLEND_PX = 32  # tiles fade into each other over this many px beyond their margins
 _UNBOUNDED_MARGIN_PX = 32  # tile margin of a network that sees its whole tile (recipe `paper`)
 
 
-def in_tiles(
-    restore: Engine, given: tuple[Tensor, Tensor, Tensor], *, margin_px: int | None, multiple_px: int
-) -> Tensor:
+def in_tiles(restore: Engine, frames_NCHW: Tensor, *context: Tensor, margin_px: int | None, multiple_px: int) -> Tensor:
     """G_i's convolutions, in tiles where the frame is large.
 
     Args:
-        restore: Called with frames (N, 3, H, W), guesses (N, G, H, W) and hints (N, E, h, w), of a tile or of all.
-        given: The same of the frames; sides are multiples of `multiple_px`.
+        restore: Called with frames (N, 3, H, W) and their context, of a tile or of all.
+        frames_NCHW: Sides are multiples of `multiple_px`.
+        context: What else the network is given, as maps of the frames (N, channels, H / step, W / step); each has a
+            step of its own, which divides `multiple_px`: guesses 1 px, hints HINT_PX.
         margin_px: How far `restore` looks; None: everywhere.
         multiple_px: What sides of tiles must be multiples of.
 
     """
-    frames_NCHW, guess_NGHW, hints_NEhw = given
     height, width = frames_NCHW.shape[2:]
     margin = _UNBOUNDED_MARGIN_PX if margin_px is None else margin_px
     margin += -margin % multiple_px
     side = _TILE_PX + 2 * margin + -(_TILE_PX + 2 * margin) % multiple_px
     if height * width <= side * side:
-        return restore(*given)
+        return restore(frames_NCHW, *context)
     out = torch.zeros_like(frames_NCHW)
     total = frames_NCHW.new_zeros(height, width)
     for area in tiles_of(height, width, side, step=side - 2 * (margin + _BLEND_PX)):
         at = (..., *area.of_pixels())
         weight = _weight(area, height, width, margin).to(out.device)
-        restored = restore(frames_NCHW[at], guess_NGHW[at], hints_NEhw[(..., *area.in_steps(HINT_PX))])
-        out[at] += weight * restored
+        of_tile = [some[(..., *area.in_steps(height // some.shape[2]))] for some in context]
+        out[at] += weight * restore(frames_NCHW[at], *of_tile)
         total[at] += weight
     return out.div_(total)
 

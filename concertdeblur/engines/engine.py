@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,9 @@ def load_openvino() -> Any:
     missing. None in `sys.modules` makes it missing: nobody who deblurs a clip has agreed to that.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    return import_module("openvino")
+    import openvino
+
+    return openvino
 
 
 @lru_cache(maxsize=1)

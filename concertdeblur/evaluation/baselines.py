@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from concertdeblur import __version__
 from concertdeblur.deblurring.tensors import to_tensor
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import SettingsError, WeightsError
@@ -28,6 +27,7 @@ from concertdeblur.models.baselines import Baseline, BaselineSettings, Kind, bui
 from concertdeblur.pretrained import WeightFile
 from concertdeblur.runtime import Runtime
 from concertdeblur.settings import read_settings
+from concertdeblur.version import __version__
 
 _NETWORK, _FILE = "generator", "generator.safetensors"
 _MARGINS_DB: dict[Kind, float] = {"multi_scale": 2.03, "deblurgan": 3.36}  # of BRMR, in the paper

@@ -17,7 +17,7 @@ from concertdeblur.pretrained import Manifest, find_weights, load_networks, read
 from concertdeblur.runtime import Runtime
 
 _GENERATED = DeblurOptions(refine=False)
-_REFINED = DeblurOptions(is_capped=False)
+_REFINED = DeblurOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

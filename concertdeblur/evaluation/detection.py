@@ -11,14 +11,14 @@ import numpy as np
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
-from concertdeblur.deblurring.cam import SEARCH_STRIDE_PX, WINDOW_PX, Area, Map
+from concertdeblur.deblurring.cam import PATCH_PX, SEARCH_STRIDE_PX, Area, Map
 from concertdeblur.evaluation.contenders import WeightSet
 from concertdeblur.evaluation.pairs import SIDE_PX, EvaluationPair
 from concertdeblur.evaluation.statistics import Estimate, estimate
 
 Where = Literal["grid", "anywhere"]
 PAPER_IOU = 0.676
-_LAST_PX = SIDE_PX - WINDOW_PX
+_LAST_PX = SIDE_PX - PATCH_PX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ def draw_patch(where: Where, rng: np.random.Generator) -> Area:
     """Where the blurred patch lies."""
     step = SEARCH_STRIDE_PX if where == "grid" else 1
     y, x = (int(n) * step for n in rng.integers(_LAST_PX // step, size=2, endpoint=True))
-    return Area(y=y, x=x, height=WINDOW_PX, width=WINDOW_PX)
+    return Area(y=y, x=x, height=PATCH_PX, width=PATCH_PX)
 
 
 def find_patch(map_hw: Map, where: Where) -> Area:
@@ -74,7 +74,7 @@ def find_patch(map_hw: Map, where: Where) -> Area:
         return cam.most_blurred(map_hw, cam.cells_of(SIDE_PX, SIDE_PX)[0])[0]
     blurred = cv2.resize(-0.5 * map_hw, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
     total = np.asarray(cv2.integral(blurred), dtype=np.float64)
-    n = WINDOW_PX
+    n = PATCH_PX
     sums = total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]
     y, x = np.unravel_index(int(np.argmax(sums)), sums.shape)
     return Area(y=int(y), x=int(x), height=n, width=n)
@@ -108,5 +108,5 @@ def summarise(grid: Sequence[Trial], anywhere: Sequence[Trial], *, level: float,
 
 def _chance() -> float:
     starts = range(0, _LAST_PX + 1, SEARCH_STRIDE_PX)
-    areas = [Area(y=y, x=x, height=WINDOW_PX, width=WINDOW_PX) for y, x in product(starts, starts)]
+    areas = [Area(y=y, x=x, height=PATCH_PX, width=PATCH_PX) for y, x in product(starts, starts)]
     return float(np.mean([overlap(a, b) for a, b in product(areas, areas)]))

@@ -24,6 +24,7 @@ from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, 
 from concertdeblur.evaluation.report import Fidelity
 from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
+from concertdeblur.frame import Frame
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.data.pictures import read_picture
 
@@ -184,7 +185,7 @@ class Judge:
         seconds = []
         for _ in range(1 + _NUM_TIMED):
             begun_s = time.perf_counter()
-            self.weights.deblurrer().deblur_picture(frame, DeblurOptions())
+            list(self.weights.deblurrer().stream([Frame(pts=0, pixels=frame)], DeblurOptions()))
             seconds.append(time.perf_counter() - begun_s)
             step({})
         names = [str(number) for number in range(_NUM_TIMED)]

@@ -1,4 +1,4 @@
-"""The networks, plain modules: the paper's and the fast ones."""
+"""The networks, plain modules: the paper's, those of `concert`, and the baselines."""
 
 from concertdeblur.models.architecture import Architecture, Networks, build_networks
 

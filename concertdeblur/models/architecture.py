@@ -1,20 +1,22 @@
 """Which networks a recipe names, and how they are built."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from torch import nn
 
-from concertdeblur.models.discriminator import CamDiscriminator, FastDiscriminator, PaperDiscriminator
-from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
+from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 
 EMBEDDING_WIDTH = 128
 
+ImageGeneratorNetwork: TypeAlias = ConcertGenerator | PaperGenerator
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratorSettings:
-    """Size of a generator: channels, and residual blocks (fast ones only), the deep ones at half the resolution."""
+    """Size of a generator: channels, and residual blocks (of `concert` only), the deep ones at half the resolution."""
 
     width: int
     num_blocks: int = 8
@@ -30,21 +32,28 @@ class DiscriminatorSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """The networks of a weight set: `paper` or `fast`, and their sizes."""
+    """The networks of a weight set, and their sizes.
 
-    kind: Literal["fast", "paper"]
+    Files written before version 0.2 call the kind `concert` by its former name, `fast`, which is still read.
+    """
+
+    kind: Literal["concert", "paper", "fast"]
     image_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=8))
     patch_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=3))
     discriminator: DiscriminatorSettings = field(default=DiscriminatorSettings(width=32))
+
+    def __post_init__(self) -> None:
+        if self.kind == "fast":
+            object.__setattr__(self, "kind", "concert")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Networks:
     """The networks that are needed to deblur: G_i, D_i and G_p."""
 
-    image_generator: FastGenerator | PaperGenerator
+    image_generator: ImageGeneratorNetwork
     discriminator: CamDiscriminator
-    patch_generator: FastPatchGenerator | PaperPatchGenerator
+    patch_generator: ConcertPatchGenerator | PaperPatchGenerator
 
     def by_name(self) -> dict[str, nn.Module]:
         """Each network under the name of its weight file."""
@@ -65,14 +74,14 @@ def build_networks(architecture: Architecture) -> Networks:
             patch_generator=PaperPatchGenerator(width=patch.width),
         )
     return Networks(
-        image_generator=FastGenerator(
+        image_generator=ConcertGenerator(
             width=image.width,
             num_blocks=image.num_blocks,
             num_deep_blocks=image.num_deep_blocks,
             embedding_width=EMBEDDING_WIDTH,
         ),
-        discriminator=FastDiscriminator(architecture.discriminator.width),
-        patch_generator=FastPatchGenerator(
+        discriminator=ConcertDiscriminator(architecture.discriminator.width),
+        patch_generator=ConcertPatchGenerator(
             width=patch.width,
             num_blocks=patch.num_blocks,
             num_deep_blocks=patch.num_deep_blocks,

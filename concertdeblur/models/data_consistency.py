@@ -12,7 +12,7 @@ or much noise: only cells are `promising` whose filters are bold.
 
 In turns with G_i, which sees its own last result as its guess, steps gain twice as much: G_i takes away what they
 brought along, and they put back what G_i took too much of. Each turn also lets more noise through, so only cells are
-`repeatable` whose filters ask for next to none; the others take one `cautious` turn.
+`repeatable` whose filters ask for next to none; the others take one `cautious_mixture` turn.
 
 Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of cells, K filters of the
 bank, M windows.
@@ -28,18 +28,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.blocks import local_mean, local_range
-from concertdeblur.models.inverse_filter import (
-    CELL_PX,
-    NOISE_TO_SIGNAL,
+from concertdeblur.models.blur_cells import (
+    BLUR_CELL_PX,
+    FFT_PX,
     REACH_PX,
-    WINDOW_PX,
+    crossfades,
     faded_area,
-    fades,
     looped,
-    response,
-    stronger,
     surrounded_window,
 )
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, response, stronger
 from concertdeblur.models.spectrum import luma
 
 # Steps of the bank's noise-to-signal ratios stronger than the guess for a picture. One step gains 0.1 dB more on boxes
@@ -114,7 +112,7 @@ class DataConsistency:
         frame_CHW = self.frames_NCHW[n]
         height, width = frame_CHW.shape[1:]
         rows, columns = self.weights_NRQK.shape[1:3]
-        faded = fades(rows, height, frame_CHW), fades(columns, width, frame_CHW)
+        faded = crossfades(rows, height, frame_CHW), crossfades(columns, width, frame_CHW)
         detail = _detail(frame_CHW, start_CHW[:, :height, :width])
         made = result_CHW.clone()
         for number, shares in enumerate(mixtures):
@@ -125,7 +123,7 @@ class DataConsistency:
             blurred, start = (looped(surrounded_window(picture, row, column))[None] for picture in pictures)
             step = _step(blurred, start, [shares])[0]
             (top, bottom), (left, right) = faded_area(row, height), faded_area(column, width)
-            y, x = REACH_PX - row * CELL_PX, REACH_PX - column * CELL_PX
+            y, x = REACH_PX - row * BLUR_CELL_PX, REACH_PX - column * BLUR_CELL_PX
             fade = faded[0][row, top:bottom, None] * faded[1][column, None, left:right]
             at = (slice(None), slice(top, bottom), slice(left, right))
             step = detail[at[1:]] * step[:, top + y : bottom + y, left + x : right + x]
@@ -170,7 +168,7 @@ def _by_noise(weights_K: Tensor) -> Tensor:
 
 
 def consistency_step(blurred_MCHW: Tensor, result_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
-    """R (B - K X) on looped windows (M, 3, WINDOW_PX, WINDOW_PX), each with its mixture of filters."""
+    """R (B - K X) on looped windows (M, 3, FFT_PX, FFT_PX), each with its mixture of filters."""
     rows = heaviest(stronger(weights_MK, steps=_STRONGER_STEPS)).tolist()
     return _step(blurred_MCHW, result_MCHW, [mixture_of(row) for row in rows])
 
@@ -185,7 +183,7 @@ def heaviest(weights_K: Tensor) -> Tensor:
     return torch.stack([shares.double(), found.indices.double()], -1)  # doubles hold both exactly
 
 
-def cautious(mixture: Mixture) -> Mixture:
+def cautious_mixture(mixture: Mixture) -> Mixture:
     """The same kernels, regularised one step stronger still.
 
     For one turn in cells with noise, or with so little detail that it looks like it. On 63 such cells of training
@@ -204,7 +202,7 @@ def mixture_of(row: Iterable[tuple[float, float]]) -> Mixture:
 def _step(blurred_MCHW: Tensor, result_MCHW: Tensor, mixed: list[Mixture]) -> Tensor:
     filters, passed = torch.stack([_mixture(shares, blurred_MCHW.device) for shares in mixed], 1)
     lacking = filters[:, None] * torch.fft.rfft2(blurred_MCHW) - passed[:, None] * torch.fft.rfft2(result_MCHW)
-    step: Tensor = torch.fft.irfft2(lacking, s=(WINDOW_PX, WINDOW_PX))
+    step: Tensor = torch.fft.irfft2(lacking, s=(FFT_PX, FFT_PX))
     return step
 
 

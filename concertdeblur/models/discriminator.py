@@ -2,7 +2,7 @@
 
 Both share their end: features f_k (after the last activation, without normalisation, or their mean
 would carry nothing), a mean over space and one fully connected layer to two classes. A softmax over
-two classes trains only the difference of their weights, so w^b = -w^s and H^b = -H^s (METHOD.md).
+two classes trains only the difference of their weights, so w^b = -w^s and H^b = -H^s (docs/method.md).
 `heatmap` therefore gives one map, H^s - H^b = 2 w . f + bias, whose mean is delta, the logit of sharp
 over blur. The heatmap of equation 2 is H^b = -(map) / 2, which ranks windows the same way.
 """
@@ -70,8 +70,8 @@ class PaperDiscriminator(CamDiscriminator):
         )
 
 
-class FastDiscriminator(CamDiscriminator):
-    """D_i and D_p of recipe `concert`: pixels unshuffled by 4, three convolutions, no normalisation.
+class ConcertDiscriminator(CamDiscriminator):
+    """D_i and D_p of architecture `concert`: pixels unshuffled by 4, three convolutions, no normalisation.
 
     A map value sees its 8-px cell, 12 px before it and 8 px after it.
     """

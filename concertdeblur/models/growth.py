@@ -8,7 +8,7 @@ weights among the copies at random, so that they part as they learn (Net2Net: Ch
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.models.fast import Restoration
+from concertdeblur.models.concert import Restoration
 
 _SHARES = (0.3, 0.7)  # of a weight that one copy of its input may get, before they are made to sum to 1
 # The axes of a weight along which its layer's output and input channels lie; what is not named is not widened.

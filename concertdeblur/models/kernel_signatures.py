@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from concertdeblur.models.inverse_filter import kernel_bank
-from concertdeblur.models.spectrum import WINDOW_PX
+from concertdeblur.models.kernel_bank import kernel_bank
+from concertdeblur.models.spectrum import HANN_PX
 
 _LEAST_POWER = 1e-3  # of a transfer function: rounding and noise fill its zeros
 _SURROUNDINGS = 9  # frequencies; valleys of the longest line are 3 apart
@@ -30,8 +30,8 @@ class KernelSignatures(nn.Module):
 
     def __init__(self, embedding_width: int) -> None:
         super().__init__()
-        along_y = torch.arange(-(WINDOW_PX // 2), WINDOW_PX // 2)[:, None] / WINDOW_PX
-        along_x = torch.arange(WINDOW_PX // 2 + 1)[None, :] / WINDOW_PX
+        along_y = torch.arange(-(HANN_PX // 2), HANN_PX // 2)[:, None] / HANN_PX
+        along_x = torch.arange(HANN_PX // 2 + 1)[None, :] / HANN_PX
         powers = torch.stack([kernel.at(along_y, along_x).square() for kernel in kernel_bank()])
         self.register_buffer("signatures_KHF", _fine_structure((powers + _LEAST_POWER).log()), persistent=False)
         self.norm = nn.LayerNorm(2 * len(powers))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL, kernel_bank
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, kernel_bank
 
 _HIDDEN = 24
 _LEAST_PX = 0.05  # a velocity below is as good as this one

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from concertdeblur.frame import Medium
 from concertdeblur.models.prepared import HINT_PX, Prepared
 
 _SLOPE = 0.2
@@ -57,7 +58,7 @@ class UNet(nn.Module):
 
 
 class PaperGenerator(nn.Module):
-    """G_i of recipe `paper` with the interface of the fast one; it needs neither guess nor embedding."""
+    """G_i of architecture `paper` with the interface of that of `concert`; it needs neither guess nor embedding."""
 
     def __init__(self, *, width: int = 64, num_levels: int = 8) -> None:
         super().__init__()
@@ -72,8 +73,8 @@ class PaperGenerator(nn.Module):
         frames_NCHW: Tensor,
         described: Tensor,
         *,
-        velocities_NRQ3: Tensor | None = None,  # noqa: ARG002 - as the fast one
-        is_stream: bool = False,  # noqa: ARG002 - as the fast one
+        velocities_NRQ3: Tensor | None = None,  # noqa: ARG002 - as that of `concert`
+        medium: Medium = Medium.PICTURE,  # noqa: ARG002 - as that of `concert`
     ) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""
         num, _, height, width = frames_NCHW.shape
@@ -82,7 +83,7 @@ class PaperGenerator(nn.Module):
 
 
 class PaperPatchGenerator(nn.Module):
-    """G_p of recipe `paper`: the 7-level U-Net-128 on windows of the current result alone."""
+    """G_p of architecture `paper`: the 7-level U-Net-128 on windows of the current result alone."""
 
     def __init__(self, *, width: int = 64) -> None:
         super().__init__()

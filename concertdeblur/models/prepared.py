@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious, mixture_of
+from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious_mixture, mixture_of
 
 HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
 
@@ -53,7 +53,7 @@ class Plan:
     @property
     def first_turn(self) -> list[list[Mixture]]:
         """Of each frame's cells: more cautious where there is noise."""
-        return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else cautious(mixture))
+        return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else cautious_mixture(mixture))
 
     @property
     def repeatable(self) -> list[list[Mixture]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WINDOW_PX = 64
+HANN_PX = 64
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601: the weights of gamma-encoded RGB photographs
 # Power of 8-bit rounding noise under the Hann window: (1/255)^2 / 12 * sum(hann^2) is 7.4e-4.
 POWER_FLOOR = 2e-4
@@ -42,7 +42,7 @@ class SpectrumDescriptor(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        hann = torch.hann_window(WINDOW_PX, periodic=True)
+        hann = torch.hann_window(HANN_PX, periodic=True)
         self.register_buffer("window", hann[:, None] * hann[None, :], persistent=False)
 
     def forward(self, frames_NCHW: Tensor, cell_px: int) -> Tensor:
@@ -50,21 +50,21 @@ class SpectrumDescriptor(nn.Module):
         num, _, height, width = frames_NCHW.shape
         rows, columns = math.ceil(height / cell_px), math.ceil(width / cell_px)
         luma_NHW = luma(frames_NCHW)[:, 0]
-        missing_h, missing_w = max(0, WINDOW_PX - height), max(0, WINDOW_PX - width)
+        missing_h, missing_w = max(0, HANN_PX - height), max(0, HANN_PX - width)
         if missing_h or missing_w:
             luma_NHW = F.pad(luma_NHW[:, None], (0, missing_w, 0, missing_h), mode="replicate")[:, 0]
-        power = luma_NHW.new_zeros(num, rows, columns, WINDOW_PX, WINDOW_PX // 2 + 1)
+        power = luma_NHW.new_zeros(num, rows, columns, HANN_PX, HANN_PX // 2 + 1)
         logs = torch.zeros_like(power)
-        num_down = (luma_NHW.shape[1] - WINDOW_PX) // STRIDE_PX + 1
-        num_across = (luma_NHW.shape[2] - WINDOW_PX) // STRIDE_PX + 1
+        num_down = (luma_NHW.shape[1] - HANN_PX) // STRIDE_PX + 1
+        num_across = (luma_NHW.shape[2] - HANN_PX) // STRIDE_PX + 1
         per_cell = cell_px // STRIDE_PX
         for row in range(rows):
             down = _windows_of(row, per_cell, num_down)
-            band = luma_NHW[:, down.start * STRIDE_PX : (down.stop - 1) * STRIDE_PX + WINDOW_PX]
+            band = luma_NHW[:, down.start * STRIDE_PX : (down.stop - 1) * STRIDE_PX + HANN_PX]
             for column in range(columns):
                 across = _windows_of(column, per_cell, num_across)
-                part = band[:, :, across.start * STRIDE_PX : (across.stop - 1) * STRIDE_PX + WINDOW_PX]
-                windows = part.unfold(1, WINDOW_PX, STRIDE_PX).unfold(2, WINDOW_PX, STRIDE_PX).flatten(1, 2)
+                part = band[:, :, across.start * STRIDE_PX : (across.stop - 1) * STRIDE_PX + HANN_PX]
+                windows = part.unfold(1, HANN_PX, STRIDE_PX).unfold(2, HANN_PX, STRIDE_PX).flatten(1, 2)
                 power[:, row, column], logs[:, row, column] = self._means(windows)
         described = _with_borrowed(power, logs)
         centred: Tensor = torch.fft.fftshift(described, dim=4)

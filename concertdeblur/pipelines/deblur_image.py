@@ -65,7 +65,7 @@ def deblur_image(
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
     """
     started = time.monotonic()
-    options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None, is_capped=False)
+    options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
     outputs = [OutputFile(path, overwrite=job.overwrite, sources=(source,)) for path in _checked_targets(target, job)]
     decoded = _read(source)
     if decoded.dtype == np.uint16 and target.suffix.lower() not in _DEEP_SUFFIXES:

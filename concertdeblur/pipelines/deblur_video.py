@@ -5,7 +5,6 @@ Read `_Run.run` from top to bottom to see the whole job.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -210,13 +209,13 @@ class _Run:
         push = sink.push if sink else writer.write
         takes_captions = self.job.writer == "pyav" and keeps_captions(self.encoder)
         made = stack.enter_context(closing(_deblurred(self._until_stopped(frames), self.deblurrer, self.job)))
-        for before, after in made:
-            if before.captions is not None and not takes_captions:
+        for one in made:
+            if one.source.captions is not None and not takes_captions:
                 self._warn("closed captions are dropped: only h264 and hevc of the writer pyav keep them")
-            push(after.frame)
-            self.is_rounded |= before.pts * milliseconds.numerator % milliseconds.denominator != 0
-            extras.write(before, after)
-            self._advance(after.windows_tried, after.windows_accepted)
+            push(one.frame)
+            self.is_rounded |= one.source.pts * milliseconds.numerator % milliseconds.denominator != 0
+            extras.write(one)
+            self._advance(one.windows_tried, one.windows_accepted)
         self._raise_if_stopped()
         if sink:
             sink.close()
@@ -336,24 +335,16 @@ def _expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
 
 def _deblurred(
     frames: Iterable[Frame], deblurrer: "Deblurrer | None", job: VideoJob
-) -> "Generator[tuple[Frame, DeblurredFrame | Unchanged]]":
-    """Each frame with what became of it."""
+) -> "Generator[DeblurredFrame | Unchanged]":
+    """What became of each frame."""
     if deblurrer is None:
         for frame in frames:
-            yield frame, Unchanged(frame)
+            yield Unchanged(frame)
         return
     from concertdeblur.deblurring.deblurrer import DeblurOptions
 
     options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
-    in_flight: deque[Frame] = deque()  # as many as the deblurrer looks ahead
-
-    def remembered() -> Iterator[Frame]:
-        for frame in frames:
-            in_flight.append(frame)
-            yield frame
-
-    for after in deblurrer.stream(remembered(), options):
-        yield in_flight.popleft(), after
+    yield from deblurrer.stream(frames, options)
 
 
 def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tuple[Path, Path]]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from importlib import import_module, metadata
 from pathlib import Path
 
-from concertdeblur import __version__
+from concertdeblur.version import __version__
 from concertdeblur.errors import ConcertDeblurError
 
 _FRAME_HW = (720, 1280)

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from concertdeblur import __version__, pretrained
+from concertdeblur import pretrained
+from concertdeblur.version import __version__
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.evaluation.baselines import baseline_contender, is_baseline
 from concertdeblur.evaluation.clips import frames_of

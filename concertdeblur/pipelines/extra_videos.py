@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.frame import StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
@@ -34,15 +34,16 @@ class ExtraVideos:
         settings = EncoderSettings(codec="av1" if format_name == "webm" else "h264", num_threads=1)
         return stack.enter_context(PyavWriter(part, info, plan_encoding(info, format_name, settings)))
 
-    def write(self, before: Frame, after: "DeblurredFrame | Unchanged") -> None:
+    def write(self, made: "DeblurredFrame | Unchanged") -> None:
         """Write one frame to each."""
-        old, new = before.pixels, after.frame.pixels
+        before = made.source
+        old, new = before.pixels, made.frame.pixels
         if old is None or new is None:
             return
-        if self._heatmap and after.heatmap is not None:
+        if self._heatmap and made.heatmap is not None:
             from concertdeblur.deblurring.cam import heat_overlay  # imports torch
 
-            self._heatmap.write(before.with_pixels(heat_overlay(new, after.heatmap)))
+            self._heatmap.write(before.with_pixels(heat_overlay(new, made.heatmap)))
         if self._compare:
             self._compare.write(before.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg)))
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
+from concertdeblur.frame import Frame
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
@@ -70,9 +71,9 @@ def synthetic_frame(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def _trial_s(deblurrer: "Deblurrer") -> float:
-    frame = synthetic_frame(*TRIAL_HW)
+    frame = Frame(pts=0, pixels=synthetic_frame(*TRIAL_HW))
     started_s = time.perf_counter()
-    deblurrer.deblur_picture(frame, DeblurOptions())
+    list(deblurrer.stream([frame], DeblurOptions()))
     return time.perf_counter() - started_s
 
 

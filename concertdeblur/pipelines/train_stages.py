@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from concertdeblur.models import Networks
-from concertdeblur.models.discriminator import FastDiscriminator, PaperDiscriminator
-from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
+from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.distributed import share_of
@@ -80,7 +80,7 @@ def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: st
     if windows is None or last == "mining":
         return None
 
-    patch_discriminator = _placed(FastDiscriminator(recipe.architecture.discriminator.width), session)
+    patch_discriminator = _placed(ConcertDiscriminator(recipe.architecture.discriminator.width), session)
     pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out, image_discriminator=discriminator)
     batches = drawn(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
     if not session.run(pgan, batches, _as_it_is):
@@ -152,12 +152,12 @@ def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:
     return {"igan_step": igan_step, "samples": asdict(recipe.samples), **mined}
 
 
-def _fast(recipe: Recipe, session: Session) -> tuple[FastGenerator, FastDiscriminator, FastPatchGenerator]:
+def _fast(recipe: Recipe, session: Session) -> tuple[ConcertGenerator, ConcertDiscriminator, ConcertPatchGenerator]:
     networks = first_networks(recipe)
     generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
-    assert isinstance(generator, FastGenerator)
-    assert isinstance(discriminator, FastDiscriminator)
-    assert isinstance(patch, FastPatchGenerator)
+    assert isinstance(generator, ConcertGenerator)
+    assert isinstance(discriminator, ConcertDiscriminator)
+    assert isinstance(patch, ConcertPatchGenerator)
     return _placed(generator, session), _placed(discriminator, session), _placed(patch, session)
 
 

@@ -79,7 +79,12 @@ class VideoSummary:
 class Unchanged:
     """Stands for a `DeblurredFrame` where no network ran (its module imports torch)."""
 
-    frame: Frame
+    source: Frame
     heatmap: None = None
     windows_tried: int = 0
     windows_accepted: int = 0
+
+    @property
+    def frame(self) -> Frame:
+        """What is written: the source."""
+        return self.source

@@ -7,7 +7,7 @@ is one thread or one stream. Importing this does not import torch.
 from concertdeblur.streaming.devices import CudaDevice, HostDevice, ThreadDevice
 from concertdeblur.streaming.overlap import OverlappedPipeline, Slot, Stages, StreamDevice
 from concertdeblur.streaming.repeats import computed_once
-from concertdeblur.streaming.threads import Prefetch, Sink, prefetch, run_stages
+from concertdeblur.streaming.threads import Prefetch, Sink
 
 __all__ = [
     "CudaDevice",
@@ -20,6 +20,4 @@ __all__ = [
     "StreamDevice",
     "ThreadDevice",
     "computed_once",
-    "prefetch",
-    "run_stages",
 ]

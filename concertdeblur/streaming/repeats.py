@@ -16,16 +16,18 @@ def computed_once(
     compute: Callable[[Iterator[T]], Generator[R, None, None]],
     *,
     is_repeat: Callable[[T, T], bool],
-) -> Generator[tuple[T, R, bool], None, None]:
-    """Pass items through `compute`, but of a run of equal ones only the first.
+    repeated: Callable[[R, T], R],
+) -> Generator[R, None, None]:
+    """The result of each item; of a run of equal items only the first one is computed.
 
     Args:
         items: In order.
         compute: Gives one result for each item that it takes, in order; it may take items ahead.
         is_repeat: Whether an item (the second argument) equals the one before it.
+        repeated: Makes of the first one's result that of an item which equals it.
 
     Yields:
-        (item, its result, whether it was computed for this item) for each item, in order.
+        One result for each item, in order.
 
     """
     runs: deque[list[T]] = deque()  # items of one result; the last run may still grow
@@ -43,14 +45,14 @@ def computed_once(
     with closing(compute(firsts())) as results:
         for result in results:
             if before is not None:
-                yield from _again(*before)
+                yield from _again(*before, repeated)
                 runs.popleft()
             before = runs[0], result
-            yield runs[0][0], result, True
+            yield result
     if before is not None:
-        yield from _again(*before)
+        yield from _again(*before, repeated)
 
 
-def _again(run: list[T], result: R) -> Iterator[tuple[T, R, bool]]:
+def _again(run: list[T], result: R, repeated: Callable[[R, T], R]) -> Iterator[R]:
     for item in run[1:]:
-        yield item, result, False
+        yield repeated(result, item)

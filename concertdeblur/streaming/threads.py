@@ -14,10 +14,9 @@ The rules, which every class here keeps:
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from concertdeblur.errors import Interrupted
 from concertdeblur.streaming.timeline import span
@@ -138,16 +137,12 @@ class Prefetch(Generic[T]):
             self.close()
             raise
 
-    def cancel(self) -> None:
-        """Ask the thread to end after the item it is at, without waiting for it."""
-        self._items.cancel()
-
     def close(self) -> None:
         """Stop and join the thread; safe to call again.
 
         Items not taken are dropped, and so is an error behind them: nobody asked for those items.
         """
-        self.cancel()
+        self._items.cancel()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -177,53 +172,6 @@ def _hand_over(iterator: Iterator[T], items: _HandOver[T]) -> None:
             return
         items.put(item)
         del item  # the consumer's alone
-
-
-def prefetch(source: Iterable[T], *, depth: int, stop: threading.Event | None = None) -> Generator[T, None, None]:
-    """Like Prefetch, as a generator: the thread starts with the first item, and ends with the generator."""
-    with Prefetch(source, depth=depth, stop=stop) as items:
-        yield from items
-
-
-def run_stages(
-    source: Iterable[Any], *stages: Callable[[Any], Any], depth: int, stop: threading.Event | None = None
-) -> Generator[Any, None, None]:
-    """Pass every item through all stages, each in a thread of its own, in order.
-
-    Args:
-        source: Iterated over in a thread of its own.
-        stages: Functions of one item; each is called by one thread only.
-        depth: Most finished items that wait between two neighbours.
-        stop: Once it is set, the next result is refused with Interrupted.
-
-    Yields:
-        One result for each item.
-
-    Raises:
-        BaseException: The first error of the source or of a stage, after the results before it.
-        Interrupted: If `stop` is set.
-
-    """
-    threads: list[Prefetch[Any]] = []
-    with ExitStack() as stack:
-        for number in range(len(stages) + 1):
-            items = _each(stages[number - 1], threads[-1]) if number else source
-            seen_stop = stop if number == len(stages) else None  # only the last one meets the caller
-            thread = Prefetch(items, depth=depth, name=f"stage {number}", stop=seen_stop)
-            threads.append(stack.enter_context(thread))
-        stack.callback(_cancel_all, threads)  # runs first: then no thread waits for another to be joined
-        yield from threads[-1]
-
-
-def _cancel_all(threads: list[Prefetch[Any]]) -> None:
-    for thread in reversed(threads):
-        thread.cancel()
-
-
-def _each(stage: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Any, None, None]:
-    """A generator, not `map`: a StopIteration out of a stage is an error, not the end of the clip."""
-    for item in items:
-        yield stage(item)
 
 
 class Sink(Generic[T]):

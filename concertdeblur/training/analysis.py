@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur.models.fast import BLUR_TYPES, Analysis, BlurAnalysis
-from concertdeblur.models.inverse_filter import CELL_PX, WINDOW_PX, bank_responses, looped
+from concertdeblur.models.blur_cells import BLUR_CELL_PX, FFT_PX, looped
+from concertdeblur.models.concert import BLUR_TYPES, Analysis, BlurAnalysis
+from concertdeblur.models.kernel_bank import bank_responses
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.data.bundles import joined, mapped
@@ -43,7 +44,7 @@ def filter_errors(batch: Batch) -> Tensor:
     sharp = torch.fft.rfft2(luma(looped(batch.surrounded_sharp))[:, 0], norm="forward")
     responses_KF, squares_KF = _sparse_bank(blurred.device)
     # a real FFT leaves out the other half, which is the mirror image of this one
-    twice = torch.full((WINDOW_PX, WINDOW_PX // 2 + 1), 2.0, device=blurred.device)
+    twice = torch.full((FFT_PX, FFT_PX // 2 + 1), 2.0, device=blurred.device)
     twice[:, 0] = 1
     twice[0, 0] = 0  # every filter keeps the mean
     common_NF = _every_second((sharp * blurred.conj()).real * twice)
@@ -139,7 +140,7 @@ class AnalysisStage(Stage[Batch]):
     @torch.no_grad()
     def _described(self, batch: Batch) -> DescribedCells:
         return DescribedCells(
-            described_M2HF=self._describe(batch.blurred_NCHW, CELL_PX)[:, 0, 0],
+            described_M2HF=self._describe(batch.blurred_NCHW, BLUR_CELL_PX)[:, 0, 0],
             errors_MK=filter_errors(batch),
             type_M=batch.type_N,
             level_M=batch.level_N,

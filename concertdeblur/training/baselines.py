@@ -31,7 +31,7 @@ _ADVERSARIAL_WEIGHT: dict[Kind, float] = {"multi_scale": 1e-4, "deblurgan": 1e-2
 _CRITIC_STEPS = 5  # a step of the generator (Kupyn 2018, section 4.2)
 _PENALTY_WEIGHT = 10.0  # of the gradient (WGAN-GP)
 _EVALUATED = 4  # held-out pictures
-_CELL_PX = 256
+_JUDGED_PX = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +86,8 @@ class BaselineStage(Stage[Batch]):
         with torch.no_grad():
             for number in range(min(_EVALUATED, len(self._held_out))):
                 picture = self._held_out.read(number)
-                y, x = (picture.shape[0] - _CELL_PX) // 2, (picture.shape[1] - _CELL_PX) // 2
-                sharp_u8 = np.ascontiguousarray(picture[y : y + _CELL_PX, x : x + _CELL_PX])
+                y, x = (picture.shape[0] - _JUDGED_PX) // 2, (picture.shape[1] - _JUDGED_PX) // 2
+                sharp_u8 = np.ascontiguousarray(picture[y : y + _JUDGED_PX, x : x + _JUDGED_PX])
                 sharp = to_tensor(sharp_u8[None]).to(self.device)
                 for kernel in Kernel:
                     blurred = to_tensor(blur(sharp_u8, kernel, 0.5)[None]).to(self.device)

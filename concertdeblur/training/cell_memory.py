@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.models.inverse_filter import num_filters
-from concertdeblur.models.spectrum import WINDOW_PX
+from concertdeblur.models.kernel_bank import num_filters
+from concertdeblur.models.spectrum import HANN_PX
 from concertdeblur.training.distributed import World
 
 
@@ -44,7 +44,7 @@ class CellMemory(nn.Module):
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self.capacity = capacity
-        shape = 2, WINDOW_PX, WINDOW_PX // 2 + 1
+        shape = 2, HANN_PX, HANN_PX // 2 + 1
         self.register_buffer("described", torch.zeros(capacity, *shape, dtype=torch.float16))
         self.register_buffer("errors", torch.zeros(capacity, num_filters()))
         self.register_buffer("types", torch.zeros(capacity, dtype=torch.long))

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from concertdeblur.blur.kernels import Kernel, blur
-from concertdeblur.models.discriminator import FastDiscriminator
-from concertdeblur.models.fast import Analysis, FastGenerator
-from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, apply_weights, looped
+from concertdeblur.models.blur_cells import BLUR_CELL_PX, REACH_PX, looped
+from concertdeblur.models.concert import Analysis, ConcertGenerator
+from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.inverse_filter import apply_weights
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.analysis import naming_loss
 from concertdeblur.training.data.loader import on_device
@@ -46,8 +47,10 @@ class IganSettings(Schedule):
     analysis_from_step: int = 0  # from here on the analysis learns on
 
     def __post_init__(self) -> None:
-        if self.crop_px % HINT_PX or not 64 <= self.crop_px <= CELL_PX:
-            raise ValueError(f"crop_px must be a multiple of {HINT_PX} from 64 to {CELL_PX}, but {self.crop_px = }")
+        if self.crop_px % HINT_PX or not 64 <= self.crop_px <= BLUR_CELL_PX:
+            raise ValueError(
+                f"crop_px must be a multiple of {HINT_PX} from 64 to {BLUR_CELL_PX}, but {self.crop_px = }"
+            )
         if self.crops_per_cell < 1:
             raise ValueError(f"crops_per_cell must be at least 1, but {self.crops_per_cell = }")
 
@@ -76,8 +79,8 @@ class IganStage(Stage[Cells]):
 
     def __init__(
         self,
-        generator: FastGenerator,
-        discriminator: FastDiscriminator,
+        generator: ConcertGenerator,
+        discriminator: ConcertDiscriminator,
         settings: IganSettings,
         folder: Path,
         *,
@@ -129,16 +132,16 @@ class IganStage(Stage[Cells]):
 
     def evaluate(self) -> dict[str, float]:
         """Gain on held-out pictures."""
-        return held_out_gains(cast(FastGenerator, self.ema.module), self._held_out)
+        return held_out_gains(cast(ConcertGenerator, self.ema.module), self._held_out)
 
 
-def prepare(generator: FastGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
-    """What G_i knows of cells before it restores them: analysis, and guesses (N, 4, CELL_PX, CELL_PX)."""
+def prepare(generator: ConcertGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
+    """What G_i knows of cells before it restores them: analysis, and guesses (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
     with torch.no_grad():
-        described = generator.descriptor(batch.blurred_NCHW, CELL_PX)[:, 0, 0]
+        described = generator.descriptor(batch.blurred_NCHW, BLUR_CELL_PX)[:, 0, 0]
     analysis: Analysis = generator.analysis(described, batch.velocities_N3)
     made = apply_weights(looped(batch.surrounded_blurred), analysis.weights_MK)
-    inner = slice(REACH_PX, REACH_PX + CELL_PX)
+    inner = slice(REACH_PX, REACH_PX + BLUR_CELL_PX)
     return analysis, made[:, :, inner, inner]
 
 
@@ -148,8 +151,8 @@ def cropped(prepared: tuple[Analysis, Tensor], batch: Batch, crop_px: int, *, se
     draw = np.random.default_rng([seed, crop_px])
     places = []
     for is_framed in batch.framed_N.tolist():
-        edge = 0 if is_framed else min(_EDGE_PX, (CELL_PX - crop_px) // 2)
-        y, x = draw.integers(edge // HINT_PX, (CELL_PX - crop_px - edge) // HINT_PX, 2, endpoint=True) * HINT_PX
+        edge = 0 if is_framed else min(_EDGE_PX, (BLUR_CELL_PX - crop_px) // 2)
+        y, x = draw.integers(edge // HINT_PX, (BLUR_CELL_PX - crop_px - edge) // HINT_PX, 2, endpoint=True) * HINT_PX
         places.append((int(y), int(x)))
 
     def cut(pictures: Tensor) -> Tensor:
@@ -167,18 +170,18 @@ def cropped(prepared: tuple[Analysis, Tensor], batch: Batch, crop_px: int, *, se
 
 
 @torch.no_grad()
-def held_out_gains(generator: FastGenerator, held_out: PictureStore, *, level: float = 0.5) -> dict[str, float]:
+def held_out_gains(generator: ConcertGenerator, held_out: PictureStore, *, level: float = 0.5) -> dict[str, float]:
     """PSNR gain in dB by kernel on the centres of held-out pictures; `sharp`: PSNR of sharp input."""
     gains: dict[str, list[float]] = {}
     device = next(generator.parameters()).device
     for number in range(len(held_out)):
         picture = held_out.read(number)
-        y, x = (picture.shape[0] - CELL_PX) // 2, (picture.shape[1] - CELL_PX) // 2
-        sharp_u8 = np.ascontiguousarray(picture[y : y + CELL_PX, x : x + CELL_PX])
+        y, x = (picture.shape[0] - BLUR_CELL_PX) // 2, (picture.shape[1] - BLUR_CELL_PX) // 2
+        sharp_u8 = np.ascontiguousarray(picture[y : y + BLUR_CELL_PX, x : x + BLUR_CELL_PX])
         names = ["sharp", *(kernel.value for kernel in Kernel)]
         batch = collate_pictures([sharp_u8, *(blur(sharp_u8, kernel, level) for kernel in Kernel)], sharp_u8)
         batch = on_device(batch, device)
-        crops = cropped(prepare(generator, batch), batch, CELL_PX, seed=0)
+        crops = cropped(prepare(generator, batch), batch, BLUR_CELL_PX, seed=0)
         made = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         before, after = (_psnr(pictures, crops.sharp_NCHW) for pictures in (crops.blurred_NCHW, made))
         for name, b, a in zip(names, before.tolist(), after.tolist(), strict=True):

@@ -1,6 +1,6 @@
 """The paper's networks trained with the paper's constants: 100 L1 + L_cGAN, Adam 2e-4, batch 1, dropout on.
 
-The stages are those of the fast networks (iGAN, mining, pGAN) without an analysis; the losses are scaled by 100
+The stages are those of architecture `concert` (iGAN, mining, pGAN) without an analysis; the losses are scaled by 100
 once more, since `objective` has 1 L1 + 0.01 L_cGAN and Adam's epsilon is not scale-free.
 """
 
@@ -183,8 +183,8 @@ def held_out_gains(unet: nn.Module, held_out: PictureStore, *, level: float = 0.
     gains: dict[str, list[float]] = {}
     for number in range(len(held_out)):
         picture = held_out.read(number)
-        y, x = ((length - cam.CELL_PX) // 2 for length in picture.shape[:2])
-        sharp_u8 = np.ascontiguousarray(picture[y : y + cam.CELL_PX, x : x + cam.CELL_PX])
+        y, x = ((length - cam.BRMR_CELL_PX) // 2 for length in picture.shape[:2])
+        sharp_u8 = np.ascontiguousarray(picture[y : y + cam.BRMR_CELL_PX, x : x + cam.BRMR_CELL_PX])
         sharp = to_tensor(sharp_u8[None]).to(device)
         for name in ("sharp", *(kernel.value for kernel in Kernel)):
             blurred_u8 = sharp_u8 if name == "sharp" else blur(sharp_u8, Kernel(name), level)

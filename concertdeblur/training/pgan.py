@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.deblurring import cam
+from concertdeblur.models.blur_cells import BLUR_CELL_PX, REACH_PX, looped, surrounded_window
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.data_consistency import consistency_step, promising
-from concertdeblur.models.discriminator import FastDiscriminator
-from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
-from concertdeblur.models.inverse_filter import CELL_PX, REACH_PX, looped, surrounded_window
+from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.samples import SampleStream
@@ -22,7 +22,7 @@ from concertdeblur.training.stage import Schedule, Stage
 
 _CLEAR_GAIN_DB = 0.1
 _CLEAR_GROWTH = 0.1  # of D_i's confidence in a window
-_INNER = (slice(REACH_PX, REACH_PX + CELL_PX),) * 2  # the cell in its window
+_INNER = (slice(REACH_PX, REACH_PX + BLUR_CELL_PX),) * 2  # the cell in its window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +60,8 @@ class MinedWindows:
 
 @torch.no_grad()
 def mine_windows(
-    generator: FastGenerator,
-    discriminator: FastDiscriminator,
+    generator: ConcertGenerator,
+    discriminator: ConcertDiscriminator,
     stream: SampleStream,
     settings: PganSettings,
     *,
@@ -76,13 +76,13 @@ def mine_windows(
     """
     rows: list[tuple[Tensor, ...]] = []
     step, num_done = first_step, 0
-    cell = cam.cells_of(CELL_PX, CELL_PX)[0]
+    cell = cam.cells_of(BLUR_CELL_PX, BLUR_CELL_PX)[0]
     while num_done < settings.num_pictures:
         batch = on_device(stream.batch(step), next(discriminator.parameters()).device)
         if not batch.framed_N.all():
             raise ValueError("windows are mined in pictures of one cell, but some go on: framed_share must be 1")
         prepared = prepare(generator, batch)
-        crops = cropped(prepared, batch, CELL_PX, seed=0)
+        crops = cropped(prepared, batch, BLUR_CELL_PX, seed=0)
         result = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
         maps = discriminator(crops.blurred_NCHW, result).double().cpu().numpy()
         blurred = looped(batch.surrounded_blurred)
@@ -143,12 +143,12 @@ class PganStage(Stage[MinedWindows]):
 
     def __init__(
         self,
-        generator: FastPatchGenerator,
-        discriminator: FastDiscriminator,
+        generator: ConcertPatchGenerator,
+        discriminator: ConcertDiscriminator,
         settings: PganSettings,
         folder: Path,
         *,
-        image_discriminator: FastDiscriminator | None = None,
+        image_discriminator: ConcertDiscriminator | None = None,
     ) -> None:
         opponents: dict[str, torch.nn.Module] = {"discriminator": discriminator}
         if image_discriminator is not None:
@@ -160,7 +160,7 @@ class PganStage(Stage[MinedWindows]):
     def train_step(self, batch: MinedWindows) -> dict[str, Tensor]:
         """One step of G_p and one of D_p."""
         blurred, sharp, start = batch.blurred_MCHW, batch.sharp_MCHW, batch.start_MCHW
-        steps = cam.WINDOW_PX // HINT_PX
+        steps = cam.PATCH_PX // HINT_PX
         hints = batch.embedding_ME[:, :, None, None].expand(-1, -1, steps, steps)
         with self.mixed():
             made = self.generator.restoration(start, batch.guess_MGHW, hints)
@@ -196,7 +196,7 @@ class PganStage(Stage[MinedWindows]):
 
 
 def judgement_loss(
-    discriminator: FastDiscriminator, batch: MinedWindows, before_MCHW: Tensor, after_MCHW: Tensor
+    discriminator: ConcertDiscriminator, batch: MinedWindows, before_MCHW: Tensor, after_MCHW: Tensor
 ) -> Tensor:
     """How wrongly D_i judges steps: its confidence must grow where PSNR grows, and fall where PSNR falls.
 

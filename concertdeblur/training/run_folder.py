@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from concertdeblur import __version__
 from concertdeblur.errors import TrainingError
 from concertdeblur.training.data.pictures import StoreContents
 from concertdeblur.training.mined import MINED_PARTS
 from concertdeblur.training.recipe import Recipe
+from concertdeblur.version import __version__
 
 STAGE_FILES = {name: f"{name}.safetensors" for name in ("analysis", "igan", "mining", "pgan")}  # in their order
 

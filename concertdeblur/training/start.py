@@ -5,7 +5,7 @@ from torch import nn
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks, build_networks
-from concertdeblur.models.fast import FastGenerator, FastPatchGenerator
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.growth import grow
 from concertdeblur.pretrained import find_weights, load_networks, read_manifest
 from concertdeblur.training.recipe import Recipe
@@ -46,10 +46,10 @@ def _take_over(before: nn.Module, now: nn.Module, generator: torch.Generator) ->
     if _shapes(before) == _shapes(now):
         now.load_state_dict(before.state_dict())
         return
-    if isinstance(before, FastGenerator) and isinstance(now, FastGenerator):
+    if isinstance(before, ConcertGenerator) and isinstance(now, ConcertGenerator):
         now.analysis.load_state_dict(before.analysis.state_dict())
         grow(before.restoration, now.restoration, generator=generator)
-    elif isinstance(before, FastPatchGenerator) and isinstance(now, FastPatchGenerator):
+    elif isinstance(before, ConcertPatchGenerator) and isinstance(now, ConcertPatchGenerator):
         grow(before.restoration, now.restoration, generator=generator)
     else:
         raise ValueError("other shapes, and not of a kind that grows")

@@ -19,7 +19,7 @@ _RECIPE = """
 name = "short"
 seed = 3
 [architecture]
-kind = "fast"
+kind = "concert"
 image_generator = { width = 8, num_blocks = 1 }
 patch_generator = { width = 8, num_blocks = 1 }
 discriminator = { width = 8 }

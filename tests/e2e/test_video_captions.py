@@ -30,7 +30,7 @@ class Brighter:
             assert frame.pixels is not None
             brighter = np.minimum(frame.pixels.astype(int) + 10, 255).astype(np.uint8)
             made = frame.with_pixels(brighter) if frame.pts else frame
-            yield DeblurredFrame(frame=made, heatmap=None, windows_tried=0, windows_accepted=0)
+            yield DeblurredFrame(source=frame, frame=made, heatmap=None, windows_tried=0, windows_accepted=0)
 
 
 @pytest.fixture

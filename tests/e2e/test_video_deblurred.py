@@ -57,6 +57,7 @@ class FakeDeblurrer:
         pixels = self._change(number, np.asarray(frame.pixels))
         heat = np.linspace(0, 1, frame.pixels.shape[1], dtype=np.float32)[None].repeat(frame.pixels.shape[0], axis=0)
         return DeblurredFrame(
+            source=frame,
             frame=frame if pixels is None else frame.with_pixels(pixels),
             heatmap=heat if options.heatmap else None,
             windows_tried=2,

@@ -118,7 +118,7 @@ def test_refining_is_kept_somewhere_and_helps(deblurrer: Deblurrer) -> None:
         for sharp in photographs():
             blurred = as_float(blur(sharp, kernel, 0.5))
             alone = deblurrer.deblur_picture(blurred, DeblurOptions(refine=False)).pixels
-            refined = deblurrer.deblur_picture(blurred, DeblurOptions(is_capped=False))
+            refined = deblurrer.deblur_picture(blurred, DeblurOptions())
             if refined.windows_kept:
                 kept += 1
                 gain.append(
@@ -178,6 +178,6 @@ def test_outputs_are_the_golden_ones(deblurrer: Deblurrer) -> None:
 
 
 def test_nothing_of_the_weights_is_half_precision_or_missing(deblurrer: Deblurrer) -> None:
-    tensors = [t for m in (deblurrer._generator,) for t in m.state_dict().values()]
+    tensors = [t for m in (deblurrer._image_generator.network,) for t in m.state_dict().values()]
     assert all(t.dtype == torch.float32 for t in tensors)
     assert all(bool(t.isfinite().all()) for t in tensors)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from concertdeblur.streaming import (
     HostDevice,
     OverlappedPipeline,
+    Prefetch,
     Slot,
     Stages,
     ThreadDevice,
     overlap,
-    run_stages,
 )
 from tests.property.late_device import Array, LateDevice, Tensor
 
@@ -392,8 +392,9 @@ def triple_and_add(by: int, item: int) -> int:
 @settings(max_examples=40, deadline=None)
 @given(items=st.lists(st.integers(), max_size=30), depth=st.integers(1, 5), num_stages=st.integers(0, 4))
 def test_threads_give_the_plain_sequence(items: list[int], depth: int, num_stages: int) -> None:
-    stages = [partial(triple_and_add, by) for by in range(num_stages)]
-    expected = items
-    for stage in stages:
+    expected, made = items, iter(items)
+    for by in range(num_stages):
+        stage = partial(triple_and_add, by)
         expected = [stage(item) for item in expected]
-    assert list(run_stages(items, *stages, depth=depth)) == expected
+        made = Prefetch(map(stage, made), depth=depth)
+    assert list(made) == expected

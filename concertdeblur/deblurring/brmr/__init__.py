@@ -1,5 +1,8 @@
-"""Adversarial blurred region mining and refining: the paper's Algorithm 1."""
+"""Adversarial blurred region mining and refining: the paper's Algorithm 1, which `loop.py` shows line by line."""
 
-from concertdeblur.deblurring.brmr.loop import Brmr, BrmrSettings, Decisions, Refinement, Refinements, read_steps
+from concertdeblur.deblurring.brmr.judging import Judge
+from concertdeblur.deblurring.brmr.loop import Brmr
+from concertdeblur.deblurring.brmr.settings import BrmrSettings
+from concertdeblur.deblurring.brmr.state import Decisions, Refinement, Refinements, read_steps
 
-__all__ = ["Brmr", "BrmrSettings", "Decisions", "Refinement", "Refinements", "read_steps"]
+__all__ = ["Brmr", "BrmrSettings", "Decisions", "Judge", "Refinement", "Refinements", "read_steps"]

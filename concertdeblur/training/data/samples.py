@@ -11,8 +11,8 @@ from torch import Tensor
 from concertdeblur.blur.capture import capture
 from concertdeblur.blur.kernels import Kernel, Picture, blur, line_length_px
 from concertdeblur.blur.velocities import Velocity, velocity
-from concertdeblur.models.fast import BLUR_TYPES
-from concertdeblur.models.inverse_filter import BEFORE_PX, CELL_PX, surrounded_index
+from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX, surrounded_index
+from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.drawings import drawing
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore
@@ -55,7 +55,7 @@ class Batch:
 
     @property
     def blurred_NCHW(self) -> Tensor:
-        """The blurred cells, (N, 3, CELL_PX, CELL_PX)."""
+        """The blurred cells, (N, 3, BLUR_CELL_PX, BLUR_CELL_PX)."""
         return _inner(self.surrounded_blurred)
 
     @property
@@ -65,7 +65,7 @@ class Batch:
 
 
 def _inner(surrounded: Tensor) -> Tensor:
-    inner = slice(BEFORE_PX, BEFORE_PX + CELL_PX)
+    inner = slice(BEFORE_PX, BEFORE_PX + BLUR_CELL_PX)
     return surrounded[:, :, inner, inner].contiguous(memory_format=torch.channels_last)
 
 
@@ -109,7 +109,7 @@ class SampleStream:
             return self._pair(self._pairs, rng)
         is_framed = rng.random() < s.framed_share
         margin = 0 if is_framed else _MARGIN_PX
-        side_px = CELL_PX if is_framed else SURROUNDED_PX + 2 * margin
+        side_px = BLUR_CELL_PX if is_framed else SURROUNDED_PX + 2 * margin
         num_taken = _NUM_TAKEN if rng.random() < s.plain_share else 1
         region = min((self._region(rng, side_px) for _ in range(num_taken)), key=_detail)
         if rng.random() < s.dark_share:
@@ -131,7 +131,7 @@ class SampleStream:
         number = int(rng.integers(len(pairs)))
         pair = pairs.pairs[number]
         is_framed = rng.random() < self._settings.framed_share or pair.shorter_side_px < SURROUNDED_PX
-        blurred, sharp = pairs.read_cut(number, rng, CELL_PX if is_framed else SURROUNDED_PX)
+        blurred, sharp = pairs.read_cut(number, rng, BLUR_CELL_PX if is_framed else SURROUNDED_PX)
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
         # what is not one of the seven is a camera's: the capture chain, or averaged frames as GOPRO has them
@@ -171,7 +171,7 @@ def _detail(region: Picture) -> float:
 
 def surrounded(cell: Picture) -> Picture:
     """A picture of one cell with its reflection around it."""
-    around = (BEFORE_PX, SURROUNDED_PX - BEFORE_PX - CELL_PX) * 2
+    around = (BEFORE_PX, SURROUNDED_PX - BEFORE_PX - BLUR_CELL_PX) * 2
     return np.asarray(cv2.copyMakeBorder(cell, *around, cv2.BORDER_REFLECT_101), dtype=np.uint8)
 
 

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from concertdeblur.deblurring import cam
-from concertdeblur.deblurring.brmr.loop import Brmr, BrmrSettings, Decisions, Refinement, is_kept
+from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Decisions, Judge, Refinement
+from concertdeblur.deblurring.brmr.judging import is_kept
 from concertdeblur.deblurring.cam import Area
+from concertdeblur.frame import Medium
 from concertdeblur.models import Architecture, Networks
+from concertdeblur.models.blur_cells import blur_grid
+from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.data_consistency import DataConsistency
-from concertdeblur.models.fast import FastGenerator
-from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL, grid_of, num_filters
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, num_filters
 from concertdeblur.models.paper import PaperGenerator
 from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
@@ -151,7 +154,7 @@ def turned(
 
 
 def is_any_in(wanted_RQ: Tensor, cell: cam.Cell) -> bool:
-    """Whether any of the blur's cells is, that the cell of the grid touches."""
+    """True if any blur cell that overlaps this cell of the grid is True."""
     rows, columns = (
         slice(start // 256, -(-(start + length) // 256))
         for start, length in ((cell.area.y, cell.area.height), (cell.area.x, cell.area.width))
@@ -199,23 +202,26 @@ def feather(
 
 
 def refine(
-    brmr: Brmr, blurred: Tensor, made: Tensor, prepared: Prepared, previous: Decisions | None = None, *, is_capped: bool
+    brmr: Brmr, blurred: Tensor, made: Tensor, prepared: Prepared, previous: Decisions | None = None, *, medium: Medium
 ) -> list[Refinement]:
-    refinements = brmr.refine(blurred, made, prepared, prepared.read(), previous=previous, is_capped=is_capped)
+    refinements = brmr.refine(blurred, made, prepared, prepared.read(), previous=previous, medium=medium)
     return refinements.of_frames()
 
 
 def make_brmr(networks: Networks, settings: BrmrSettings) -> Brmr:
+    def image_generator(frames: Tensor, prepared: Prepared) -> Tensor:
+        restored: Tensor = networks.image_generator.restoration(frames, prepared.guess_NGHW, prepared.hints_NEhw)
+        return restored
+
     return Brmr(
         networks.patch_generator.restoration,
-        networks.discriminator,
-        image_generator=networks.image_generator.restoration,
-        discriminator_margin_px=networks.discriminator.receptive_margin_px,
+        Judge(networks.discriminator, margin_px=networks.discriminator.receptive_margin_px),
+        image_generator=image_generator,
         settings=settings,
     )
 
 
-def not_asked(*_: Tensor) -> Tensor:
+def not_asked(_frames: Tensor, _prepared: Prepared) -> Tensor:
     """G_i where nothing was identified."""
     raise AssertionError("G_i is not to be asked")
 
@@ -223,10 +229,10 @@ def not_asked(*_: Tensor) -> Tensor:
 def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -> Prepared:
     """Guesses and hints of the shapes that these networks want, at random."""
     num, _, height, width = blurred.shape
-    is_fast = isinstance(networks.image_generator, FastGenerator)
-    num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_fast else (0, 0)
+    is_concert = isinstance(networks.image_generator, ConcertGenerator)
+    num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_concert else (0, 0)
     frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
-    weights_NRQK = torch.rand(num, *grid_of(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
+    weights_NRQK = torch.rand(num, *blur_grid(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
     weights_NRQK /= weights_NRQK.sum(-1, keepdim=True)
     # One bold filter holds nearly all of a cell in two, which is promising then.
     filters_NRQ = len(NOISE_TO_SIGNAL) * torch.randint(1, 90, weights_NRQK.shape[:3], generator=draw)
@@ -238,7 +244,7 @@ def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -
         guess_NGHW=torch.rand(num, num_guesses, height, width, generator=draw),
         hints_NEhw=torch.randn(num, num_hints, height // 16, width // 16, generator=draw),
         trust_N1hw=torch.ones(num, 1, height // 16, width // 16),
-        consistency=DataConsistency(frames, weights_NRQK) if is_fast else None,
+        consistency=DataConsistency(frames, weights_NRQK) if is_concert else None,
     )
 
 
@@ -267,7 +273,7 @@ def test_same_as_the_plain_loop(
 ) -> None:
     """By masks alone, as on a GPU, too: there the number of windows is fixed, and some are not looked at."""
     if by_masks:
-        monkeypatch.setattr("concertdeblur.deblurring.brmr.loop._is_read_for_nothing", lambda _: False)
+        monkeypatch.setattr("concertdeblur.deblurring.brmr.state._is_read_for_nothing", lambda _: False)
     networks = random_networks(architecture, seed=seed, scale=0.1)
     draw = torch.Generator().manual_seed(seed)
     blurred = torch.rand(1, 3, height, width, generator=draw)
@@ -278,10 +284,10 @@ def test_same_as_the_plain_loop(
     expected, steps, leads = plain_loop(networks, blurred, result.clone(), prepared, SETTINGS, previous)
     made = result.clone()
     told = decisions(previous, len(cam.cells_of(height, width)))
-    refinement = refine(make_brmr(networks, SETTINGS), blurred, made, prepared, told, is_capped=False)[0]
+    refinement = refine(make_brmr(networks, SETTINGS), blurred, made, prepared, told, medium=Medium.PICTURE)[0]
 
     if min(leads) < 1e-6:
-        pytest.skip("a tie: METHOD.md does not compare after one")
+        pytest.skip("a tie: docs/method.md does not compare after one")
     assert sorted((a.y, a.x) for a in refinement.tried) == sorted((w.y, w.x) for cell in steps for w, _ in cell)
     assert sorted((a.y, a.x) for a in refinement.kept) == sorted((w.y, w.x) for cell in steps for w, k in cell if k)
     difference = (made - expected).abs()  # outputs of random networks reach 20 before they are clamped
@@ -316,7 +322,7 @@ def test_frames_of_a_batch_do_not_see_each_other() -> None:
     again = prepared.consistency
     assert again is not None
     together = blurred.clone()
-    refinements = refine(brmr, blurred, together, prepared, is_capped=True)
+    refinements = refine(brmr, blurred, together, prepared, medium=Medium.VIDEO)
     for n in range(3):
         alone = blurred[n : n + 1].clone()
         own = Prepared(
@@ -325,7 +331,7 @@ def test_frames_of_a_batch_do_not_see_each_other() -> None:
             trust_N1hw=prepared.trust_N1hw[n : n + 1],
             consistency=DataConsistency(again.frames_NCHW[n : n + 1], again.weights_NRQK[n : n + 1]),
         )
-        refinement = refine(brmr, blurred[n : n + 1], alone, own, is_capped=True)[0]
+        refinement = refine(brmr, blurred[n : n + 1], alone, own, medium=Medium.VIDEO)[0]
         assert refinement == refinements[n]
         assert (alone[0] - together[n]).abs().max() < 1e-5
 
@@ -336,7 +342,7 @@ def test_the_map_that_is_returned_is_the_map_of_the_result() -> None:
     blurred = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(4))
     made = blurred.clone()
     prepared = random_context(networks, blurred, torch.Generator().manual_seed(0))
-    refinements = make_brmr(networks, SETTINGS).refine(blurred, made, prepared, prepared.read())
+    refinements = make_brmr(networks, SETTINGS).refine(blurred, made, prepared, prepared.read(), medium=Medium.VIDEO)
     assert refinements.maps_Nhw is not None
     assert np.abs(refinements.maps_Nhw[0].numpy() - full_map(networks, blurred, made)).max() < 1e-5
 
@@ -347,7 +353,7 @@ def test_the_cap_holds_and_takes_the_most_blurred() -> None:
     settings = BrmrSettings(windows_per_cell=0.5, max_shift=1.0)
     prepared = random_context(networks, blurred, torch.Generator().manual_seed(0))
     assert prepared.consistency is not None
-    refinement = refine(make_brmr(networks, settings), blurred, blurred.clone(), prepared, is_capped=True)[0]
+    refinement = refine(make_brmr(networks, settings), blurred, blurred.clone(), prepared, medium=Medium.VIDEO)[0]
     cells = cam.cells_of(512, 768)
     promising = prepared.consistency.promising_NRQ[0].flatten().tolist()
     assert True in promising
@@ -373,8 +379,8 @@ def test_a_step_that_moves_the_brightness_is_not_kept() -> None:
     blurred = torch.full((1, 3, 256, 256), 0.5)
     for max_shift, num_kept in ((2 / 255, 0), (1.0, 4)):
         settings = BrmrSettings(max_iterations=4, max_shift=max_shift, windows_per_cell=10)
-        brmr = Brmr(Brighter(), LikesBright(), image_generator=not_asked, discriminator_margin_px=16, settings=settings)
-        made = refine(brmr, blurred, blurred.clone(), without_context(blurred), is_capped=True)[0]
+        brmr = Brmr(Brighter(), Judge(LikesBright(), margin_px=16), image_generator=not_asked, settings=settings)
+        made = refine(brmr, blurred, blurred.clone(), without_context(blurred), medium=Medium.VIDEO)[0]
         assert len(made.kept) == num_kept
 
 
@@ -385,12 +391,10 @@ def test_nan_of_the_patch_generator_never_gets_through() -> None:
 
     networks = random_networks(seed=2)
     settings = BrmrSettings(hysteresis=0)
-    brmr = Brmr(
-        Broken(), networks.discriminator, image_generator=not_asked, discriminator_margin_px=16, settings=settings
-    )
+    brmr = Brmr(Broken(), Judge(networks.discriminator, margin_px=16), image_generator=not_asked, settings=settings)
     blurred = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(9))
     made = blurred.clone()
-    refine(brmr, blurred, made, without_context(blurred), is_capped=False)
+    refine(brmr, blurred, made, without_context(blurred), medium=Medium.PICTURE)
     assert torch.equal(made, blurred)
 
 
@@ -419,9 +423,9 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     blurred = torch.rand(1, 3, 256, 256, generator=draw)
     prepared = random_context(networks, blurred, draw)
     brmr = make_brmr(networks, BrmrSettings(windows_per_cell=0))
-    made = refine(brmr, blurred, blurred.clone(), prepared, is_capped=True)[0]
+    made = refine(brmr, blurred, blurred.clone(), prepared, medium=Medium.VIDEO)[0]
     assert all(area.height == 256 for area in made.tried)  # whole cells, made consistent
-    refinements = brmr.refine(blurred, blurred.clone(), prepared, prepared.read())
+    refinements = brmr.refine(blurred, blurred.clone(), prepared, prepared.read(), medium=Medium.VIDEO)
     assert refinements.maps_Nhw is None  # nobody asks D_i
-    made = refine(brmr, blurred, blurred.clone(), prepared, is_capped=False)[0]
+    made = refine(brmr, blurred, blurred.clone(), prepared, medium=Medium.PICTURE)[0]
     assert all(area.height == 256 for area in made.tried)  # nor in pictures: whole cells, in turns

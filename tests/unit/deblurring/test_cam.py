@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concertdeblur.deblurring import cam
-from concertdeblur.models.discriminator import FastDiscriminator, PaperDiscriminator
+from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 
 SIDES = st.integers(1, 200).map(lambda cells: 8 * cells)
 
@@ -72,7 +72,7 @@ def test_heat_overlay_keeps_shape_and_type_and_shows_red_where_blurred(dtype: An
 def test_delta_is_the_mean_of_the_map_which_is_the_discriminators_logit() -> None:
     """Pooling features then classifying is the same as averaging the class activation map (Zhou et al. 2016)."""
     torch.manual_seed(0)
-    network = FastDiscriminator(8)
+    network = ConcertDiscriminator(8)
     given, shown = torch.rand(2, 1, 3, 256, 256)
     features = network.layers(torch.cat([given, shown], 1))
     pooled = features.mean((2, 3))
@@ -83,13 +83,13 @@ def test_delta_is_the_mean_of_the_map_which_is_the_discriminators_logit() -> Non
 
 def test_the_fast_discriminators_map_looks_no_further_than_its_margin() -> None:
     torch.manual_seed(0)
-    network = FastDiscriminator(8)
+    network = ConcertDiscriminator(8)
     given = torch.rand(1, 3, 128, 128)
     changed = given.clone()
     changed[:, :, 64:72, 64:72] += 0.5
     difference = (network(given, given) - network(given, changed)).abs()[0] > 0
     touched = np.argwhere(np.asarray(difference))
-    margin = FastDiscriminator.receptive_margin_px
+    margin = ConcertDiscriminator.receptive_margin_px
     assert margin is not None
     assert touched.min() * 8 >= 64 - margin
     assert (touched.max() + 1) * 8 <= 72 + margin

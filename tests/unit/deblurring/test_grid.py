@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from concertdeblur.deblurring import cam
-from concertdeblur.deblurring.grid import grid_of
+from concertdeblur.deblurring.grid import brmr_grid
 
 _CPU = torch.device("cpu")
 _SIZES = [(256, 256), (64, 96), (128, 384), (400, 528), (736, 1280), (144, 672)]
@@ -13,7 +13,7 @@ _SIZES = [(256, 256), (64, 96), (128, 384), (400, 528), (736, 1280), (144, 672)]
 
 @pytest.mark.parametrize(("height", "width"), _SIZES)
 def test_confidences_and_mined_windows_are_those_of_the_host(height: int, width: int) -> None:
-    grid = grid_of(height, width, _CPU)
+    grid = brmr_grid(height, width, _CPU)
     maps = np.random.default_rng(height).standard_normal((3, height // 8, width // 8))
     maps[1] = 0.3  # all windows are equal: the first is mined
     deltas = grid.deltas(torch.from_numpy(maps)).numpy()
@@ -30,7 +30,7 @@ def test_confidences_and_mined_windows_are_those_of_the_host(height: int, width:
 @pytest.mark.parametrize(("height", "width"), _SIZES)
 @pytest.mark.parametrize("step_px", [32, 256])
 def test_the_highest_of_a_cell_is_found_in_steps_that_are_only_begun(height: int, width: int, step_px: int) -> None:
-    grid = grid_of(height, width, _CPU)
+    grid = brmr_grid(height, width, _CPU)
     values = torch.rand(2, -(-height // step_px), -(-width // step_px), generator=torch.Generator().manual_seed(0))
     found = grid.highest(values, step_px)
     for number, cell in enumerate(grid.cells):
@@ -40,7 +40,7 @@ def test_the_highest_of_a_cell_is_found_in_steps_that_are_only_begun(height: int
 
 @pytest.mark.parametrize(("height", "width"), _SIZES)
 def test_a_cells_value_covers_its_area_and_fades_into_its_neighbours(height: int, width: int) -> None:
-    grid = grid_of(height, width, _CPU)
+    grid = brmr_grid(height, width, _CPU)
     values = torch.rand(1, len(grid.cells), generator=torch.Generator().manual_seed(0))
     of_map, of_pixels = grid.spread(values)[0], grid.faded(values)[0]
     for number, cell in enumerate(grid.cells):

@@ -8,8 +8,8 @@ import torch
 from concertdeblur.blur.velocities import VelocitySettings, velocity
 from concertdeblur.deblurring import motion
 from concertdeblur.deblurring.motion import MotionSearch, cell_velocities
-from concertdeblur.models.fast import BlurAnalysis
-from concertdeblur.models.inverse_filter import NOISE_TO_SIGNAL, kernel_bank
+from concertdeblur.models.concert import BlurAnalysis
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, kernel_bank
 from concertdeblur.models.motion_prior import MotionPrior
 from tests.pictures import photograph
 

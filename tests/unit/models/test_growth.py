@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from concertdeblur.models.fast import Restoration
+from concertdeblur.models.concert import Restoration
 from concertdeblur.models.growth import grow
 from tests.networks import shaken
 

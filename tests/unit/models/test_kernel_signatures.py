@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from concertdeblur.blur.kernels import Kernel, Picture, blur, box_side_px, line_length_px
-from concertdeblur.models.inverse_filter import CELL_PX, TransferFunction, kernel_bank
+from concertdeblur.models.blur_cells import BLUR_CELL_PX
+from concertdeblur.models.kernel_bank import TransferFunction, kernel_bank
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.spectrum import SpectrumDescriptor
 from concertdeblur.training.data.samples import motion_blurred, to_tensor
@@ -12,7 +13,7 @@ from tests.pictures import photograph
 
 
 def described(picture: Picture) -> torch.Tensor:
-    cells: torch.Tensor = SpectrumDescriptor()(to_tensor(picture[None]), CELL_PX)
+    cells: torch.Tensor = SpectrumDescriptor()(to_tensor(picture[None]), BLUR_CELL_PX)
     return cells[:, 0, 0]
 
 

@@ -1,4 +1,4 @@
-"""The networks: the paper's sizes, the fast ones' promises."""
+"""The networks: the paper's sizes, the promises of `concert`."""
 
 import numpy as np
 import pytest
@@ -8,25 +8,18 @@ from torch.nn import functional as F
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.models import Architecture, build_networks
 from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
-from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, ResidualBlock, Restoration
-from concertdeblur.models.inverse_filter import (
+from concertdeblur.models.blur_cells import (
     BEFORE_PX,
-    CELL_PX,
-    NOISE_TO_SIGNAL,
+    BLUR_CELL_PX,
+    FFT_PX,
     REACH_PX,
-    WINDOW_PX,
-    apply_weights,
-    bank_responses,
-    cautious,
-    filter_frames,
-    grid_of,
-    kernel_bank,
+    blur_grid,
     looped,
-    mixed,
-    num_filters,
-    response,
     surrounded_index,
 )
+from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator, ResidualBlock, Restoration
+from concertdeblur.models.inverse_filter import apply_weights, filter_frames, wary_weights
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, bank_responses, kernel_bank, mixed, num_filters, response
 from concertdeblur.models.paper import PaperPatchGenerator, UNet
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.models.spectrum import SpectrumDescriptor
@@ -74,7 +67,7 @@ def test_paper_recipe_builds_the_papers_networks() -> None:
 
 
 def test_an_untrained_fast_generator_is_the_identity() -> None:
-    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
+    generator = ConcertGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, 64, 96)
     prepared = generator.prepare(frames, generator.describe(frames))
     assert torch.equal(generator.restoration(frames, prepared.guess_NGHW, prepared.hints_NEhw), frames)
@@ -138,7 +131,7 @@ class TestKernelBank:
     def test_a_mixture_is_the_weighted_mean_of_all_filters_at_every_frequency(self) -> None:
         weights = torch.rand(3, num_filters(), generator=torch.Generator().manual_seed(0))
         weights /= weights.sum(1, keepdim=True)
-        expected = (weights.double() @ bank_responses(torch.device("cpu")).flatten(1).double()).view(3, WINDOW_PX, -1)
+        expected = (weights.double() @ bank_responses(torch.device("cpu")).flatten(1).double()).view(3, FFT_PX, -1)
         assert torch.allclose(mixed(weights).double(), expected, rtol=0, atol=1e-5)
         single = torch.eye(num_filters())[[7, 250, num_filters() - 1]]
         for number, row in zip((7, 250, num_filters() - 1), mixed(single), strict=True):
@@ -148,7 +141,7 @@ class TestKernelBank:
         weights = torch.zeros(num_filters())
         num = len(NOISE_TO_SIGNAL)
         weights[3 * num], weights[7 * num + num - 1] = 0.25, 0.75
-        moved = cautious(weights)
+        moved = wary_weights(weights)
         assert moved.nonzero().flatten().tolist() == [3 * num + 2, 7 * num + num - 1]
         assert float(moved.sum()) == pytest.approx(1)
 
@@ -192,9 +185,9 @@ def test_cells_meet_without_a_seam() -> None:
     blurred = frame_of(blur(np.tile(photograph(300, 400), (2, 2, 1))[:, :700], Kernel.GAUSSIAN, 0.5))
     height, width = blurred.shape[2:]
     weights = one_filter("gaussian", 2.0, noise=2)
-    made = filter_frames(blurred, weights.expand(1, *grid_of(height, width), -1))
+    made = filter_frames(blurred, weights.expand(1, *blur_grid(height, width), -1))
     moved = 64  # the same frame, cut so that cells end elsewhere
-    other = filter_frames(blurred[..., moved:, moved:], weights.expand(1, *grid_of(height - 64, width - 64), -1))
+    other = filter_frames(blurred[..., moved:, moved:], weights.expand(1, *blur_grid(height - 64, width - 64), -1))
     inside = (..., slice(100, height - 164), slice(100, width - 164))
     assert (made[..., moved:, moved:][inside] - other[inside]).abs().max() < 1 / 255
 
@@ -202,17 +195,17 @@ def test_cells_meet_without_a_seam() -> None:
 def test_windows_wrap_without_a_jump() -> None:
     ramp = torch.linspace(0, 1, len(surrounded_index(0, 10**6))).expand(1, len(surrounded_index(0, 10**6)), -1)
     window = looped(ramp)
-    assert window.shape == (1, WINDOW_PX, WINDOW_PX)
+    assert window.shape == (1, FFT_PX, FFT_PX)
     around = torch.cat([window, window[..., :1]], -1)[0, 0].diff().abs()
     assert around.max() < 0.06  # the ramp's whole height spread over the loop
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 704), (65, 63), (520, 544)])
 def test_any_frame_size_can_be_prepared(height: int, width: int) -> None:
-    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
+    generator = ConcertGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, height, width)
     described = generator.describe(frames)
-    assert described.shape[1:3] == grid_of(height, width)
+    assert described.shape[1:3] == blur_grid(height, width)
     prepared = generator.prepare(frames, described)
     assert prepared.guess_NGHW.shape == (1, 4, height, width)
     assert prepared.hints_NEhw.shape == (1, 16, -(-height // HINT_PX), -(-width // HINT_PX))
@@ -223,8 +216,8 @@ def test_any_frame_size_can_be_prepared(height: int, width: int) -> None:
 
 def test_a_window_holds_the_cell_and_what_is_around_it() -> None:
     index = surrounded_index(1, 10**6)
-    assert int(index[0]) == CELL_PX - BEFORE_PX
-    assert len(index) == WINDOW_PX + BEFORE_PX - REACH_PX
+    assert int(index[0]) == BLUR_CELL_PX - BEFORE_PX
+    assert len(index) == FFT_PX + BEFORE_PX - REACH_PX
     assert surrounded_index(0, 5).tolist()[BEFORE_PX : BEFORE_PX + 5] == [
         0,
         1,
@@ -232,12 +225,12 @@ def test_a_window_holds_the_cell_and_what_is_around_it() -> None:
         3,
         4,
     ]  # small frames reflect as often as it takes
-    flat = torch.full((1, 3, WINDOW_PX, WINDOW_PX), 0.3)
+    flat = torch.full((1, 3, FFT_PX, FFT_PX), 0.3)
     assert (apply_weights(flat, one_filter("disk", 3.0)[None]) - 0.3).abs().max() < 1e-5
 
 
 def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
-    generator = FastGenerator(width=8, num_blocks=1, embedding_width=16)
+    generator = ConcertGenerator(width=8, num_blocks=1, embedding_width=16)
     frames = torch.rand(1, 3, 64, 64)
     for name, trust in (("sharp", 0.0), ("gaussian", 1.0), ("median", 1.0), ("capture", 1.0)):
         with torch.no_grad():
@@ -261,13 +254,13 @@ def plain_descriptor(frames: torch.Tensor) -> torch.Tensor:
 
 def test_the_descriptor_of_one_cell_is_the_plain_one() -> None:
     frames = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    assert (SpectrumDescriptor()(frames, CELL_PX)[:, 0, 0] - plain_descriptor(frames)).abs().max() < 1e-4
+    assert (SpectrumDescriptor()(frames, BLUR_CELL_PX)[:, 0, 0] - plain_descriptor(frames)).abs().max() < 1e-4
 
 
 def test_a_cell_with_nothing_to_tell_borrows_from_the_frame() -> None:
     frame = torch.full((1, 3, 256, 1024), 0.5)
     frame[..., :256] = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
-    described = SpectrumDescriptor()(frame, CELL_PX)[0, 0]
+    described = SpectrumDescriptor()(frame, BLUR_CELL_PX)[0, 0]
     alone = plain_descriptor(frame[..., :256])[0]
     assert (described[0] - alone).abs().mean() < 0.1  # it keeps its own
     assert (described[3, 1] - alone[1]).abs().mean() < 0.1  # of the flat cell, the shape is the textured one's

@@ -8,6 +8,16 @@ from hypothesis import strategies as st
 
 from concertdeblur.streaming import computed_once
 
+Made = tuple[tuple[int, str], str, bool]  # an item, its result, whether it was computed for this item
+
+
+def made_of(item: tuple[int, str]) -> Made:
+    return item, item[1].upper(), True
+
+
+def again(made: Made, item: tuple[int, str]) -> Made:
+    return item, made[1], False
+
 
 class Worker:
     """Takes up to `ahead` items more than it has given results for."""
@@ -17,16 +27,16 @@ class Worker:
         self.is_closed = False
         self._ahead = ahead
 
-    def __call__(self, items: Iterator[tuple[int, str]]) -> Generator[str, None, None]:
+    def __call__(self, items: Iterator[tuple[int, str]]) -> Generator[Made, None, None]:
         waiting: list[tuple[int, str]] = []
         try:
             for item in items:
                 self.taken.append(item)
                 waiting.append(item)
                 if len(waiting) > self._ahead:
-                    yield waiting.pop(0)[1].upper()
+                    yield made_of(waiting.pop(0))
             for item in waiting:
-                yield item[1].upper()
+                yield made_of(item)
         finally:
             self.is_closed = True
 
@@ -39,7 +49,7 @@ def same_letter(one: tuple[int, str], other: tuple[int, str]) -> bool:
 def test_each_item_gets_the_result_of_its_letter_in_order(letters: str, ahead: int) -> None:
     items = list(enumerate(letters))
     worker = Worker(ahead)
-    made = list(computed_once(items, worker, is_repeat=same_letter))
+    made = list(computed_once(items, worker, is_repeat=same_letter, repeated=again))
     assert [item for item, _, _ in made] == items
     assert "".join(result for _, result, _ in made) == letters.upper()
     assert [item for item, _, is_own in made if is_own] == worker.taken
@@ -55,7 +65,7 @@ def test_a_long_run_is_not_taken_at_once() -> None:
             taken.append(number)
             yield number, "a"
 
-    made = computed_once(endless(), Worker(ahead=1), is_repeat=same_letter)
+    made = computed_once(endless(), Worker(ahead=1), is_repeat=same_letter, repeated=again)
     for given_back in range(100):
         next(made)
         assert len(taken) - given_back < 20
@@ -69,7 +79,7 @@ def test_an_error_comes_after_what_was_before_it_and_the_worker_is_closed() -> N
         raise OSError("unplugged")
 
     worker = Worker()
-    made = computed_once(broken(), worker, is_repeat=same_letter)
+    made = computed_once(broken(), worker, is_repeat=same_letter, repeated=again)
     assert next(made) == ((0, "a"), "A", True)
     with pytest.raises(OSError, match="unplugged"):
         list(made)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 
 from concertdeblur.errors import Interrupted
-from concertdeblur.streaming import Prefetch, Sink, prefetch, run_stages
+from concertdeblur.streaming import Prefetch, Sink
 
 _SLOW_S = 0.002
 _LONG_S = 20.0  # never waited for in full unless a test fails
@@ -79,7 +79,7 @@ class TestPrefetch:
     @pytest.mark.parametrize(("pause_s", "consumer_pause_s"), [(0, 0), (_SLOW_S, 0), (0, _SLOW_S)])
     def test_keeps_order_and_loses_nothing(self, depth: int, pause_s: float, consumer_pause_s: float) -> None:
         got = []
-        for item in prefetch(Counted(40, pause_s=pause_s), depth=depth):
+        for item in Prefetch(Counted(40, pause_s=pause_s), depth=depth):
             time.sleep(consumer_pause_s)
             got.append(item)
         assert got == list(range(40))
@@ -97,13 +97,13 @@ class TestPrefetch:
     def test_an_error_comes_after_the_items_before_it_with_its_traceback(self) -> None:
         got: list[int] = []
         with pytest.raises(ValueError, match="broken frame 3") as caught:
-            collect(prefetch(Counted(9, fails_at=3), depth=2), got)
+            collect(Prefetch(Counted(9, fails_at=3), depth=2), got)
         assert got == [0, 1, 2]
         assert "fail_as_the_source" in trace_of(caught.value)
 
     def test_an_iterable_that_cannot_be_iterated_raises_in_the_caller(self) -> None:
         with pytest.raises(TypeError, match="not iterable"):
-            list(prefetch(3, depth=1))  # type: ignore[arg-type]
+            list(Prefetch(3, depth=1))  # type: ignore[arg-type]
 
     def test_an_error_while_the_source_closes_is_raised(self) -> None:
         def source() -> Generator[int, None, None]:
@@ -113,11 +113,11 @@ class TestPrefetch:
                 raise OSError("disk gone")
 
         with pytest.raises(OSError, match="disk gone"):
-            list(prefetch(source(), depth=2))
+            list(Prefetch(source(), depth=2))
 
     def test_leaving_early_closes_the_source_and_joins(self) -> None:
         source = Counted(1000)
-        items = prefetch(source, depth=2)
+        items = Prefetch(source, depth=2)
         for item in items:
             if item == 5:
                 break
@@ -136,19 +136,11 @@ class TestPrefetch:
             fail_at_the_first()
         assert source.is_closed
 
-    def test_a_dropped_generator_ends_its_thread(self) -> None:
-        items = prefetch(Counted(1000), depth=2)
-        next(items)
-        del items
-
     def test_a_dropped_prefetch_ends_its_thread(self) -> None:
         items = Prefetch(Counted(1000), depth=2, name="dropped")
         next(items)
         del items
         wait_until(lambda: "dropped" not in [thread.name for thread in threading.enumerate()])
-
-    def test_a_generator_that_was_never_started_has_no_thread(self) -> None:
-        prefetch(Counted(5), depth=2).close()
 
     def test_closed_twice_and_read_after_the_end(self) -> None:
         items = Prefetch(Counted(2), depth=2)
@@ -174,7 +166,7 @@ class TestPrefetch:
     def test_stop_wins_over_items_that_are_ready(self) -> None:
         stop = threading.Event()
         source = Counted(9)
-        items = prefetch(source, depth=4, stop=stop)
+        items = Prefetch(source, depth=4, stop=stop)
         assert next(items) == 0
         stop.set()
         with pytest.raises(Interrupted):
@@ -184,66 +176,6 @@ class TestPrefetch:
     def test_depth_must_be_positive(self, depth: int) -> None:
         with pytest.raises(ValueError, match="depth must be at least 1"):
             Prefetch([], depth=depth)
-
-
-class TestRunStages:
-    def test_is_the_composition_in_order(self) -> None:
-        results = run_stages(range(50), lambda x: x + 1, lambda x: x * 3, depth=2)
-        assert list(results) == [(x + 1) * 3 for x in range(50)]
-
-    def test_without_stages_it_is_the_source(self) -> None:
-        assert list(run_stages(range(5), depth=1)) == list(range(5))
-
-    def test_every_stage_has_its_own_thread(self) -> None:
-        seen = run_stages(range(3), lambda _: [threading.get_ident()], lambda x: [*x, threading.get_ident()], depth=1)
-        first, second = next(seen)
-        seen.close()
-        assert len({first, second, threading.get_ident()}) == 3
-
-    @pytest.mark.parametrize("depth", [1, 3])
-    def test_what_is_in_flight_is_bounded(self, depth: int) -> None:
-        source = Counted(200)
-        most = 0
-        for num_taken, _ in enumerate(run_stages(source, lambda x: x, lambda x: x, depth=depth)):
-            time.sleep(_SLOW_S / 4)
-            most = max(most, source.num_made - num_taken - 1)
-        assert most <= 3 * depth
-
-    @pytest.mark.parametrize("fails_in", [0, 1])
-    def test_an_error_of_a_stage_comes_after_the_results_before_it(self, fails_in: int) -> None:
-        def fail(x: int) -> int:
-            if x == 4:
-                fail_as_the_source()
-            return x
-
-        stages = [lambda x: x, lambda x: x]
-        stages[fails_in] = fail
-        source = Counted(1000)
-        got: list[int] = []
-        with pytest.raises(ValueError, match="broken frame 3") as caught:
-            collect(run_stages(source, *stages, depth=2), got)
-        assert got == [0, 1, 2, 3]
-        assert "fail_as_the_source" in trace_of(caught.value)
-        assert source.is_closed
-
-    def test_stop_iteration_in_a_stage_is_an_error_not_the_end(self) -> None:
-        with pytest.raises(RuntimeError, match="StopIteration"):
-            list(run_stages(range(3), lambda _: next(iter(())), depth=1))
-
-    def test_leaving_early_joins_every_thread(self) -> None:
-        source = Counted(1000, pause_s=_SLOW_S)
-        results = run_stages(source, lambda x: x, lambda x: x, depth=3)
-        assert next(results) == 0
-        results.close()
-        assert source.is_closed
-
-    def test_stop(self) -> None:
-        stop = threading.Event()
-        results = run_stages(Counted(1000), lambda x: x, depth=2, stop=stop)
-        assert next(results) == 0
-        stop.set()
-        with pytest.raises(Interrupted):
-            list(results)
 
 
 class TestSink:

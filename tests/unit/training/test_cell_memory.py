@@ -2,7 +2,7 @@
 
 import torch
 
-from concertdeblur.models.inverse_filter import num_filters
+from concertdeblur.models.kernel_bank import num_filters
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.data.bundles import joined, mapped
 from concertdeblur.training.distributed import World, from_all

@@ -9,7 +9,7 @@ import torch
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.models import Networks
-from concertdeblur.models.fast import FastGenerator
+from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.start import first_networks
@@ -24,9 +24,9 @@ def trained(tmp_path: Path) -> tuple[Path, Networks]:
     return folder, networks
 
 
-def recipe_of(folder: Path, *, width: int = 8, deep: int = 1, kind: str = "fast") -> Recipe:
+def recipe_of(folder: Path, *, width: int = 8, deep: int = 1, kind: str = "concert") -> Recipe:
     generator = replace(SMALL.image_generator, width=width, num_deep_blocks=deep)
-    architecture = replace(SMALL, image_generator=generator) if kind == "fast" else SMALL_PAPER
+    architecture = replace(SMALL, image_generator=generator) if kind == "concert" else SMALL_PAPER
     return replace(read_recipe("tiny"), architecture=architecture, start_from=str(folder))
 
 
@@ -43,7 +43,7 @@ def test_larger_ones_compute_the_same_at_first(trained: tuple[Path, Networks]) -
     begun = first_networks(recipe_of(folder, width=16, deep=2)).image_generator
     frames = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     given = frames, torch.rand(1, 4, 64, 64), torch.rand(1, 128, 4, 4)
-    assert isinstance(begun, FastGenerator)
+    assert isinstance(begun, ConcertGenerator)
     assert begun.restoration.head.out_channels == 16
     assert torch.allclose(networks.image_generator.restoration(*given), begun.restoration(*given), atol=1e-5)
 

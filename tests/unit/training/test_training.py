@@ -12,19 +12,11 @@ import torch
 
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.errors import TrainingError
-from concertdeblur.models.discriminator import FastDiscriminator
-from concertdeblur.models.fast import BLUR_TYPES, FastGenerator, FastPatchGenerator
-from concertdeblur.models.inverse_filter import (
-    CELL_PX,
-    NOISE_TO_SIGNAL,
-    apply_weights,
-    filter_frames,
-    grid_of,
-    kernel_bank,
-    looped,
-    num_filters,
-    surrounded_index,
-)
+from concertdeblur.models.blur_cells import BLUR_CELL_PX, blur_grid, looped, surrounded_index
+from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator, ConcertPatchGenerator
+from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.inverse_filter import apply_weights, filter_frames
+from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, kernel_bank, num_filters
 from concertdeblur.training.analysis import AnalysisSchedule, AnalysisStage, filter_errors
 from concertdeblur.training.data.pictures import PictureStore, build_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream, collate_pictures, motion_blurred
@@ -96,8 +88,8 @@ class TestSamples:
         """Where the picture ends with the cell, its reflection is around it."""
         batch = SampleStream(store, SampleSettings(framed_share=1), seed=0, batch_size=2).batch(0)
         cell, around = batch.sharp_NCHW, batch.surrounded_sharp
-        assert cell.shape == (2, 3, CELL_PX, CELL_PX)
-        index = surrounded_index(0, CELL_PX)
+        assert cell.shape == (2, 3, BLUR_CELL_PX, BLUR_CELL_PX)
+        index = surrounded_index(0, BLUR_CELL_PX)
         assert torch.equal(around, cell[:, :, index][..., index])
 
     def test_motion_is_along_its_angle_and_the_bank_agrees(self) -> None:
@@ -128,7 +120,7 @@ class TestObjective:
     def test_the_discriminator_learns_which_of_two_is_sharper(self, store: PictureStore) -> None:
         """Ranking is what BRMR asks of it: delta of (B, S) over delta of (B, B), for the same B."""
         torch.manual_seed(0)
-        network = FastDiscriminator(16)
+        network = ConcertDiscriminator(16)
         strong = SampleSettings(sharp_share=0, motion_share=0, noise_share=0, jpeg_share=0, dark_share=0)
         batch = SampleStream(store, strong, seed=1, batch_size=16).batch(0)
         middle = (..., slice(64, 160), slice(64, 160))
@@ -162,7 +154,7 @@ class TestObjective:
 
     def test_only_sharp_pairs_still_give_a_loss(self) -> None:
         pictures = torch.rand(2, 3, 64, 64)
-        loss = discriminator_loss(FastDiscriminator(8), pictures, pictures, pictures, torch.tensor([False, False]))
+        loss = discriminator_loss(ConcertDiscriminator(8), pictures, pictures, pictures, torch.tensor([False, False]))
         assert loss.isfinite()
 
 
@@ -180,7 +172,7 @@ class TestFilterErrors:
     """By Parseval, what every filter of the bank would leave."""
 
     def test_agree_with_filtering(self) -> None:
-        picture = photograph(CELL_PX, CELL_PX)
+        picture = photograph(BLUR_CELL_PX, BLUR_CELL_PX)
         batch = collate_pictures(
             [blur(picture, kernel, 0.5) for kernel in (Kernel.AVERAGING, Kernel.GAUSSIAN)], picture
         )
@@ -194,16 +186,16 @@ class TestFilterErrors:
             assert errors_NK[:, index].sqrt().tolist() == pytest.approx(expected.sqrt().tolist(), rel=0.1)
 
     def test_the_true_kernel_serves_best(self) -> None:
-        picture = photograph(CELL_PX, CELL_PX)
+        picture = photograph(BLUR_CELL_PX, BLUR_CELL_PX)
         for kernel, size in ((Kernel.HORIZONTAL, 13), (Kernel.VERTICAL, 13), (Kernel.AVERAGING, 9)):
             errors = filter_errors(collate_pictures([blur(picture, kernel, 0.5)], picture))[0]
             best = kernel_bank()[int(errors.argmin()) // len(NOISE_TO_SIGNAL)]
             assert (best.name, best.size) == (kernel.value, size)
 
 
-def make_generator(width: int = 8) -> FastGenerator:
+def make_generator(width: int = 8) -> ConcertGenerator:
     torch.manual_seed(0)
-    return FastGenerator(width=width, num_blocks=1, embedding_width=16)
+    return ConcertGenerator(width=width, num_blocks=1, embedding_width=16)
 
 
 def igan_stage(folder: Path, held_out: PictureStore, *, steps: int = 6, width: int = 8) -> IganStage:
@@ -217,7 +209,7 @@ def igan_stage(folder: Path, held_out: PictureStore, *, steps: int = 6, width: i
         save_every=3,
         crop_px=64,
     )
-    return IganStage(make_generator(width), FastDiscriminator(8), settings, folder, held_out=held_out)
+    return IganStage(make_generator(width), ConcertDiscriminator(8), settings, folder, held_out=held_out)
 
 
 def cells_of(store: PictureStore) -> Callable[[int], Cells]:
@@ -315,7 +307,7 @@ class TestIganStage:
         whole = generator.prepare(frames, generator.describe(frames))
         assert (whole.guess_NGHW - guess).abs().max() < 1e-4
         assert (whole.hints_NEhw[:, :, 3, 5] - analysis.embedding_ME).abs().max() < 1e-5
-        weights = analysis.weights_MK.view(2, *grid_of(CELL_PX, CELL_PX), -1)
+        weights = analysis.weights_MK.view(2, *blur_grid(BLUR_CELL_PX, BLUR_CELL_PX), -1)
         assert (filter_frames(frames, weights) - guess).abs().max() < 1e-4
 
     def test_crops_are_aligned(self, store: PictureStore) -> None:
@@ -379,7 +371,7 @@ class TestPganStage:
     SETTINGS = PganSettings(num_pictures=4, steps=4, cooldown_steps=1, batch_size=2, warmup_steps=1)
 
     def test_mined_windows_lie_where_the_discriminator_says(self, store: PictureStore) -> None:
-        generator, discriminator = make_generator(), FastDiscriminator(8)
+        generator, discriminator = make_generator(), ConcertDiscriminator(8)
         stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
         windows = mine_windows(generator, discriminator, stream, self.SETTINGS)
         assert windows.result_MCHW.shape == (8, 3, 128, 128)
@@ -396,17 +388,17 @@ class TestPganStage:
     def test_pictures_that_go_on_are_not_mined(self, store: PictureStore) -> None:
         stream = SampleStream(store, SampleSettings(framed_share=0), seed=0, batch_size=2)
         with pytest.raises(ValueError, match="framed_share"):
-            mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
+            mine_windows(make_generator(), ConcertDiscriminator(8), stream, self.SETTINGS)
 
     def test_the_discriminator_learns_which_steps_gain(self, store: PictureStore) -> None:
         """From one batch: a step towards the truth and one away from it."""
         stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
-        windows = mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
+        windows = mine_windows(make_generator(), ConcertDiscriminator(8), stream, self.SETTINGS)
         batch = drawn(windows, batch_size=4, seed=0)(0)
         away = (2 * batch.result_MCHW - batch.sharp_MCHW).clamp(0, 1)
         steps = torch.where(torch.arange(4)[:, None, None, None] % 2 == 0, batch.sharp_MCHW, away)
         torch.manual_seed(0)
-        judge = FastDiscriminator(8)
+        judge = ConcertDiscriminator(8)
         descent = torch.optim.Adam(judge.parameters(), 4e-3)
         losses = []
         for _ in range(40):
@@ -419,13 +411,13 @@ class TestPganStage:
 
     def test_it_learns_and_resumes_exactly(self, store: PictureStore, tmp_path: Path) -> None:
         stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
-        windows = mine_windows(make_generator(), FastDiscriminator(8), stream, self.SETTINGS)
+        windows = mine_windows(make_generator(), ConcertDiscriminator(8), stream, self.SETTINGS)
         batches = drawn(windows, batch_size=2, seed=0)
 
         def stage(folder: Path) -> PganStage:
             torch.manual_seed(1)
-            patch = FastPatchGenerator(width=8, num_blocks=1, embedding_width=16)
-            judge, image_judge = FastDiscriminator(8), FastDiscriminator(8)
+            patch = ConcertPatchGenerator(width=8, num_blocks=1, embedding_width=16)
+            judge, image_judge = ConcertDiscriminator(8), ConcertDiscriminator(8)
             return PganStage(patch, judge, self.SETTINGS, folder, image_discriminator=image_judge)
 
         whole = stage(tmp_path / "whole")

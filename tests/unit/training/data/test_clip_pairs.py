@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from concertdeblur.errors import SourceError, TrainingError
-from concertdeblur.models.fast import BLUR_TYPES
+from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents

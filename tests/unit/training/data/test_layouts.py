@@ -12,7 +12,7 @@ import torch
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
-from concertdeblur.models.fast import BLUR_TYPES
+from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents, split_of
 from concertdeblur.training.data.samples import SampleSettings, SampleStream

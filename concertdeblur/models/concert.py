@@ -1,4 +1,4 @@
-"""The fast networks of recipe `concert`: a generator that knows the blur it inverts.
+"""The networks of architecture `concert`: a generator that knows the blur it inverts.
 
 The generator's two halves are kept apart because they see different things. `BlurAnalysis` looks at
 the spectrum of each cell of the frame and says which blur it is; `Restoration` is a plain convolutional
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concertdeblur.blur.kernels import Kernel
+from concertdeblur.frame import Medium
+from concertdeblur.models.blur_cells import BLUR_CELL_PX
 from concertdeblur.models.data_consistency import DataConsistency
-from concertdeblur.models.inverse_filter import CELL_PX, filter_frames, num_filters, stronger
+from concertdeblur.models.inverse_filter import filter_frames
+from concertdeblur.models.kernel_bank import num_filters, stronger
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
 from concertdeblur.models.prepared import HINT_PX, Prepared
@@ -32,14 +35,15 @@ _STEP_GAIN = 8.0  # guesses differ from the frame by some hundredths
 _CORRECTION_GAIN = 0.25
 # What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
-# How likely sharp a cell is: up to the first it is changed in full, from the second on left alone. Of a camera's
-# blurred cells 3 % are above the first, of sharp ones nine in ten.
+# The probability that a cell is sharp: below the first the cell is changed in full, above the second it is left alone,
+# and between them its share falls linearly. Of a camera's blurred cells 3 % are above the first, of sharp ones nine in
+# ten.
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
 # The boldest filters gain the most on one picture, but they amplify rounding and what lies beyond the border, in every
 # frame in another way: on a noise-free pan along the blur 1.5 times the original's warping error, 0.9 times so.
-_STREAM_STEPS = 1
+_VIDEO_STEPS = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,8 +192,8 @@ class Restoration(nn.Module):
         return restored
 
 
-class FastGenerator(nn.Module):
-    """G_i of recipe `concert`: analysis, inverse filters, restoration."""
+class ConcertGenerator(nn.Module):
+    """G_i of architecture `concert`: analysis, inverse filters, restoration."""
 
     def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
         super().__init__()
@@ -205,7 +209,7 @@ class FastGenerator(nn.Module):
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
         """Spectrum descriptors (N, R, Q, 2, 64, 33) of the cells of whole frames."""
-        described: Tensor = self.descriptor(frames_NCHW, CELL_PX)
+        described: Tensor = self.descriptor(frames_NCHW, BLUR_CELL_PX)
         return described
 
     def prepare(
@@ -214,7 +218,7 @@ class FastGenerator(nn.Module):
         described_NRQ: Tensor,
         *,
         velocities_NRQ3: Tensor | None = None,
-        is_stream: bool = False,
+        medium: Medium = Medium.PICTURE,
     ) -> Prepared:
         """What looks beyond the receptive field, once a frame.
 
@@ -222,7 +226,7 @@ class FastGenerator(nn.Module):
             frames_NCHW: As they are, not padded: the filters reflect the picture at its own border.
             described_NRQ: What `describe` says of them.
             velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
-            is_stream: Whether they are frames of a stream: filters are regularised `_STREAM_STEPS` stronger then.
+            medium: What they are part of; the filters of a video are regularised `_VIDEO_STEPS` stronger.
         """
         num, rows, columns = described_NRQ.shape[:3]
         velocities_M3 = None if velocities_NRQ3 is None else velocities_NRQ3.flatten(0, 2)
@@ -230,7 +234,7 @@ class FastGenerator(nn.Module):
         sharp_M = analysis.type_logits.softmax(1)[:, _SHARP]
         low, high = _MAYBE_SHARP
         weights_NRQK = analysis.weights_MK.view(num, rows, columns, -1)
-        of_guess = stronger(weights_NRQK, steps=_STREAM_STEPS) if is_stream else weights_NRQK
+        of_guess = stronger(weights_NRQK, steps=_VIDEO_STEPS) if medium is Medium.VIDEO else weights_NRQK
         height, width = frames_NCHW.shape[2:]
         return Prepared(
             guess_NGHW=filter_frames(frames_NCHW, of_guess),
@@ -240,8 +244,8 @@ class FastGenerator(nn.Module):
         )
 
 
-class FastPatchGenerator(nn.Module):
-    """G_p of recipe `concert`: told what the result lacks of the input, and all that G_i was told.
+class ConcertPatchGenerator(nn.Module):
+    """G_p of architecture `concert`: told what the result lacks of the input, and all that G_i was told.
 
     Its guesses are, in this order: the data-consistent window (RGB), the blurred one (RGB), those of G_i.
     """
@@ -259,7 +263,7 @@ class FastPatchGenerator(nn.Module):
 
 def spread(cells_NRQE: Tensor, height: int, width: int) -> Tensor:
     """Values of cells -> a smooth map, one value for HINT_PX x HINT_PX begun, exact in the cells' middles."""
-    per_cell = CELL_PX // HINT_PX
+    per_cell = BLUR_CELL_PX // HINT_PX
     values = cells_NRQE.permute(0, 3, 1, 2)
     smooth = F.interpolate(values, scale_factor=per_cell, mode="bilinear", align_corners=False)
     return smooth[:, :, : math.ceil(height / HINT_PX), : math.ceil(width / HINT_PX)].contiguous()

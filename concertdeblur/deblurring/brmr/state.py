@@ -1,0 +1,173 @@
+"""What one call of BRMR knows while it runs, and what it leaves behind.
+
+The host decides nothing: masks on the networks' device say which cells are still in the loop, and what was done is
+read with the result. Only on a CPU, where reading costs nothing, the host looks at a mask (`is_known_empty`,
+`known_places`).
+
+Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), H height, W width, h, w map values
+(MAP_PX px each).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.deblurring.brmr.settings import BrmrSettings
+from concertdeblur.deblurring.cam import Area
+from concertdeblur.deblurring.grid import Grid, brmr_grid
+from concertdeblur.frame import Medium
+from concertdeblur.models.prepared import Plan, Prepared
+
+UNKNOWN, REFUSED = -1, 0  # decisions; 1: kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """Whether the first step of each kind was kept in each cell of N frames.
+
+    (N, C) int8: 1 kept, 0 refused, -1 not tried.
+    """
+
+    consistency_NC: Tensor
+    windows_NC: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refinement:
+    """What BRMR made of one frame."""
+
+    tried: tuple[Area, ...]  # whole cells in the first round, then windows
+    kept: tuple[Area, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refinements:
+    """What BRMR made of N frames; on the networks' device until it is read."""
+
+    maps_Nhw: Tensor | None  # H^s - H^b of the results, float64; None if D_i was not asked
+    decisions: Decisions  # for the next frames
+    num_frames: int
+    steps: Tensor  # int32: frame, y, x, height, width in px, was it tried, was it kept; in the order of the rounds
+
+    def of_frames(self) -> list[Refinement]:
+        """Read on the host, which waits for the device."""
+        return read_steps(self.steps, num_frames=self.num_frames)
+
+
+def read_steps(steps: Tensor | npt.NDArray[np.int32], *, num_frames: int) -> list[Refinement]:
+    """What was done to each frame, from `Refinements.steps`."""
+    rows = [(row[0], Area(y=row[1], x=row[2], height=row[3], width=row[4]), row[6]) for row in steps.tolist() if row[5]]
+    return [
+        Refinement(
+            tried=tuple(area for frame, area, _ in rows if frame == n),
+            kept=tuple(area for frame, area, is_kept in rows if frame == n and is_kept),
+        )
+        for n in range(num_frames)
+    ]
+
+
+@dataclass(slots=True)
+class State:
+    """N frames in the loop; whatever is decided is a tensor."""
+
+    grid: Grid
+    blurred_NCHW: Tensor  # B
+    result_NCHW: Tensor  # D, refined in place
+    prepared: Prepared
+    plan: Plan
+    consistent_NCHW: Tensor | None  # G_i's result after a bare step of data consistency, which G_p is shown
+    may_turn: bool  # whether a cell may still take a turn
+    active_NC: Tensor  # cells that are still in the loop
+    repeating_NC: Tensor  # those of them whose next step is a turn, not a window
+    budget_N: Tensor  # windows that may still be tried
+    most: int  # windows of a round, in any case
+    previous: Decisions  # of the frames before
+    first: Decisions  # what this call decided
+    maps_Nhw: Tensor | None = None  # H^s - H^b of D, as each cell sees it; None if D_i is not asked
+    steps: list[Tensor] = field(default_factory=list)
+
+    def end_turns(self) -> None:
+        """From now on all cells take windows."""
+        self.may_turn = False
+        self.repeating_NC = torch.zeros_like(self.repeating_NC)
+
+    def note(self, frame: Tensor, area: tuple[Tensor, ...], tried: Tensor, kept: Tensor) -> None:
+        """Write down steps: of which frame, in which area (y, x, height, width in px), and what became of them."""
+        columns = [frame, *area, tried, kept]
+        self.steps.append(torch.stack([column.flatten().int() for column in columns], 1))
+
+    def note_cells(self, tried_NC: Tensor, kept_NC: Tensor) -> None:
+        """Write down steps in whole cells."""
+        frames_NC = torch.arange(len(tried_NC), device=tried_NC.device)[:, None].expand_as(tried_NC)
+        areas_NC4 = self.grid.cells_C4.expand(len(tried_NC), -1, -1)
+        self.note(frames_NC, areas_NC4.unbind(2), tried_NC, kept_NC)
+
+    def refinements(self) -> Refinements:
+        """What is left when the loop has ended."""
+        none = torch.zeros(0, 7, dtype=torch.int32, device=self.result_NCHW.device)
+        return Refinements(
+            maps_Nhw=self.maps_Nhw,
+            decisions=self.first,
+            num_frames=len(self.result_NCHW),
+            steps=torch.cat(self.steps) if self.steps else none,
+        )
+
+
+def begun(
+    blurred_NCHW: Tensor,
+    result_NCHW: Tensor,
+    prepared: Prepared,
+    plan: Plan,
+    *,
+    consistent_NCHW: Tensor | None,
+    medium: Medium,
+    previous: Decisions | None,
+    settings: BrmrSettings,
+) -> State:
+    """The state before the first round: every cell is in the loop."""
+    num, _, height, width = result_NCHW.shape
+    device = result_NCHW.device
+    grid = brmr_grid(height, width, device)
+    shape = num, len(grid.cells)
+    budget = settings.most_windows(len(grid.cells))
+    if budget and medium is Medium.PICTURE:
+        budget = len(grid.cells) * settings.max_iterations  # no cap: a window for each cell in each round
+    is_known = previous is not None and previous.windows_NC.shape == shape
+    return State(
+        grid=grid,
+        blurred_NCHW=blurred_NCHW,
+        result_NCHW=result_NCHW,
+        prepared=prepared,
+        plan=plan,
+        consistent_NCHW=consistent_NCHW,
+        may_turn=consistent_NCHW is not None and medium is Medium.PICTURE,
+        active_NC=torch.ones(shape, dtype=torch.bool, device=device),
+        repeating_NC=torch.zeros(shape, dtype=torch.bool, device=device),
+        budget_N=torch.full((num,), budget, device=device),
+        most=min(budget, len(grid.cells)),
+        previous=previous if previous is not None and is_known else _no_decisions(shape, device),
+        first=_no_decisions(shape, device),
+    )
+
+
+def is_known_empty(mask: Tensor) -> bool:
+    """Whether the host knows, without waiting, that no value is True."""
+    return _is_read_for_nothing(mask) and not bool(mask.any())
+
+
+def known_places(mask_M: Tensor) -> Tensor | None:
+    """The places of the True values; None where the host would have to wait to know them."""
+    return torch.from_numpy(mask_M.numpy().nonzero()[0]) if _is_read_for_nothing(mask_M) else None
+
+
+def _is_read_for_nothing(tensor: Tensor) -> bool:
+    """Whether the host knows the values already."""
+    return tensor.device.type == "cpu"
+
+
+def _no_decisions(shape: tuple[int, int], device: torch.device) -> Decisions:
+    consistency_NC, windows_NC = torch.full((2, *shape), UNKNOWN, dtype=torch.int8, device=device)
+    return Decisions(consistency_NC=consistency_NC, windows_NC=windows_NC)

@@ -1,0 +1,192 @@
+"""Steps in windows, the paper's: the most blurred window of a cell is cut, refined by G_p, judged and pasted.
+
+Each round tries one window of each cell that is still in the loop, all with one call of G_p and one of D_i. A cell is
+judged by its own window alone, so the result does not depend on what else is in the batch.
+
+Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), M windows of a round, H height,
+W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.deblurring.brmr.judging import SHIFT_GRAIN_PX, Judge, is_kept
+from concertdeblur.deblurring.brmr.settings import BrmrSettings
+from concertdeblur.deblurring.brmr.state import UNKNOWN, State, known_places
+from concertdeblur.deblurring.cam import MAP_PX
+from concertdeblur.deblurring.grid import Grid, cut, paste, places
+from concertdeblur.engines import Engine
+from concertdeblur.models.prepared import HINT_PX
+
+
+@dataclass(frozen=True, slots=True)
+class MinedWindows:
+    """M windows that are proposed."""
+
+    frame_M: Tensor
+    cell_M: Tensor
+    at_M2: Tensor  # (y, x) px
+    is_tried_M: Tensor  # False: the window is here only because the number of windows is fixed
+
+
+@dataclass(frozen=True, slots=True)
+class RefinedWindows:
+    """What G_p made of them."""
+
+    windows_MCyx: Tensor  # feathered into what was there
+    shift_M: Tensor  # how far each moved the mean of a 32-px square
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedWindows:
+    """What D_i says of them."""
+
+    kept_M: Tensor
+    change_Mhw: Tensor  # of the map of each window's cell, around the window
+    at_M2: Tensor  # (y, x) of the change, map values
+
+
+class Windows:
+    """Windows of 128x128 px.
+
+    Args:
+        patch_generator: G_p(window, views, hints).
+        judge: D_i.
+        settings: How far refining goes.
+    """
+
+    def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
+        self._patch_generator = patch_generator
+        self._judge = judge
+        self._settings = settings
+
+    def propose(self, state: State) -> MinedWindows | None:
+        """The most blurred window of each cell that takes windows, within the budget; None if there is none."""
+        if state.maps_Nhw is None or not state.most:
+            return None
+        at_NC2, score_NC = state.grid.most_blurred(state.maps_Nhw)
+        active_NC = state.active_NC & ~state.repeating_NC
+        score_NC = score_NC.masked_fill(~active_NC, -torch.inf)
+        order_NC = score_NC.argsort(dim=1, descending=True, stable=True)
+        best_NM = order_NC[:, : state.most].sort(1).values
+        rank_NC = order_NC.argsort(1)
+        is_tried_NM = (active_NC & (rank_NC < state.budget_N[:, None])).gather(1, best_NM)
+        frame_NM = torch.arange(len(best_NM), device=best_NM.device)[:, None].expand_as(best_NM)
+        frame_M, cell_M, is_tried_M = frame_NM.flatten(), best_NM.flatten(), is_tried_NM.flatten()
+        tried = known_places(is_tried_M)
+        if tried is not None:
+            frame_M, cell_M, is_tried_M = frame_M[tried], cell_M[tried], is_tried_M[tried]
+            if not len(tried):
+                return None
+        return MinedWindows(frame_M, cell_M, at_NC2[frame_M, cell_M], is_tried_M)
+
+    def refine(self, mined: MinedWindows, state: State) -> RefinedWindows:
+        """G_p on each window, feathered at its borders."""
+        grid, prepared, (height, width) = state.grid, state.prepared, state.grid.window_px
+
+        def seen_in(pictures_NCHW: Tensor) -> Tensor:
+            return cut(pictures_NCHW, mined.frame_M, mined.at_M2, grid.window_px)
+
+        windows = seen_in(state.result_NCHW)
+        seen = [state.blurred_NCHW, prepared.guess_NGHW]
+        if state.consistent_NCHW is not None:
+            seen.insert(0, state.consistent_NCHW)
+        hint_size = height // HINT_PX, width // HINT_PX
+        hints = cut(prepared.hints_NEhw, mined.frame_M, mined.at_M2 // HINT_PX, hint_size)
+        made = self._patch_generator(windows, torch.cat([seen_in(pictures) for pictures in seen], 1), hints)
+        step = _feather(mined.at_M2, grid, self._settings.feather_px)[:, None] * (made.clamp(0, 1) - windows)
+        step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
+        shift_M = F.avg_pool2d(step, min(SHIFT_GRAIN_PX, height, width)).abs().amax((1, 2, 3))
+        return RefinedWindows(windows + step, shift_M)
+
+    def judge(self, mined: MinedWindows, refined: RefinedWindows, state: State) -> JudgedWindows:
+        """Keep each window whose cell D_i finds sharper with it; D_i is shown no more than the window touches."""
+        settings, grid, frame_M = self._settings, state.grid, mined.frame_M
+        assert state.maps_Nhw is not None
+        seen_at, seen_size = self._seen(mined.at_M2, grid)
+        candidates = cut(state.result_NCHW, frame_M, seen_at, seen_size)
+        paste(
+            candidates, torch.arange(len(frame_M), device=frame_M.device), mined.at_M2 - seen_at, refined.windows_MCyx
+        )
+        local = self._judge.maps(cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
+        map_at, map_size = seen_at // MAP_PX, (seen_size[0] // MAP_PX, seen_size[1] // MAP_PX)
+        change = local - cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
+        change = torch.where(self._touched(mined, grid, map_at, map_size), change, 0)
+        of_cell = (frame_M, mined.cell_M)
+        before_M = grid.deltas(state.maps_Nhw)[of_cell]
+        kept_M = mined.is_tried_M & (refined.shift_M <= settings.max_shift)
+        kept_M &= is_kept(
+            before_M,
+            before_M + change.sum((1, 2)) / grid.num_values_C[mined.cell_M],
+            state.previous.windows_NC[of_cell],
+            hysteresis=settings.hysteresis,
+            margin=settings.window_margin,
+        )
+        return JudgedWindows(kept_M, change, map_at)
+
+    def keep(self, mined: MinedWindows, refined: RefinedWindows, judged: JudgedWindows, state: State) -> None:
+        """Paste the kept windows into the result; a cell whose window is not kept is out of the loop."""
+        frame_M, at_M2, kept_M = mined.frame_M, mined.at_M2, judged.kept_M
+        assert state.maps_Nhw is not None
+        # Windows and touched values lie in cells of their own, so no two of a round meet.
+        windows = cut(state.result_NCHW, frame_M, at_M2, state.grid.window_px)
+        paste(
+            state.result_NCHW, frame_M, at_M2, torch.where(kept_M[:, None, None, None], refined.windows_MCyx, windows)
+        )
+        rows, columns = places(judged.at_M2, (judged.change_Mhw.shape[1], judged.change_Mhw.shape[2]))
+        taken = torch.where(kept_M[:, None, None], judged.change_Mhw, 0)
+        state.maps_Nhw = state.maps_Nhw.index_put((frame_M[:, None, None], rows, columns), taken, accumulate=True)
+        of_cell, tried_M = (frame_M, mined.cell_M), mined.is_tried_M
+        state.active_NC[of_cell] &= kept_M | ~tried_M
+        state.budget_N.index_add_(0, frame_M, -tried_M.long())
+        # The first step decides what the next frame remembers: later ones end in a refusal by design.
+        first = state.first.windows_NC
+        is_first = tried_M & (first[of_cell] == UNKNOWN)
+        first[of_cell] = torch.where(is_first, kept_M.to(first.dtype), first[of_cell])
+        height, width = (torch.full_like(frame_M, side) for side in state.grid.window_px)
+        state.note(frame_M, (*at_M2.unbind(1), height, width), tried_M, kept_M)
+
+    def _seen(self, at_M2: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
+        """(y, x) and size of what D_i must be shown so that every map value that a window touches is exact."""
+        if self._judge.margin_px is None:
+            return torch.zeros_like(at_M2), (grid.height, grid.width)
+        around = 2 * self._judge.margin_px
+        height, width = (
+            min(grid.window_px[0] + 2 * around, grid.height),
+            min(grid.window_px[1] + 2 * around, grid.width),
+        )
+        y_M, x_M = (at_M2 - around).unbind(1)
+        return torch.stack([y_M.clamp(0, grid.height - height), x_M.clamp(0, grid.width - width)], 1), (height, width)
+
+    def _touched(self, mined: MinedWindows, grid: Grid, map_at: Tensor, size: tuple[int, int]) -> Tensor:
+        """Which of the map values that D_i was shown a window changes in its own cell, (M, h, w)."""
+        cell_M4, margin_px, inside = grid.cells_C4[mined.cell_M], self._judge.margin_px, []
+        for axis, place in enumerate(places(map_at, size)):
+            start_M, stop_M = cell_M4[:, axis], cell_M4[:, axis] + cell_M4[:, axis + 2]
+            if margin_px is not None:
+                at_M = mined.at_M2[:, axis]
+                start_M = torch.maximum(start_M, at_M - margin_px)
+                stop_M = torch.minimum(stop_M, at_M + grid.window_px[axis] + margin_px)
+            first_M11, end_M11 = (edge[:, None, None] // MAP_PX for edge in (start_M, stop_M))
+            inside.append((place >= first_M11) & (place < end_M11))
+        is_row_My1, is_column_M1x = inside
+        return is_row_My1 & is_column_M1x
+
+
+def _feather(at_M2: Tensor, grid: Grid, feather_px: int) -> Tensor:
+    """Weight of refined windows, (M, y, x): 1 inside, falling to 0 at the border.
+
+    Sides that lie on the frame's border do not fade: nothing is behind them.
+    """
+    faded = []
+    for axis, (length, side) in enumerate(zip(grid.window_px, (grid.height, grid.width), strict=True)):
+        from_start = torch.arange(1, length + 1, device=at_M2.device, dtype=torch.float64)
+        ramp = (from_start / (feather_px + 1)).clamp_max(1)
+        start_M1 = at_M2[:, axis, None]
+        fades_in, fades_out = start_M1 > 0, start_M1 + length < side
+        faded.append(torch.minimum(torch.where(fades_in, ramp, 1.0), torch.where(fades_out, ramp.flip(0), 1.0)))
+    down_My, across_Mx = faded
+    return (down_My[:, :, None] * across_Mx[:, None, :]).float()

@@ -1,0 +1,86 @@
+"""G_i on whole frames of any size: padded to what the networks need, restored in tiles where they are large.
+
+A new input of G_i goes this way: `models/prepared.py` names it, the generator's `prepare` makes it, `padded` brings it
+to the padded size, and `ImageGenerator.__call__` hands it to the restoration.
+
+Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, E embedding (h, w: a HINT_PX each), R
+rows and Q columns of the blur's cells.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.deblurring.tensors import finite
+from concertdeblur.deblurring.tiles import in_tiles
+from concertdeblur.engines import Engine, make_engine
+from concertdeblur.frame import Medium
+from concertdeblur.models.architecture import ImageGeneratorNetwork
+from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.runtime import Runtime
+
+
+class ImageGenerator:
+    """G_i made ready to run; used by one stage at a time, except that `__call__` may be used beside the rest.
+
+    Args:
+        network: G_i with its final weights.
+        runtime: What it runs on.
+    """
+
+    def __init__(self, network: ImageGeneratorNetwork, runtime: Runtime) -> None:
+        self.network = network.eval().requires_grad_(False).to(runtime.device)
+        self._restore: Engine = make_engine(network.restoration, runtime, is_kept=True)
+        self._margin_px = network.restoration.receptive_margin_px
+        self._multiple_px = max(HINT_PX, network.restoration.multiple_px)
+        # OpenVINO reads one layout only: changing over once a frame is cheaper than at every window
+        self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
+
+    def laid_out(self, frames_NCHW: Tensor) -> Tensor:
+        """The frames in the memory layout that is fastest here."""
+        return frames_NCHW.contiguous(memory_format=self._memory_format)
+
+    def describe(self, frames_NCHW: Tensor) -> Tensor:
+        """What the blur is read off, one descriptor a cell; (N, 0) of a generator that reads none."""
+        return self.network.describe(frames_NCHW)
+
+    def prepare(
+        self, frames_NCHW: Tensor, described: Tensor, *, velocities_NRQ3: Tensor | None, medium: Medium
+    ) -> Prepared:
+        """What G_i is given beside the frames, which are not padded here.
+
+        Args:
+            frames_NCHW: RGB in [0, 1].
+            described: Of their cells, as `describe` gives them.
+            velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
+            medium: What the frames are part of.
+        """
+        return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, medium=medium)
+
+    def padded(self, frames_NCHW: Tensor, prepared: Prepared) -> tuple[Tensor, Prepared]:
+        """Frames, and what is given beside them, extended at the bottom and right to what the networks need."""
+        guess_NGHW = _padded(prepared.guess_NGHW, self._multiple_px)
+        return _padded(frames_NCHW, self._multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
+
+    def __call__(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
+        """Restore padded frames; the result is not clamped, and may hold values that are no numbers."""
+        given = blurred_NCHW, prepared.guess_NGHW, prepared.hints_NEhw
+        return in_tiles(self._restore, *given, margin_px=self._margin_px, multiple_px=self._multiple_px)
+
+    def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
+        """Restore padded frames, in [0, 1]; the frames themselves where the network gives no numbers."""
+        return finite(self(blurred_NCHW, prepared), blurred_NCHW).clamp_(0, 1)
+
+
+def _padded(pictures_NCHW: Tensor, multiple_px: int) -> Tensor:
+    """Sides brought to a multiple, by reflection where there is enough to reflect."""
+    height, width = pictures_NCHW.shape[2:]
+    missing_h, missing_w = -height % multiple_px, -width % multiple_px
+    if not missing_h and not missing_w:
+        return pictures_NCHW
+    if not pictures_NCHW.shape[1]:  # no channels
+        return F.pad(pictures_NCHW, (0, missing_w, 0, missing_h))
+    reflects = missing_h < height and missing_w < width
+    return F.pad(pictures_NCHW, (0, missing_w, 0, missing_h), mode="reflect" if reflects else "replicate")

@@ -1,0 +1,191 @@
+"""A frame's way through the networks: copied in, generated, refined, copied out.
+
+The stages of a stream may run beside each other, each in a thread or on a CUDA stream of its own, so what one frame
+leaves for the next belongs to one stage alone (streaming/overlap.py, rule 8).
+
+Shape suffixes: N frames, C channels, H height, W width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.brmr import Brmr, Decisions, Refinement, Refinements, read_steps
+from concertdeblur.deblurring.guard import guarded
+from concertdeblur.deblurring.image_generator import ImageGenerator
+from concertdeblur.deblurring.stream_frames import StreamFrame
+from concertdeblur.deblurring.tensors import to_host, to_tensor
+from concertdeblur.errors import UsageError
+from concertdeblur.frame import Medium
+from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.streaming import Slot
+from concertdeblur.streaming.timeline import span
+
+_MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one blur estimate does not flicker
+_NEW_DISTANCE = 0.15  # mean change of a cell's spectrum descriptor that is a cut (or a strobe): memory ends
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeblurOptions:
+    """What a user decides about deblurring."""
+
+    strength: float = 1.0  # out = in + strength * (full - in); 0 is identity
+    refine: bool = True  # False: iGAN alone
+    heatmap: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CopiedIn:
+    """A frame on the networks' device."""
+
+    seen: StreamFrame
+    frame_1CHW: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generated:
+    """A frame after G_i; sides are padded."""
+
+    seen: StreamFrame
+    blurred_1CHW: Tensor
+    result_1CHW: Tensor
+    prepared: Prepared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refined:
+    """A frame after BRMR."""
+
+    seen: StreamFrame
+    result_HWC: Tensor  # in [0, 1], what goes back to the host
+    heatmap: npt.NDArray[np.float32] | None
+    refinements: Refinements | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnHost:
+    """What came back of a frame; arrays may be a slot's, which another frame gets next."""
+
+    seen: StreamFrame
+    result: npt.NDArray[np.float32]  # (H, W, 3)
+    heatmap: npt.NDArray[np.float32] | None
+    steps: npt.NDArray[np.int32] | None  # as in Refinements; None if nothing was refined
+
+    def refinement(self) -> Refinement:
+        """What BRMR did."""
+        return Refinement(tried=(), kept=()) if self.steps is None else read_steps(self.steps, num_frames=1)[0]
+
+
+class FrameStages:
+    """The stages of one picture, or of the frames of one video in their order.
+
+    Each is safe to call from one thread at a time, and beside the others.
+
+    Args:
+        image_generator: G_i.
+        brmr: What refines its results.
+        options: What the user decides.
+        medium: What the frames are part of.
+        device: Of the networks.
+    """
+
+    def __init__(
+        self, image_generator: ImageGenerator, brmr: Brmr, options: DeblurOptions, medium: Medium, device: torch.device
+    ) -> None:
+        self._image_generator = image_generator
+        self._brmr = brmr
+        self._options = options
+        self._medium = medium
+        self._device = device
+        self._described: Tensor | None = None  # of the frame before; the memory of `generate`
+        self._decisions: Decisions | None = None  # the same of `refine`
+
+    @torch.inference_mode()
+    def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
+        """Bring the pixels to the device, through the slot's buffer if there is one."""
+        with span("copy in"):
+            return CopiedIn(seen=seen, frame_1CHW=to_tensor(seen.pixels, self._device, slot))
+
+    @torch.inference_mode()
+    def generate(self, given: CopiedIn) -> Generated:
+        """G_i: read the blur off the frame, filter it, restore it."""
+        with span("generate"):
+            frame_1CHW = self._image_generator.laid_out(given.frame_1CHW)
+            with span("describe"):
+                described = _remembered(self._described, self._image_generator.describe(frame_1CHW))
+                self._described = described
+            with span("filter"):
+                prepared = self._image_generator.prepare(
+                    frame_1CHW, described, velocities_NRQ3=self._velocities(given.seen), medium=self._medium
+                )
+            blurred_1CHW, prepared = self._image_generator.padded(frame_1CHW, prepared)
+            with span("restore"):
+                result_1CHW = self._image_generator.restored(blurred_1CHW, prepared)
+            return Generated(seen=given.seen, blurred_1CHW=blurred_1CHW, result_1CHW=result_1CHW, prepared=prepared)
+
+    @torch.inference_mode()
+    def refine(self, given: Generated) -> Refined:
+        """BRMR where there is something to change, then what is promised to users."""
+        with span("guard"):
+            refinements = self._refinements(given)
+            heatmap = self._heatmap(given, refinements) if self._options.heatmap else None
+            height, width = given.seen.pixels.shape[:2]
+            frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
+            trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
+            trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
+            mixed = guarded(frame, (result - frame).mul_(trust).add_(frame))
+            if self._options.strength < 1:
+                mixed = frame + self._options.strength * (mixed - frame)
+            result_HWC = mixed[0].permute(1, 2, 0).contiguous()
+            return Refined(seen=given.seen, result_HWC=result_HWC, heatmap=heatmap, refinements=refinements)
+
+    @torch.inference_mode()
+    def copy_out(self, given: Refined, slot: Slot | None = None) -> OnHost:
+        """Bring the result to the host, through the slot's buffers if there is one."""
+        with span("copy out"):
+            steps = None if given.refinements is None else to_host(given.refinements.steps, slot, name="steps")
+            return OnHost(seen=given.seen, result=to_host(given.result_HWC, slot), heatmap=given.heatmap, steps=steps)
+
+    def _velocities(self, seen: StreamFrame) -> Tensor | None:
+        if seen.velocities_RQ3 is None:
+            return None
+        return torch.from_numpy(seen.velocities_RQ3)[None].to(self._device)
+
+    def _refinements(self, given: Generated) -> Refinements | None:
+        """What BRMR did to the result, in place; None where it was not asked."""
+        if not self._options.refine or not (plan := given.prepared.read()).is_changed:
+            return None
+        with span("refine"):
+            refinements = self._brmr.refine(
+                given.blurred_1CHW,
+                given.result_1CHW,
+                given.prepared,
+                plan,
+                medium=self._medium,
+                previous=self._decisions,
+            )
+        self._decisions = refinements.decisions
+        return refinements
+
+    def _heatmap(self, given: Generated, refinements: Refinements | None) -> npt.NDArray[np.float32]:
+        maps = None if refinements is None else refinements.maps_Nhw
+        if maps is None:
+            maps = self._brmr.maps(given.blurred_1CHW, given.result_1CHW)
+        return cam.blur_heatmap(maps[0].cpu().numpy(), *given.seen.pixels.shape[:2])
+
+
+def _remembered(before: Tensor | None, now: Tensor) -> Tensor:
+    """The running spectrum descriptor of each cell of a stream."""
+    if before is None or before.shape != now.shape or not now.numel():
+        return now
+    is_new = (now - before).abs().mean((3, 4, 5), keepdim=True) > _NEW_DISTANCE
+    return torch.where(is_new, now, _MEMORY * before + (1 - _MEMORY) * now)
