@@ -14,7 +14,7 @@ from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, OnHost, Refined
 from concertdeblur.deblurring.steadiness import Steadier
-from concertdeblur.deblurring.stream_frames import StreamSearch, check_pixels, lone_frame
+from concertdeblur.deblurring.stream_frames import StreamSearch, check_pixels, lone_frame, with_following
 from concertdeblur.deblurring.tensors import quantised
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
@@ -160,9 +160,9 @@ class Deblurrer:
         on_gpu = self.runtime.device.type == "cuda"
         search, of_frame, steadier = StreamSearch(), self._stages(options, Medium.VIDEO), Steadier()
 
-        def copy_in(frame: Frame, slot: Slot) -> CopiedIn:
+        def copy_in(given: tuple[Frame, Frame | None], slot: Slot) -> CopiedIn:
             with span("motion"):
-                seen = search.next(frame)
+                seen = search.next(*given)
             return of_frame.copy_in(seen, slot if on_gpu else None)
 
         def generate(given: CopiedIn, _: Slot) -> Generated:
@@ -178,15 +178,16 @@ class Deblurrer:
             with span("steady"):
                 return _steadied(given, steadier)
 
+        pairs = with_following(frames)
         stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
         if on_gpu:
             pipeline = OverlappedPipeline(CudaDevice(self.runtime.device), stages, depth=2 if overlap else 1)
-            yield from pipeline.run(frames)
+            yield from pipeline.run(pairs)
         elif overlap and self.runtime.backend == "openvino":
             with torch_threads(1):
-                yield from OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT).run(frames)
+                yield from OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT).run(pairs)
         else:  # two busy thread pools make eager torch many times slower
-            yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(frames)
+            yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(pairs)
 
     def _stages(self, options: DeblurOptions, medium: Medium) -> FrameStages:
         return FrameStages(self._image_generator, self._brmr, options, medium, self.runtime.device)

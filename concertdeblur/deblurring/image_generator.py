@@ -18,7 +18,7 @@ from concertdeblur.deblurring.tiles import in_tiles
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.frame import Medium
 from concertdeblur.models.architecture import ImageGeneratorNetwork
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.runtime import Runtime
 
 
@@ -33,8 +33,11 @@ class ImageGenerator:
     def __init__(self, network: ImageGeneratorNetwork, runtime: Runtime) -> None:
         self.network = network.eval().requires_grad_(False).to(runtime.device)
         self._restore: Engine = make_engine(network.restoration, runtime, is_kept=True)
+        # with taps it is another program to an engine that compiles
+        self._restore_on_paths: Engine = make_engine(network.restoration, runtime, is_kept=True)
+        self.takes_taps = network.restoration.num_taps > 0
         self._margin_px = network.restoration.receptive_margin_px
-        self._multiple_px = max(HINT_PX, network.restoration.multiple_px)
+        self.multiple_px = max(HINT_PX, network.restoration.multiple_px)
         # OpenVINO reads one layout only: changing over once a frame is cheaper than at every window
         self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
 
@@ -47,7 +50,13 @@ class ImageGenerator:
         return self.network.describe(frames_NCHW)
 
     def prepare(
-        self, frames_NCHW: Tensor, described: Tensor, *, velocities_NRQ3: Tensor | None, medium: Medium
+        self,
+        frames_NCHW: Tensor,
+        described: Tensor,
+        *,
+        velocities_NRQ3: Tensor | None,
+        path: PathSamples | None = None,
+        medium: Medium,
     ) -> Prepared:
         """What G_i is given beside the frames, which are not padded here.
 
@@ -55,19 +64,23 @@ class ImageGenerator:
             frames_NCHW: RGB in [0, 1].
             described: Of their cells, as `describe` gives them.
             velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
+            path: Taps and velocity of the frames, padded; None: nothing is known.
             medium: What the frames are part of.
         """
-        return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, medium=medium)
+        return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, path=path, medium=medium)
 
     def padded(self, frames_NCHW: Tensor, prepared: Prepared) -> tuple[Tensor, Prepared]:
         """Frames, and what is given beside them, extended at the bottom and right to what the networks need."""
-        guess_NGHW = _padded(prepared.guess_NGHW, self._multiple_px)
-        return _padded(frames_NCHW, self._multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
+        guess_NGHW = _padded(prepared.guess_NGHW, self.multiple_px)
+        return _padded(frames_NCHW, self.multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
 
     def __call__(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
         """Restore padded frames; the result is not clamped, and may hold values that are no numbers."""
-        given = blurred_NCHW, prepared.guess_NGHW, prepared.hints_NEhw
-        return in_tiles(self._restore, *given, margin_px=self._margin_px, multiple_px=self._multiple_px)
+        restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
+        if prepared.path is not None:
+            restore = self._restore_on_paths
+            given += [prepared.path.taps_NTHW, prepared.path.velocity_N2hw]
+        return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 
     def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
         """Restore padded frames, in [0, 1]; the frames themselves where the network gives no numbers."""

@@ -18,11 +18,12 @@ from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.brmr import Brmr, Decisions, Refinement, Refinements, read_steps
 from concertdeblur.deblurring.guard import guarded
 from concertdeblur.deblurring.image_generator import ImageGenerator
+from concertdeblur.deblurring.path_samples import path_samples
 from concertdeblur.deblurring.stream_frames import StreamFrame
 from concertdeblur.deblurring.tensors import to_host, to_tensor
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Medium
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.streaming import Slot
 from concertdeblur.streaming.timeline import span
 
@@ -49,6 +50,7 @@ class CopiedIn:
 
     seen: StreamFrame
     frame_1CHW: Tensor
+    path: PathSamples | None  # None where nothing is known of the motion, or G_i takes no taps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +115,12 @@ class FrameStages:
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
         """Bring the pixels to the device, through the slot's buffer if there is one."""
         with span("copy in"):
-            return CopiedIn(seen=seen, frame_1CHW=to_tensor(seen.pixels, self._device, slot))
+            frame_1CHW = to_tensor(seen.pixels, self._device, slot)
+        path = None
+        if seen.neighbours is not None and self._image_generator.takes_taps:
+            with span("sample"):
+                path = path_samples(seen.neighbours, self._image_generator.multiple_px, self._device, slot)
+        return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, path=path)
 
     @torch.inference_mode()
     def generate(self, given: CopiedIn) -> Generated:
@@ -125,7 +132,11 @@ class FrameStages:
                 self._described = described
             with span("filter"):
                 prepared = self._image_generator.prepare(
-                    frame_1CHW, described, velocities_NRQ3=self._velocities(given.seen), medium=self._medium
+                    frame_1CHW,
+                    described,
+                    velocities_NRQ3=self._velocities(given.seen),
+                    path=given.path,
+                    medium=self._medium,
                 )
             blurred_1CHW, prepared = self._image_generator.padded(frame_1CHW, prepared)
             with span("restore"):

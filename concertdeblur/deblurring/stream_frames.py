@@ -1,8 +1,9 @@
-"""What the host finds out about a frame before the networks see it: its motion since the frame before.
+"""What the host finds out about a frame before the networks see it: its motion, and the path of its pixels.
 
 Shape suffixes: R rows and Q columns of the blur's cells.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,19 @@ import numpy.typing as npt
 
 from concertdeblur.deblurring.motion import Motion, MotionSearch, cell_velocities
 from concertdeblur.errors import UsageError
-from concertdeblur.frame import Frame, Pixels
+from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.models.blur_cells import BLUR_CELL_PX
+from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, reduced_luma
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """The frames beside one in a stream, as taps are sampled from them, and the path of its pixels."""
+
+    before: Samples | None  # (H, W, 3) uint8, or float32 in [0, 1]
+    frame: Samples
+    after: Samples | None
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,29 +34,122 @@ class StreamFrame:
     pixels: Pixels  # of the frame
     motion: Motion | None = None  # since the frame before; None where that shows another scene, or there is none
     velocities_RQ3: npt.NDArray[np.float32] | None = None  # of each blur cell, as `cell_velocities` gives them
+    neighbours: Neighbours | None = None  # None where neither of them shows the same scene
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """A frame with what needs no frame after it."""
+
+    frame: Frame
+    pixels: Pixels
+    motion: Motion | None
+    samples: Samples
+    luma: npt.NDArray[np.uint8]  # reduced
+    to_before: Flow | None  # None where the frame before shows another scene
 
 
 class StreamSearch:
-    """Looks at the frames of one stream, in order; not thread-safe."""
+    """Looks at the frames of one stream, in order; not thread-safe. Keeps two frames."""
 
     def __init__(self) -> None:
         self._motion = MotionSearch()
+        self._path = PathSearch()
+        self._before: _Known | None = None
+        self._now: _Known | None = None
 
-    def next(self, frame: Frame) -> StreamFrame:
-        """The next frame with its motion.
+    def next(self, frame: Frame, after: Frame | None) -> StreamFrame:
+        """The next frame with its motion and its neighbours.
+
+        Args:
+            frame: The one that was `after` in the call before.
+            after: The frame after it; None at the end.
 
         Raises:
-            UsageError: If the frame has no pixels, or not of a kind that can be deblurred.
+            UsageError: If a frame has no pixels, or not of a kind that can be deblurred.
         """
+        before = self._before
+        now = self._now if self._now is not None and self._now.frame is frame else self._looked_at(frame, None)
+        following = None if after is None else self._looked_at(after, now)
+        self._before, self._now = now, following
+        velocities_RQ3 = None
+        if now.motion is not None:
+            height, width = now.pixels.shape[:2]
+            velocities_RQ3 = cell_velocities(now.motion, height, width, BLUR_CELL_PX)
+        return StreamFrame(
+            frame=frame,
+            pixels=now.pixels,
+            motion=now.motion,
+            velocities_RQ3=velocities_RQ3,
+            neighbours=self._neighbours(before, now, following),
+        )
+
+    def _looked_at(self, frame: Frame, before: _Known | None) -> _Known:
         if frame.pixels is None:
             raise UsageError("frames without RGB pixels cannot be deblurred; ask the reader for pixels")
         check_pixels(frame.pixels)
         motion = self._motion.next(frame.pixels)
-        velocities_RQ3 = None
-        if motion is not None:
-            height, width = frame.pixels.shape[:2]
-            velocities_RQ3 = cell_velocities(motion, height, width, BLUR_CELL_PX)
-        return StreamFrame(frame=frame, pixels=frame.pixels, motion=motion, velocities_RQ3=velocities_RQ3)
+        samples = _as_samples(frame.pixels)
+        luma = reduced_luma(samples)
+        height, width = frame.pixels.shape[:2]
+        to_before = None
+        if before is not None and motion is not None:
+            to_before = self._path.flow(luma, before.luma, height, width)
+        return _Known(frame=frame, pixels=frame.pixels, motion=motion, samples=samples, luma=luma, to_before=to_before)
+
+    def _neighbours(self, before: _Known | None, now: _Known, following: _Known | None) -> Neighbours | None:
+        height, width = now.pixels.shape[:2]
+        to_after = None
+        if following is not None and following.to_before is not None:
+            to_after = self._path.flow(now.luma, following.luma, height, width)
+        if now.to_before is None and to_after is None:
+            return None
+        gaps = (
+            _gap(before, now) if now.to_before is not None else None,
+            _gap(now, following) if to_after is not None else None,
+        )
+        return Neighbours(
+            before=None if before is None or now.to_before is None else before.samples,
+            frame=now.samples,
+            after=None if following is None or to_after is None else following.samples,
+            path=Path(to_before=now.to_before, to_after=to_after, gaps=gaps),
+        )
+
+
+def with_following(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | None]]:
+    """Each frame with the one after it, None with the last; an error of `frames` comes after the frames before it."""
+    source = iter(frames)
+    before: Frame | None = None
+    while True:
+        try:
+            frame = next(source)
+        except StopIteration:
+            break
+        except Exception:
+            if before is not None:
+                yield before, None
+            raise
+        if before is not None:
+            yield before, frame
+        before = frame
+    if before is not None:
+        yield before, None
+
+
+def _gap(first: _Known | None, second: _Known | None) -> int | None:
+    """Ticks from one frame to the next; None where time stands still or runs backwards."""
+    if first is None or second is None:
+        return None
+    ticks = second.frame.pts - first.frame.pts
+    return ticks if ticks > 0 else None
+
+
+def _as_samples(pixels: Pixels) -> Samples:
+    """The pixels as taps are sampled from them: 8 bits as they are, all else as float32 in [0, 1]."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    scaled = pixels.astype(np.float32) / np.float32(full_scale(pixels))
+    return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), dtype=np.float32)
 
 
 def lone_frame(pixels: Pixels) -> StreamFrame:

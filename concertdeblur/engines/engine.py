@@ -84,7 +84,7 @@ class OpenVinoEngine:
         """Run the compiled model."""
         if self._compiled is None:
             self._compiled = self._kept_or_compiled(tensors)
-        result = self._compiled([tensor.detach().float().contiguous().numpy() for tensor in tensors])[0]
+        result = self._compiled([_as_read(tensor).contiguous().numpy() for tensor in tensors])[0]
         return torch.from_numpy(result)
 
     def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
@@ -106,7 +106,7 @@ class OpenVinoEngine:
         ov = load_openvino()
         # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
         side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
-        example = tuple(_corner(t.detach().float(), tensors[0], side) for t in tensors)
+        example = tuple(_corner(_as_read(t), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
         with _compiling, warnings.catch_warnings():
             # OpenVINO reads what torch.jit traces, which torch 2.13 calls deprecated; the result is compared in tests.
@@ -116,6 +116,11 @@ class OpenVinoEngine:
             traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = ov.convert_model(traced, example_input=example, input=shapes)
         return openvino_core().compile_model(model, "CPU", self._config)
+
+
+def _as_read(tensor: Tensor) -> Tensor:
+    """As a compiled network takes it: bytes as they are, all else as float32."""
+    return tensor.detach() if tensor.dtype == torch.uint8 else tensor.detach().float()
 
 
 def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:

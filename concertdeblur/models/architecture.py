@@ -8,6 +8,7 @@ from torch import nn
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.models.path_taps import NUM_TAPS
 
 EMBEDDING_WIDTH = 128
 
@@ -21,6 +22,11 @@ class GeneratorSettings:
     width: int
     num_blocks: int = 8
     num_deep_blocks: int = 0
+    num_taps: int = 0  # samples along the motion that G_i takes in a video: 0, or path_taps.NUM_TAPS
+
+    def __post_init__(self) -> None:
+        if self.num_taps not in (0, NUM_TAPS):
+            raise ValueError(f"num_taps must be 0 or {NUM_TAPS}, but it is {self.num_taps}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +84,7 @@ def build_networks(architecture: Architecture) -> Networks:
             width=image.width,
             num_blocks=image.num_blocks,
             num_deep_blocks=image.num_deep_blocks,
+            num_taps=image.num_taps,
             embedding_width=EMBEDDING_WIDTH,
         ),
         discriminator=ConcertDiscriminator(architecture.discriminator.width),

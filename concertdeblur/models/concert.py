@@ -24,7 +24,7 @@ from concertdeblur.models.inverse_filter import filter_frames
 from concertdeblur.models.kernel_bank import num_filters, stronger
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution: the most dB a CPU second
@@ -32,7 +32,10 @@ NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cau
 _NUM_HINTS = 32
 _NORM_EPSILON = 1e-6
 _STEP_GAIN = 8.0  # guesses differ from the frame by some hundredths
+_TAP_GAIN = 4.0  # and taps by some more
 _CORRECTION_GAIN = 0.25
+_NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, the speed and its logarithm
+_VELOCITY_UNIT_PX = 16.0
 # What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
 # The probability that a cell is sharp: below the first the cell is changed in full, above the second it is left alone,
@@ -41,6 +44,9 @@ BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "m
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
+# px a frame interval: below the first the spectrum alone says whether a place is sharp, above the second the network,
+# which has learned on moving frames that are sharp, decides what it changes.
+_MOVING_PX = (0.25, 0.75)
 # The boldest filters gain the most on one picture, but they amplify rounding and what lies beyond the border, in every
 # frame in another way: on a noise-free pan along the blur 1.5 times the original's warping error, 0.9 times so.
 _VIDEO_STEPS = 1
@@ -149,15 +155,37 @@ class Restoration(nn.Module):
     The output leads from the frame towards each guess pixel by pixel (gates), plus a correction; all start at
     zero, so an untrained network is the identity. The last guess is a luma, the others are RGB.
 
+    In a video the network is also given taps, samples along the path on which each pixel moves (path_taps.py), and the
+    velocity of each place. Every pixel of the output then goes towards each tap by a weight of its own. Where all taps
+    equal the frame and the velocity is 0 the result is that of the picture alone.
+
     What goes in is what differs: guesses less the frame, and every block normalises what it reads. Given the pictures
     themselves, without norms, the first layers learned the mean brightness, features grew to 60 and 98 % of the units
     never answered; with leaky units they all ended on one side, which is a linear network.
+
+    Args:
+        width: Channels at a quarter of the resolution.
+        num_blocks: Residual blocks there.
+        num_guesses: Channels of the guesses.
+        embedding_width: Channels of the hints.
+        num_deep_blocks: Residual blocks of twice the width at an eighth of the resolution.
+        num_taps: Taps that it can be given; 0: none.
     """
 
+    multiple_px = HINT_PX
+
     def __init__(
-        self, *, width: int, num_blocks: int, num_guesses: int, embedding_width: int, num_deep_blocks: int = 0
+        self,
+        *,
+        width: int,
+        num_blocks: int,
+        num_guesses: int,
+        embedding_width: int,
+        num_deep_blocks: int = 0,
+        num_taps: int = 0,
     ) -> None:
         super().__init__()
+        self.num_taps = num_taps
         self.norm = nn.LayerNorm(embedding_width)
         self.hint = nn.Conv2d(embedding_width, _NUM_HINTS, 1)
         self.head = nn.Conv2d((3 + num_guesses) * UNSHUFFLE**2 + _NUM_HINTS, width, 3, padding=1)
@@ -167,35 +195,88 @@ class Restoration(nn.Module):
         self.after = nn.Sequential(*[ResidualBlock(width) for _ in range(num_blocks - before)])
         self.tail_norm = ChannelNorm(width)
         self.tail = nn.Conv2d(width, (3 + num_guesses) * UNSHUFFLE**2, 3, padding=1)
-        for parameter in self.tail.parameters():
+        zeroed = [*self.tail.parameters()]
+        if num_taps:
+            self.path_head = nn.Conv2d(num_taps * UNSHUFFLE**2 + _NUM_VELOCITIES, width, 1, bias=False)
+            self.path_tail = nn.Conv2d(width, num_taps * UNSHUFFLE**2, 1)
+            zeroed += self.path_tail.parameters()
+        for parameter in zeroed:
             nn.init.zeros_(parameter)
         deep_px = 2 * UNSHUFFLE * (2 * num_deep_blocks + 1) if num_deep_blocks else 0
         # one unshuffled cell a convolution and one more
         self.receptive_margin_px = UNSHUFFLE * (2 * num_blocks + 3) + deep_px
 
-    multiple_px = HINT_PX
+    def forward(
+        self,
+        frames_NCHW: Tensor,
+        guess_NGHW: Tensor,
+        hints_NEhw: Tensor,
+        taps_NTHW: Tensor | None = None,
+        velocity_N2hw: Tensor | None = None,
+    ) -> Tensor:
+        """Restore frames.
 
-    def forward(self, frames_NCHW: Tensor, guess_NGHW: Tensor, hints_NEhw: Tensor) -> Tensor:
-        """Restore; H and W must be multiples of HINT_PX. Output is not clamped."""
+        Args:
+            frames_NCHW: RGB in [0, 1]; H and W are multiples of HINT_PX.
+            guess_NGHW: Guesses at the result, in [0, 1].
+            hints_NEhw: Hints at the blur, one for HINT_PX x HINT_PX.
+            taps_NTHW: Taps as RGB planes one after the other, T = 3 num_taps; uint8, or float in [0, 1]. None: none
+                are known.
+            velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None with the taps.
+
+        Returns:
+            (N, 3, H, W), not clamped.
+        """
         hints = self.hint(self.norm(hints_NEhw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         hints = F.interpolate(hints, scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
-        brightness = (frames_NCHW * frames_NCHW.new_tensor([[[[0.299]], [[0.587]], [[0.114]]]])).sum(1, keepdim=True)
         num_rgb = guess_NGHW.shape[1] // 3
-        steps_NGHW = guess_NGHW - torch.cat([*[frames_NCHW] * num_rgb, brightness], 1)
+        steps_NGHW = guess_NGHW - torch.cat([*[frames_NCHW] * num_rgb, _luma(frames_NCHW)], 1)
         views = F.pixel_unshuffle(torch.cat([2 * frames_NCHW - 1, _STEP_GAIN * steps_NGHW], 1), UNSHUFFLE)
-        features = self.after(self.deep(self.before(self.head(torch.cat([views, hints], 1)))))
-        out = F.pixel_shuffle(self.tail(F.silu(self.tail_norm(features))), UNSHUFFLE)
+        features = self.head(torch.cat([views, hints], 1))
+        ways_NTHW = None
+        if taps_NTHW is not None and velocity_N2hw is not None:
+            ways_NTHW = _ways(frames_NCHW, taps_NTHW)
+            features = features + self.path_head(_seen_of_path(ways_NTHW, velocity_N2hw))
+        features = F.silu(self.tail_norm(self.after(self.deep(self.before(features)))))
+        out = F.pixel_shuffle(self.tail(features), UNSHUFFLE).float()
         gated = out[:, 3:] * steps_NGHW
         restored = frames_NCHW + _CORRECTION_GAIN * out[:, :3] + gated[:, -1:]
         for first in range(0, 3 * num_rgb, 3):
             restored = restored + gated[:, first : first + 3]
+        if ways_NTHW is not None:
+            weights_NKHW = F.pixel_shuffle(self.path_tail(features).contiguous(), UNSHUFFLE).float().contiguous()
+            by_colour = [(weights_NKHW * ways_NTHW[:, colour::3]).sum(1) for colour in range(3)]
+            restored = restored + torch.stack(by_colour, 1)
         return restored
+
+
+def _luma(frames_NCHW: Tensor) -> Tensor:
+    """Brightness, (N, 1, H, W)."""
+    return 0.299 * frames_NCHW[:, :1] + 0.587 * frames_NCHW[:, 1:2] + 0.114 * frames_NCHW[:, 2:]
+
+
+def _ways(frames_NCHW: Tensor, taps_NTHW: Tensor) -> Tensor:
+    """From the frame to each tap, (N, T, H, W) float."""
+    taps = taps_NTHW if taps_NTHW.is_floating_point() else taps_NTHW.float() * (1 / 255)
+    return taps - frames_NCHW.contiguous().repeat(1, taps_NTHW.shape[1] // 3, 1, 1)
+
+
+def _seen_of_path(ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
+    """What the first layer sees of taps and velocity, at a quarter of the resolution."""
+    luma_NKHW = 0.299 * ways_NTHW[:, 0::3] + 0.587 * ways_NTHW[:, 1::3] + 0.114 * ways_NTHW[:, 2::3]
+    velocity = velocity_N2hw / _VELOCITY_UNIT_PX
+    squared = velocity.square().sum(1, keepdim=True)
+    log_speed = (squared / 1e-3 + 1).log() / 4  # 0 where nothing moves
+    seen = [F.pixel_unshuffle(_TAP_GAIN * luma_NKHW, UNSHUFFLE), velocity, (squared + 1e-6).sqrt() - 1e-3, log_speed]
+    return torch.cat(seen, 1)
 
 
 class ConcertGenerator(nn.Module):
     """G_i of architecture `concert`: analysis, inverse filters, restoration."""
 
-    def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
+    def __init__(
+        self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0, num_taps: int = 0
+    ) -> None:
         super().__init__()
         self.descriptor = SpectrumDescriptor()
         self.analysis = BlurAnalysis(embedding_width)
@@ -205,6 +286,7 @@ class ConcertGenerator(nn.Module):
             num_guesses=NUM_GUESSES,
             embedding_width=embedding_width,
             num_deep_blocks=num_deep_blocks,
+            num_taps=num_taps,
         )
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
@@ -218,6 +300,7 @@ class ConcertGenerator(nn.Module):
         described_NRQ: Tensor,
         *,
         velocities_NRQ3: Tensor | None = None,
+        path: PathSamples | None = None,
         medium: Medium = Medium.PICTURE,
     ) -> Prepared:
         """What looks beyond the receptive field, once a frame.
@@ -226,6 +309,7 @@ class ConcertGenerator(nn.Module):
             frames_NCHW: As they are, not padded: the filters reflect the picture at its own border.
             described_NRQ: What `describe` says of them.
             velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
+            path: Taps and velocity of the frames; None: nothing is known of their motion.
             medium: What they are part of; the filters of a video are regularised `_VIDEO_STEPS` stronger.
         """
         num, rows, columns = described_NRQ.shape[:3]
@@ -236,11 +320,15 @@ class ConcertGenerator(nn.Module):
         weights_NRQK = analysis.weights_MK.view(num, rows, columns, -1)
         of_guess = stronger(weights_NRQK, steps=_VIDEO_STEPS) if medium is Medium.VIDEO else weights_NRQK
         height, width = frames_NCHW.shape[2:]
+        trust_N1hw = spread(((high - sharp_M) / (high - low)).clamp(0, 1).view(num, rows, columns, 1), height, width)
+        if path is not None:
+            trust_N1hw = torch.maximum(trust_N1hw, _moving(path.velocity_N2hw, like=trust_N1hw))
         return Prepared(
             guess_NGHW=filter_frames(frames_NCHW, of_guess),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
-            trust_N1hw=spread(((high - sharp_M) / (high - low)).clamp(0, 1).view(num, rows, columns, 1), height, width),
+            trust_N1hw=trust_N1hw,
             consistency=DataConsistency(frames_NCHW, weights_NRQK),
+            path=path,
         )
 
 
@@ -259,6 +347,13 @@ class ConcertPatchGenerator(nn.Module):
             embedding_width=embedding_width,
             num_deep_blocks=num_deep_blocks,
         )
+
+
+def _moving(velocity_N2hw: Tensor, *, like: Tensor) -> Tensor:
+    """0 where a place stands still, 1 where it moves, as a map of the same size as another one."""
+    speed_N1hw = F.adaptive_max_pool2d(velocity_N2hw.norm(dim=1, keepdim=True), like.shape[2:])
+    low, high = _MOVING_PX
+    return ((speed_N1hw - low) / (high - low)).clamp(0, 1)
 
 
 def spread(cells_NRQE: Tensor, height: int, width: int) -> Tensor:

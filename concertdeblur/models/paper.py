@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concertdeblur.frame import Medium
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 
 _SLOPE = 0.2
 _DROPOUT_LEVELS = 3
@@ -74,6 +74,7 @@ class PaperGenerator(nn.Module):
         described: Tensor,
         *,
         velocities_NRQ3: Tensor | None = None,  # noqa: ARG002 - as that of `concert`
+        path: PathSamples | None = None,  # noqa: ARG002 - as that of `concert`
         medium: Medium = Medium.PICTURE,  # noqa: ARG002 - as that of `concert`
     ) -> Prepared:
         """No analysis: no guesses, no hints, full trust."""
@@ -99,6 +100,7 @@ class _IgnoresContext(nn.Module):
         super().__init__()
         self.unet = unet
         self.multiple_px = unet.multiple_px
+        self.num_taps = 0
 
     def forward(self, frames_NCHW: Tensor, *_context: Tensor) -> Tensor:
         return cast(Tensor, self.unet(frames_NCHW))

@@ -9,6 +9,15 @@ from torch import Tensor
 from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious_mixture, mixture_of
 
 HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
+VELOCITY_PX = 4  # one velocity for so many px
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathSamples:
+    """What a generator is given of the motion of N frames; on the networks' device."""
+
+    taps_NTHW: Tensor  # samples along each pixel's path (path_taps.py), RGB planes; uint8, or float in [0, 1]
+    velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +32,7 @@ class Prepared:
     hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX), rounded up; E may be 0
     trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
     consistency: DataConsistency | None = None  # what G_p is told beside: None where nothing was identified
+    path: PathSamples | None = None  # None where nothing is known of the motion
 
     def read(self) -> "Plan":
         """Bring to the host what decides how much there is to do; waits for the device once."""

@@ -1,0 +1,176 @@
+"""Samples of a video's frames along the path on which each pixel moves.
+
+Within one exposure the content of a pixel moves along a path, and the frame shows the mean over it. Between frames
+the content moves on along the same path, and optical flow finds it even in blurred frames. With the flow f+ from a
+frame to the next one and f- to the one before, the velocity is v = (f+ - f-) / 2, in px a frame interval. Undoing a mean
+along a known line is a filter along that line: a few weights on samples at x + s v. Along the path the same weights undo
+motion of every direction and length, so a network that mixes such samples need not find out the direction.
+
+The samples are called taps. In this order they are: the frame itself at `ALONG` places of the path, the frame softened
+by `SOFT_PX`, and its two neighbours, each at `BESIDE` places about where the content has moved to. Where a neighbour is
+missing (at a cut, at either end of a clip) its taps are the frame itself, so that they say nothing.
+
+The flow is searched at a low resolution: blurred frames hold no more, and a smooth path undoes blur better than a
+detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Flow: TypeAlias = npt.NDArray[np.float32]  # (h, w, 2), (x, y) displacement of each pixel
+Samples: TypeAlias = npt.NDArray[Any]
+
+ALONG = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.5)  # in frame intervals
+SOFT_PX = (0.8, 1.6)  # standard deviations
+BESIDE = (-0.5, 0.0, 0.5)  # in frame intervals
+NUM_TAPS = len(ALONG) + len(SOFT_PX) + 2 * len(BESIDE)
+
+_AREA_PX = 320 * 180  # of the frame in which flow is searched
+_LEAST_SIDE_PX = 24  # smaller frames have no room for a search
+_FINEST_LEVEL = 1  # of the search: half of the reduced size
+_SMOOTHNESS = 60.0  # weight of the search's smoothness term
+_SOFTNESS_PX = 2.5  # of the flow, reduced px
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Path:
+    """Where the content of a frame comes from and goes to; both flows reduced, in px of the full frame."""
+
+    to_before: Flow | None  # None where there is no frame before that shows the same scene
+    to_after: Flow | None
+    gaps: tuple[int | None, int | None] = (None, None)  # time to each of them in any unit; None: the usual
+
+    def velocity(self) -> Flow | None:
+        """Px of the full frame in a frame interval, (h, w, 2); None where nothing is known.
+
+        Where the two neighbours are not equally far in time, the interval is the shorter one: a pause makes a gap
+        longer, but no exposure.
+        """
+        if self.to_before is None:
+            return self.to_after
+        if self.to_after is None:
+            return -self.to_before
+        before, after = self.gaps
+        if before is None or after is None or before == after:
+            return np.asarray((self.to_after - self.to_before) / 2, dtype=np.float32)
+        shorter = min(before, after)
+        scaled = self.to_after * (shorter / after) - self.to_before * (shorter / before)
+        return np.asarray(scaled / 2, dtype=np.float32)
+
+
+class PathSearch:
+    """Finds the flow between two frames as paths want it. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._search.setFinestScale(_FINEST_LEVEL)
+        self._search.setVariationalRefinementAlpha(_SMOOTHNESS)
+
+    def flow(self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int) -> Flow | None:
+        """Flow from one reduced luma (`reduced_luma`) to another, in px of a frame of (height, width).
+
+        Returns None where the frames are too small for a search.
+        """
+        if min(first.shape) < _LEAST_SIDE_PX:
+            return None
+        found = np.asarray(self._search.calc(first, second, None), dtype=np.float32)  # type: ignore[call-overload]
+        found = np.asarray(cv2.GaussianBlur(found, (0, 0), _SOFTNESS_PX), dtype=np.float32)
+        return found * np.array([width / first.shape[1], height / first.shape[0]], dtype=np.float32)
+
+
+def reduced_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
+    """The grey levels in which flow is searched, of a frame (height, width, 3), uint8 or float32 in [0, 1]."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, (_AREA_PX / (height * width)) ** 0.5)
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    if pixels.dtype != np.uint8:
+        pixels = (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def flow_in(flow: Flow, height: int, width: int, rows: slice, columns: slice) -> Flow:
+    """A reduced flow at each pixel of a part of a frame of (height, width); its px are the full frame's already."""
+    across, down = flow.shape[1] / width, flow.shape[0] / height
+    # pixel centres lie on each other, as in cv2.resize, of which this is a part
+    x, y = (columns.start + 0.5) * across - 0.5, (rows.start + 0.5) * down - 0.5
+    to_reduced = np.array([[across, 0, x], [0, down, y]])
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found = cv2.warpAffine(flow, to_reduced, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, dtype=np.float32)
+
+
+def taps_of(
+    before: Samples | None,
+    frame: Samples,
+    after: Samples | None,
+    path: Path,
+    *,
+    area: tuple[slice, slice] | None = None,
+    frame_size: tuple[int, int] | None = None,
+) -> Samples:
+    """The taps of a frame as planes, (3 NUM_TAPS, height, width), of the frame's type: red, green and blue of each.
+
+    Args:
+        before: The frame before it, (H, W, 3) uint8 or float32; None where the path says nothing of it.
+        frame: The frame.
+        after: The frame after it, or None.
+        path: Of the frame.
+        area: The part that is wanted; samples beyond it are taken from the whole frame. None: all.
+        frame_size: (height, width) of the frames before they were padded at the bottom and right, for which the path
+            holds; None: they were not.
+    """
+    rows, columns = area or (slice(0, frame.shape[0]), slice(0, frame.shape[1]))
+    height, width = frame_size or frame.shape[:2]
+    inner = frame[rows, columns]
+    made = np.empty((NUM_TAPS, 3, *inner.shape[:2]), frame.dtype)
+    velocity = path.velocity()
+    if velocity is None:
+        made[:] = inner.transpose(2, 0, 1)
+        return made.reshape(-1, *inner.shape[:2])
+    taps = iter(made)
+    here = _places(rows, columns)
+    steps = flow_in(velocity, height, width, rows, columns)
+    for share in ALONG:
+        _put(_sampled(frame, here + np.float32(share) * steps), next(taps))
+    for sigma_px in SOFT_PX:
+        _put(_softened(frame, sigma_px, rows, columns), next(taps))
+    for neighbour, flow in ((before, path.to_before), (after, path.to_after)):
+        there = None if neighbour is None or flow is None else here + flow_in(flow, height, width, rows, columns)
+        for share in BESIDE:
+            if neighbour is None or there is None:
+                _put(inner, next(taps))
+            else:
+                _put(_sampled(neighbour, there + np.float32(share) * steps), next(taps))
+    return made.reshape(-1, *inner.shape[:2])
+
+
+def _places(rows: slice, columns: slice) -> Flow:
+    """(x, y) of each pixel of a part of a frame."""
+    here = np.empty((rows.stop - rows.start, columns.stop - columns.start, 2), np.float32)
+    here[..., 0] = np.arange(columns.start, columns.stop, dtype=np.float32)
+    here[..., 1] = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+    return here
+
+
+def _sampled(picture: Samples, places: Flow) -> Samples:
+    return cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload, no-any-return]
+
+
+def _put(pixels: Samples, planes: Samples) -> None:
+    """Pixels (height, width, 3) into planes (3, height, width)."""
+    cv2.split(pixels, list(planes))
+
+
+def _softened(picture: Samples, sigma_px: float, rows: slice, columns: slice) -> Samples:
+    reach = int(np.ceil(4 * sigma_px))
+    top, left = max(0, rows.start - reach), max(0, columns.start - reach)
+    part = picture[top : rows.stop + reach, left : columns.stop + reach]
+    soft = cv2.GaussianBlur(part, (2 * reach + 1, 2 * reach + 1), sigma_px, borderType=cv2.BORDER_REFLECT_101)
+    return soft[rows.start - top :, columns.start - left :][: rows.stop - rows.start, : columns.stop - columns.start]
