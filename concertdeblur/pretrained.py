@@ -194,11 +194,12 @@ def save_weight_set(
 
 
 def _toml(table: dict[str, Any]) -> list[str]:
-    """Plain values and one level of inline tables, as TOML lines."""
+    """Plain values and inline tables, as TOML lines; what is None is left out."""
 
     def value(item: Any) -> str:
         if isinstance(item, dict):
-            return "{ " + ", ".join(f"{key} = {value(inner)}" for key, inner in item.items()) + " }"
+            kept = {key: inner for key, inner in item.items() if inner is not None}
+            return "{ " + ", ".join(f"{key} = {value(inner)}" for key, inner in kept.items()) + " }"
         return json.dumps(item)
 
-    return [f"{key} = {value(item)}" for key, item in table.items()]
+    return [f"{key} = {value(item)}" for key, item in table.items() if item is not None]

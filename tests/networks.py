@@ -6,7 +6,8 @@ from torch import nn
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.models import Architecture, Networks, build_networks
-from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings
+from concertdeblur.models.architecture import DiscriminatorSettings, GeneratorSettings, VideoArchitecture
+from concertdeblur.models.path_taps import NUM_TAPS
 from concertdeblur.runtime import choose_runtime
 
 SMALL = Architecture(
@@ -14,6 +15,16 @@ SMALL = Architecture(
     image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1),
     patch_generator=GeneratorSettings(width=8, num_blocks=1),
     discriminator=DiscriminatorSettings(width=8),
+)
+SMALL_VIDEO = Architecture(
+    kind="concert",
+    image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS),
+    patch_generator=GeneratorSettings(width=8, num_blocks=1),
+    discriminator=DiscriminatorSettings(width=8),
+    video=VideoArchitecture(
+        patch_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS),
+        discriminator=DiscriminatorSettings(width=8),
+    ),
 )
 SMALL_PAPER = Architecture(
     kind="paper",

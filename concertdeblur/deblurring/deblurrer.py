@@ -1,6 +1,6 @@
 """The public door: pictures and streams of frames in, deblurred ones out."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge
+from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge, PathWindows
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, OnHost, Refined
@@ -73,11 +73,20 @@ class Deblurrer:
         self.runtime = runtime
         self._image_generator = ImageGenerator(networks.image_generator, runtime)
         discriminator = _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True, is_exact=True))
+        on_paths = None
+        if networks.video_patch_generator is not None and networks.video_discriminator is not None:
+            video_discriminator = make_engine(networks.video_discriminator, runtime, is_kept=True, is_exact=True)
+            on_paths = PathWindows(
+                make_engine(networks.video_patch_generator.restoration, runtime, is_kept=True),
+                Judge(_timed("mine", video_discriminator), margin_px=networks.video_discriminator.receptive_margin_px),
+                brmr,
+            )
         self._brmr = Brmr(
             make_engine(networks.patch_generator.restoration, runtime, is_kept=True),
             Judge(discriminator, margin_px=networks.discriminator.receptive_margin_px),
             image_generator=self._image_generator,
             settings=brmr,
+            on_paths=on_paths,
         )
 
     @overload
@@ -160,34 +169,54 @@ class Deblurrer:
         on_gpu = self.runtime.device.type == "cuda"
         search, of_frame, steadier = StreamSearch(), self._stages(options, Medium.VIDEO), Steadier()
 
-        def copy_in(given: tuple[Frame, Frame | None], slot: Slot) -> CopiedIn:
+        # None stands for the end: a stage that waits for the frame after gives its last one then.
+        def copy_in(given: tuple[Frame, Frame | None] | None, slot: Slot) -> CopiedIn | None:
+            if given is None:
+                return None
             with span("motion"):
                 seen = search.next(*given)
             return of_frame.copy_in(seen, slot if on_gpu else None)
 
-        def generate(given: CopiedIn, _: Slot) -> Generated:
-            return of_frame.generate(given)
+        def generate(given: CopiedIn | None, _: Slot) -> Generated | None:
+            return None if given is None else of_frame.generate(given)
 
-        def refine(given: Generated, _: Slot) -> Refined:
-            return of_frame.refine(given)
+        def refine(given: Generated | None, _: Slot) -> Refined | None:
+            if of_frame.waits:
+                return of_frame.refine_waiting(given)
+            return None if given is None else of_frame.refine(given)
 
-        def copy_out(given: Refined, slot: Slot) -> OnHost:
-            return of_frame.copy_out(given, slot if on_gpu else None)
+        def copy_out(given: Refined | None, slot: Slot) -> OnHost | None:
+            return None if given is None else of_frame.copy_out(given, slot if on_gpu else None)
 
-        def finish(given: OnHost, _: Slot) -> DeblurredFrame:
+        def finish(given: OnHost | None, _: Slot) -> DeblurredFrame | None:
+            if given is None:
+                return None
             with span("steady"):
                 return _steadied(given, steadier)
 
         pairs = with_following(frames)
+        given = _with_end(pairs) if of_frame.waits else pairs
         stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
-        if on_gpu:
+        for made in self._run(given, stages, overlap=overlap):
+            if made is not None:
+                yield made
+
+    def _run(
+        self,
+        given: Iterable[tuple[Frame, Frame | None] | None],
+        stages: Stages[tuple[Frame, Frame | None] | None, DeblurredFrame | None],
+        *,
+        overlap: bool,
+    ) -> Generator[DeblurredFrame | None, None, None]:
+        """The stages over all frames, overlapped as the runtime bears it."""
+        if self.runtime.device.type == "cuda":
             pipeline = OverlappedPipeline(CudaDevice(self.runtime.device), stages, depth=2 if overlap else 1)
-            yield from pipeline.run(pairs)
+            yield from pipeline.run(given)
         elif overlap and self.runtime.backend == "openvino":
             with torch_threads(1):
-                yield from OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT).run(pairs)
+                yield from OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT).run(given)
         else:  # two busy thread pools make eager torch many times slower
-            yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(pairs)
+            yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(given)
 
     def _stages(self, options: DeblurOptions, medium: Medium) -> FrameStages:
         return FrameStages(self._image_generator, self._brmr, options, medium, self.runtime.device)
@@ -202,6 +231,16 @@ class Deblurrer:
         made = np.stack([self.deblur_picture(array, options).pixels for array in arrays])
         out = torch.from_numpy(made).permute(0, 3, 1, 2).to(frames)
         return out[0] if frames.ndim == 3 else out
+
+
+def _with_end(pairs: Iterable[tuple[Frame, Frame | None]]) -> Iterator[tuple[Frame, Frame | None] | None]:
+    """The pairs, then None; where they end in an error, None comes before it."""
+    try:
+        yield from pairs
+    except Exception:
+        yield None
+        raise
+    yield None
 
 
 def _timed(name: str, engine: Engine) -> Engine:

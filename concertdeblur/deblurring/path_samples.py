@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from concertdeblur.deblurring.stream_frames import Neighbours
-from concertdeblur.models.path_taps import Samples, flow_in, taps_of
+from concertdeblur.models.path_taps import Flow, Samples, flow_in, taps_of
 from concertdeblur.models.prepared import VELOCITY_PX, PathSamples
 from concertdeblur.streaming import Slot
 
@@ -29,15 +29,31 @@ def path_samples(
     frames = [_padded(some, multiple_px) for some in (neighbours.before, neighbours.frame, neighbours.after)]
     before, frame, after = frames
     assert frame is not None
-    padded_height, padded_width = frame.shape[:2]
     taps = taps_of(before, frame, after, neighbours.path, frame_size=(height, width))
-    speeds = flow_in(velocity, height, width, slice(0, padded_height), slice(0, padded_width))
-    reduced = (padded_width // VELOCITY_PX, padded_height // VELOCITY_PX)
-    speeds = np.ascontiguousarray(cv2.resize(speeds, reduced, interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
+    size = frame.shape[:2]
+    flows = [
+        None if flow is None else _on_device(_reduced(flow, (height, width), size), device, slot, name)[None]
+        for name, flow in (
+            ("velocity", velocity),
+            ("to before", neighbours.path.to_before),
+            ("to after", neighbours.path.to_after),
+        )
+    ]
+    assert flows[0] is not None
     return PathSamples(
         taps_NTHW=_on_device(taps, device, slot, "taps")[None],
-        velocity_N2hw=_on_device(speeds, device, slot, "velocity")[None],
+        velocity_N2hw=flows[0],
+        to_before_N2hw=flows[1],
+        to_after_N2hw=flows[2],
     )
+
+
+def _reduced(flow: Flow, frame_size: tuple[int, int], padded_size: tuple[int, ...]) -> Flow:
+    """A flow as planes (2, h, w), a value for VELOCITY_PX x VELOCITY_PX of the padded frame."""
+    height, width = padded_size
+    whole = flow_in(flow, *frame_size, slice(0, height), slice(0, width))
+    size = width // VELOCITY_PX, height // VELOCITY_PX
+    return np.ascontiguousarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
 
 
 def _padded(samples: Samples | None, multiple_px: int) -> Samples | None:

@@ -6,7 +6,7 @@ leaves for the next belongs to one stage alone (streaming/overlap.py, rule 8).
 Shape suffixes: N frames, C channels, H height, W width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from concertdeblur.deblurring.stream_frames import StreamFrame
 from concertdeblur.deblurring.tensors import to_host, to_tensor
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Medium
+from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.streaming import Slot
 from concertdeblur.streaming.timeline import span
@@ -109,7 +110,15 @@ class FrameStages:
         self._medium = medium
         self._device = device
         self._described: Tensor | None = None  # of the frame before; the memory of `generate`
-        self._decisions: Decisions | None = None  # the same of `refine`
+        # the memory of `refine`
+        self._decisions: Decisions | None = None  # of the frame before
+        self._waiting: Generated | None = None  # for the result of the frame after it
+        self._result_before_1CHW: Tensor | None = None  # of G_i alone, of the frame before the waiting one
+
+    @property
+    def waits(self) -> bool:
+        """Whether `refine` gives back a frame only when it is given the one after it."""
+        return self._medium is Medium.VIDEO and self._brmr.on_paths is not None and self._options.refine
 
     @torch.inference_mode()
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
@@ -144,10 +153,33 @@ class FrameStages:
             return Generated(seen=given.seen, blurred_1CHW=blurred_1CHW, result_1CHW=result_1CHW, prepared=prepared)
 
     @torch.inference_mode()
-    def refine(self, given: Generated) -> Refined:
-        """BRMR where there is something to change, then what is promised to users."""
+    def refine_waiting(self, given: Generated | None) -> Refined | None:
+        """BRMR on the frame that waits, which needs the results on either side of it; the given one waits from now on.
+
+        Args:
+            given: The next frame; None at the end.
+
+        Returns:
+            The frame that was given before; None if there was none.
+        """
+        waiting, self._waiting = self._waiting, None if given is None else _owned(given)
+        if waiting is None:
+            return None
+        result_1CHW = waiting.result_1CHW.clone()  # refining overwrites it
+        along = _along(self._result_before_1CHW, waiting, None if given is None else given.result_1CHW)
+        self._result_before_1CHW = result_1CHW
+        return self.refine(waiting, along)
+
+    @torch.inference_mode()
+    def refine(self, given: Generated, along: Along | None = None) -> Refined:
+        """BRMR where there is something to change, then what is promised to users.
+
+        Args:
+            given: The frame.
+            along: The results beside it and its path; None where it has none.
+        """
         with span("guard"):
-            refinements = self._refinements(given)
+            refinements = self._refinements(given, along)
             heatmap = self._heatmap(given, refinements) if self._options.heatmap else None
             height, width = given.seen.pixels.shape[:2]
             frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
@@ -171,7 +203,7 @@ class FrameStages:
             return None
         return torch.from_numpy(seen.velocities_RQ3)[None].to(self._device)
 
-    def _refinements(self, given: Generated) -> Refinements | None:
+    def _refinements(self, given: Generated, along: Along | None) -> Refinements | None:
         """What BRMR did to the result, in place; None where it was not asked."""
         if not self._options.refine or not (plan := given.prepared.read()).is_changed:
             return None
@@ -182,6 +214,7 @@ class FrameStages:
                 given.prepared,
                 plan,
                 medium=self._medium,
+                along=along,
                 previous=self._decisions,
             )
         self._decisions = refinements.decisions
@@ -190,8 +223,39 @@ class FrameStages:
     def _heatmap(self, given: Generated, refinements: Refinements | None) -> npt.NDArray[np.float32]:
         maps = None if refinements is None else refinements.maps_Nhw
         if maps is None:
-            maps = self._brmr.maps(given.blurred_1CHW, given.result_1CHW)
+            maps = self._brmr.maps(given.blurred_1CHW, given.result_1CHW, medium=self._medium)
         return cam.blur_heatmap(maps[0].cpu().numpy(), *given.seen.pixels.shape[:2])
+
+
+def _owned(given: Generated) -> Generated:
+    """The frame without its taps, with tensors of the refine stage's own.
+
+    On a GPU the memory of another stage's tensors may be given to a later batch (streaming/overlap.py, rule 8).
+    """
+    given = replace(given, prepared=given.prepared.without_taps())
+    if given.result_1CHW.device.type == "cpu":
+        return given
+    return replace(
+        given,
+        blurred_1CHW=given.blurred_1CHW.clone(),
+        result_1CHW=given.result_1CHW.clone(),
+        prepared=given.prepared.cloned(),
+    )
+
+
+def _along(before_1CHW: Tensor | None, waiting: Generated, after_1CHW: Tensor | None) -> Along | None:
+    """A frame's path with the results beside it; None where nothing is known of the path."""
+    path = waiting.prepared.path
+    if path is None:
+        return None
+    return Along(
+        result_1CHW=waiting.result_1CHW,
+        before_1CHW=None if path.to_before_N2hw is None else before_1CHW,
+        after_1CHW=None if path.to_after_N2hw is None else after_1CHW,
+        velocity_12hw=path.velocity_N2hw,
+        to_before_12hw=path.to_before_N2hw,
+        to_after_12hw=path.to_after_N2hw,
+    )
 
 
 def _remembered(before: Tensor | None, now: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator
 from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import NUM_TAPS
@@ -37,6 +37,18 @@ class DiscriminatorSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VideoArchitecture:
+    """The networks that refine a video: G_p, which takes taps, and D_i as it was trained with it."""
+
+    patch_generator: GeneratorSettings
+    discriminator: DiscriminatorSettings
+
+    def __post_init__(self) -> None:
+        if not self.patch_generator.num_taps:
+            raise ValueError(f"a video's patch generator must take taps: num_taps = {NUM_TAPS}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
     """The networks of a weight set, and their sizes.
 
@@ -47,6 +59,7 @@ class Architecture:
     image_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=8))
     patch_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=3))
     discriminator: DiscriminatorSettings = field(default=DiscriminatorSettings(width=32))
+    video: VideoArchitecture | None = None  # None: in a video nothing is refined along the motion
 
     def __post_init__(self) -> None:
         if self.kind == "fast":
@@ -60,14 +73,20 @@ class Networks:
     image_generator: ImageGeneratorNetwork
     discriminator: CamDiscriminator
     patch_generator: ConcertPatchGenerator | PaperPatchGenerator
+    video_patch_generator: ConcertPathGenerator | None = None
+    video_discriminator: CamDiscriminator | None = None
 
     def by_name(self) -> dict[str, nn.Module]:
         """Each network under the name of its weight file."""
-        return {
+        named: dict[str, nn.Module] = {
             "image_generator": self.image_generator,
             "discriminator": self.discriminator,
             "patch_generator": self.patch_generator,
         }
+        if self.video_patch_generator is not None and self.video_discriminator is not None:
+            named["video_patch_generator"] = self.video_patch_generator
+            named["video_discriminator"] = self.video_discriminator
+        return named
 
 
 def build_networks(architecture: Architecture) -> Networks:
@@ -79,6 +98,7 @@ def build_networks(architecture: Architecture) -> Networks:
             discriminator=PaperDiscriminator(architecture.discriminator.width),
             patch_generator=PaperPatchGenerator(width=patch.width),
         )
+    video = architecture.video
     return Networks(
         image_generator=ConcertGenerator(
             width=image.width,
@@ -94,4 +114,16 @@ def build_networks(architecture: Architecture) -> Networks:
             num_deep_blocks=patch.num_deep_blocks,
             embedding_width=EMBEDDING_WIDTH,
         ),
+        video_patch_generator=None if video is None else _path_generator(video.patch_generator),
+        video_discriminator=None if video is None else ConcertDiscriminator(video.discriminator.width),
+    )
+
+
+def _path_generator(settings: GeneratorSettings) -> ConcertPathGenerator:
+    return ConcertPathGenerator(
+        width=settings.width,
+        num_blocks=settings.num_blocks,
+        num_deep_blocks=settings.num_deep_blocks,
+        num_taps=settings.num_taps,
+        embedding_width=EMBEDDING_WIDTH,
     )

@@ -24,6 +24,7 @@ from concertdeblur.models.inverse_filter import filter_frames
 from concertdeblur.models.kernel_bank import num_filters, stronger
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
+from concertdeblur.models.path_windows import EXPOSURES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 
@@ -346,6 +347,28 @@ class ConcertPatchGenerator(nn.Module):
             num_guesses=6 + NUM_GUESSES,
             embedding_width=embedding_width,
             num_deep_blocks=num_deep_blocks,
+        )
+
+
+class ConcertPathGenerator(nn.Module):
+    """G_p of architecture `concert` in a video: refines a window with what the neighbours' results say about it.
+
+    It starts from the window of the result. Its guesses, in this order: the window made consistent with the input at
+    each share of `path_windows.EXPOSURES` (RGB each), and the luma of the input. Its taps are those of `path_taps`,
+    sampled from the result and from the results of the frames beside it.
+    """
+
+    def __init__(
+        self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int, num_taps: int
+    ) -> None:
+        super().__init__()
+        self.restoration = Restoration(
+            width=width,
+            num_blocks=num_blocks,
+            num_guesses=3 * len(EXPOSURES) + 1,
+            embedding_width=embedding_width,
+            num_deep_blocks=num_deep_blocks,
+            num_taps=num_taps,
         )
 
 

@@ -80,6 +80,10 @@ class DataConsistency:
     frames_NCHW: Tensor
     weights_NRQK: Tensor
 
+    def cloned(self) -> "DataConsistency":
+        """The same in memory of its own."""
+        return DataConsistency(self.frames_NCHW.clone(), self.weights_NRQK.clone())
+
     @property
     def promising_NRQ(self) -> Tensor:
         """Which cells are worth it."""

@@ -1,10 +1,10 @@
 """Samples of a video's frames along the path on which each pixel moves.
 
-Within one exposure the content of a pixel moves along a path, and the frame shows the mean over it. Between frames
-the content moves on along the same path, and optical flow finds it even in blurred frames. With the flow f+ from a
-frame to the next one and f- to the one before, the velocity is v = (f+ - f-) / 2, in px a frame interval. Undoing a mean
-along a known line is a filter along that line: a few weights on samples at x + s v. Along the path the same weights undo
-motion of every direction and length, so a network that mixes such samples need not find out the direction.
+Within one exposure the content of a pixel moves along a path, and the frame shows the mean over it. Between frames the
+content moves on along the same path, and optical flow finds it even in blurred frames. With the flow f+ from a frame
+to the next one and f- to the one before, the velocity is v = (f+ - f-) / 2, in px a frame interval. Undoing a mean
+along a known line is a filter along that line: a few weights on samples at x + s v. Along the path the same weights
+undo motion of every direction and length, so a network that mixes such samples need not find out the direction.
 
 The samples are called taps. In this order they are: the frame itself at `ALONG` places of the path, the frame softened
 by `SOFT_PX`, and its two neighbours, each at `BESIDE` places about where the content has moved to. Where a neighbour is

@@ -1,7 +1,7 @@
 """What passes between a generator's look at the whole frame and its work on tiles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,18 @@ class PathSamples:
 
     taps_NTHW: Tensor  # samples along each pixel's path (path_taps.py), RGB planes; uint8, or float in [0, 1]
     velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
+    to_before_N2hw: Tensor | None = None  # px, where the content was in the frame before; None: not known
+    to_after_N2hw: Tensor | None = None
+
+    def cloned(self) -> "PathSamples":
+        """The same in memory of its own."""
+        flows = [None if flow is None else flow.clone() for flow in (self.to_before_N2hw, self.to_after_N2hw)]
+        return PathSamples(
+            taps_NTHW=self.taps_NTHW.clone(),
+            velocity_N2hw=self.velocity_N2hw.clone(),
+            to_before_N2hw=flows[0],
+            to_after_N2hw=flows[1],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +45,23 @@ class Prepared:
     trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
     consistency: DataConsistency | None = None  # what G_p is told beside: None where nothing was identified
     path: PathSamples | None = None  # None where nothing is known of the motion
+
+    def without_taps(self) -> "Prepared":
+        """The same without the taps, which only G_i looks at and which are large."""
+        if self.path is None:
+            return self
+        return replace(self, path=replace(self.path, taps_NTHW=self.path.taps_NTHW.new_empty(0)))
+
+    def cloned(self) -> "Prepared":
+        """The same in memory of its own, allocated on the stream that is current."""
+        return replace(
+            self,
+            guess_NGHW=self.guess_NGHW.clone(),
+            hints_NEhw=self.hints_NEhw.clone(),
+            trust_N1hw=self.trust_N1hw.clone(),
+            consistency=None if self.consistency is None else self.consistency.cloned(),
+            path=None if self.path is None else self.path.cloned(),
+        )
 
     def read(self) -> "Plan":
         """Bring to the host what decides how much there is to do; waits for the device once."""

@@ -4,5 +4,6 @@ from concertdeblur.deblurring.brmr.judging import Judge
 from concertdeblur.deblurring.brmr.loop import Brmr
 from concertdeblur.deblurring.brmr.settings import BrmrSettings
 from concertdeblur.deblurring.brmr.state import Decisions, Refinement, Refinements, read_steps
+from concertdeblur.deblurring.brmr.windows import PathWindows
 
-__all__ = ["Brmr", "BrmrSettings", "Decisions", "Judge", "Refinement", "Refinements", "read_steps"]
+__all__ = ["Brmr", "BrmrSettings", "Decisions", "Judge", "PathWindows", "Refinement", "Refinements", "read_steps"]

@@ -23,9 +23,10 @@ from concertdeblur.deblurring.brmr.judging import Judge
 from concertdeblur.deblurring.brmr.settings import BrmrSettings
 from concertdeblur.deblurring.brmr.state import Decisions, Refinements, State, begun
 from concertdeblur.deblurring.brmr.turns import RestoreFrames, Turns, made_consistent, take_bare_step
-from concertdeblur.deblurring.brmr.windows import Windows
+from concertdeblur.deblurring.brmr.windows import PathWindows, Windows
 from concertdeblur.engines import Engine
 from concertdeblur.frame import Medium
+from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import Plan, Prepared
 
 ProposalT = TypeVar("ProposalT")
@@ -53,12 +54,20 @@ class Brmr:
         judge: D_i.
         image_generator: G_i on whole frames.
         settings: How far refining goes.
+        on_paths: Windows of videos with a G_p and a D_i of their own; None: a video is refined as pictures are.
     """
 
     def __init__(
-        self, patch_generator: Engine, judge: Judge, *, image_generator: RestoreFrames, settings: BrmrSettings
+        self,
+        patch_generator: Engine,
+        judge: Judge,
+        *,
+        image_generator: RestoreFrames,
+        settings: BrmrSettings,
+        on_paths: PathWindows | None = None,
     ) -> None:
         self.settings = settings
+        self.on_paths = on_paths
         self._judge = judge
         self._turns = Turns(image_generator, judge, settings)
         self._windows = Windows(patch_generator, judge, settings)
@@ -71,6 +80,7 @@ class Brmr:
         plan: Plan,
         *,
         medium: Medium,
+        along: Along | None = None,
         previous: Decisions | None = None,
     ) -> Refinements:
         """Refine a batch of frames in place; does not wait for the device.
@@ -82,10 +92,12 @@ class Brmr:
             plan: What the host has read of it.
             medium: A picture takes turns, and as many windows as help. A frame of a video takes one bare step of data
                 consistency in their place, and no more windows than its cap.
+            along: Of a video's frame, if there are networks for it: the results beside it, and its path.
             previous: The decisions of the frames before them.
 
         """
-        state = self._begun(blurred_NCHW, result_NCHW, prepared, plan, medium=medium, previous=previous)
+        state = self._begun(blurred_NCHW, result_NCHW, prepared, plan, along=along, medium=medium, previous=previous)
+        steps_in_windows = self._windows if along is None or self.on_paths is None else self.on_paths
         first_round = 0
         if state.consistent_NCHW is not None:  # a round for whole cells comes first
             first_round = 1
@@ -94,16 +106,17 @@ class Brmr:
         for number in range(first_round, self.settings.max_iterations):
             if number >= self.settings.consistency_rounds:
                 state.end_turns()
-            turn, windows = self._turns.propose(state), self._windows.propose(state)
+            turn, windows = self._turns.propose(state), steps_in_windows.propose(state)
             if turn is None and windows is None:
                 break
             self._take(self._turns, turn, state)
-            self._take(self._windows, windows, state)
+            self._take(steps_in_windows, windows, state)
         return state.refinements()
 
-    def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor) -> Tensor:
+    def maps(self, blurred_NCHW: Tensor, result_NCHW: Tensor, *, medium: Medium) -> Tensor:
         """H^s - H^b of each frame, one value for 8x8 px, float64."""
-        return self._judge.maps(blurred_NCHW, result_NCHW)
+        judge = self._judge if medium is Medium.PICTURE or self.on_paths is None else self.on_paths.decider
+        return judge.maps(blurred_NCHW, result_NCHW)
 
     def _take(self, steps: _Steps[ProposalT, RefinedT, JudgedT], proposal: ProposalT | None, state: State) -> None:
         """A step of one kind, in all cells for which it is proposed."""
@@ -120,6 +133,7 @@ class Brmr:
         prepared: Prepared,
         plan: Plan,
         *,
+        along: Along | None,
         medium: Medium,
         previous: Decisions | None,
     ) -> State:
@@ -133,12 +147,15 @@ class Brmr:
             prepared,
             plan,
             consistent_NCHW=consistent_NCHW,
+            along=along,
             medium=medium,
             previous=previous,
             settings=self.settings,
         )
         if medium is Medium.VIDEO:
             take_bare_step(state)
+            if self.on_paths is not None and along is None:
+                state.most = 0  # this G_p refines along the motion, which is not known
         if state.most or state.may_turn:  # else nobody asks D_i, which saves its pass
-            state.maps_Nhw = self.maps(blurred_NCHW, result_NCHW)
+            state.maps_Nhw = self.maps(blurred_NCHW, result_NCHW, medium=medium)
         return state

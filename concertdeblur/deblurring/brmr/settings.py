@@ -13,6 +13,7 @@ class BrmrSettings:
     feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
     hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
     window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
+    video_window_margin: float = 0.0  # the same for a window of a video, by that G_p and D_i
     consistency_margin: float = 0.0  # and by this much for a first turn; below 0: D_i only has a veto
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square further is not kept
 

@@ -19,6 +19,7 @@ from concertdeblur.deblurring.brmr.settings import BrmrSettings
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.grid import Grid, brmr_grid
 from concertdeblur.frame import Medium
+from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import Plan, Prepared
 
 UNKNOWN, REFUSED = -1, 0  # decisions; 1: kept
@@ -86,6 +87,7 @@ class State:
     most: int  # windows of a round, in any case
     previous: Decisions  # of the frames before
     first: Decisions  # what this call decided
+    along: Along | None = None  # of a video's frame whose windows are refined along its motion
     maps_Nhw: Tensor | None = None  # H^s - H^b of D, as each cell sees it; None if D_i is not asked
     steps: list[Tensor] = field(default_factory=list)
 
@@ -123,6 +125,7 @@ def begun(
     plan: Plan,
     *,
     consistent_NCHW: Tensor | None,
+    along: Along | None,
     medium: Medium,
     previous: Decisions | None,
     settings: BrmrSettings,
@@ -143,6 +146,7 @@ def begun(
         prepared=prepared,
         plan=plan,
         consistent_NCHW=consistent_NCHW,
+        along=along,
         may_turn=consistent_NCHW is not None and medium is Medium.PICTURE,
         active_NC=torch.ones(shape, dtype=torch.bool, device=device),
         repeating_NC=torch.zeros(shape, dtype=torch.bool, device=device),

@@ -7,7 +7,7 @@ Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC
 W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from concertdeblur.deblurring.brmr.state import UNKNOWN, State, known_places
 from concertdeblur.deblurring.cam import MAP_PX
 from concertdeblur.deblurring.grid import Grid, cut, paste, places
 from concertdeblur.engines import Engine
+from concertdeblur.models.path_windows import path_views
 from concertdeblur.models.prepared import HINT_PX
 
 
@@ -60,7 +61,7 @@ class Windows:
 
     def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
         self._patch_generator = patch_generator
-        self._judge = judge
+        self.decider = judge
         self._settings = settings
 
     def propose(self, state: State) -> MinedWindows | None:
@@ -85,18 +86,9 @@ class Windows:
 
     def refine(self, mined: MinedWindows, state: State) -> RefinedWindows:
         """G_p on each window, feathered at its borders."""
-        grid, prepared, (height, width) = state.grid, state.prepared, state.grid.window_px
-
-        def seen_in(pictures_NCHW: Tensor) -> Tensor:
-            return cut(pictures_NCHW, mined.frame_M, mined.at_M2, grid.window_px)
-
-        windows = seen_in(state.result_NCHW)
-        seen = [state.blurred_NCHW, prepared.guess_NGHW]
-        if state.consistent_NCHW is not None:
-            seen.insert(0, state.consistent_NCHW)
-        hint_size = height // HINT_PX, width // HINT_PX
-        hints = cut(prepared.hints_NEhw, mined.frame_M, mined.at_M2 // HINT_PX, hint_size)
-        made = self._patch_generator(windows, torch.cat([seen_in(pictures) for pictures in seen], 1), hints)
+        grid, (height, width) = state.grid, state.grid.window_px
+        windows = cut(state.result_NCHW, mined.frame_M, mined.at_M2, grid.window_px)
+        made = self._restored(windows, mined, state)
         step = _feather(mined.at_M2, grid, self._settings.feather_px)[:, None] * (made.clamp(0, 1) - windows)
         step = torch.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0)
         shift_M = F.avg_pool2d(step, min(SHIFT_GRAIN_PX, height, width)).abs().amax((1, 2, 3))
@@ -111,7 +103,7 @@ class Windows:
         paste(
             candidates, torch.arange(len(frame_M), device=frame_M.device), mined.at_M2 - seen_at, refined.windows_MCyx
         )
-        local = self._judge.maps(cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
+        local = self.decider.maps(cut(state.blurred_NCHW, frame_M, seen_at, seen_size), candidates)
         map_at, map_size = seen_at // MAP_PX, (seen_size[0] // MAP_PX, seen_size[1] // MAP_PX)
         change = local - cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
         change = torch.where(self._touched(mined, grid, map_at, map_size), change, 0)
@@ -149,11 +141,20 @@ class Windows:
         height, width = (torch.full_like(frame_M, side) for side in state.grid.window_px)
         state.note(frame_M, (*at_M2.unbind(1), height, width), tried_M, kept_M)
 
+    def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
+        """What G_p makes of windows, not clamped."""
+        prepared = state.prepared
+        seen = [state.blurred_NCHW, prepared.guess_NGHW]
+        if state.consistent_NCHW is not None:
+            seen.insert(0, state.consistent_NCHW)
+        views = [cut(pictures, mined.frame_M, mined.at_M2, state.grid.window_px) for pictures in seen]
+        return self._patch_generator(windows_MCyx, torch.cat(views, 1), hints_of(mined, state))
+
     def _seen(self, at_M2: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
         """(y, x) and size of what D_i must be shown so that every map value that a window touches is exact."""
-        if self._judge.margin_px is None:
+        if self.decider.margin_px is None:
             return torch.zeros_like(at_M2), (grid.height, grid.width)
-        around = 2 * self._judge.margin_px
+        around = 2 * self.decider.margin_px
         height, width = (
             min(grid.window_px[0] + 2 * around, grid.height),
             min(grid.window_px[1] + 2 * around, grid.width),
@@ -163,7 +164,7 @@ class Windows:
 
     def _touched(self, mined: MinedWindows, grid: Grid, map_at: Tensor, size: tuple[int, int]) -> Tensor:
         """Which of the map values that D_i was shown a window changes in its own cell, (M, h, w)."""
-        cell_M4, margin_px, inside = grid.cells_C4[mined.cell_M], self._judge.margin_px, []
+        cell_M4, margin_px, inside = grid.cells_C4[mined.cell_M], self.decider.margin_px, []
         for axis, place in enumerate(places(map_at, size)):
             start_M, stop_M = cell_M4[:, axis], cell_M4[:, axis] + cell_M4[:, axis + 2]
             if margin_px is not None:
@@ -174,6 +175,33 @@ class Windows:
             inside.append((place >= first_M11) & (place < end_M11))
         is_row_My1, is_column_M1x = inside
         return is_row_My1 & is_column_M1x
+
+
+class PathWindows(Windows):
+    """Windows of a video: G_p is given samples along the motion, from the results of the frames beside it, too.
+
+    Args:
+        patch_generator: G_p(window, guesses, hints, taps, velocity).
+        judge: D_i, as it was trained with this G_p.
+        settings: How far refining goes.
+    """
+
+    def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
+        super().__init__(patch_generator, judge, replace(settings, window_margin=settings.video_window_margin))
+
+    def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
+        assert state.along is not None
+        along = replace(state.along, result_1CHW=state.result_NCHW)
+        views = path_views(along, state.blurred_NCHW, mined.at_M2, state.grid.window_px)
+        hints = hints_of(mined, state)
+        return self._patch_generator(windows_MCyx, views.guess_MGyx, hints, views.taps_MTyx, views.velocity_M2hw)
+
+
+def hints_of(mined: MinedWindows, state: State) -> Tensor:
+    """Hints at the blur of each window."""
+    height, width = state.grid.window_px
+    size = height // HINT_PX, width // HINT_PX
+    return cut(state.prepared.hints_NEhw, mined.frame_M, mined.at_M2 // HINT_PX, size)
 
 
 def _feather(at_M2: Tensor, grid: Grid, feather_px: int) -> Tensor:

@@ -1,0 +1,133 @@
+"""What G_p is given of a window of a video: samples along its path, and what the result lacks of the input.
+
+The samples are those of `path_taps`, taken on the networks' device from the result and from the results of the frames
+beside it, which are sharper than the inputs. The result D, blurred again along the path as an exposure does it, should
+be the input B. What it lacks, B less the blurred-again D, is added to D: a guess for each of `EXPOSURES`, among
+which the network chooses.
+
+Shape suffixes: M windows of one frame, S samples, y, x rows and columns of a window, h, w a value for VELOCITY_PX px.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.models.path_taps import ALONG, BESIDE, SOFT_PX
+from concertdeblur.models.prepared import VELOCITY_PX
+
+EXPOSURES = (1.0, 0.8, 0.6)  # shares of the frame interval
+_STEPS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # places of a blurred-again window
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Along:
+    """One frame's result, those beside it and its path; sides are padded."""
+
+    result_1CHW: Tensor
+    before_1CHW: Tensor | None  # None where the frame before shows another scene
+    after_1CHW: Tensor | None
+    velocity_12hw: Tensor  # px a frame interval, a value for VELOCITY_PX x VELOCITY_PX
+    to_before_12hw: Tensor | None
+    to_after_12hw: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathViews:
+    """What the restoration of G_p is given for M windows."""
+
+    taps_MTyx: Tensor
+    guess_MGyx: Tensor
+    velocity_M2hw: Tensor
+
+
+def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
+    """Look at windows of one frame.
+
+    Args:
+        along: The frame's results and path.
+        blurred_1CHW: The input B.
+        at_M2: (y, x) of each window, px; multiples of VELOCITY_PX.
+        size: (height, width) of all windows, px; multiples of VELOCITY_PX.
+    """
+    places_Myx2 = _places(at_M2, size)
+    velocity_Myx2 = _flow_at(along.velocity_12hw, places_Myx2)
+    own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, velocity_Myx2, (*ALONG, *_STEPS)))
+    steps_MSCyx = own_MSCyx[:, len(ALONG) :]
+    result_MCyx = steps_MSCyx[:, _STEPS.index(0.0)]
+    taps = [own_MSCyx[:, : len(ALONG)]]
+    taps.append(torch.stack([_softened(along.result_1CHW, sigma_px, at_M2, size) for sigma_px in SOFT_PX], 1))
+    for neighbour, flow in ((along.before_1CHW, along.to_before_12hw), (along.after_1CHW, along.to_after_12hw)):
+        if neighbour is None or flow is None:
+            taps.append(result_MCyx[:, None].expand(-1, len(BESIDE), -1, -1, -1))
+        else:
+            there = places_Myx2 + _flow_at(flow, places_Myx2)
+            taps.append(_sampled(neighbour, _along(there, velocity_Myx2, BESIDE)))
+    blurred_MCyx = _cut(blurred_1CHW, at_M2, size)
+    guesses = [result_MCyx + blurred_MCyx - _mean(steps_MSCyx, exposure) for exposure in EXPOSURES]
+    luma = 0.299 * blurred_MCyx[:, :1] + 0.587 * blurred_MCyx[:, 1:2] + 0.114 * blurred_MCyx[:, 2:]
+    reduced = size[0] // VELOCITY_PX, size[1] // VELOCITY_PX
+    return PathViews(
+        taps_MTyx=torch.cat(taps, 1).flatten(1, 2),
+        guess_MGyx=torch.cat([*guesses, luma], 1),
+        velocity_M2hw=_cut(along.velocity_12hw, at_M2 // VELOCITY_PX, reduced),
+    )
+
+
+def _places(at_M2: Tensor, size: tuple[int, int]) -> Tensor:
+    """(x, y) of each pixel of each window, (M, y, x, 2) float."""
+    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
+    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
+    x_Myx = columns[:, None, :].expand(-1, size[0], -1)
+    y_Myx = rows[:, :, None].expand(-1, -1, size[1])
+    return torch.stack([x_Myx, y_Myx], 3).float()
+
+
+def _along(places_Myx2: Tensor, velocity_Myx2: Tensor, shares: tuple[float, ...]) -> Tensor:
+    """Places on the path at shares of a frame interval, (M, S, y, x, 2)."""
+    shares_S = torch.tensor(shares, device=places_Myx2.device)[:, None, None, None]
+    return places_Myx2[:, None] + shares_S * velocity_Myx2[:, None]
+
+
+def _flow_at(flow_12hw: Tensor, places_Myx2: Tensor) -> Tensor:
+    """A flow at places of the frame, (M, y, x, 2); each of its values stands in the middle of its px."""
+    reduced = (places_Myx2 + 0.5) / VELOCITY_PX - 0.5
+    return _sampled(flow_12hw, reduced[:, None])[:, 0].permute(0, 2, 3, 1)
+
+
+def _sampled(picture_1CHW: Tensor, places_MSyx2: Tensor) -> Tensor:
+    """A picture at places (x, y) in px, by linear interpolation, reflected at its border; (M, S, C, y, x)."""
+    num, count, rows, columns = places_MSyx2.shape[:4]
+    height, width = picture_1CHW.shape[2:]
+    last = torch.tensor([max(1, width - 1), max(1, height - 1)], device=places_MSyx2.device)
+    relative = (2 * places_MSyx2 / last - 1).reshape(1, num * count * rows, columns, 2)
+    found = F.grid_sample(picture_1CHW, relative, mode="bilinear", padding_mode="reflection", align_corners=True)
+    return found.view(-1, num, count, rows, columns).permute(1, 2, 0, 3, 4)
+
+
+def _softened(picture_1CHW: Tensor, sigma_px: float, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
+    """Windows of the picture under a Gaussian, (M, C, y, x)."""
+    reach = int(4 * sigma_px + 0.999)
+    position = torch.arange(-reach, reach + 1, device=picture_1CHW.device)
+    weights = torch.exp(-0.5 * (position / sigma_px) ** 2)
+    weights = weights / weights.sum()
+    channels = picture_1CHW.shape[1]
+    soft = F.pad(picture_1CHW, (reach,) * 4, mode="reflect")
+    soft = F.conv2d(soft, weights.view(1, 1, -1, 1).expand(channels, -1, -1, -1), groups=channels)
+    soft = F.conv2d(soft, weights.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
+    return _cut(soft, at_M2, size)
+
+
+def _cut(picture_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
+    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
+    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
+    return picture_1CHW[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
+
+
+def _mean(steps_MSCyx: Tensor, exposure: float) -> Tensor:
+    """The mean over an exposure, by the trapezoidal rule."""
+    shares = torch.tensor(_STEPS, device=steps_MSCyx.device)
+    inside = (shares.abs() <= exposure / 2 + 1e-6).float()
+    inside = torch.where((shares.abs() - exposure / 2).abs() < 1e-6, 0.5, inside)
+    return torch.einsum("mscyx,s->mcyx", steps_MSCyx, inside / inside.sum())

@@ -1,0 +1,149 @@
+"""Frames of a video with their neighbours: look-ahead, cuts, sizes, order, and refining one frame later."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.deblurrer import Deblurrer, DeblurredFrame, DeblurOptions
+from concertdeblur.deblurring.stream_frames import StreamSearch, with_following
+from concertdeblur.errors import SourceError
+from concertdeblur.frame import Frame
+from concertdeblur.runtime import choose_runtime
+from tests.networks import SMALL_VIDEO, random_networks
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def scene(seed: int, height: int, width: int) -> Pixels:
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def panning(num: int, *, seed: int = 0, height: int = 160, width: int = 208, step_px: int = 3) -> list[Frame]:
+    wide = scene(seed, height, width + num * step_px)
+    return [
+        Frame(pts=10 * n, pixels=np.ascontiguousarray(wide[:, n * step_px : n * step_px + width])) for n in range(num)
+    ]
+
+
+def deblurrer(settings: BrmrSettings | None = None, *, seed: int = 0) -> Deblurrer:
+    # every window is kept: D_i must not fall by 100
+    every = settings or BrmrSettings(video_window_margin=-100, hysteresis=0, max_shift=1.0, max_iterations=2)
+    return Deblurrer(random_networks(SMALL_VIDEO, seed=seed), every, choose_runtime("cpu", "torch"))
+
+
+def streamed(frames: list[Frame], options: DeblurOptions | None = None, **how: bool) -> list[DeblurredFrame]:
+    return list(deblurrer().stream(frames, options or DeblurOptions(), **how))
+
+
+def pixels_of(made: list[DeblurredFrame]) -> list[Pixels]:
+    return [np.asarray(one.frame.pixels, dtype=np.uint8) for one in made]
+
+
+@pytest.mark.parametrize("size", [(160, 208), (91, 133), (40, 300), (18, 22)])
+def test_one_frame_out_for_one_in_at_any_size(size: tuple[int, int]) -> None:
+    frames = panning(4, height=size[0], width=size[1])
+    made = streamed(frames)
+    assert [one.frame.pts for one in made] == [frame.pts for frame in frames]
+    assert [one.source for one in made] == frames
+    assert all(pixels.shape == (*size, 3) for pixels in pixels_of(made))
+
+
+def test_windows_are_tried_and_counted_where_the_path_is_known() -> None:
+    made = streamed(panning(4))
+    assert all(one.windows_tried > 0 for one in made)
+    assert all(one.windows_accepted == one.windows_tried for one in made)
+    alone = streamed(panning(4), DeblurOptions(refine=False))
+    assert all(one.windows_tried == 0 for one in alone)
+    assert all((a != b).any() for a, b in zip(pixels_of(made), pixels_of(alone), strict=True))
+
+
+def test_a_frame_does_not_depend_on_frames_beyond_its_neighbours_neighbours() -> None:
+    """G_p sees the results beside a frame, and those depend on the frames beside them: two ahead, no more."""
+    frames = panning(7)
+    whole = pixels_of(streamed(frames))
+    cut = pixels_of(streamed(frames[:6]))
+    assert all((a == b).all() for a, b in zip(whole[:4], cut[:4], strict=True))
+
+
+def test_a_cut_ends_the_path_on_both_sides() -> None:
+    first, second = panning(3, seed=1), panning(3, seed=2)
+    second = [Frame(pts=30 + frame.pts, pixels=frame.pixels) for frame in second]
+    search = StreamSearch()
+    seen = [search.next(*pair) for pair in with_following([*first, *second])]
+    known = [one.neighbours for one in seen]
+    assert all(one is not None for one in known)
+    paths = [one.path for one in known if one is not None]
+    assert [path.to_before is not None for path in paths] == [False, True, True, False, True, True]
+    assert [path.to_after is not None for path in paths] == [True, True, False, True, True, False]
+    before_cut, after_cut = known[2], known[3]
+    assert before_cut is not None
+    assert after_cut is not None
+    assert before_cut.after is None
+    assert after_cut.before is None
+
+
+def test_the_first_scene_is_the_same_with_another_scene_behind_it() -> None:
+    first = panning(3, seed=1)
+    second = [Frame(pts=30 + frame.pts, pixels=frame.pixels) for frame in panning(2, seed=2)]
+    alone, followed = pixels_of(streamed(first)), pixels_of(streamed([*first, *second]))
+    assert all((a == b).all() for a, b in zip(alone, followed[:3], strict=True))
+
+
+def test_a_lone_frame_has_no_path() -> None:
+    made = streamed(panning(1))
+    assert len(made) == 1
+    assert made[0].windows_tried == 0
+
+
+def test_the_velocity_counts_the_shorter_gap() -> None:
+    whole = panning(4, step_px=4)
+    frames = [whole[0], whole[1], whole[3]]  # one frame was dropped
+    search = StreamSearch()
+    seen = [search.next(*pair) for pair in with_following(frames)]
+    neighbours = seen[1].neighbours
+    assert neighbours is not None
+    assert neighbours.path.gaps == (10, 20)
+    velocity = neighbours.path.velocity()
+    assert velocity is not None
+    assert abs(abs(float(np.median(velocity[..., 0]))) - 4) < 0.5
+
+
+def test_frames_before_an_error_come_out_before_it() -> None:
+    frames = panning(4)
+
+    def failing() -> Iterator[Frame]:
+        yield from frames
+        raise SourceError("broken here")
+
+    made = []
+    with pytest.raises(SourceError, match="broken here"):
+        for one in deblurrer().stream(failing(), DeblurOptions()):
+            made.append(one)  # noqa: PERF402 - what came before the error counts
+    assert [one.frame.pts for one in made] == [frame.pts for frame in frames]
+
+
+def test_repeated_frames_do_not_hide_the_motion() -> None:
+    """A clip with every frame shown twice is deblurred as the clip itself."""
+    frames = panning(4)
+    twice = [Frame(pts=5 * n, pixels=frames[n // 2].pixels) for n in range(8)]
+    once = [Frame(pts=10 * n, pixels=frames[n].pixels) for n in range(4)]
+    made = pixels_of(streamed(twice))
+    assert all((a == b).all() for a, b in zip(made[::2], pixels_of(streamed(once)), strict=True))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_other_kinds_of_pixels_take_the_same_path(kind: type[np.generic]) -> None:
+    frames = panning(3)
+    scale = 257 if kind is np.uint16 else 1 / 255
+    deep = [Frame(pts=frame.pts, pixels=(np.asarray(frame.pixels, float) * scale).astype(kind)) for frame in frames]
+    made = list(deblurrer().stream(deep, DeblurOptions()))
+    for one, eight_bit in zip(made, pixels_of(streamed(frames)), strict=True):
+        assert one.frame.pixels is not None
+        assert one.frame.pixels.dtype == kind
+        difference = np.abs(np.asarray(one.frame.pixels, np.float64) / scale - eight_bit)
+        assert difference.mean() < 1.0

@@ -1,0 +1,102 @@
+"""What G_p is given of windows along the motion: the same samples as G_i's, and what the result lacks."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from concertdeblur.models.path_taps import NUM_TAPS, Path, flow_in, taps_of
+from concertdeblur.models.path_windows import EXPOSURES, Along, path_views
+from concertdeblur.models.prepared import VELOCITY_PX
+
+HEIGHT, WIDTH = 192, 256
+SIZE = (64, 96)
+
+
+def _smooth(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    noise = np.random.default_rng(seed).random((HEIGHT, WIDTH, 3), np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 3)
+    return np.asarray((soft - soft.min()) / (soft.max() - soft.min()), dtype=np.float32)
+
+
+def _tensor(picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
+
+
+def _flow(x: float, y: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    flow = np.zeros((HEIGHT // VELOCITY_PX, WIDTH // VELOCITY_PX, 2), np.float32)
+    flow[..., 0], flow[..., 1] = x, y
+    flow[..., 0] += np.linspace(-2, 2, flow.shape[1], dtype=np.float32)  # the motion differs from place to place
+    return flow
+
+
+def _along(pictures: list[torch.Tensor | None], path: Path) -> Along:
+    def planes(flow: np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None) -> torch.Tensor | None:
+        return None if flow is None else torch.from_numpy(flow.transpose(2, 0, 1).copy())[None]
+
+    before, result, after = pictures
+    velocity = planes(path.velocity())
+    assert result is not None
+    assert velocity is not None
+    return Along(
+        result_1CHW=result,
+        before_1CHW=before,
+        after_1CHW=after,
+        velocity_12hw=velocity,
+        to_before_12hw=planes(path.to_before),
+        to_after_12hw=planes(path.to_after),
+    )
+
+
+def test_taps_of_windows_are_those_of_the_whole_frame() -> None:
+    before, frame, after = (_smooth(seed) for seed in range(3))
+    path = Path(to_before=_flow(-7, 3), to_after=_flow(6, -2))
+    expected = taps_of(before, frame, after, path)
+    along = _along([_tensor(some) for some in (before, frame, after)], path)
+    at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]]])
+    views = path_views(along, _tensor(frame), at, SIZE)
+    assert views.taps_MTyx.shape == (3, 3 * NUM_TAPS, *SIZE)
+    for taps, (y, x) in zip(views.taps_MTyx, at.tolist(), strict=True):
+        wanted = expected[:, y : y + SIZE[0], x : x + SIZE[1]]
+        # cv2 reads between pixels in steps of 1/32 px
+        assert np.abs(taps.numpy() - wanted).max() < 0.02
+        assert np.abs(taps.numpy() - wanted).mean() < 0.002
+
+
+def test_a_missing_neighbour_says_nothing() -> None:
+    before, frame = _smooth(0), _smooth(1)
+    along = _along([_tensor(before), _tensor(frame), None], Path(to_before=_flow(-4, 0), to_after=None))
+    views = path_views(along, _tensor(frame), torch.tensor([[32, 64]]), SIZE)
+    own = _tensor(frame)[0, :, 32 : 32 + SIZE[0], 64 : 64 + SIZE[1]].repeat(3, 1, 1)
+    assert torch.allclose(views.taps_MTyx[0, -9:], own, atol=1e-5)
+
+
+@pytest.mark.parametrize("exposure", EXPOSURES)
+def test_a_true_result_lacks_nothing(exposure: float) -> None:
+    """The input is the result blurred along its path, so at that exposure the guess is the result itself."""
+    result, path = _smooth(5), Path(to_before=_flow(-10, 4), to_after=_flow(10, -4))
+    velocity = path.velocity()
+    assert velocity is not None
+    steps = flow_in(velocity, HEIGHT, WIDTH, slice(0, HEIGHT), slice(0, WIDTH))
+    x, y = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
+    shares = (np.arange(64) + 0.5) / 64 - 0.5
+    blurred = np.mean(
+        [
+            cv2.remap(
+                result,
+                x + np.float32(exposure * s) * steps[..., 0],
+                y + np.float32(exposure * s) * steps[..., 1],
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
+            for s in shares
+        ],
+        axis=0,
+        dtype=np.float32,
+    )
+    at = torch.tensor([[64, 64]])
+    views = path_views(_along([None, _tensor(result), None], path), _tensor(blurred), at, SIZE)
+    wanted = _tensor(result)[0, :, 64 : 64 + SIZE[0], 64 : 64 + SIZE[1]]
+    errors = [float((guess - wanted).abs().mean()) for guess in views.guess_MGyx[0, :9].split(3)]
+    assert errors[EXPOSURES.index(exposure)] == min(errors)
+    assert min(errors) < 0.003
