@@ -80,7 +80,7 @@ def test_a_true_result_lacks_nothing(exposure: float) -> None:
     steps = flow_in(velocity, HEIGHT, WIDTH, slice(0, HEIGHT), slice(0, WIDTH))
     x, y = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
     shares = (np.arange(64) + 0.5) / 64 - 0.5
-    blurred = np.mean(
+    exposed = np.stack(
         [
             cv2.remap(
                 result,
@@ -90,13 +90,12 @@ def test_a_true_result_lacks_nothing(exposure: float) -> None:
                 borderMode=cv2.BORDER_REFLECT_101,
             )
             for s in shares
-        ],
-        axis=0,
-        dtype=np.float32,
+        ]
     )
+    blurred = np.asarray(exposed.mean(axis=0), dtype=np.float32)
     at = torch.tensor([[64, 64]])
     views = path_views(_along([None, _tensor(result), None], path), _tensor(blurred), at, SIZE)
     wanted = _tensor(result)[0, :, 64 : 64 + SIZE[0], 64 : 64 + SIZE[1]]
-    errors = [float((guess - wanted).abs().mean()) for guess in views.guess_MGyx[0, :9].split(3)]
+    errors = [float((guess - wanted).abs().mean()) for guess in torch.split(views.guess_MGyx[0, :9], 3)]
     assert errors[EXPOSURES.index(exposure)] == min(errors)
     assert min(errors) < 0.003
