@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from concertdeblur.media.reader import ReaderOptions, open_reader
 from concertdeblur.media.writer import PyavWriter, plan_encoding
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.psnr import psnr_db
 from concertdeblur.runtime import Runtime, choose_runtime
 from concertdeblur.streaming.timeline import span
 
@@ -125,8 +125,7 @@ def lost_db(made: Sequence[Frame], plain: Sequence[Frame], sharp: Iterable[Pixel
 
 def _psnr_db(picture: Pixels | None, reference: Pixels) -> float:
     assert picture is not None
-    error = np.square(picture.astype(np.float64) - reference).mean()
-    return float(10 * np.log10(full_scale(reference) ** 2 / error))
+    return psnr_db(picture, reference, full_scale=full_scale(reference))
 
 
 def _median_seconds(engine: Engine, given: Sequence[Tensor], runtime: Runtime) -> float:

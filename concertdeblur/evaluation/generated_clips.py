@@ -18,9 +18,10 @@ from concertdeblur.blur.sensor import Sensor, read_out
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.blur.trajectories import Path, drawn, lens
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
-from concertdeblur.evaluation.metrics import as_float, psnr_db, warping_error
+from concertdeblur.evaluation.metrics import as_float, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.frame import Frame as VideoFrame
+from concertdeblur.psnr import psnr_db
 
 NUM_FRAMES = 8
 STEP_PX = 2.5  # to the right, a frame; half pixels, so that no frame is a copy

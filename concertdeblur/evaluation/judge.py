@@ -17,7 +17,7 @@ from concertdeblur.evaluation.clips import RealClipReport, frames_of, judge_real
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
 from concertdeblur.evaluation.generated_clips import ClipFigures, ClipsReport
-from concertdeblur.evaluation.metrics import as_float, psnr_db, ssim
+from concertdeblur.evaluation.metrics import as_float, ssim
 from concertdeblur.evaluation.page import Shown
 from concertdeblur.evaluation.pairs import CAPTURE, SIDE_PX, EvaluationData, EvaluationPair, centre_of
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
@@ -26,6 +26,7 @@ from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.frame import Frame
 from concertdeblur.progress import StageProgress
+from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import read_picture
 
 _NUM_PANS, _NUM_SHAKEN = 6, 6  # pictures that clips are made of

@@ -10,19 +10,12 @@ from concertdeblur.errors import MissingDependencyError
 
 Frame = npt.NDArray[np.float32]
 
-_MAX_DB = 100.0
 _OCCLUSION_PX = 1.0  # forward and backward flow differ by more: hidden in one of the frames
 
 
 def as_float(pixels: npt.NDArray[np.uint8]) -> Frame:
     """8-bit pixels in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255)
-
-
-def psnr_db(picture: Frame, reference: Frame) -> float:
-    """Peak signal-to-noise ratio in dB; 100 where the two are equal."""
-    error = float(np.mean((picture.astype(np.float64) - reference) ** 2))
-    return min(_MAX_DB, -10 * float(np.log10(max(error, 1e-12))))
 
 
 def ssim(picture: Frame, reference: Frame) -> float:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.evaluation.contenders import Restored, WeightSet
-from concertdeblur.evaluation.metrics import Frame, psnr_db
+from concertdeblur.evaluation.metrics import Frame
 from concertdeblur.evaluation.statistics import Estimate, estimate
+from concertdeblur.psnr import psnr_db
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

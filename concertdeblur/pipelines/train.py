@@ -1,6 +1,6 @@
 """The training stages, one after the other: analysis, iGAN, inside testing and mining, pGAN, weight set.
 
-Read `train` and then `train_fast` or `train_paper` from top to bottom to see the whole job.
+Read `train` and then `train_stages` from top to bottom to see the whole job.
 """
 
 import threading
@@ -14,7 +14,7 @@ import torch
 
 from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
-from concertdeblur.pipelines.train_stages import TrainingData, train_fast, train_paper
+from concertdeblur.pipelines.train_stages import TrainingData, train_stages
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
@@ -23,9 +23,10 @@ from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, build_store, read_contents
+from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
-from concertdeblur.training.session import Session, mean_gain_db
+from concertdeblur.training.session import Session
 
 _MIN_SIDE_PX = 256  # of a training picture: the paper's
 _PICTURES, _CLIPS = "pictures", "clip_pairs"  # the stores in a run's folder
@@ -107,24 +108,24 @@ def train(
     recipe, began_s = job.recipe, time.monotonic()
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
+    stop = stop or threading.Event()
+    narrator = Narrator(on_progress=on_progress, on_warning=on_warning, stop=stop)
     with joined(device) as world:
         session = Session(
             out=job.out,
             device=device,
             world=world,
             until_s=began_s + (60 * job.minutes if job.minutes else float("inf")),
-            stop=stop or threading.Event(),
-            on_progress=on_progress,
-            on_warning=on_warning,
+            stop=stop,
+            narrator=narrator,
         )
         if world.is_first:
             _open(job, session)
         wait_for_all()
         contents, data, recipe = _data(job)
-        with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as session.curves:
-            stages = train_fast if recipe.architecture.kind == "fast" else train_paper
+        with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
             torch.manual_seed(recipe.seed)
-            networks = stages(recipe, session, data, last=job.stage)
+            networks = train_stages(recipe, session, data, last=job.stage)
         weights = _save(job, networks, contents, session.cpu_s) if networks is not None and world.is_first else None
     return TrainSummary(
         recipe=recipe.name,
@@ -134,9 +135,9 @@ def train(
         is_stage_done=job.stage is not None and job.stage == session.done_stage,
         num_pictures=contents.num_pictures,
         num_pairs=contents.num_pairs,
-        held_out=session.held_out,
+        held_out=narrator.held_out,
         elapsed_s=time.monotonic() - began_s,
-        waited_share=session.waited_s / session.trained_s if session.trained_s else 0.0,
+        waited_share=narrator.waited_s / narrator.trained_s if narrator.trained_s else 0.0,
     )
 
 
@@ -149,15 +150,15 @@ def _open(job: TrainJob, session: Session) -> None:
         folder.restart(job.stage)
     changes = folder.check(resume=job.resume)
     if changes:
-        session.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
-    reading = session.counted("read pictures", "pictures")
+        session.narrator.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
+    reading = session.narrator.counted("read pictures", "pictures")
     store = job.out / _PICTURES
     build_store(job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading)
     if job.clips is not None:
         build_clip_store(
             job.clips, job.out / _CLIPS, PictureStore(store, "train"), job.recipe.clips, seed=job.recipe.seed,
-            pictures_sha256=read_contents(store).sha256, tell=session.telling(CLIP_PARTS),
-            on_warning=session.on_warning,
+            pictures_sha256=read_contents(store).sha256, tell=session.narrator.telling(CLIP_PARTS),
+            on_warning=session.narrator.on_warning,
         )  # fmt: skip
     folder.begin(_data(job)[0])
 

@@ -141,7 +141,7 @@ def _seconds_a_step(
 
 
 def _say(report: Report) -> None:
-    losses = ", ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in report.figures.items())
     gain = sum(report.held_out.values()) / len(report.held_out) if report.held_out else None
     shown = "" if gain is None else f", held out {gain:+.2f} dB"
     sys.stderr.write(f"step {report.step} of {report.steps}, {report.elapsed_s:.0f} s, {losses}{shown}\n")

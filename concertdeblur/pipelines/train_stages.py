@@ -1,20 +1,25 @@
-"""The stages of a training run in their order, for the fast networks and for the paper's."""
+"""The stages of a training run in their order: one runner, and what each architecture does in its stages."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from concertdeblur.models import Networks
-from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
+from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.training.analysis import AnalysisStage
-from concertdeblur.training.distributed import share_of
-from concertdeblur.training.igan import Cells, IganStage
 from concertdeblur.training.data.loader import BatchT, on_device
 from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import Batch, SampleStream
+from concertdeblur.training.distributed import share_of
+from concertdeblur.training.igan import Cells, IganStage
+from concertdeblur.training.mining import mined
 from concertdeblur.training.paper import (
     PaperIganStage,
     PaperPganStage,
@@ -23,13 +28,13 @@ from concertdeblur.training.paper import (
     mine_paper_windows,
 )
 from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
-from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.data.samples import Batch, SampleStream
-from concertdeblur.training.session import Session
+from concertdeblur.training.session import GivenT, Session
+from concertdeblur.training.stage import Stage
 from concertdeblur.training.start import first_networks
 
 Network = TypeVar("Network", bound=nn.Module)
+WindowsT = TypeVar("WindowsT")
 
 _MOST_JUDGED = 64  # held-out cells that the analysis is judged by
 _JUDGED_A_PICTURE = 8
@@ -44,93 +49,198 @@ class TrainingData:
     held_out: PictureStore
 
 
-def train_fast(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
-    """Analysis, iGAN, mining, pGAN of the fast networks; None if they are not at their end, or `last` is before it."""
-    seed, out = recipe.seed, session.out
-    held_out = data.held_out
-    generator, discriminator, patch_generator = _fast(recipe, session)
-
-    cells = _stream(data, recipe, share_of(recipe.analysis.batch_size, session.world), seed=seed)
-    num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
-    judged = SampleStream(held_out, recipe.samples, seed=seed, batch_size=num_judged).batch(0)
-    judged = on_device(judged, session.device)
-    analysis = AnalysisStage(
-        generator.analysis, recipe.analysis, out, held_out=judged, seed=seed, world=session.world
-    )
-    if not session.run(analysis, cells.batch, _as_it_is, is_heavy=True) or last == "analysis":
-        return None
-    generator.analysis.load_state_dict(analysis.ema.module.state_dict())
-
-    cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed + 1)
-    igan = IganStage(generator, discriminator, recipe.igan, out, held_out=held_out)
-    if not session.run(igan, cells.batch, _with_seed, uses=recipe.igan.crops_per_cell) or last == "igan":
-        return None
-    generator.load_state_dict(igan.ema.module.state_dict())
-    generator.requires_grad_(False).eval()
-
-    of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
-    cells = _stream(data, of_one_cell, recipe.igan.batch_size, seed=seed + 2)
-    windows = session.mined(
-        MinedWindows,
-        _origin(recipe, igan.step),
-        lambda step: mine_windows(generator, discriminator, cells, _one_batch(recipe), first_step=step),
-        num_pictures=recipe.pgan.num_pictures,
-        batch_size=recipe.igan.batch_size,
-    )
-    if windows is None or last == "mining":
-        return None
-
-    patch_discriminator = _placed(ConcertDiscriminator(recipe.architecture.discriminator.width), session)
-    pgan = PganStage(patch_generator, patch_discriminator, recipe.pgan, out, image_discriminator=discriminator)
-    batches = drawn(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
-    if not session.run(pgan, batches, _as_it_is):
-        return None
-    patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
-    return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
+def train_stages(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
+    """Train the recipe's networks stage by stage; None if they are not at their end, or `last` is before it."""
+    is_paper = recipe.architecture.kind == "paper"
+    course: _Course[Any] = _PaperCourse(recipe, session, data) if is_paper else _ConcertCourse(recipe, session, data)
+    for name, run in course.stages().items():
+        if not run() or (name == last and name != "pgan"):
+            return None
+    return course.networks
 
 
-def train_paper(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
-    """iGAN, mining, pGAN of the paper's networks; None if they are not at their end, or `last` is before it."""
-    seed, out = recipe.seed, session.out
-    held_out = data.held_out
-    generator, discriminator, patch_generator = _paper(recipe, session)
+class _Course(ABC, Generic[WindowsT]):
+    """The stages of one architecture; each returns whether it came to its end."""
 
-    cells = _stream(data, recipe, share_of(recipe.igan.batch_size, session.world), seed=seed)
-    igan = PaperIganStage(generator, discriminator, recipe.igan, out, held_out=held_out, seed=seed)
-    if not session.run(igan, cells.batch, _as_it_is) or last == "igan":
-        return None
-    generator.restoration.load_state_dict(igan.ema.module.state_dict())
-    generator.eval()
+    def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
+        self.recipe, self.session, self.data = recipe, session, data
+        self.networks = first_networks(recipe)
+        for network in self.networks.by_name().values():
+            _placed(network, session)
+        self.igan_step = 0
+        self.windows: WindowsT | None = None
 
-    cells = _stream(data, recipe, recipe.igan.batch_size, seed=seed + 1)
-    windows = session.mined(
-        PaperWindows,
-        _origin(recipe, igan.step),
-        lambda first: mine_paper_windows(
-            generator.restoration,
-            discriminator,
-            lambda step: on_device(cells.batch(step), session.device),
-            _one_batch(recipe),
-            first_step=first,
-        ),
-        num_pictures=recipe.pgan.num_pictures,
-        batch_size=recipe.igan.batch_size,
-    )
-    if windows is None or last == "mining":
-        return None
+    def stages(self) -> dict[str, Callable[[], bool]]:
+        """The stages by name, in their order."""
+        return {"igan": self.igan, "mining": self.mining, "pgan": self.pgan}
 
-    patch_discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
-    pgan = PaperPganStage(patch_generator, patch_discriminator, recipe.pgan, out, seed=seed)
-    batches = drawn_windows(windows, batch_size=share_of(recipe.pgan.batch_size, session.world), seed=seed)
-    if not session.run(pgan, batches, _as_it_is):
-        return None
-    patch_generator.restoration.load_state_dict(pgan.ema.module.state_dict())
-    return Networks(image_generator=generator, discriminator=discriminator, patch_generator=patch_generator)
+    @abstractmethod
+    def igan(self) -> bool:
+        """G_i against D_i."""
+
+    @abstractmethod
+    def mining(self) -> bool:
+        """Inside testing, and the windows that D_i finds most blurred."""
+
+    @abstractmethod
+    def pgan(self) -> bool:
+        """G_p against D_p on those windows."""
+
+    def samples(self, batch_size: int, *, seed: int, recipe: Recipe | None = None) -> SampleStream:
+        """Samples of the training pictures and pairs."""
+        settings = (recipe or self.recipe).samples
+        return SampleStream(self.data.pictures, settings, seed=seed, batch_size=batch_size, pairs=self.data.pairs)
+
+    def share(self, batch_size: int) -> int:
+        """This process's part of a batch."""
+        return share_of(batch_size, self.session.world)
+
+    def trained(
+        self,
+        stage: Stage[GivenT],
+        batches: Callable[[int], BatchT],
+        prepared: Callable[[BatchT, int], GivenT],
+        *,
+        is_heavy: bool = False,
+        uses: int = 1,
+    ) -> bool:
+        """Train a stage as `Session.run` does; at its end its network takes over the averaged weights."""
+        if not self.session.run(stage, batches, prepared, is_heavy=is_heavy, uses=uses):
+            return False
+        stage.network.load_state_dict(stage.ema.module.state_dict())
+        return True
+
+    def trained_igan(self, stage: Stage[GivenT], batches: Callable[[int], BatchT],
+                     prepared: Callable[[BatchT, int], GivenT], *, uses: int = 1) -> bool:
+        """Train iGAN; at its end G_i is ready for inside testing."""
+        if not self.trained(stage, batches, prepared, uses=uses):
+            return False
+        self.igan_step = stage.step
+        self.networks.image_generator.requires_grad_(False).eval()
+        return True
+
+    def mined(self, kind: type[WindowsT], mine: Callable[[int], WindowsT]) -> bool:
+        """Mine windows, or find those of an earlier call; `mine` mines those of a step's batch of pictures."""
+        recipe = self.recipe
+        origin = {
+            "igan_step": self.igan_step,
+            "samples": asdict(recipe.samples),
+            "num_pictures": recipe.pgan.num_pictures,
+            "windows_per_picture": recipe.pgan.windows_per_picture,
+        }
+        self.windows = mined(
+            self.session, kind, origin, mine,
+            num_pictures=recipe.pgan.num_pictures, batch_size=recipe.igan.batch_size,
+        )  # fmt: skip
+        return self.windows is not None
+
+    def one_batch(self) -> PganSettings:
+        """Settings to mine in one batch of pictures alone."""
+        return replace(self.recipe.pgan, num_pictures=1)
 
 
-def _stream(data: TrainingData, recipe: Recipe, batch_size: int, *, seed: int) -> SampleStream:
-    """Samples of the training pictures and pairs."""
-    return SampleStream(data.pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=data.pairs)
+class _ConcertCourse(_Course[MinedWindows]):
+    """Analysis, iGAN, mining, pGAN of architecture `concert`."""
+
+    def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
+        super().__init__(recipe, session, data)
+        networks = self.networks
+        assert isinstance(networks.image_generator, ConcertGenerator)
+        assert isinstance(networks.discriminator, ConcertDiscriminator)
+        assert isinstance(networks.patch_generator, ConcertPatchGenerator)
+        self.generator, self.discriminator = networks.image_generator, networks.discriminator
+        self.patch_generator = networks.patch_generator
+
+    def stages(self) -> dict[str, Callable[[], bool]]:
+        """As of any course, after the analysis."""
+        return {"analysis": self.analysis} | super().stages()
+
+    def analysis(self) -> bool:
+        """Which filter serves a cell best."""
+        recipe, session, held_out = self.recipe, self.session, self.data.held_out
+        cells = self.samples(self.share(recipe.analysis.batch_size), seed=recipe.seed)
+        num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
+        judged = SampleStream(held_out, recipe.samples, seed=recipe.seed, batch_size=num_judged).batch(0)
+        stage = AnalysisStage(
+            self.generator.analysis, recipe.analysis, session.out, held_out=on_device(judged, session.device),
+            seed=recipe.seed, world=session.world,
+        )  # fmt: skip
+        return self.trained(stage, cells.batch, _as_it_is, is_heavy=True)
+
+    def igan(self) -> bool:
+        """G_i against D_i, on crops of cells."""
+        settings = self.recipe.igan
+        cells = self.samples(self.share(settings.batch_size), seed=self.recipe.seed + 1)
+        stage = IganStage(
+            self.generator, self.discriminator, settings, self.session.out, held_out=self.data.held_out
+        )
+        return self.trained_igan(stage, cells.batch, _with_seed, uses=settings.crops_per_cell)
+
+    def mining(self) -> bool:
+        """Mining in pictures of one cell."""
+        recipe = self.recipe
+        of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
+        cells = self.samples(recipe.igan.batch_size, seed=recipe.seed + 2, recipe=of_one_cell)
+
+        def mine(step: int) -> MinedWindows:
+            return mine_windows(self.generator, self.discriminator, cells, self.one_batch(), first_step=step)
+
+        return self.mined(MinedWindows, mine)
+
+    def pgan(self) -> bool:
+        """G_p against D_p; D_i learns on."""
+        recipe, session = self.recipe, self.session
+        assert self.windows is not None
+        discriminator = _placed(ConcertDiscriminator(recipe.architecture.discriminator.width), session)
+        stage = PganStage(
+            self.patch_generator, discriminator, recipe.pgan, session.out, image_discriminator=self.discriminator
+        )
+        batches = drawn(self.windows, batch_size=self.share(recipe.pgan.batch_size), seed=recipe.seed)
+        return self.trained(stage, batches, _as_it_is)
+
+
+class _PaperCourse(_Course[PaperWindows]):
+    """iGAN, mining, pGAN of architecture `paper`."""
+
+    def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
+        super().__init__(recipe, session, data)
+        networks = self.networks
+        assert isinstance(networks.image_generator, PaperGenerator)
+        assert isinstance(networks.discriminator, PaperDiscriminator)
+        assert isinstance(networks.patch_generator, PaperPatchGenerator)
+        self.generator, self.discriminator = networks.image_generator, networks.discriminator
+        self.patch_generator = networks.patch_generator
+
+    def igan(self) -> bool:
+        """G_i against D_i, on whole pairs."""
+        recipe, out = self.recipe, self.session.out
+        cells = self.samples(self.share(recipe.igan.batch_size), seed=recipe.seed)
+        stage = PaperIganStage(
+            self.generator, self.discriminator, recipe.igan, out, held_out=self.data.held_out, seed=recipe.seed
+        )
+        return self.trained_igan(stage, cells.batch, _as_it_is)
+
+    def mining(self) -> bool:
+        """Mining in the pairs themselves."""
+        cells = self.samples(self.recipe.igan.batch_size, seed=self.recipe.seed + 1)
+
+        def batch(step: int) -> Batch:
+            return on_device(cells.batch(step), self.session.device)
+
+        def mine(first: int) -> PaperWindows:
+            unet = self.generator.restoration
+            return mine_paper_windows(unet, self.discriminator, batch, self.one_batch(), first_step=first)
+
+        return self.mined(PaperWindows, mine)
+
+    def pgan(self) -> bool:
+        """G_p against D_p."""
+        recipe, session = self.recipe, self.session
+        assert self.windows is not None
+        discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
+        stage = PaperPganStage(self.patch_generator, discriminator, recipe.pgan, session.out, seed=recipe.seed)
+        batches = drawn_windows(self.windows, batch_size=self.share(recipe.pgan.batch_size), seed=recipe.seed)
+        return self.trained(stage, batches, _as_it_is)
 
 
 def _with_seed(batch: Batch, number: int) -> Cells:
@@ -139,35 +249,6 @@ def _with_seed(batch: Batch, number: int) -> Cells:
 
 def _as_it_is(batch: BatchT, _number: int) -> BatchT:
     return batch
-
-
-def _one_batch(recipe: Recipe) -> PganSettings:
-    """Settings to mine in one batch of pictures alone."""
-    return replace(recipe.pgan, num_pictures=1)
-
-
-def _origin(recipe: Recipe, igan_step: int) -> dict[str, object]:
-    """What mined windows depend on."""
-    mined = {"num_pictures": recipe.pgan.num_pictures, "windows_per_picture": recipe.pgan.windows_per_picture}
-    return {"igan_step": igan_step, "samples": asdict(recipe.samples), **mined}
-
-
-def _fast(recipe: Recipe, session: Session) -> tuple[ConcertGenerator, ConcertDiscriminator, ConcertPatchGenerator]:
-    networks = first_networks(recipe)
-    generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
-    assert isinstance(generator, ConcertGenerator)
-    assert isinstance(discriminator, ConcertDiscriminator)
-    assert isinstance(patch, ConcertPatchGenerator)
-    return _placed(generator, session), _placed(discriminator, session), _placed(patch, session)
-
-
-def _paper(recipe: Recipe, session: Session) -> tuple[PaperGenerator, PaperDiscriminator, PaperPatchGenerator]:
-    networks = first_networks(recipe)
-    generator, discriminator, patch = networks.image_generator, networks.discriminator, networks.patch_generator
-    assert isinstance(generator, PaperGenerator)
-    assert isinstance(discriminator, PaperDiscriminator)
-    assert isinstance(patch, PaperPatchGenerator)
-    return _placed(generator, session), _placed(discriminator, session), _placed(patch, session)
 
 
 def _placed(network: Network, session: Session) -> Network:

@@ -25,7 +25,7 @@ from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn
 from concertdeblur.training.data.bundles import joined, mapped
 from concertdeblur.training.data.samples import Batch
 from concertdeblur.training.distributed import World, from_all
-from concertdeblur.training.stage import Schedule, Stage
+from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _CAPTURE = BLUR_TYPES.index("capture")  # its blur has no level
 _TARGET_DB = 0.4  # a filter that serves this much better is wanted e times as much
@@ -105,7 +105,7 @@ class AnalysisStage(Stage[Batch]):
         self._describe = SpectrumDescriptor().to(self.device)
         self._held_out = held_out
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch) -> StepResult:
         """One step."""
         cells = self._described(batch)
         seen = self.step * self.schedule.batch_size  # by all processes together
@@ -115,8 +115,7 @@ class AnalysisStage(Stage[Batch]):
         known = joined(DescribedCells, [cells, self._memory.at(places.to(self.device))])
         self._memory.add(mapped(cells, from_all), first=seen)
         losses = analysis_loss(self._analysis(known.described_M2HF, known.velocities_M3), known)
-        self.descend(losses)
-        return losses
+        return StepResult(objective=self.descend(losses), figures=losses)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

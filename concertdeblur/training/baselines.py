@@ -23,9 +23,10 @@ from concertdeblur.models.baselines import (
     MultiScaleDiscriminator,
     shrunk,
 )
+from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, to_tensor
-from concertdeblur.training.stage import Schedule, Stage
+from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _ADVERSARIAL_WEIGHT: dict[Kind, float] = {"multi_scale": 1e-4, "deblurgan": 1e-2}  # beside L1 of weight 1
 _CRITIC_STEPS = 5  # a step of the generator (Kupyn 2018, section 4.2)
@@ -67,7 +68,7 @@ class BaselineStage(Stage[Batch]):
         betas = (0.9, 0.999) if kind == "multi_scale" else (0.5, 0.999)
         self.adam = self._optimizers["adam"] = torch.optim.Adam(network.parameters(), betas=betas)
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch) -> StepResult:
         """One step of the generator, after one or five of its opponent."""
         blurred, sharp = self._cropped(batch)
         for group in self._optimizers["critic_adam"].param_groups:
@@ -92,10 +93,11 @@ class BaselineStage(Stage[Batch]):
                 for kernel in Kernel:
                     blurred = to_tensor(blur(sharp_u8, kernel, 0.5)[None]).to(self.device)
                     made = self.ema.module(blurred).clamp(0, 1)
-                    gains.setdefault(kernel.value, []).append(_psnr(made, sharp) - _psnr(blurred, sharp))
+                    after, before = (psnr_db(x.numpy(force=True), sharp.numpy(force=True)) for x in (made, blurred))
+                    gains.setdefault(kernel.value, []).append(after - before)
         return {name: float(np.mean(values)) for name, values in gains.items()}
 
-    def _multi_scale_step(self, network: MultiScaleCnn, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
+    def _multi_scale_step(self, network: MultiScaleCnn, blurred: Tensor, sharp: Tensor) -> StepResult:
         with self.mixed():
             results = network.pyramid(blurred)
         scales = [(made.float() - want).abs().mean() for made, want in zip(results, shrunk(sharp), strict=True)]
@@ -108,12 +110,12 @@ class BaselineStage(Stage[Batch]):
             "l1": torch.stack(scales).mean(),
             "adversarial": _ADVERSARIAL_WEIGHT[self.kind] * fooled,
         }
-        self.descend(losses)
+        objective = self.descend(losses)
         loss = F.softplus(-self.critic(sharp)).mean() + F.softplus(self.critic(restored.detach())).mean()
         self.descend_opponent("critic", loss)
-        return {**losses, "critic": loss}
+        return StepResult(objective=objective, figures={**losses, "critic": loss})
 
-    def _deblurgan_step(self, network: DeblurGan, blurred: Tensor, sharp: Tensor) -> dict[str, Tensor]:
+    def _deblurgan_step(self, network: DeblurGan, blurred: Tensor, sharp: Tensor) -> StepResult:
         with self.mixed():
             made = network(blurred).float()
         loss = made.new_zeros(())
@@ -128,8 +130,8 @@ class BaselineStage(Stage[Batch]):
             "adversarial": -_ADVERSARIAL_WEIGHT[self.kind] * self.critic(made).mean(),
         }
         self.critic.requires_grad_(True)
-        self.descend(losses)
-        return {**losses, "critic": loss}
+        objective = self.descend(losses)
+        return StepResult(objective=objective, figures={**losses, "critic": loss})
 
     def _penalty(self, sharp: Tensor, fake: Tensor) -> Tensor:
         """How far the critic's slope is from 1, between sharp and restored frames (Gulrajani et al. 2017)."""
@@ -148,7 +150,3 @@ class BaselineStage(Stage[Batch]):
         y, x = (int(draw.integers(blurred.shape[-1] - side + 1)) for _ in range(2))
         at = (..., slice(y, y + side), slice(x, x + side))
         return blurred[at], sharp[at]
-
-
-def _psnr(picture: Tensor, reference: Tensor) -> float:
-    return float(-10 * (picture - reference).square().mean().clamp_min(1e-10).log10())

@@ -59,7 +59,8 @@ class Curves:
         """Add the figures of a report."""
         if not self._is_writing:
             return
-        figures = {**report.losses, **{f"{_HELD_OUT}{name}": value for name, value in report.held_out.items()}}
+        held_out = {f"{_HELD_OUT}{name}": value for name, value in report.held_out.items()}
+        figures = {"objective": report.objective, **report.figures, **held_out}
         row = {"stage": report.stage, "step": report.step, "elapsed_s": round(report.elapsed_s, 1), **figures}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -19,17 +19,18 @@ from concertdeblur.models.concert import Analysis, ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.inverse_filter import apply_weights
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.psnr import psnr_db
 from concertdeblur.training.analysis import naming_loss
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, collate_pictures
 from concertdeblur.training.objective import delta, discriminator_loss, log_squared_error, relative_l1, sharp_loss
-from concertdeblur.training.stage import Schedule, Stage
+from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border, where filters see its reflection
 
 
-# Sharp crops would count most with lower floors.
+# The floors keep nearly perfect crops from dominating the relative losses.
 _RELATIVE_WEIGHT, _LEAST_L1 = 0.02, 0.015
 _LOG_WEIGHT, _LEAST_SQUARED_ERROR = 0.01, 2e-5  # 47 dB
 _NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does not forget what it calls things
@@ -90,7 +91,7 @@ class IganStage(Stage[Cells]):
         self.generator, self.discriminator, self.settings = generator, discriminator, settings
         self._held_out = held_out
 
-    def train_step(self, cells: Cells) -> dict[str, Tensor]:
+    def train_step(self, cells: Cells) -> StepResult:
         """One step of G_i and one of D_i."""
         settings = self.settings
         analysis_learns = self.step >= settings.analysis_from_step
@@ -116,7 +117,8 @@ class IganStage(Stage[Cells]):
                 confidence = delta(self.discriminator, crops.blurred_NCHW, restored)
             losses["adversarial"] = settings.adversarial_weight * sharp_loss(confidence)
             self.discriminator.requires_grad_(True)
-        self.descend(losses)
+        objective = self.descend(losses)
+        figures = losses | {"l1": l1}
         if adversarial:
             with self.mixed():
                 loss = discriminator_loss(
@@ -127,8 +129,8 @@ class IganStage(Stage[Cells]):
                     crops.is_blurred_N,
                 )
             self.descend_opponent("discriminator", loss)
-            losses["discriminator"] = loss
-        return losses | {"l1": l1}
+            figures["discriminator"] = loss
+        return StepResult(objective=objective, figures=figures)
 
     def evaluate(self) -> dict[str, float]:
         """Gain on held-out pictures."""
@@ -183,11 +185,8 @@ def held_out_gains(generator: ConcertGenerator, held_out: PictureStore, *, level
         batch = on_device(batch, device)
         crops = cropped(prepare(generator, batch), batch, BLUR_CELL_PX, seed=0)
         made = generator.restoration(crops.blurred_NCHW, crops.guess_NGHW, crops.hints_NEhw).clamp(0, 1)
-        before, after = (_psnr(pictures, crops.sharp_NCHW) for pictures in (crops.blurred_NCHW, made))
-        for name, b, a in zip(names, before.tolist(), after.tolist(), strict=True):
-            gains.setdefault(name, []).append(a if name == "sharp" else a - b)
+        for n, name in enumerate(names):
+            reference = crops.sharp_NCHW[n].numpy(force=True)
+            before, after = (psnr_db(x[n].numpy(force=True), reference) for x in (crops.blurred_NCHW, made))
+            gains.setdefault(name, []).append(after if name == "sharp" else after - before)
     return {name: float(np.mean(values)) for name, values in gains.items()}
-
-
-def _psnr(pictures_NCHW: Tensor, reference: Tensor) -> Tensor:
-    return -10 * (pictures_NCHW - reference).square().mean((1, 2, 3)).clamp_min(1e-10).log10()

@@ -18,12 +18,13 @@ from concertdeblur.blur.kernels import Kernel, blur
 from concertdeblur.deblurring import cam
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, to_tensor
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
 from concertdeblur.training.pgan import PganSettings
-from concertdeblur.training.stage import BatchT, Schedule, Stage
+from concertdeblur.training.stage import BatchT, Schedule, Stage, StepResult
 
 _L1_WEIGHT = 100.0  # paper section 4.1
 _BETAS = (0.5, 0.999)  # pix2pix
@@ -53,8 +54,8 @@ class _PaperStage(Stage[BatchT]):
 
     def _play(
         self, given: Tensor, blurred: Tensor, sharp: Tensor, is_blurred_N: Tensor, adversarial_weight: float
-    ) -> dict[str, Tensor]:
-        """One step of G on `given` and one of D; the losses without the factor 100."""
+    ) -> StepResult:
+        """One step of G on `given` and one of D; the figures are without the factor 100, the objective has it."""
         torch.manual_seed(self._seed * 1_000_003 + self.step)  # dropout is a function of the step: resume is exact
         self.network.train()
         with self.mixed():
@@ -66,7 +67,7 @@ class _PaperStage(Stage[BatchT]):
             "l1": (restored - sharp).abs().mean(),
             "adversarial": adversarial_weight * sharp_loss(confidence),
         }
-        self.descend({name: _L1_WEIGHT * loss for name, loss in losses.items()})
+        objective = self.descend({name: _L1_WEIGHT * loss for name, loss in losses.items()})
         for group in self._optimizers["discriminator_adam"].param_groups:
             group["lr"] = self.schedule.rate(self.step)
         fake = restored.detach()
@@ -75,7 +76,7 @@ class _PaperStage(Stage[BatchT]):
         with self.mixed():
             loss = discriminator_loss(self.discriminator, blurred, sharp, fake, is_blurred_N)
         self.descend_opponent("discriminator", loss)
-        return losses | {"discriminator": loss}
+        return StepResult(objective=objective, figures=losses | {"discriminator": loss})
 
 
 class PaperIganStage(_PaperStage[Batch]):
@@ -89,7 +90,7 @@ class PaperIganStage(_PaperStage[Batch]):
         self._weight = settings.adversarial_weight
         self._held_out = held_out
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch) -> StepResult:
         """One step of G_i and one of D_i."""
         blurred = batch.blurred_NCHW
         return self._play(blurred, blurred, batch.sharp_NCHW, batch.type_N != 0, self._weight)
@@ -109,10 +110,11 @@ class PaperPganStage(_PaperStage[PaperWindows]):
         super().__init__("pgan", generator.restoration, discriminator, settings, folder, seed=seed)
         self._weight = settings.adversarial_weight
 
-    def train_step(self, batch: PaperWindows) -> dict[str, Tensor]:
+    def train_step(self, batch: PaperWindows) -> StepResult:
         """One step of G_p and one of D_p."""
-        losses = self._play(batch.result_MCHW, batch.blurred_MCHW, batch.sharp_MCHW, batch.is_blurred_M, self._weight)
-        return losses | {"l1_before": (batch.result_MCHW - batch.sharp_MCHW).abs().mean()}
+        played = self._play(batch.result_MCHW, batch.blurred_MCHW, batch.sharp_MCHW, batch.is_blurred_M, self._weight)
+        l1_before = (batch.result_MCHW - batch.sharp_MCHW).abs().mean()
+        return StepResult(objective=played.objective, figures=played.figures | {"l1_before": l1_before})
 
 
 @torch.no_grad()
@@ -189,10 +191,6 @@ def held_out_gains(unet: nn.Module, held_out: PictureStore, *, level: float = 0.
         for name in ("sharp", *(kernel.value for kernel in Kernel)):
             blurred_u8 = sharp_u8 if name == "sharp" else blur(sharp_u8, Kernel(name), level)
             blurred = to_tensor(blurred_u8[None]).to(device)
-            after = _psnr_db(unet(blurred), sharp)
-            gains.setdefault(name, []).append(after if name == "sharp" else after - _psnr_db(blurred, sharp))
+            before, after = (psnr_db(x.numpy(force=True), sharp.numpy(force=True)) for x in (blurred, unet(blurred)))
+            gains.setdefault(name, []).append(after if name == "sharp" else after - before)
     return {name: float(np.mean(values)) for name, values in gains.items()}
-
-
-def _psnr_db(picture: Tensor, reference: Tensor) -> float:
-    return float(-10 * (picture.float() - reference).square().mean().clamp_min(1e-10).log10())

@@ -18,7 +18,7 @@ from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.igan import cropped, prepare
 from concertdeblur.training.objective import delta, discriminator_loss, sharp_loss
-from concertdeblur.training.stage import Schedule, Stage
+from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _CLEAR_GAIN_DB = 0.1
 _CLEAR_GROWTH = 0.1  # of D_i's confidence in a window
@@ -157,7 +157,7 @@ class PganStage(Stage[MinedWindows]):
         self.generator, self.discriminator, self.settings = generator, discriminator, settings
         self.image_discriminator = image_discriminator
 
-    def train_step(self, batch: MinedWindows) -> dict[str, Tensor]:
+    def train_step(self, batch: MinedWindows) -> StepResult:
         """One step of G_p and one of D_p."""
         blurred, sharp, start = batch.blurred_MCHW, batch.sharp_MCHW, batch.start_MCHW
         steps = cam.PATCH_PX // HINT_PX
@@ -173,12 +173,12 @@ class PganStage(Stage[MinedWindows]):
             "adversarial": self.settings.adversarial_weight * sharp_loss(confidence),
         }
         self.discriminator.requires_grad_(True)
-        self.descend(losses)
+        objective = self.descend(losses)
         fakes = refined.detach().clamp(0, 1)
         with self.mixed():
             loss = discriminator_loss(self.discriminator, blurred, sharp, fakes, batch.is_blurred_M)
         self.descend_opponent("discriminator", loss)
-        losses |= {"discriminator": loss, "l1_before": (start - sharp).abs().mean()}
+        figures = losses | {"discriminator": loss, "l1_before": (start - sharp).abs().mean()}
         if self.image_discriminator is not None:
             is_fake = torch.rand(len(fakes), 1, 1, 1, generator=self._draw()) < 0.5
             both = torch.where(is_fake.to(fakes.device), fakes, start)
@@ -188,8 +188,8 @@ class PganStage(Stage[MinedWindows]):
                 whole = batch.result_MCHW, batch.consistent_MCHW
                 judged = judged + 0.5 * judgement_loss(self.image_discriminator, batch, *whole)
             self.descend_opponent("image_discriminator", own + judged)
-            losses |= {"image_discriminator": own, "judgement": judged}
-        return losses
+            figures |= {"image_discriminator": own, "judgement": judged}
+        return StepResult(objective=objective, figures=figures)
 
     def _draw(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.step)

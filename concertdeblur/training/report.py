@@ -10,7 +10,8 @@ class Report:
     stage: str
     step: int
     steps: int
-    losses: dict[str, float]
+    objective: float  # what the network descends
+    figures: dict[str, float]  # of the step, for the curves
     held_out: dict[str, float]  # gain in dB by kernel on held-out pictures; empty between evaluations
     elapsed_s: float
     waited_s: float  # of it, waiting for data

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from concertdeblur.errors import TrainingError
+from concertdeblur.errors import SettingsError, TrainingError
+from concertdeblur.models import Architecture
+from concertdeblur.settings import settings_from_table
 from concertdeblur.training.data.pictures import StoreContents
 from concertdeblur.training.mined import MINED_PARTS
 from concertdeblur.training.recipe import Recipe
@@ -51,15 +53,15 @@ class RunFolder:
             if resume:
                 raise TrainingError(f"{self.path}: no run to go on with; leave --resume out to begin one")
             return []
-        before = self._read()
+        before, now = self._read(), self._plain()
         for key, what in (("name", "recipe"), ("architecture", "architecture"), ("seed", "seed")):
-            if before[key] != self._plain()[key]:
+            if before[key] != now[key]:
                 named = f" '{before[key]}'" if key != "architecture" else ""
                 raise TrainingError(
                     f"{self.path} holds a run of another {what}{named}; name another folder with --out, or throw"
                     " that run away with --restart"
                 )
-        return _changes(before, self._plain())
+        return _changes(before, now)
 
     def begin(self, data: StoreContents) -> None:
         """Note what the run goes on with, and on which data.
@@ -105,9 +107,12 @@ class RunFolder:
     def _read(self) -> dict[str, Any]:
         try:
             before: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            # names of former versions become today's, and settings that they lacked their defaults
+            architecture = settings_from_table(before["architecture"], Architecture, where=str(self._file))
+            before["architecture"] = json.loads(json.dumps(dataclasses.asdict(architecture)))
             for key in ("name", "architecture", "seed", "data_sha256"):
                 _ = before[key]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise TrainingError(
                 f"{self.path} holds checkpoints, but no run.json that says of what; name another folder with --out,"
                 " or throw them away with --restart"

@@ -46,6 +46,14 @@ class Schedule:
         return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """What one step has found."""
+
+    objective: Tensor  # what the network descended, one number
+    figures: dict[str, Tensor]  # for the curves: parts of the objective, and whatever else is worth seeing
+
+
 class Stage(ABC, Generic[BatchT]):
     """Trains one network, and what it plays against; can be stopped after any step and resumed exactly.
 
@@ -136,14 +144,14 @@ class Stage(ABC, Generic[BatchT]):
                 batch = batches(self.step)
                 waited_s += time.monotonic() - asked
                 in_step = True
-                losses = self.train_step(batch)
+                made = self.train_step(batch)
                 self.step += 1
                 in_step = False
                 is_due = self.step % self.schedule.evaluate_every == 0 or self.is_done
                 now = time.monotonic()
                 if is_due or self.step % _REPORT_EVERY == 0 or now - reported > _REPORT_EVERY_S:
                     reported = now
-                    on_report(self._report(losses, is_due=is_due, started=started, waited_s=waited_s))
+                    on_report(self._report(made, is_due=is_due, started=started, waited_s=waited_s))
                 if self.step % self.schedule.save_every == 0:
                     self.save()
         except BaseException:
@@ -152,28 +160,29 @@ class Stage(ABC, Generic[BatchT]):
             raise
         self.save()
 
-    def _report(self, losses: dict[str, Tensor], *, is_due: bool, started: float, waited_s: float) -> Report:
+    def _report(self, made: StepResult, *, is_due: bool, started: float, waited_s: float) -> Report:
         held_out = self.evaluate() if is_due and is_first_process() else {}
         return Report(
             stage=self.name,
             step=self.step,
             steps=self.schedule.steps,
-            losses={name: float(value.detach()) for name, value in losses.items()},
+            objective=float(made.objective.detach()),
+            figures={name: float(value.detach()) for name, value in made.figures.items()},
             held_out=held_out,
             elapsed_s=time.monotonic() - started,
             waited_s=waited_s,
         )
 
     @abstractmethod
-    def train_step(self, batch: BatchT) -> dict[str, Tensor]:
-        """One step; the losses by name."""
+    def train_step(self, batch: BatchT) -> StepResult:
+        """One step."""
 
     def evaluate(self) -> dict[str, float]:
         """Figures on held-out pictures."""
         return {}
 
-    def descend(self, losses: dict[str, Tensor]) -> None:
-        """One step of the network against the sum of the losses.
+    def descend(self, losses: dict[str, Tensor]) -> Tensor:
+        """One step of the network against the sum of the losses, which is returned, without its gradient.
 
         Raises:
             TrainingError: If the sum or its gradient is not a number.
@@ -189,6 +198,7 @@ class Stage(ABC, Generic[BatchT]):
         self._clip_gradient()
         self.adam.step()
         self.ema.update(self.step)
+        return total.detach()
 
     def _clip_gradient(self) -> None:
         most = self.schedule.max_gradient_norm

@@ -14,8 +14,9 @@ import concertdeblur
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.deblurring import tiles
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
-from concertdeblur.evaluation.metrics import psnr_db, warping_error
+from concertdeblur.evaluation.metrics import warping_error
 from concertdeblur.frame import Frame
+from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.drawings import drawing
 from tests.golden.regenerate import GOLDEN_FILE, golden_figures
 

@@ -16,13 +16,14 @@ from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.evaluation import detection, generated_clips
 from concertdeblur.evaluation.contenders import Contender, Restored, WeightSet
-from concertdeblur.evaluation.metrics import Frame, as_float, psnr_db
+from concertdeblur.evaluation.metrics import Frame, as_float
 from concertdeblur.evaluation.pairs import EvaluationPair
 from concertdeblur.evaluation.plots import Series, histogram, interval_plot
 from concertdeblur.evaluation.refining import Refining, follow, summarise
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Tables
 from concertdeblur.pretrained import Manifest
+from concertdeblur.psnr import psnr_db
 from concertdeblur.runtime import choose_runtime
 from tests.networks import SMALL, random_networks
 from tests.pictures import photograph

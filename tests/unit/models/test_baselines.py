@@ -93,7 +93,7 @@ def test_a_run_that_is_stopped_ends_the_same(kind: Kind, pictures: Path, tmp_pat
     whole = train_baseline(pictures, tmp_path / "whole", job(5), on_report=reports.append)
     assert whole.weights == tmp_path / "whole" / "weights"
     assert reports[-1].step == 4
-    assert {"l1", "adversarial", "critic"} <= reports[-1].losses.keys()
+    assert {"l1", "adversarial", "critic"} <= reports[-1].figures.keys()
     assert len(reports[-1].held_out) == 7
     assert train_baseline(pictures, tmp_path / "parts", job(0)).weights is None
 

@@ -82,7 +82,7 @@ def test_it_learns(store: PictureStore, tmp_path: Path) -> None:
     losses = []
     for trained.step in range(12):
         trained.schedule = IganSettings(steps=10**6, cooldown_steps=1, batch_size=1, warmup_steps=1, learning_rate=2e-3)
-        losses.append(float(trained.train_step(batch)["l1"].detach()))
+        losses.append(float(trained.train_step(batch).figures["l1"].detach()))
     assert losses[-1] < 0.7 * losses[0]
 
 

@@ -74,6 +74,18 @@ class TestRunFolder:
         longer = dataclasses.replace(recipe, igan=dataclasses.replace(recipe.igan, steps=99))
         assert RunFolder(tmp_path, longer).check(resume=False) == [f"igan.steps {recipe.igan.steps} -> 99"]
 
+    def test_a_run_begun_under_the_former_name_of_its_architecture_goes_on(
+        self, tmp_path: Path, recipe: Recipe
+    ) -> None:
+        begun(tmp_path, recipe)
+        file = tmp_path / "run.json"
+        before = json.loads(file.read_text())
+        assert before["architecture"]["kind"] == "concert"
+        before["architecture"]["kind"] = "fast"
+        del before["architecture"]["image_generator"]["num_deep_blocks"]  # as if the setting were new
+        file.write_text(json.dumps(before))
+        assert RunFolder(tmp_path, recipe).check(resume=True) == []
+
     def test_checkpoints_of_an_unknown_run_are_refused(self, tmp_path: Path, recipe: Recipe) -> None:
         (tmp_path / "igan.safetensors").write_bytes(b"")
         with pytest.raises(TrainingError, match=r"no run\.json"):
@@ -107,7 +119,14 @@ class TestRunFolder:
 
 def report(stage: str, step: int, loss: float = 0.5) -> Report:
     return Report(
-        stage=stage, step=step, steps=9, losses={"l1": loss}, held_out={"gaussian": 1.0}, elapsed_s=1, waited_s=0
+        stage=stage,
+        step=step,
+        steps=9,
+        objective=1.0,
+        figures={"l1": loss},
+        held_out={"gaussian": 1.0},
+        elapsed_s=1,
+        waited_s=0,
     )
 
 
@@ -170,7 +189,14 @@ class TestCurves:
             ):
                 curves.add(
                     Report(
-                        stage=stage, step=step, steps=9, losses={"l1": 0.1}, held_out=held_out, elapsed_s=1, waited_s=0
+                        stage=stage,
+                        step=step,
+                        steps=9,
+                        objective=1.0,
+                        figures={"l1": 0.1},
+                        held_out=held_out,
+                        elapsed_s=1,
+                        waited_s=0,
                     )
                 )
             assert curves.last_held_out("igan") == {"gaussian": 1.0}

@@ -1,5 +1,6 @@
 """One call of `train` around its stages: what it tells, when it stops, which windows it mines again."""
 
+import json
 import threading
 import time
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from torch import Tensor
 from concertdeblur.errors import Interrupted
 from concertdeblur.pipelines.train import TrainSummary
 from concertdeblur.progress import StageProgress
+from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World
 from concertdeblur.training.mined import MinedParts
-from concertdeblur.training.session import Session, mean_gain_db
+from concertdeblur.training.mining import mined as mined_windows
+from concertdeblur.training.narration import Narrator, mean_gain_db
+from concertdeblur.training.session import Session
 from tests.unit.training.test_stage import Line, Points, points
 
 
@@ -40,14 +44,14 @@ class Told:
     def __init__(self, out: Path, *, seconds: float = 1e6) -> None:
         self.progress: list[StageProgress] = []
         self.warnings: list[str] = []
+        stop = threading.Event()
         self.session = Session(
             out=out,
             device=torch.device("cpu"),
             world=World(),
             until_s=time.monotonic() + seconds,
-            stop=threading.Event(),
-            on_progress=self.progress.append,
-            on_warning=self.warnings.append,
+            stop=stop,
+            narrator=Narrator(on_progress=self.progress.append, on_warning=self.warnings.append, stop=stop),
         )
 
     def run(self, stage: Line) -> bool:
@@ -56,12 +60,16 @@ class Told:
 
 def test_a_stage_is_run_and_told(tmp_path: Path) -> None:
     told = Told(tmp_path)
+    told.session.narrator.curves = Curves(tmp_path, on_warning=lambda _: None)
     assert told.run(Igan(tmp_path))
     last = told.progress[-1]
     assert (last.stage, last.done, last.total, last.begun_at) == ("train iGAN", 12, 12, 0)
     assert last.facts["held-out gain"] == "+2.00 dB"
+    row = json.loads((tmp_path / "curves.jsonl").read_text().splitlines()[-1])
+    assert last.facts["loss"] == row["objective"] == row["l1"]
+    assert row["rival"] > 0  # a figure of the step, which is no part of its objective
     assert str(last.facts["waiting for data"]).endswith(" %")
-    assert told.session.held_out["sharp"] == 50
+    assert told.session.narrator.held_out["sharp"] == 50
     assert told.session.done_stage == "igan"
     told = Told(tmp_path)
     assert told.run(Igan(tmp_path))  # done already: nothing to tell
@@ -98,7 +106,7 @@ def test_windows_are_mined_once_and_again_for_another_igan(tmp_path: Path) -> No
         return Windows(values=torch.full((2,), float(len(mined))))
 
     def values(told: Told, step: int) -> list[float]:
-        windows = told.session.mined(Windows, {"igan_step": step}, mine, num_pictures=3, batch_size=4)
+        windows = mined_windows(told.session, Windows, {"igan_step": step}, mine, num_pictures=3, batch_size=4)
         assert windows is not None
         values: list[float] = windows.values.tolist()
         return values
@@ -122,7 +130,7 @@ def mined(told: Told, steps: list[int], *, stop_at: int = -1, igan_step: int = 1
             told.session.stop.set()
         return Windows(values=torch.tensor([2.0 * step, 2.0 * step + 1]))
 
-    return told.session.mined(Windows, {"igan_step": igan_step}, mine, num_pictures=5, batch_size=2)
+    return mined_windows(told.session, Windows, {"igan_step": igan_step}, mine, num_pictures=5, batch_size=2)
 
 
 def test_stopped_mining_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from concertdeblur.errors import TrainingError, UsageError
 from concertdeblur.training.distributed import World, share_of
 from concertdeblur.training.report import Report
-from concertdeblur.training.stage import Schedule, Stage
+from concertdeblur.training.stage import Schedule, Stage, StepResult
 from tests.commands import environment
 
 _SCHEDULE = Schedule(
@@ -36,11 +36,12 @@ class Line(Stage[Points]):
         torch.manual_seed(0)
         super().__init__("line", nn.Linear(width, 1), {"rival": nn.Linear(1, 1)}, schedule, folder)
 
-    def train_step(self, batch: Points) -> dict[str, Tensor]:
+    def train_step(self, batch: Points) -> StepResult:
         losses = {"l1": (self.network(batch.x) - batch.y).abs().mean()}
-        self.descend(losses)
-        self.descend_opponent("rival", (self._modules["rival"](batch.x) - batch.y).square().mean())
-        return losses
+        objective = self.descend(losses)
+        rival = (self._modules["rival"](batch.x) - batch.y).square().mean()
+        self.descend_opponent("rival", rival)
+        return StepResult(objective=objective, figures=losses | {"rival": rival})
 
     def evaluate(self) -> dict[str, float]:
         return {"at_one": float(self.ema.module(torch.ones(1, 1)))}
@@ -93,11 +94,11 @@ class TestStage:
             pass
 
         class Dying(Line):
-            def train_step(self, batch: Points) -> dict[str, Tensor]:
-                losses = super().train_step(batch)
+            def train_step(self, batch: Points) -> StepResult:
+                made = super().train_step(batch)
                 if self.step == 7:
                     raise Killed  # in the middle of a step: the network has moved, the step is not counted
-                return losses
+                return made
 
         with pytest.raises(Killed):
             trained(Dying(tmp_path / "pieces"))
@@ -134,7 +135,7 @@ class TestStage:
 
     def test_no_number_in_an_opponent_stops_as_well(self, tmp_path: Path) -> None:
         class Unfair(Line):
-            def train_step(self, batch: Points) -> dict[str, Tensor]:
+            def train_step(self, batch: Points) -> StepResult:
                 if self.step == 7:  # as a broken kernel leaves it: the loss is a number, its gradient is none
                     rival = next(self._modules["rival"].parameters())
                     rival.register_hook(lambda slope: slope * float("nan"))  # type: ignore[no-untyped-call]
@@ -169,7 +170,7 @@ class TestStage:
     def test_reports_carry_figures_on_held_out_data(self, tmp_path: Path) -> None:
         reports = trained(Line(tmp_path))
         assert [report.step for report in reports if report.held_out] == [6, 12]
-        assert reports[-1].losses["l1"] < 1.5
+        assert reports[-1].figures["l1"] < 1.5
 
     def test_another_architecture_is_refused(self, tmp_path: Path) -> None:
         trained(Line(tmp_path), stop_at=1)

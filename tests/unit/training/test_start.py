@@ -38,6 +38,17 @@ def test_the_same_networks_are_taken_over(trained: tuple[Path, Networks]) -> Non
             assert torch.equal(one, other)
 
 
+def test_a_set_that_calls_its_architecture_by_its_former_name_is_read(trained: tuple[Path, Networks]) -> None:
+    folder, networks = trained
+    manifest = folder / "manifest.toml"
+    text = manifest.read_text()
+    assert 'kind = "concert"' in text
+    manifest.write_text(text.replace('kind = "concert"', 'kind = "fast"'))
+    begun = first_networks(recipe_of(folder))
+    first, second = (next(iter(some.by_name().values())).state_dict() for some in (networks, begun))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
 def test_larger_ones_compute_the_same_at_first(trained: tuple[Path, Networks]) -> None:
     folder, networks = trained
     begun = first_networks(recipe_of(folder, width=16, deep=2)).image_generator

@@ -268,6 +268,15 @@ class TestIganStage:
         assert not torch.equal(heads[4], heads[3])
         assert not same_weights(stage.generator.analysis.embedding, before.embedding)
 
+    def test_the_objective_is_what_is_descended_and_no_more(self, store: PictureStore, tmp_path: Path) -> None:
+        """Not the opponent's loss, nor the L1 that the relative losses have replaced."""
+        stage = igan_stage(tmp_path, store)
+        stage.settings = dataclasses.replace(stage.settings, relative_from_step=0, adversarial_from_step=0)
+        made = stage.train_step(cells_of(store)(0))
+        parts = {"relative", "log_squared", "type", "level", "adversarial"}
+        assert set(made.figures) == parts | {"l1", "discriminator"}
+        assert float(made.objective) == pytest.approx(sum(float(made.figures[name].detach()) for name in parts))
+
     def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         self, store: PictureStore, tmp_path: Path
     ) -> None:
@@ -351,7 +360,7 @@ def test_the_analysis_learns_and_resumes_exactly(store: PictureStore, tmp_path: 
     second.run(stream.batch, until_s=1e9, on_report=lambda _: None)
     assert same_weights(whole.ema.module, second.ema.module)
     learning, batch = stage(tmp_path / "learning"), stream.batch(0)
-    losses = [float(learning.train_step(batch)["filter"].detach()) for _ in range(6)]
+    losses = [float(learning.train_step(batch).figures["filter"].detach()) for _ in range(6)]
     assert losses[-1] < losses[0]
 
 
@@ -363,7 +372,7 @@ def test_the_analysis_learns_which_filter_serves(store: PictureStore, tmp_path: 
     stage = AnalysisStage(make_generator().analysis, schedule, tmp_path, held_out=batch, seed=0)
     reports: list[Report] = []
     stage.run(lambda _: batch, until_s=1e9, on_report=reports.append)
-    assert reports[-1].losses["filter"] < 0.8 * reports[0].losses["filter"]
+    assert reports[-1].figures["filter"] < 0.8 * reports[0].figures["filter"]
     assert reports[-1].held_out["lost_db"] < next(r for r in reports if r.held_out).held_out["lost_db"]
 
 
@@ -408,6 +417,18 @@ class TestPganStage:
             descent.step()
             losses.append(loss.item())
         assert losses[-1] < 0.6 * losses[0]
+
+    def test_the_objective_leaves_out_what_the_discriminators_learn(self, store: PictureStore, tmp_path: Path) -> None:
+        stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)
+        windows = mine_windows(make_generator(), ConcertDiscriminator(8), stream, self.SETTINGS)
+        patch = ConcertPatchGenerator(width=8, num_blocks=1, embedding_width=16)
+        stage = PganStage(
+            patch, ConcertDiscriminator(8), self.SETTINGS, tmp_path, image_discriminator=ConcertDiscriminator(8)
+        )
+        made = stage.train_step(drawn(windows, batch_size=2, seed=0)(0))
+        assert {"discriminator", "image_discriminator", "judgement", "l1_before"} < set(made.figures)
+        parts = [float(made.figures[name].detach()) for name in ("l1", "adversarial")]
+        assert float(made.objective) == pytest.approx(sum(parts))
 
     def test_it_learns_and_resumes_exactly(self, store: PictureStore, tmp_path: Path) -> None:
         stream = SampleStream(store, FRAMED_SAMPLES, seed=0, batch_size=2)

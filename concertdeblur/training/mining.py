@@ -1,0 +1,91 @@
+"""The schedule of mining: it stops where time is up, goes on where it stopped, and is done once for each iGAN."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from concertdeblur.progress import StageProgress
+from concertdeblur.training.distributed import wait_for_all
+from concertdeblur.training.mined import MINED_PARTS, MinedParts, load_windows, save_windows
+from concertdeblur.training.session import Session
+
+WindowsT = TypeVar("WindowsT")
+
+
+def mined(
+    session: Session,
+    kind: type[WindowsT],
+    origin: dict[str, Any],
+    mine: Callable[[int], WindowsT],
+    *,
+    num_pictures: int,
+    batch_size: int,
+) -> WindowsT | None:
+    """The windows of an earlier call if they were mined with the same things, else mine them; None: no time.
+
+    Args:
+        session: The call of `train`; the first of its processes mines.
+        kind: Dataclass of tensors.
+        origin: Plain data on what they are mined with.
+        mine: Mines those of a step's batch of pictures.
+        num_pictures: To mine in; the last batch is a whole one.
+        batch_size: Pictures of a step.
+
+    Raises:
+        Interrupted: If the user wanted to stop; what was mined is saved.
+    """
+    path = session.out / "mining.safetensors"
+    windows = load_windows(path, kind, origin)
+    if windows is None:
+        try:
+            if session.world.is_first:
+                parts = MinedParts(session.out / MINED_PARTS, kind, origin)
+                if _mine_the_rest(session, parts, mine, num_pictures, batch_size):
+                    windows = parts.joined()
+                    save_windows(path, windows, origin)
+                    parts.remove()
+                    _warn_of_other_windows(session)
+        finally:
+            wait_for_all()  # also where the first process is stopped: the others wait for it
+        windows = windows or load_windows(path, kind, origin)
+    if windows is not None:
+        session.stands_at, session.done_stage = "mining", "mining"
+    return windows
+
+
+def _mine_the_rest(
+    session: Session,
+    parts: MinedParts[WindowsT],
+    mine: Callable[[int], WindowsT],
+    num_pictures: int,
+    batch_size: int,
+) -> bool:
+    """Mine the steps that are left; whether there was time for all."""
+    begun, done = time.monotonic(), min(num_pictures, parts.step * batch_size)
+    begun_at = done
+    try:
+        while done < num_pictures:
+            session.stands_at = f"{done} of {num_pictures} pictures of mining"
+            if session.stop.is_set():
+                raise session.interrupted()
+            if time.monotonic() >= session.until_s:
+                return False
+            parts.add(mine(parts.step))
+            done = min(num_pictures, parts.step * batch_size)
+            session.narrator.on_progress(
+                StageProgress(
+                    stage="mine windows", done=done, total=num_pictures, unit="pictures",
+                    elapsed_s=time.monotonic() - begun, begun_at=begun_at,
+                )
+            )  # fmt: skip
+    finally:
+        if done < num_pictures:
+            parts.save()
+    return True
+
+
+def _warn_of_other_windows(session: Session) -> None:
+    if (session.out / "pgan.safetensors").exists():
+        session.narrator.on_warning(
+            "pGAN was trained on windows of an earlier iGAN; '--stage pgan --restart' trains it on the new ones"
+        )

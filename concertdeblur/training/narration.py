@@ -1,0 +1,108 @@
+"""What a training run tells while it goes on, and what it remembers to tell at its end."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from concertdeblur.blur.kernels import Kernel
+from concertdeblur.errors import Interrupted
+from concertdeblur.progress import StageProgress
+from concertdeblur.training.curves import Curves
+from concertdeblur.training.report import Report
+
+SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
+
+
+@dataclass(kw_only=True, slots=True)
+class Narrator:
+    """Tells how each stage comes along; `waited_s`, `trained_s` and `held_out` are what a summary says."""
+
+    on_progress: Callable[[StageProgress], None]
+    on_warning: Callable[[str], None]
+    stop: threading.Event
+    curves: Curves | None = None  # None where another process writes them
+    waited_s: float = 0.0  # for data, over all stages
+    trained_s: float = 0.0  # over all stages
+    held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
+    _begun_at: int = 0
+    _before_s: tuple[float, float] = (0.0, 0.0)
+    _facts: dict[str, float | str] = field(default_factory=dict)
+
+    def begin(self, stage: str, step: int) -> None:
+        """A stage is taken up at a step."""
+        self._begun_at = step
+        self._before_s = (self.waited_s, self.trained_s)
+        self._facts = {}
+        if self.curves is not None:
+            self.curves.begin(stage, step)
+
+    def report(self, report: Report, *, waited_s: float) -> None:
+        """A stage has come to a step, after waiting so long for data in this call."""
+        self.waited_s = self._before_s[0] + waited_s
+        self.trained_s = self._before_s[1] + report.elapsed_s
+        if self.curves is not None:
+            self.curves.add(report)
+        self._facts = {"loss": report.objective, **_told(dict(report.held_out), self._facts)}
+        if report.held_out and report.stage == "igan":
+            self.held_out = dict(report.held_out)
+        waiting = waited_s / report.elapsed_s if report.elapsed_s else 0.0
+        self.on_progress(
+            StageProgress(
+                stage=f"train {SHOWN[report.stage]}",
+                done=report.step,
+                total=report.steps,
+                unit="steps",
+                elapsed_s=report.elapsed_s,
+                begun_at=self._begun_at,
+                facts={**self._facts, "waiting for data": f"{100 * waiting:.0f} %"},
+            )
+        )
+
+    def end(self, stage: str) -> None:
+        """A stage has ended here; what an earlier call found on held-out pictures is remembered."""
+        if stage == "igan" and not self.held_out and self.curves is not None:
+            self.held_out = self.curves.last_held_out("igan")
+
+    def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
+        """A callback (done, total) for work that is not done in steps, such as reading pictures.
+
+        It raises `Interrupted` if the user asks for it.
+        """
+        started = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done < total and self.stop.is_set():
+                raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on")
+            elapsed_s = now - started
+            self.on_progress(StageProgress(stage=stage, done=done, total=total, unit=unit, elapsed_s=elapsed_s))
+
+        return tell
+
+    def telling(self, units: dict[str, str]) -> Callable[[str, int, int], None]:
+        """As `counted`, for work of several parts with a unit each: called with the part's name first."""
+        parts: dict[str, Callable[[int, int], None]] = {}
+
+        def tell(part: str, done: int, total: int) -> None:
+            if part not in parts:
+                parts[part] = self.counted(part, units[part])
+            parts[part](done, total)
+
+        return tell
+
+
+def mean_gain_db(held_out: dict[str, float]) -> float | None:
+    """Mean gain over the seven kernels, dB; None before it is known."""
+    gains = [held_out[kernel.value] for kernel in Kernel if kernel.value in held_out]
+    return sum(gains) / len(gains) if gains else None
+
+
+def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[str, float | str]:
+    """The figures on held-out pictures that are shown; those of the last evaluation stay."""
+    gain_db = mean_gain_db(held_out)
+    if gain_db is not None:
+        return {"held-out gain": f"{gain_db:+.2f} dB"}
+    if "lost_db" in held_out:
+        return {"filter behind the best by": f"{held_out['lost_db']:.2f} dB"}
+    return {name: value for name, value in before.items() if name != "loss"}
