@@ -1,6 +1,7 @@
 """Counted, not timed: multiply-adds of convolutions, and how often the host reads from the device."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from concertdeblur.benchmark.figures import PaperCost
 from concertdeblur.models import Networks
 from concertdeblur.models.blur_cells import blur_grid
 from concertdeblur.models.concert import ConcertGenerator
+from concertdeblur.models.discriminator import PaperDiscriminator
+from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.prepared import HINT_PX
+
+PAPER_TILE_PX, PAPER_PATCH_PX = 256, 128  # the paper's
 
 _READS: frozenset[Any] = frozenset(
     (
@@ -70,6 +76,23 @@ def generate_macs(networks: Networks, height: int, width: int) -> int:
         generator.restoration(frames, guess, hints)
 
     return convolution_macs(run, generator)
+
+
+def paper_macs() -> PaperCost:
+    """Multiply-adds of one call of each of the paper's networks."""
+    generator, patch_generator = PaperGenerator().restoration.unet, PaperPatchGenerator().restoration.unet
+    discriminator = PaperDiscriminator()
+    tile, patch = (torch.zeros(1, 3, side, side) for side in (PAPER_TILE_PX, PAPER_PATCH_PX))
+    return PaperCost(
+        generator=convolution_macs(lambda: generator(tile), generator),
+        discriminator=convolution_macs(lambda: discriminator(tile, tile), discriminator),
+        patch_generator=convolution_macs(lambda: patch_generator(patch), patch_generator),
+    )
+
+
+def paper_tiles(height: int, width: int) -> int:
+    """How many tiles of the paper's networks cover a frame."""
+    return math.ceil(height / PAPER_TILE_PX) * math.ceil(width / PAPER_TILE_PX)
 
 
 class HostReads(TorchFunctionMode):

@@ -11,15 +11,15 @@ PAPER_ITERATIONS = 2.3  # a tile (paper, section 4.4)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PaperSeconds:
-    """One call of each of the paper's networks, on one 256-px tile."""
+class PaperCost:
+    """What one call of each of the paper's networks costs on one 256-px tile: seconds, or multiply-adds."""
 
     generator: float
     discriminator: float
     patch_generator: float  # on a 128-px window
 
     def of_frame(self, num_tiles: int) -> float:
-        """Seconds of Algorithm 1 on so many tiles: G_i and D_i once, then G_p and D_i for each iteration."""
+        """Cost of Algorithm 1 on so many tiles: G_i and D_i once, then G_p and D_i for each iteration."""
         step = self.patch_generator + self.discriminator
         return num_tiles * (self.generator + self.discriminator + PAPER_ITERATIONS * step)
 

@@ -9,8 +9,8 @@ from statistics import fmean, median
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.benchmark.counts import HostReads
-from concertdeblur.benchmark.figures import PaperSeconds
+from concertdeblur.benchmark.counts import PAPER_PATCH_PX, PAPER_TILE_PX, HostReads
+from concertdeblur.benchmark.figures import PaperCost
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.engines import Engine, OpenVinoEngine, TorchEngine, make_engine
 from concertdeblur.frame import Frame, Pixels, full_scale
@@ -26,7 +26,6 @@ from concertdeblur.streaming.timeline import span
 
 _GEMM_SIDE = 4096
 _REPEATS = 3
-_TILE_PX, _PATCH_PX = 256, 128  # the paper's
 
 
 def read_frames(clip: Path) -> list[Frame]:
@@ -53,11 +52,11 @@ def codec_cpu_seconds(clip: Path, target: Path, made: Sequence[Frame]) -> float:
 
 
 def network_seconds(
-    deblurrer: Deblurrer, frames: Sequence[Frame], *, overlap: bool = True
+    deblurrer: Deblurrer, frames: Sequence[Frame], *, overlap: bool = True, refine: bool = True
 ) -> tuple[float, list[Frame]]:
     """Wall seconds of the deblurrer over frames in memory, and what it made of them."""
     started_s = time.perf_counter()
-    made = [one.frame for one in deblurrer.stream(frames, DeblurOptions(), overlap=overlap)]
+    made = [one.frame for one in deblurrer.stream(frames, DeblurOptions(refine=refine), overlap=overlap)]
     return time.perf_counter() - started_s, made
 
 
@@ -76,15 +75,15 @@ def gemm_flops(runtime: Runtime, *, side: int = _GEMM_SIDE) -> float:
     return float(2 * side**3 / min(seconds))
 
 
-def paper_seconds(runtime: Runtime) -> PaperSeconds:
+def paper_seconds(runtime: Runtime) -> PaperCost:
     """The paper's networks at full width with random weights, one call each; the median of three."""
 
     def timed(module: nn.Module, *given: Tensor, is_exact: bool = False) -> float:
         return _median_seconds(make_engine(module, runtime, is_exact=is_exact), given, runtime)
 
-    tile = torch.rand(1, 3, _TILE_PX, _TILE_PX, device=runtime.device)
-    patch = torch.rand(1, 3, _PATCH_PX, _PATCH_PX, device=runtime.device)
-    return PaperSeconds(
+    tile = torch.rand(1, 3, PAPER_TILE_PX, PAPER_TILE_PX, device=runtime.device)
+    patch = torch.rand(1, 3, PAPER_PATCH_PX, PAPER_PATCH_PX, device=runtime.device)
+    return PaperCost(
         generator=timed(PaperGenerator().restoration.unet, tile),
         discriminator=timed(PaperDiscriminator(), tile, tile, is_exact=True),
         patch_generator=timed(PaperPatchGenerator().restoration.unet, patch),

@@ -1,16 +1,19 @@
 """The command `bench`: options -> a job -> one pipeline call."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from concertdeblur import __version__
 from concertdeblur.cli.exits import stop_on_signals
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
+    GroupedOption,
     Pair,
     backend_option,
     device_option,
@@ -20,7 +23,7 @@ from concertdeblur.cli.options import (
     together,
     weights_option,
 )
-from concertdeblur.cli.stages import stage_display
+from concertdeblur.cli.stages import StageDisplay, Summary, stage_display
 
 _SIZE = Pair(
     "WIDTHxHEIGHT",
@@ -44,26 +47,89 @@ _SIZE = Pair(
     backend_option("Work"),
     option("Work", "--compare-backends", is_flag=True,
            help="Time eager torch, torch.compile and OpenVINO, and say what the default loses against the first."),
+    option("Work", "--peers", is_flag=True,
+           help="Instead, time ours beside other networks for deblurring, on the CPU, as a table."),
+    option("Work", "--sizes", is_flag=True,
+           help="Instead, time frames from 160x90 to 3840x2160 on one core and two, as a table and a plot."),
 )  # fmt: skip
 @together(
-    option("Output", "--plot", type=FILE, metavar="FILE.png", help="Draw when each stage ran."),
+    option(
+        "Output",
+        "--plot",
+        type=FILE,
+        metavar="FILE.png",
+        help="Draw when each stage ran; with --sizes, how cost grows.",
+    ),
     option("Output", "--overwrite", is_flag=True, help="Replace a plot that exists already."),
 )
 @reporting
-def bench(*, size: tuple[int, int], plot: Path | None, as_json: bool, quiet: bool, **choices: Any) -> None:
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    /,
+    *,
+    size: tuple[int, int],
+    peers: bool,
+    sizes: bool,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> None:
     """Measure how fast this machine deblurs, as ratios of runs of one process.
 
     A clip is generated, deblurred file to file, and taken apart: the networks alone, the codecs alone, the machine's
     matrix product, the paper's networks. Let the machine do nothing else meanwhile; on two cores it takes minutes.
     """
     refuse_both(as_json, quiet)
+    if peers and sizes:
+        raise click.UsageError("--peers and --sizes do not go together.")
+    mode = "--peers" if peers else "--sizes" if sizes else ""
+    _refuse_unused(ctx, mode)
     with (
         stop_on_signals(silent=as_json or quiet, piece="part", lost="nothing is measured") as stop,
         stage_display(as_json=as_json, quiet=quiet) as shown,
     ):
-        from concertdeblur.pipelines.bench import BenchJob
-        from concertdeblur.pipelines.bench import bench as run_bench
-
-        job = BenchJob(width=size[0], height=size[1], plot=plot, **choices)
+        run, job = _planned(mode, size, choices)
         shown.start({"command": "bench", "version": __version__, "options": asdict(job)})
-        shown.done(run_bench(job, on_progress=shown.progress, stop=stop))
+        shown.done(run(job, shown, stop))
+
+
+# Options that a mode has a use for, beside those of reporting
+_USED = {"--peers": {"size", "frames"}, "--sizes": {"frames", "weights", "backend", "plot", "overwrite"}}
+
+
+def _refuse_unused(ctx: click.Context, mode: str) -> None:
+    """Say that an option was given which the mode has no use for."""
+    for param in ctx.command.params:
+        name = str(param.name)
+        is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        is_of_work = isinstance(param, GroupedOption) and param.heading in ("Work", "Output")
+        if mode and is_given and is_of_work and name not in _USED[mode] and param.opts[0] != mode:
+            raise click.UsageError(f"{param.opts[0]} and {mode} do not go together.")
+
+
+def _planned(
+    mode: str, size: tuple[int, int], choices: dict[str, Any]
+) -> tuple[Callable[[Any, StageDisplay, threading.Event], Summary], Any]:
+    """What runs, and its job."""
+    width, height = size
+    used = {name: choices[name] for name in _USED.get(mode, ()) if name in choices}
+    if mode == "--peers":
+        from concertdeblur.pipelines.bench_peers import PeersJob, bench_peers
+
+        return _warned(bench_peers), PeersJob(width=width, height=height, **used)
+    if mode == "--sizes":
+        from concertdeblur.pipelines.bench_sizes import SizesJob, bench_sizes
+
+        return _warned(bench_sizes), SizesJob(**used)
+    from concertdeblur.pipelines.bench import BenchJob
+    from concertdeblur.pipelines.bench import bench as run_bench
+
+    return (
+        lambda job, shown, stop: run_bench(job, on_progress=shown.progress, stop=stop),
+        BenchJob(width=width, height=height, **choices),
+    )
+
+
+def _warned(run: Callable[..., Summary]) -> Callable[[Any, StageDisplay, threading.Event], Summary]:
+    return lambda job, shown, stop: run(job, on_progress=shown.progress, on_warning=shown.warning, stop=stop)

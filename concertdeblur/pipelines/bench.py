@@ -4,9 +4,7 @@ Read `_Bench.run` from top to bottom to see the whole job. Every ratio is of run
 network alone and codecs alone take turns over the same frames, so that a machine that slows down slows all of them.
 """
 
-import math
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -20,8 +18,9 @@ import torch
 
 from concertdeblur import pretrained
 from concertdeblur.benchmark import runs
-from concertdeblur.benchmark.counts import generate_macs
+from concertdeblur.benchmark.counts import generate_macs, paper_tiles
 from concertdeblur.benchmark.figures import BenchSummary, Round, end_to_end_ratio, gemm_ratio, refine_ratio
+from concertdeblur.benchmark.memory import peak_rss_mb
 from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
 from concertdeblur.deblurring.deblurrer import Deblurrer
@@ -35,7 +34,6 @@ from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import available_cpus
 from concertdeblur.streaming.timeline import Span, recording
 
-_PAPER_TILE_PX = 256
 _WARM_FRAMES = 2
 _STAGES = (
     "decode", "motion", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard", "copy out", "steady",
@@ -107,14 +105,14 @@ class _Bench:
         file_runs = self._file_runs()
         next(file_runs)  # weights, compiled networks, caches: not measured
         start_seconds = (self.first_frame_s or start_s) - start_s
-        rounds, inside, tried, peak_rss_mb, shown = [], list[dict[str, float]](), 0, 0.0, list[Span]()
+        rounds, inside, tried, peak_mb, shown = [], list[dict[str, float]](), 0, 0.0, list[Span]()
         deblurrer, frames = None, list[Frame]()
         for number in range(job.rounds):
             self._tell("rounds")
             with recording() as timeline:
                 summary = next(file_runs)
             if deblurrer is None:
-                shown, peak_rss_mb = timeline.spans, _peak_rss_mb()
+                shown, peak_mb = timeline.spans, peak_rss_mb()
                 deblurrer, frames = self._ready()
             network_s, made = runs.network_seconds(deblurrer, frames)
             with recording() as timeline:
@@ -127,7 +125,7 @@ class _Bench:
         if plot is not None:
             plot_timeline(plot, shown)
         stages = {name: median(one.get(name, 0.0) for one in inside) / job.frames for name in _STAGES}
-        return self._summary(deblurrer, frames, rounds, stages, (tried, peak_rss_mb, start_seconds))
+        return self._summary(deblurrer, frames, rounds, stages, (tried, peak_mb, start_seconds))
 
     def _summary(
         self, deblurrer: Deblurrer, frames: list[Frame], rounds: list[Round], stages: dict[str, float],
@@ -140,8 +138,7 @@ class _Bench:
         self._tell("matrix product")
         gemm = runs.gemm_flops(runtime)
         self._tell("paper's networks")
-        tiles = math.ceil(job.height / _PAPER_TILE_PX) * math.ceil(job.width / _PAPER_TILE_PX)
-        paper_s = runs.paper_seconds(runtime).of_frame(tiles)
+        paper_s = runs.paper_seconds(runtime).of_frame(paper_tiles(job.height, job.width))
         weights = pretrained.find_weights(job.weights)
         networks = pretrained.load_networks(weights, pretrained.read_manifest(weights))
         macs = generate_macs(networks, job.height, job.width)
@@ -232,12 +229,3 @@ class _Bench:
         self.num_done += 1
         elapsed_s = time.monotonic() - self.started_s
         self.on_progress(StageProgress(stage=stage, done=self.num_done, total=None, unit="parts", elapsed_s=elapsed_s))
-
-
-def _peak_rss_mb() -> float:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 1024)

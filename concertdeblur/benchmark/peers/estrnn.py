@@ -73,7 +73,7 @@ class EstrnnCell(nn.Module):
         )
 
     def forward(self, frames_NCHW: Tensor, state_NChw: Tensor) -> Tensor:
-        """A frame (N, 3, H, W) and the hidden state (N, width, h, w) to features and the next state, one after the other.
+        """A frame (N, 3, H, W) and the hidden state (N, width, h, w) to features and, after them, the next state.
 
         What is given is (N, 6 x width, h, w).
         """

@@ -62,7 +62,8 @@ class _Block(nn.Module):
             _SimpleGate(),
             nn.Conv2d(channels, channels, 1),
         )
-        self.scales = nn.Parameter(torch.zeros(2, channels, 1, 1))
+        # the paper begins with zeros; a compiler might leave out what they multiply
+        self.scales = nn.Parameter(torch.full((2, channels, 1, 1), 0.1))
 
     def forward(self, features: Tensor) -> Tensor:
         features = features + self.scales[0] * self.spatial(features)

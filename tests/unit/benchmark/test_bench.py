@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from concertdeblur.benchmark.counts import HostReads, convolution_macs, generate_macs
-from concertdeblur.benchmark.figures import PaperSeconds, Round, end_to_end_ratio, gemm_ratio, refine_ratio
+from concertdeblur.benchmark.figures import PaperCost, Round, end_to_end_ratio, gemm_ratio, refine_ratio
 from concertdeblur.benchmark.runs import lost_db
 from concertdeblur.benchmark.scene import blurred_frames
 from concertdeblur.cli.program import cli
@@ -51,7 +51,7 @@ def test_ratios_of_stages() -> None:
 
 
 def test_the_papers_algorithm_judges_each_step_and_the_start() -> None:
-    seconds = PaperSeconds(generator=1.0, discriminator=0.1, patch_generator=0.4)
+    seconds = PaperCost(generator=1.0, discriminator=0.1, patch_generator=0.4)
     assert seconds.of_frame(15) == pytest.approx(15 * (1.0 + 0.1 + 2.3 * 0.5))
 
 
@@ -146,6 +146,15 @@ def test_the_last_line_has_every_figure(tmp_path: Path) -> None:
         (("--plot", "a.jpg"), "does not end in .png"),
         (("--plot", "no/such/folder/a.png"), "no such folder"),
         (("--weights", "nothing"), "no weight set"),
+        (("--peers", "--sizes"), "do not go together"),
+        (("--peers", "--weights", "concert"), "--weights and --peers do not go together"),
+        (("--peers", "--frames", "1"), "2 frames"),
+        (("--peers", "--size", "32x64"), "64 px at least"),
+        (("--sizes", "--size", "64x64"), "--size and --sizes do not go together"),
+        (("--sizes", "--compare-backends"), "--compare-backends and --sizes do not go together"),
+        (("--sizes", "--frames", "2"), "3 frames at least"),
+        (("--sizes", "--plot", "a.jpg"), "does not end in .png"),
+        (("--sizes", "--weights", "nothing"), "no weight set"),
     ],
 )
 def test_bad_choices_are_one_sentence(options: tuple[str, ...], said: str) -> None:

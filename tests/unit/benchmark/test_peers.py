@@ -115,14 +115,9 @@ def test_a_transposed_convolution_counts_what_it_multiplies() -> None:
 @pytest.mark.parametrize("build", [DeblurGanV2, lambda: NafNet(8), lambda: MimoUNet(1)])
 def test_a_frame_of_any_multiple_is_restored_alike_in_both_backends(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(3)
-    network = build()
-    for module in network.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if name == "scales":  # of NAFNet, which begins as nothing but its skips
-                nn.init.constant_(parameter, 0.3)
+    network = build().eval().requires_grad_(False)
     side = network.multiple_px
     assert isinstance(side, int)
-    network = network.eval().requires_grad_(False)
     frame = torch.rand(1, 3, 4 * side, 6 * side)
     plain = TorchEngine(network, choose_runtime("cpu", "torch"))(frame)
     assert plain.shape == frame.shape
