@@ -1,1 +1,1 @@
-"""Networks that people use for deblurring, as their papers describe them, with random weights: their speed is measured."""
+"""Networks that people use for deblurring, as their papers describe them; weights are random, speed is measured."""
