@@ -25,6 +25,7 @@ Displacement: TypeAlias = Callable[[float], npt.NDArray[np.float64]]  # time in 
 
 NUM_FRAMES = 3
 _LONGEST_PX = 48.0  # of a path in a frame interval, at the widest field
+_TREMOR = (0.3, 2.2)  # radians a frame interval: hands tremble with 4 to 10 Hz, clips have 24 to 60 frames a second
 _MARGIN_PX = 80  # around what is seen, so that the camera has something to move over
 _LEAST_DETAIL = 8.0  # grey levels, standard deviation of a crop
 _MOST_STEPS = 36
@@ -36,14 +37,14 @@ class SceneSettings:
     """Shares are probabilities."""
 
     still_share: float = 0.1  # the camera does not move
-    lights_share: float = 0.45  # lamps that blink or stay, pools of light that change
-    beyond_white_share: float = 0.25  # what the photograph shows as white is several times brighter
-    dark_share: float = 0.3  # the level is 0.12 to 0.6
-    long_exposure_share: float = 0.75  # 0.75 to 1 of the frame interval; else 0.05 to 0.75
+    lights_share: float = 0.3  # lamps that blink or stay, pools of light that change
+    beyond_white_share: float = 0.15  # what the photograph shows as white is several times brighter
+    dark_share: float = 0.25  # the level is 0.12 to 0.6
+    long_exposure_share: float = 0.85  # 0.75 to 1 of the frame interval; else 0.05 to 0.75
     encoded_mean_share: float = 0.25  # the mean is taken of encoded values, as in GOPRO's pairs
     noise_share: float = 0.5
-    h264_share: float = 0.4
-    jpeg_share: float = 0.15
+    h264_share: float = 0.3
+    jpeg_share: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _path(rng: np.random.Generator, length: float) -> Displacement:
     """A drift and hand tremor, together about `length` px in a frame interval; 0 at time 0."""
     angle, drift = rng.uniform(0, 2 * np.pi), rng.beta(1.2, 1.2)
     velocity = np.array([np.cos(angle), np.sin(angle)]) * length * drift
-    frequency, phase = rng.uniform(1, 7, 3), rng.uniform(0, 2 * np.pi, (3, 2))
+    frequency, phase = rng.uniform(*_TREMOR, 3), rng.uniform(0, 2 * np.pi, (3, 2))
     size = rng.normal(size=(3, 2)) * (length * (1 - drift) / frequency[:, None]) * 0.9
 
     def displacement(time: float) -> npt.NDArray[np.float64]:
@@ -261,7 +262,7 @@ def _noisy(means: Sequence[Plane], rng: np.random.Generator, settings: SceneSett
 def _coded(frames: Sequence[Picture], rng: np.random.Generator, settings: SceneSettings) -> list[Picture]:
     kind = rng.random()
     if kind < settings.h264_share:
-        return h264_clip(frames, int(rng.integers(17, 36)))
+        return h264_clip(frames, int(rng.integers(16, 33)))
     if kind < settings.h264_share + settings.jpeg_share:
         quality = int(rng.integers(50, 97))
         return [jpeg(frame, quality) for frame in frames]
