@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concertdeblur.errors import SourceError
+from concertdeblur.media.clip_folder import clips_in
 
-_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv flv 3gp 3g2 mxf ogv vob asf"
-CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _COLUMNS = re.compile(r"\s*\t\s*|\s+\|\s+")
 _COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is none
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -106,13 +105,7 @@ def local_clips(entry: Entry, list_folder: Path) -> list[tuple[str, Path]]:
     if not path.is_dir():
         return [(entry.address, path)]
     try:
-        found = sorted(
-            clip
-            for clip in path.rglob("*")
-            if clip.suffix.lower() in CLIP_SUFFIXES
-            and not any(part.startswith(".") for part in clip.relative_to(path).parts)
-            and clip.is_file()
-        )
+        found = clips_in(path, recursive=True)
     except OSError as error:
         raise SourceError(f"the folder cannot be read ({error.strerror})") from error
     if not found:

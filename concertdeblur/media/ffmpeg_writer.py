@@ -22,10 +22,12 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
+from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.muxing import remuxed_output, seconds_shift
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.priorities import lend_priority
-from concertdeblur.media.reordering import decode_stamps
-from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
+from concertdeblur.media.pyav_writer import planes_of
+from concertdeblur.media.reordering import Span, decode_stamps
 
 _MAX_ASPECT = 65_535  # of either number; by default setsar rounds 128:117 to 93:85
 _END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
@@ -151,7 +153,7 @@ class FfmpegWriter:
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
             options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
-        command = ffmpeg.output(source, str(self._encoded), **options).overwrite_output()
+        command = ffmpeg.output(source, f"file:{self._encoded}", **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
         return [str(argument) for argument in arguments]
 
@@ -189,7 +191,8 @@ class FfmpegWriter:
                 stack.callback(copier.close)
             else:
                 add_video()
-            for packet in retimed(self._encoded, stamps, info.time_base, rate_fps=self._rate_fps):
+            is_mov = self._encoding.format_name in ("mp4", "mov")
+            for packet in retimed(self._encoded, stamps, info.time_base, rate_fps=self._rate_fps, is_mov=is_mov):
                 packet.stream = added[0]
                 if copier:
                     copier.copy_until(packet.dts * info.time_base + begin_s)
@@ -198,7 +201,9 @@ class FfmpegWriter:
                 copier.finish()
 
 
-def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
+def retimed(
+    path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int, is_mov: bool
+) -> Iterator[Any]:
     """The packets of a file made at a constant rate, with the time stamps of the frames that they hold.
 
     A packet's pts counts frames, so it picks its stamp.
@@ -208,6 +213,11 @@ def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, r
     first = min(counts, default=0)  # nut begins at dts 0, so reordered frames are shown later
     shown = [stamps[count - first] for count in counts]
     decoded = decode_stamps([pts for pts, _ in shown])
+    if is_mov and shown:
+        span = Span()
+        for (pts, duration), dts in zip(shown, decoded, strict=True):
+            span.add(pts, dts, duration)
+        shown[-1] = (shown[-1][0], span.last_duration() or shown[-1][1])
     with open_source(path) as encoded:
         packets = (packet for packet in encoded.demux(video=0) if packet.pts is not None)
         for packet, (pts, duration), dts in zip(packets, shown, decoded, strict=True):

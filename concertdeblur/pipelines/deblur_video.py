@@ -24,14 +24,17 @@ from concertdeblur.errors import (
 )
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import keeps_captions
+from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
-from concertdeblur.media.reader import ReaderOptions, VideoReader, open_reader
+from concertdeblur.media.backends import open_reader, open_writer, supported_by
+from concertdeblur.media.reader import ReaderOptions, VideoReader
 from concertdeblur.media.streams import StreamPlan, plan_streams
 from concertdeblur.media.tags import lost_tags, lost_time
-from concertdeblur.media.writer import Encoding, PyavWriter, VideoWriter, plan_encoding
+from concertdeblur.media.encoding import Encoding, plan_encoding
+from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
 from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
 from concertdeblur.streaming import Prefetch, Sink
@@ -42,10 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "VideoJob", "VideoSummary", "deblur_folder", "deblur_video"]
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
-_OTHER_SUFFIXES = (
-    ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf",
-)  # fmt: skip
-_CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(_OTHER_SUFFIXES)
 
 
 def _ignore(_: object) -> None:
@@ -164,7 +163,7 @@ class _Run:
                 self.deblurrer = self._load(reader.info)
             companions = self._companions(reader, plans)
             parts = [stack.enter_context(output) for output in outputs]
-            writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
+            writer = stack.enter_context(open_writer(parts[0], reader.info, encoding, companions, backend=job.writer))
             extras = ExtraVideos(job, parts[1:], reader.info, stack)
             self._stream(reader, writer, extras, stack)
             self._warn_all(lost_time(parts[0], plans, self._expected_start_s(reader, companions), self.is_rounded))
@@ -184,7 +183,7 @@ class _Run:
         )
 
     def _load(self, info: StreamInfo) -> "Deblurrer":
-        from concertdeblur import pretrained# torch takes seconds to import; identity does without
+        from concertdeblur import pretrained  # torch takes seconds to import; identity does without
         from concertdeblur.pipelines.quality import load_for_clip
 
         job = self.job
@@ -269,11 +268,8 @@ class _Run:
         )
 
     def _plan_encoding(self, info: StreamInfo, format_name: str, settings: EncoderSettings) -> Encoding:
-        if self.job.writer == "pyav":
-            return plan_encoding(info, format_name, settings)
-        from concertdeblur.media.ffmpeg_writer import ffmpeg_pixel_formats
-
-        return plan_encoding(info, format_name, settings, supported=ffmpeg_pixel_formats(settings.encoder))
+        supported = supported_by(self.job.writer, settings.encoder)
+        return plan_encoding(info, format_name, settings, supported=supported)
 
     def _open_reader(self) -> VideoReader:
         options = ReaderOptions(
@@ -286,13 +282,6 @@ class _Run:
             num_threads=_codec_threads(self.job),
         )
         return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
-
-    def _open_writer(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions) -> VideoWriter:
-        if self.job.writer == "pyav":
-            return PyavWriter(part, info, encoding, companions)
-        from concertdeblur.media.ffmpeg_writer import FfmpegWriter
-
-        return FfmpegWriter(part, info, encoding, companions)
 
     def _companions(self, reader: VideoReader, plans: tuple[StreamPlan, ...]) -> Companions:
         """The other streams, cut where the video is cut; a cut clip begins at 0 with its first frame."""
@@ -358,11 +347,7 @@ def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tup
     if target_dir.exists() and not target_dir.is_dir():
         raise TargetError(f"{target_dir}: is a file; a folder of clips needs a folder")
     try:
-        clips = sorted(
-            path
-            for path in source_dir.iterdir()
-            if path.suffix.lower() in _CLIP_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-        )
+        clips = clips_in(source_dir, recursive=False)
         if not clips:
             raise SourceError(f"{source_dir}: the folder holds no clip")
         target_dir.mkdir(parents=True, exist_ok=True)
