@@ -107,17 +107,19 @@ def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
         UnsupportedStreamError: With the containers that can.
 
     """
-    if not _takes(encoder, format_name):
-        fitting = [suffix for suffix, name in FORMATS.items() if _takes(encoder, name)]
+    if not can_encode(encoder, format_name):
+        fitting = [suffix for suffix, name in FORMATS.items() if can_encode(encoder, name)]
         raise UnsupportedStreamError(
             f"a {format_name} file cannot hold {codec} video; choose another codec, or one of {', '.join(fitting)}"
         )
 
 
-def _takes(encoder: str, format_name: str) -> bool:
+def can_encode(encoder: str, format_name: str) -> bool:
+    """Whether the container takes what an encoder makes."""
+    size = {"width": 64, "height": 64} if encoder not in ("aac", "libopus", "flac") else {}
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as trial:
-            trial.add_mux_stream(encoder, rate=25, width=64, height=64)
+            trial.add_mux_stream(encoder, rate=25 if size else 48_000, **size)
     except MUX_ERRORS:
         return False
     return True

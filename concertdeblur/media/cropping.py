@@ -4,20 +4,16 @@ PyAV can neither tell nor write it. So the numbers are read from FFmpeg's descri
 hidden borders are cut off: every player then shows what it should have shown before.
 """
 
-import logging
 import re
-import threading
 from dataclasses import dataclass
-from typing import Any, cast
 
 import av
-import av.logging
 from av.container import InputContainer
 from av.filter import Graph
 
-_STREAM = re.compile(r"^\s*Stream #\d+:(\d+)")
+from concertdeblur.media.descriptions import STREAM, described
+
 _CROPPING = re.compile(r"^\s*Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
-_log_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +29,8 @@ class Crop:
 def container_crop(container: InputContainer, index: int) -> Crop | None:
     """What the container hides of a stream's pictures; None if nothing."""
     current = None
-    for line in _described(container).splitlines():
-        if match := _STREAM.match(line):
+    for line in described(container).splitlines():
+        if match := STREAM.match(line):
             current = int(match[1])
         elif current == index and (match := _CROPPING.match(line)):
             left, right, top, bottom = map(int, match.groups())
@@ -68,17 +64,3 @@ class Cropper:
         cut = graph.add("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
         graph.link_nodes(source, cut, graph.add("buffersink")).configure()
         return graph
-
-
-def _described(container: InputContainer) -> str:
-    """FFmpeg's description of a file, which PyAV gives only while its logging is on."""
-    logger = logging.getLogger("libav")
-    with _log_lock:
-        level, muted = av.logging.get_level(), logger.disabled
-        av.logging.set_level(av.logging.INFO)
-        logger.disabled = True  # other threads' messages stay unseen as before
-        try:
-            return str(cast(Any, container).dumps_format())  # missing in PyAV's stub
-        finally:
-            av.logging.set_level(level)
-            logger.disabled = muted

@@ -23,7 +23,7 @@ from concertdeblur.media.containers import open_source
 from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions, ignore_warning
 from concertdeblur.media.selection import is_cover_art
-from concertdeblur.media.timeline import intervals
+from concertdeblur.media.timeline import Timeline, intervals
 
 
 class DecordReader:
@@ -39,7 +39,7 @@ class DecordReader:
         with PyavReader(path, options, on_warning=on_warning) as probe:
             self._info, self._first_pts = probe.info, probe.first_pts
             self._end_pts, self._origin_s, self._is_cropped = probe.end_pts, probe.origin_s, probe.is_cropped
-            self._is_joined = probe.timeline.is_joined
+            self._timeline = probe.timeline
             self._start_pts = probe.start_pts
             self._promised_end = probe.promised_end
             if probe.has_captions:
@@ -75,6 +75,11 @@ class DecordReader:
     def origin_s(self) -> Fraction:
         """The source's time from which start and end are counted."""
         return self._origin_s
+
+    @property
+    def timeline(self) -> Timeline:
+        """One piece: others are refused."""
+        return self._timeline
 
     def __enter__(self) -> "DecordReader":
         return self
@@ -118,7 +123,7 @@ class DecordReader:
 
     def _refuse_unknown(self, options: ReaderOptions) -> None:
         reason = None
-        if self._is_joined:
+        if self._timeline.is_joined:
             reason = "its time begins anew, which decord does not say"
         elif self._is_cropped:
             reason = "the container hides a part of the picture, which decord would show"

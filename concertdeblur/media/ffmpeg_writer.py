@@ -187,9 +187,7 @@ class FfmpegWriter:
                 return stream
 
             copier = PacketCopier(companions, output, add_video) if companions else None
-            if copier:
-                stack.callback(copier.close)
-            else:
+            if not copier:
                 add_video()
             is_mov = self._encoding.format_name in ("mp4", "mov")
             for packet in retimed(self._encoded, stamps, info.time_base, rate_fps=self._rate_fps, is_mov=is_mov):

@@ -8,7 +8,7 @@ from av.container import OutputContainer
 
 from concertdeblur.errors import TargetError
 from concertdeblur.frame import StreamInfo
-from concertdeblur.media.containers import MUX_ERRORS, error_text, open_output, open_source
+from concertdeblur.media.containers import MUX_ERRORS, error_text, open_output
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.streams import Action
 from concertdeblur.media.tags import container_tags, needs_key_value_table
@@ -27,10 +27,9 @@ def muxer_options(info: StreamInfo, format_name: str, companions: Companions | N
     other_videos = [plan for plan in copied if plan.kind == "video" and not plan.is_cover]
     if not other_videos and info.time_base.denominator < _MIN_MOV_TIMESCALE:
         options["video_track_timescale"] = str(info.time_base.denominator)  # of every video track in the file
-    if companions and not any(plan.is_cover for plan in copied):  # the table has no place for a cover
-        with open_source(companions.source) as source:
-            if needs_key_value_table(container_tags(source)):
-                options["movflags"] = "use_metadata_tags"
+    has_cover = any(plan.is_cover for plan in copied)  # for which the table has no place
+    if companions and not has_cover and needs_key_value_table(container_tags(companions.clip.container)):
+        options["movflags"] = "use_metadata_tags"
     return options
 
 
@@ -40,8 +39,7 @@ def _movie_timescale(info: StreamInfo, companions: Companions | None) -> int:
     if companions is None:
         return main
     kept = {plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.ENCODE)}
-    with open_source(companions.source) as source:
-        bases = [stream.time_base for stream in source.streams if stream.index in kept]
+    bases = [stream.time_base for stream in companions.clip.container.streams if stream.index in kept]
     exact = math.lcm(main, *(base.denominator for base in bases if base))
     return exact if exact <= _MAX_MOVIE_TIMESCALE else main
 

@@ -22,7 +22,7 @@ from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_w
 from concertdeblur.media.repair import Decoded, FrameRepair
 from concertdeblur.media.selection import describe, hides_alpha, promised_end_s, select_video
 from concertdeblur.media.side_data import lost_side_data
-from concertdeblur.media.timeline import intervals, read_timeline
+from concertdeblur.media.timeline import Timeline, intervals, read_timeline
 
 _INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
 _END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers round by a frame or two
@@ -44,7 +44,7 @@ class PyavReader:
         self._is_cut_off = False
         self._last_packet_end: int | None = None
         self._last_packet = (0, 0)  # (pts, duration) of the one that is shown last
-        self.timeline = read_timeline(path)
+        self._timeline = read_timeline(path)
         self._container = open_source(path)
         with closing_on_error(self._container.close):
             self._stream = select_video(self._container, path, options.video_stream)
@@ -59,8 +59,8 @@ class PyavReader:
             self._info = describe(self._stream, self._first.picture)
             self._convert = rgb_converter(self._info) if options.wants_pixels else None
             self._deinterlacer = self._make_deinterlacer()
-            if self.timeline.is_joined:
-                on_warning(f"{path.name}: {self.timeline.text()}")
+            if self._timeline.is_joined:
+                on_warning(f"{path.name}: {self._timeline.text()}")
             for lost in lost_side_data(self._first.picture) + ["transparency"] * hides_alpha(self._stream):
                 on_warning(f"{path.name}: {lost} is dropped")
             if is_untagged_hd(self._info):
@@ -96,6 +96,11 @@ class PyavReader:
         """The source's time from which start and end are counted."""
         assert self._stream.time_base is not None
         return (self._stream.start_time or 0) * self._stream.time_base
+
+    @property
+    def timeline(self) -> Timeline:
+        """Where the clip's time begins anew."""
+        return self._timeline
 
     @property
     def start_pts(self) -> int | None:
@@ -179,7 +184,7 @@ class PyavReader:
     def _seek_to_start(self) -> None:
         """Go to a key frame before the start; without one that is known, decoding begins at the beginning."""
         start, first = self.start_pts, self._stream.start_time or 0
-        if start is None or start <= first or self.timeline.is_joined:
+        if start is None or start <= first or self._timeline.is_joined:
             return
         assert self._stream.time_base is not None
         with contextlib.suppress(av.error.FFmpegError):  # not seekable
@@ -245,7 +250,7 @@ class PyavReader:
         yield from repair.ended(is_one_to_one=is_known and is_progressive)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        packets = iter(self.timeline.moved(self._container.demux(self._stream)))
+        packets = iter(self._timeline.moved(self._container.demux(self._stream)))
         while True:
             try:
                 packet = next(packets, None)

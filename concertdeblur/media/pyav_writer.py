@@ -93,8 +93,6 @@ class PyavWriter:
 
     def close(self) -> None:
         """Release everything, also in the middle; safe after `finish`."""
-        if self._copier:
-            self._copier.close()
         with contextlib.suppress(*MUX_ERRORS):  # without `finish` the file is given up anyway
             self._output.close()
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.timeline import Timeline
 
 ReaderName = Literal["pyav", "decord"]
 
@@ -56,6 +57,10 @@ class VideoReader(Protocol):
     @property
     def origin_s(self) -> Fraction:
         """The source's time, in seconds, from which start and end are counted."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Where the clip's time begins anew; its time stamps are moved already."""
 
     def frames(self) -> Iterator[Frame]:
         """All chosen frames, in order of pts."""

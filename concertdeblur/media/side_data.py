@@ -5,7 +5,7 @@ enumeration is taught, by the hook that Python has for it, to make a name for su
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import av
 from av.sidedata.sidedata import SideData
@@ -42,14 +42,14 @@ def lost_side_data(frame: av.VideoFrame) -> list[str]:
     return sorted(lost) + ([f"frame data of FFmpeg's kind {', '.join(unnamed)}"] if unnamed else [])
 
 
-def _named(kinds: type[SideDataType], value: object) -> SideDataType | None:
+def _named(kinds: Any, value: object) -> Any:
     """A new member of the enumeration for a number that it lacks; called by `enum` once for each number."""
     if not isinstance(value, int):
         return None
     member = object.__new__(kinds)
     member._name_ = _NEWER.get(value, f"{_UNNAMED}{value}")
     member._value_ = value
-    return cast(SideDataType, kinds._value2member_map_.setdefault(value, member))
+    return kinds._value2member_map_.setdefault(value, member)
 
 
-SideDataType._missing_ = classmethod(_named)  # type: ignore[assignment,arg-type]
+SideDataType._missing_ = classmethod(_named)  # type: ignore[assignment]

@@ -24,6 +24,7 @@ from concertdeblur.errors import (
 )
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import keeps_captions
+from concertdeblur.media.clip import Clip, open_clip
 from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
@@ -31,8 +32,8 @@ from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.media.backends import open_reader, open_writer, supported_by
 from concertdeblur.media.reader import ReaderOptions, VideoReader
-from concertdeblur.media.streams import StreamPlan, plan_streams
-from concertdeblur.media.tags import lost_tags, lost_time
+from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
+from concertdeblur.media.tags import losses
 from concertdeblur.media.encoding import Encoding, plan_encoding
 from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
@@ -156,19 +157,23 @@ class _Run:
             settings = self._encoder_settings(format_name)
             reader = stack.enter_context(self._open_reader())
             encoding = self._plan_encoding(reader.info, format_name, settings)
-            plans, lost = plan_streams(self.source, reader.info.index, format_name, drop_streams=job.drop_streams)
+            clip = stack.enter_context(open_clip(self.source, reader.timeline))
+            plans, lost = plan_streams(clip, reader.info.index, format_name, self._stream_choices())
             self._warn_all([*lost, *encoding.losses])
             self.encoder = settings.encoder
             if self.deblurrer is None and not job.is_identity:
                 self.deblurrer = self._load(reader.info)
-            companions = self._companions(reader, plans)
+            companions = self._companions(reader, clip, plans)
             parts = [stack.enter_context(output) for output in outputs]
             writer = stack.enter_context(open_writer(parts[0], reader.info, encoding, companions, backend=job.writer))
             extras = ExtraVideos(job, parts[1:], reader.info, stack)
             self._stream(reader, writer, extras, stack)
-            self._warn_all(lost_time(parts[0], plans, self._expected_start_s(reader, companions), self.is_rounded))
-            if not companions.is_cut:
-                self._warn_all(lost_tags(self.source, parts[0], plans))
+            self._warn_all(
+                losses(
+                    clip, parts[0], plans, start_s=reader.first_pts * reader.info.time_base - (companions.begin_s or 0),
+                    is_rounded=self.is_rounded, is_cut=companions.is_cut,
+                )
+            )  # fmt: skip
             num_broken = reader.num_broken
         return VideoSummary(
             source=self.source,
@@ -283,18 +288,18 @@ class _Run:
         )
         return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
 
-    def _companions(self, reader: VideoReader, plans: tuple[StreamPlan, ...]) -> Companions:
+    def _stream_choices(self) -> StreamChoices:
+        job = self.job
+        return StreamChoices(audio=job.audio, converts_unfit=job.fits_sound, drops_unfit=job.drop_streams)
+
+    def _companions(self, reader: VideoReader, clip: Clip, plans: tuple[StreamPlan, ...]) -> Companions:
         """The other streams, cut where the video is cut; a cut clip begins at 0 with its first frame."""
         begin_s = end_s = None
         if self.job.start_s is not None or self.job.end_s is not None:
             begin_s = reader.first_pts * reader.info.time_base
         if self.job.end_s is not None:
             end_s = reader.origin_s + self.job.end_s
-        return Companions(source=self.source, plans=plans, begin_s=begin_s, end_s=end_s)
-
-    @staticmethod
-    def _expected_start_s(reader: VideoReader, companions: Companions) -> Fraction:
-        return reader.first_pts * reader.info.time_base - (companions.begin_s or 0)
+        return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s)
 
 
 def _may_overlap(deblurrer: "Deblurrer | None") -> bool:

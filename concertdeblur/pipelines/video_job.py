@@ -8,6 +8,7 @@ from typing import Literal
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.reader import ReaderName
+from concertdeblur.media.sound import SoundChoice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,8 @@ class VideoJob:
     start_s: Fraction | None = None  # from the first video frame
     end_s: Fraction | None = None
     overwrite: bool = False
+    audio: SoundChoice = "copy"
+    fits_sound: bool = False  # sound that the container cannot hold is converted: nobody chose the container
     drop_streams: bool = False  # sound that the container cannot hold
     strict: bool = False  # broken frames are an error
     deinterlace: bool = False
