@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 MUX_ERRORS = (av.error.FFmpegError, ValueError, RuntimeError)
 # playlists and still pictures are opened by FFmpeg as if they were clips
-_NOT_CLIPS = ("concat", "hls", "dash", "image2", "tty", "srt", "ass", "webvtt", "lrc", "_pipe")
+_FOR_PICTURES = "'concertdeblur image' takes pictures"
+# the first of a file's brands where FFmpeg would show the tiles of a still picture as a clip
+_STILL_BRANDS = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC") | {b"avif": "AVIF"}
+_HEAD_BYTES = 12
+_PICTURES = ("image2", "_pipe")
+_NOT_CLIPS = ("concat", "hls", "dash", "tty", "srt", "ass", "webvtt", "lrc", *_PICTURES)
 
 
 def output_format(target: Path) -> str:
@@ -51,6 +56,8 @@ def open_source(path: Path) -> InputContainer:
     if any(part in container.format.name for part in _NOT_CLIPS):
         name = container.format.name
         container.close()
+        if any(part in name for part in _PICTURES):
+            raise SourceError(f"{path}: is a picture, not a clip; {_FOR_PICTURES}")
         raise SourceError(f"{path}: not a clip (it looks like '{name}')")
     return container
 
@@ -59,7 +66,7 @@ def check_source(path: Path) -> None:
     """Refuse what cannot be a clip before FFmpeg sees it.
 
     Raises:
-        SourceError: If it is missing, a folder, not a regular file, unreadable, or empty.
+        SourceError: If it is missing, a folder, not a regular file, unreadable, empty, or a picture in a clip's form.
 
     """
     try:
@@ -70,8 +77,11 @@ def check_source(path: Path) -> None:
         if not path.is_file():
             raise SourceError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            if not file.read(1):
-                raise SourceError(f"{path}: is empty")
+            head = file.read(_HEAD_BYTES)
+        if not head:
+            raise SourceError(f"{path}: is empty")
+        if head[4:8] == b"ftyp" and (kind := _STILL_BRANDS.get(head[8:12])):
+            raise SourceError(f"{path}: is a picture ({kind}), not a clip; {_FOR_PICTURES}")
     except SourceError:
         raise
     except OSError as error:
