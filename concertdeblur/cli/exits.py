@@ -24,7 +24,7 @@ _MOST_LETTERS = 200  # of a message that was not written for users
 def stop_on_signals(
     *, silent: bool, piece: str = "frame", lost: str = "the output is not written"
 ) -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into a set event; a second SIGINT interrupts at once.
+    """Turn SIGINT, SIGTERM and SIGHUP into a set event; a second SIGINT interrupts at once.
 
     Args:
         silent: Do not tell a terminal that the piece in hand is finished first.
@@ -67,10 +67,10 @@ def stop_on_signals(
 
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end a short job where it is.
+    """Let SIGINT, SIGTERM and SIGHUP end a short job where it is.
 
     Raises:
-        Interrupted: After either.
+        Interrupted: After any of them.
 
     """
     is_cut = False
@@ -91,7 +91,9 @@ def interrupt_on_signals() -> Iterator[None]:
 
 @contextmanager
 def _handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)  # the terminal is closed
     before = [signal.signal(number, on_signal) for number in numbers]
     try:
         yield
@@ -110,7 +112,7 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
 
     """
     if debug:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        show_traceback(error)
     if isinstance(error, NoArgsIsHelpError):
         error.show()
         return error.exit_code
@@ -121,6 +123,11 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
     return code
 
 
+def show_traceback(error: BaseException) -> None:
+    """Write where an error came from, for a bug report."""
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
 def describe_error(error: BaseException) -> tuple[str, int]:
     """The sentence for a user, and the exit code: 2 for usage, 130 if interrupted, 1 for all else."""
     text = " ".join(str(error).split())
@@ -128,7 +135,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return text, 2 if isinstance(error, UsageError) else 130 if isinstance(error, Interrupted) else 1
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else "concertdeblur"
-        return f"{' '.join(error.format_message().split())} See '{command} --help'.", error.exit_code
+        message = " ".join(error.format_message().split())
+        return f"{message}{'' if message.endswith(('.', '?')) else '.'} See '{command} --help'.", error.exit_code
     if isinstance(error, click.ClickException):
         return " ".join(error.format_message().split()), error.exit_code
     if isinstance(error, (click.Abort, KeyboardInterrupt)):

@@ -38,6 +38,22 @@ def container_crop(container: InputContainer, index: int) -> Crop | None:
     return None
 
 
+def cropped_to_even(crop: Crop | None, height: int, width: int) -> Crop | None:
+    """A crop that leaves even sides: 4:2:0 has none of other sizes in most encoders.
+
+    Args:
+        crop: What is cut off anyway.
+        height: Of the coded picture.
+        width: Of the coded picture.
+
+    """
+    crop = crop or Crop(left=0, right=0, top=0, bottom=0)
+    right = crop.right + (width - crop.left - crop.right) % 2
+    bottom = crop.bottom + (height - crop.top - crop.bottom) % 2
+    made = Crop(left=crop.left, right=right, top=crop.top, bottom=bottom)
+    return made if made.left + made.right + made.top + made.bottom else None
+
+
 class Cropper:
     """Cuts pictures, without copying or converting them."""
 

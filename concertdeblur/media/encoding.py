@@ -7,7 +7,7 @@ from concertdeblur.frame import StreamInfo
 from concertdeblur.media.containers import check_encoder_fits
 from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
 from concertdeblur.media.hdr import encoder_parameters
-from concertdeblur.media.pixel_formats import choose_pixel_format
+from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,8 +20,20 @@ class Encoding:
     losses: tuple[str, ...] = ()  # what the pixel format costs, in words
 
 
+COMPATIBLE_FORMAT = "yuv420p"  # 8 bits, 4:2:0: what every player takes
+_HDR_TRANSFERS = (16, 18)  # PQ, HLG
+# What plays how widely: 0 everywhere, 1 on most devices, 2 in some programs
+_MOST_DEVICES = frozenset({"hevc", "av1", "vp9", "vp8"})
+_OLD_FORMATS = frozenset({"mjpeg", "mpeg4", "mpeg2video", "mpeg1video", "h263", "wmv1", "wmv2", "wmv3", "vc1"})
+
+
 def plan_encoding(
-    info: StreamInfo, format_name: str, settings: EncoderSettings, *, supported: tuple[str, ...] | None = None
+    info: StreamInfo,
+    format_name: str,
+    settings: EncoderSettings,
+    *,
+    supported: tuple[str, ...] | None = None,
+    is_default: bool = False,
 ) -> Encoding:
     """Choose the pixel format, and refuse what cannot go together.
 
@@ -30,6 +42,7 @@ def plan_encoding(
         format_name: FFmpeg's name of the container.
         settings: The user's choices.
         supported: Pixel formats of the encoder; None asks PyAV's.
+        is_default: Whether nobody chose the codec: then it is said if the output plays in fewer places than the source.
 
     Raises:
         UnsupportedStreamError: If there is no such encoder, or the container cannot hold its codec.
@@ -51,4 +64,28 @@ def plan_encoding(
         losses = (*losses[:-1], f"{losses[-1]} ({hint})")
     if info.hdr is not None and not encoder_parameters(info.hdr, settings.encoder):
         losses = (*losses, f"the mastering display and light levels of HDR are dropped: {settings.codec} has no place")
+    if is_default and (told := _narrowed(info, settings.codec, choice.name)):
+        losses = (*losses[:-1], f"{losses[-1]}; {told}") if losses else (told,)
+    if choice.name == COMPATIBLE_FORMAT and info.colour.transfer in _HDR_TRANSFERS and info.bit_depth > 8:
+        losses = (*losses, "HDR in 8 bits shows steps in even colours, and looks pale where a player knows no HDR")
     return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
+
+
+def _narrowed(info: StreamInfo, codec: str, pixel_format: str) -> str:
+    """What is said if the output plays in fewer places than the source; empty if it does not."""
+    if _rarity(codec, pixel_format) <= _rarity(info.codec, info.pixel_format):
+        return ""
+    made = sampling_of(pixel_format)
+    kind = f"{made.bits} bits" if made.bits > 8 else pixel_format
+    keeps = " (--codec hevc keeps the source's kind)" if info.codec == "hevc" else ""
+    return f"{codec} with {kind} does not play on many devices{keeps}; --compatible writes a file that plays everywhere"
+
+
+def _rarity(codec: str, pixel_format: str) -> int:
+    if codec in _OLD_FORMATS:
+        return 1
+    sampling = sampling_of(pixel_format)
+    is_420 = (sampling.chroma_width, sampling.chroma_height) == (2, 2) and not sampling.is_rgb
+    if codec == "h264" and is_420 and sampling.bits == 8:
+        return 0
+    return 1 if codec in _MOST_DEVICES and is_420 and sampling.bits <= 10 else 2

@@ -29,6 +29,7 @@ from concertdeblur.media.priorities import lend_priority
 from concertdeblur.media.pyav_writer import planes_of
 from concertdeblur.media.reordering import Span, decode_stamps
 
+_PLACE = "encoded.nut"
 _MAX_ASPECT = 65_535  # of either number; by default setsar rounds 128:117 to 93:85
 _END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
 
@@ -153,9 +154,10 @@ class FfmpegWriter:
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
             options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
-        command = ffmpeg.output(source, f"file:{self._encoded}", **options).overwrite_output()
+        # ffmpeg-python takes UTF-8 only, so the file's name, which may be none, comes in afterwards
+        command = ffmpeg.output(source, _PLACE, **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
-        return [str(argument) for argument in arguments]
+        return [f"file:{self._encoded}" if argument == _PLACE else str(argument) for argument in arguments]
 
     def _failure(self) -> TargetError:
         self._process.kill()

@@ -130,10 +130,20 @@ def _is_alive(part: Path) -> bool:
     return False
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error goes back to a full disk, or to a quota that is used up."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if getattr(seen, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        seen = seen.__cause__
+    return False
+
+
 def target_error(target: Path, error: BaseException) -> TargetError:
     """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
     target = target.with_name(_PART.sub(r"\1\2", target.name))
-    if getattr(error, "errno", None) == errno.ENOSPC:
+    if is_disk_full(error):
         return TargetError(f"{target}: no space left on the device; nothing was written")
     return TargetError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})")
 

@@ -15,7 +15,7 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import caption_bearer
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
-from concertdeblur.media.cropping import Cropper, container_crop
+from concertdeblur.media.cropping import Cropper, container_crop, cropped_to_even
 from concertdeblur.media.deinterlace import Deinterlacer
 from concertdeblur.media.matroska import is_whole
 from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
@@ -52,6 +52,8 @@ class PyavReader:
             context.thread_type = ThreadType.AUTO
             context.thread_count = options.num_threads
             crop = container_crop(self._container, self._stream.index)
+            if options.even_size:
+                crop = cropped_to_even(crop, context.height, context.width)
             self._cropper = Cropper(crop) if crop else None
             self._seek_to_start()
             self._decoded = self._chosen()
@@ -167,7 +169,7 @@ class PyavReader:
     def _interlaced(self) -> UnsupportedStreamError:
         return UnsupportedStreamError(
             f"{self._path}: is interlaced, and the two fields of a frame would be deblurred as one picture; "
-            "ask for deinterlacing"
+            "--deinterlace takes it"
         )
 
     def _progressive(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:

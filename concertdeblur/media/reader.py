@@ -26,6 +26,7 @@ class ReaderOptions:
     end_s: Fraction | None = None  # frames at or after it are left out
     strict: bool = False  # frames that do not decode are an error
     deinterlace: bool = False
+    even_size: bool = False  # a last odd row or column is cut off
     wants_pixels: bool = True  # False: native planes only
     num_threads: int = 0  # 0: as many as there are cores
 
