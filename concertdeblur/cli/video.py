@@ -205,4 +205,4 @@ def _preview(sources: tuple[Path, ...], target: Path | None, job: "VideoJob", ti
         raise click.UsageError("--preview shows one clip; name one.")
     picture = preview_target(sources[0], target)
     shown.start(run_facts("video", sources[0], picture, job))
-    shown.done(preview(sources[0], picture, job, time_s=time_s, on_warning=shown.warning))
+    shown.done(preview(sources[0], picture, job, time_s=time_s, on_progress=shown.progress, on_warning=shown.warning))

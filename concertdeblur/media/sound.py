@@ -72,7 +72,8 @@ class SoundConverter:
             if frame is None:
                 return []
             self._graph = self._made(frame)
-        self._graph.push(frame)
+        with contextlib.suppress(av.error.EOFError):  # behind the cut's end
+            self._graph.push(frame)
         made: list[Packet[Any]] = []
         with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
             while True:

@@ -17,7 +17,7 @@ from concertdeblur.media.comparison import side_by_side
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.deblur_video import expected_frames, load_deblurrer
-from concertdeblur.pipelines.video_job import VideoJob
+from concertdeblur.pipelines.video_job import Progress, VideoJob
 from concertdeblur.progress import duration_text
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def preview(
     job: VideoJob,
     *,
     time_s: Fraction | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> PreviewSummary:
     """Deblur a little of a clip.
@@ -82,6 +83,7 @@ def preview(
         target: A png or jpg: before on the left, after on the right, upright.
         job: The user's choices; a start and an end say what the whole is.
         time_s: The frame to show, counted from the first one; None: a second in the middle of the whole.
+        on_progress: Called after every frame.
         on_warning: Called once for each thing that the user should know.
 
     Raises:
@@ -107,7 +109,10 @@ def preview(
         origin_s = reader.origin_s
     list(deblurrer.stream(frames[:1], options))  # the first one compiles and fills caches
     started_s = time.monotonic()
-    made: list[DeblurredFrame] = list(deblurrer.stream(frames, options))
+    made: list[DeblurredFrame] = []
+    for one in deblurrer.stream(frames, options):
+        made.append(one)
+        on_progress(Progress(num_frames=len(made), total_frames=len(frames), elapsed_s=time.monotonic() - started_s))
     frame_s = (time.monotonic() - started_s) / len(frames)
     shown = made[len(made) // 2]
     assert shown.source.pixels is not None
