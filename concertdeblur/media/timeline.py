@@ -7,8 +7,7 @@ with a time of its own. A `Timeline` says where in the file each piece begins, a
 that it follows the piece before.
 """
 
-import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -68,23 +67,35 @@ def _clipped(held: tuple[int, T], until: int, start: int | None, end: int | None
     return Shown(pts=begin, duration=until - begin, item=held[1]) if until > begin else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """A stretch of the file with one clock."""
+
+    position: int = 0  # byte of the file at which it begins
+    own_positions: Mapping[int, int] = field(default_factory=dict)  # stream -> where its packets begin, if elsewhere
+    shift_s: Fraction = Fraction(0)  # by which its time is moved
+
+    def begins_at(self, stream: int) -> int:
+        """The byte from which on a stream's packets belong to it: parsers find packets before where they are told."""
+        return self.own_positions.get(stream, self.position)
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Where the pieces of a clip begin, and by how much each is moved."""
+    """Where the clocks of a clip begin, and by how much each is moved."""
 
-    positions: tuple[int, ...] = (0,)  # byte of the file at which a piece begins; growing
-    shifts_s: tuple[Fraction, ...] = (Fraction(0),)
+    stretches: tuple[Stretch, ...] = (Stretch(),)
 
     @property
     def is_joined(self) -> bool:
         """Whether there is more than one piece."""
-        return len(self.positions) > 1
+        return len(self.stretches) > 1
 
     def text(self) -> str:
         """What is done, in words; empty if nothing."""
         if not self.is_joined:
             return ""
-        moved = [f"{float(shift_s):.2f}" for shift_s in self.shifts_s[1:]]
+        moved = [f"{float(shift_s):.2f}" for shift_s in (stretch.shift_s for stretch in self.stretches[1:])]
         if len(moved) == 1:
             return f"time begins anew once (joined recordings?): what follows is moved by {moved[0]} s, sound too"
         shown = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
@@ -95,10 +106,11 @@ class Timeline:
         if not self.is_joined:
             yield from packets
             return
-        position = 0
+        last: dict[int, int] = {}  # stream -> its last packet's position
         for packet in packets:
-            position = packet.pos if packet.pos is not None else position
-            shift_s = self.shifts_s[bisect.bisect_right(self.positions, position) - 1]
+            stream = packet.stream.index
+            position = last[stream] = packet.pos if packet.pos is not None else last.get(stream, 0)
+            shift_s = next(each.shift_s for each in reversed(self.stretches) if each.begins_at(stream) <= position)
             if shift_s and packet.time_base:
                 shift = round(shift_s / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + shift
@@ -151,9 +163,10 @@ class _Moment:
 
 @dataclass(kw_only=True, slots=True)
 class _Piece:
-    """A stretch of the file with one clock."""
+    """What is known of a stretch while the file is looked through."""
 
     position: int
+    own_positions: dict[int, int] = field(default_factory=dict)
     begin_s: Fraction | None = None
     end_s: Fraction | None = None
     last_s: dict[int, Fraction] = field(default_factory=dict)  # stream -> when its last packet is decoded
@@ -189,22 +202,21 @@ class _Pieces:
     def timeline(self) -> Timeline:
         """What was found."""
         self._decide(is_new=len({moment.stream for moment in self._doubtful}) > 1)
-        positions, shifts_s, shift_s = [0], [Fraction(0)], Fraction(0)
-        end_s = None
+        stretches, shift_s, end_s = [Stretch()], Fraction(0), None
         for piece in (*self._done, self._piece):
             if piece.begin_s is None or piece.end_s is None:
                 continue
             if end_s is not None:
                 shift_s = end_s - piece.begin_s
-                positions.append(piece.position)
-                shifts_s.append(shift_s)
+                stretches.append(Stretch(position=piece.position, own_positions=piece.own_positions, shift_s=shift_s))
             end_s = piece.end_s + shift_s
-        return Timeline(tuple(positions), tuple(shifts_s))
+        return Timeline(tuple(stretches))
 
     def _goes_on(self, moment: _Moment) -> bool:
         last_s = self._piece.last_s.get(moment.stream)
-        if last_s is None or (moment.position is not None and moment.position < self._piece.position):
-            return True
+        return last_s is None or self._follows(last_s, moment)
+
+    def _follows(self, last_s: Fraction, moment: _Moment) -> bool:
         step_s = moment.decoded_s - last_s
         return step_s > -_LEAST_STEP_BACK_S and (step_s < _LEAST_LEAP_S or not self._may_leap)
 
@@ -219,5 +231,12 @@ class _Pieces:
             self._place(moment)
 
     def _place(self, moment: _Moment) -> None:
-        is_before = self._done and moment.position is not None and moment.position < self._piece.position
-        (self._done[-1] if is_before else self._piece).add(moment)
+        piece = self._piece
+        if self._done and moment.stream not in piece.last_s:
+            before = self._done[-1]
+            last_s = before.last_s.get(moment.stream)
+            if last_s is not None and not self._follows(last_s, moment) and moment.position is not None:
+                piece.own_positions[moment.stream] = moment.position
+            elif moment.position is None or moment.position < piece.position:
+                piece = before
+        piece.add(moment)

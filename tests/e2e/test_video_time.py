@@ -154,20 +154,20 @@ def joined(path: Path, parts: list[Path]) -> Path:
     return path
 
 
-def recording(path: Path, *, begin_s: Fraction, num_frames: int = 25, audio: str = "mp2") -> Path:
-    """A transport stream whose time begins somewhere."""
-    first = int(begin_s * 90_000)
-    pts = tuple(first + 3600 * number for number in range(num_frames))
-    options = {"crf": "20", "bf": "2", "g": "12"}
-    with av.open(str(path), "w", format="mpegts") as output:
-        video: Any = output.add_stream("libx264", rate=25, options=options)
+def recording(path: Path, *, begin_s: Fraction, num_frames: int = 25, codec: str = "libx264") -> Path:
+    """A transport or program stream whose time begins somewhere."""
+    base = Fraction(1, 90_000) if codec == "libx264" else Fraction(1, 25)
+    pts = tuple(int((begin_s + Fraction(number, 25)) / base) for number in range(num_frames))
+    options = {"crf": "20", "bf": "2", "g": "12"} if codec == "libx264" else {"g": "12", "bf": "2"}
+    with av.open(str(path), "w", format="mpegts" if path.suffix == ".ts" else "vob") as output:
+        video: Any = output.add_stream(codec, rate=25, options=options)
         video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
-        video.time_base = video.codec_context.time_base = Fraction(1, 90_000)
-        sound: Any = output.add_stream(audio, rate=48_000, layout="stereo")
+        video.time_base = video.codec_context.time_base = base
+        sound: Any = output.add_stream("mp2", rate=48_000, layout="stereo")
         packets: list[Any] = []
         for number, stamp in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(picture(number, 48, 64), "rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 90_000)
+            frame.pts, frame.time_base = stamp, base
             packets += video.encode(frame)
         packets += video.encode(None)
         for start in range(0, num_frames * 1920, 1152):
@@ -196,6 +196,18 @@ def test_joined_recordings_follow_one_another(tmp_path: Path, suffix: str, begin
     sound = [float(time_s) for time_s in stream_facts(target)[1].times_s]
     assert np.diff(sound).min() >= 0.02
     assert sound[-1] - sound[0] == pytest.approx(times[-1] - times[0], abs=0.15)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_joined_program_streams(tmp_path: Path, suffix: str) -> None:
+    parts = [recording(tmp_path / f"{n}.vob", begin_s=Fraction(0), codec="mpeg2video") for n in range(3)]
+    source, target = joined(tmp_path / "in.vob", parts), tmp_path / f"out{suffix}"
+    summary = deblur_video(source, target, VideoJob(strength=0))
+    assert not any("not after the one before" in warning for warning in summary.warnings)
+    steps = np.diff([float(frame.time) for frame in frames_of(target)])
+    assert len(steps) == 25 * 3 - 1
+    assert steps == pytest.approx(0.04, abs=0.08)
+    assert steps.min() > 0.03
 
 
 def test_a_part_of_joined_recordings(tmp_path: Path) -> None:
