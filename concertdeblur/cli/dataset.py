@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from concertdeblur import __version__
-from concertdeblur.cli.exits import show_traceback, stop_on_signals
+from concertdeblur.cli.exits import show_traceback
 from concertdeblur.cli.options import FILE, GroupedCommand, is_debugging, option, refuse_both, reporting, together
+from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
 _LIST_HELP = """\b

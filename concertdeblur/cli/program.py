@@ -22,7 +22,7 @@ from concertdeblur.cli.bench import bench
 from concertdeblur.cli.console import display, run_facts, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import flush_output, interrupt_on_signals, report_error
+from concertdeblur.cli.exits import flush_output, report_error
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -39,6 +39,7 @@ from concertdeblur.cli.options import (
     together,
     weights_option,
 )
+from concertdeblur.cli.signals import interrupt_on_signals
 from concertdeblur.cli.train import train
 from concertdeblur.cli.video import video
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from concertdeblur.cli.console import Display, display, run_facts
-from concertdeblur.cli.exits import describe_error, show_traceback, stop_on_signals
+from concertdeblur.cli.exits import describe_error, show_traceback
 from concertdeblur.cli.options import (
     CODEC,
     FILE,
@@ -23,6 +23,7 @@ from concertdeblur.cli.options import (
     reporting,
     together,
 )
+from concertdeblur.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     import threading
