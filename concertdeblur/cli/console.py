@@ -56,6 +56,9 @@ class Display(Protocol):
     def done(self, summary: Summary) -> None:
         """One output is complete."""
 
+    def batch(self, summary: Summary) -> None:
+        """All outputs of several are complete."""
+
 
 class Pace:
     """Frames a second over the last seconds, from samples of (elapsed seconds, frames done)."""
@@ -138,6 +141,9 @@ class QuietDisplay:
     def done(self, summary: Summary) -> None:
         """Say nothing."""
 
+    def batch(self, summary: Summary) -> None:
+        """Say nothing."""
+
 
 class JsonDisplay:
     """One event a line on standard output."""
@@ -167,6 +173,10 @@ class JsonDisplay:
     def done(self, summary: Summary) -> None:
         """Write the `done` event with every field of the summary."""
         write_event("done", asdict(summary))
+
+    def batch(self, summary: Summary) -> None:
+        """Write the `batch` event with every field of the summary."""
+        write_event("batch", asdict(summary))
 
 
 class LiveLine:
@@ -227,6 +237,10 @@ class TextDisplay:
             self._line.stop()
         for line in summary.text().splitlines():
             say(line)
+
+    def batch(self, summary: Summary) -> None:
+        """Write the summary."""
+        self.done(summary)
 
 
 @contextmanager

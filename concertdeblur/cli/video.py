@@ -183,7 +183,7 @@ def video(
 
 
 def _run_batch(items: Any, job: "VideoJob", shown: Display, stop: "threading.Event") -> None:
-    from concertdeblur.pipelines.video_batch import deblur_batch
+    from concertdeblur.pipelines.video_batch import BatchSummary, deblur_batch
 
     debugging = is_debugging()
 
@@ -196,7 +196,10 @@ def _run_batch(items: Any, job: "VideoJob", shown: Display, stop: "threading.Eve
     for summary in deblur_batch(
         items, job, on_progress=shown.progress, on_warning=shown.warning, on_failure=on_failure, stop=stop
     ):
-        shown.done(summary)
+        if isinstance(summary, BatchSummary):
+            shown.batch(summary)
+        else:
+            shown.done(summary)
 
 
 def _preview(sources: tuple[Path, ...], target: Path | None, job: "VideoJob", time_s: Any, shown: Display) -> None:

@@ -103,6 +103,10 @@ def test_the_command_names_what_failed_and_ends_with_1(clips: Path, tmp_path: Pa
     assert any("bad.mp4: not a clip" in event["message"] for event in told if event["event"] == "warning")
     assert told[-1]["message"] == "1 of 3 clips failed: bad.mp4; the other 2 are done"
     assert "Traceback" not in ended.stderr
+    (clips / "bad.mp4").unlink()
+    last = events(run("video", clips, tmp_path / "sharp", "--strength", 0, "--json").stdout)[-1]
+    assert last == {"event": "batch", "num_done": 0, "num_done_before": 2, "failed": []}
+    (clips / "bad.mp4").write_text("not a clip at all")
     again = run("video", clips, tmp_path / "sharp", "--strength", 0, "--debug")
     assert "in open_source" in again.stderr  # where the clip's own error came from
 
