@@ -139,7 +139,11 @@ def _audio_packets(audio: Any, spec: ClipSpec) -> list[Any]:
     packets = []
     for start in range(0, int(48000 * length_s), size):
         tone = np.sin((np.arange(size) + start) * 0.05)[None].repeat(2, axis=0)
-        samples = (tone * (0.3 if planar.startswith("fl") else 9000)).astype(np.float32 if "fl" in planar else np.int16)
+        samples: npt.NDArray[Any] = (tone * (0.3 if planar.startswith("fl") else 9000)).astype(
+            np.float32 if "fl" in planar else np.int16
+        )
+        if planar == "u8":
+            samples = (128 + 90 * tone).astype(np.uint8)
         if not planar.endswith("p"):
             samples = samples.T.reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=planar, layout="stereo")

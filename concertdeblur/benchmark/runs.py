@@ -14,10 +14,12 @@ from concertdeblur.benchmark.figures import PaperCost
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.engines import Engine, OpenVinoEngine, TorchEngine, make_engine
 from concertdeblur.frame import Frame, Pixels, full_scale
+from concertdeblur.media.backends import open_reader
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
-from concertdeblur.media.reader import ReaderOptions, open_reader
-from concertdeblur.media.writer import PyavWriter, plan_encoding
+from concertdeblur.media.encoding import plan_encoding
+from concertdeblur.media.pyav_writer import PyavWriter
+from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.psnr import psnr_db

@@ -24,7 +24,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.optical_flow import Flow, Plane, change, flow, mismatch, moved_places, taken
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.errors import SourceError
-from concertdeblur.media.reader import ReaderOptions, open_reader
+from concertdeblur.media.backends import open_reader
+from concertdeblur.media.reader import ReaderOptions
 
 _LONGEST = 9  # frames of an exposure
 _NEAREST = 3  # frames between the middles of two pairs

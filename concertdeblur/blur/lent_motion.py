@@ -19,7 +19,8 @@ from concertdeblur.blur.capture import CapturedPair, CaptureSettings, photograph
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.optical_flow import Flow, change, flow, mismatch, moved_places, taken
 from concertdeblur.blur.tone import Light, tone_curve
-from concertdeblur.media.reader import ReaderOptions, open_reader
+from concertdeblur.media.backends import open_reader
+from concertdeblur.media.reader import ReaderOptions
 
 _NUM_FRAMES = 9  # of the longest exposure
 _LEAST_PX = 0.7  # that the 95th percentile of a clip's pixels must move over the exposure: below, flow is noise

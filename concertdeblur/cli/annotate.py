@@ -6,8 +6,8 @@ import click
 
 from concertdeblur import __version__
 from concertdeblur.cli.console import say
-from concertdeblur.cli.exits import stop_on_signals
 from concertdeblur.cli.options import FILE, GroupedCommand, option, refuse_both, reporting
+from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
 

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from concertdeblur import __version__
-from concertdeblur.cli.exits import stop_on_signals
+from concertdeblur.cli.console import Summary
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
@@ -23,7 +23,8 @@ from concertdeblur.cli.options import (
     together,
     weights_option,
 )
-from concertdeblur.cli.stages import StageDisplay, Summary, stage_display
+from concertdeblur.cli.signals import stop_on_signals
+from concertdeblur.cli.stages import StageDisplay, stage_display
 
 _SIZE = Pair(
     "WIDTHxHEIGHT",

@@ -3,6 +3,7 @@
 Words go to standard error; standard output carries nothing but JSON lines.
 """
 
+import errno
 import json
 import sys
 import threading
@@ -13,20 +14,31 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import click
+
+from concertdeblur import __version__
+from concertdeblur.progress import duration_text, speed_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from concertdeblur.pipelines.deblur_image import ImageSummary
     from concertdeblur.pipelines.doctor import DoctorReport
-    from concertdeblur.pipelines.video_job import Progress, VideoSummary
+    from concertdeblur.pipelines.video_job import Progress
 
 _EVENT_INTERVAL_S = 0.3  # between two progress events of --json
 _LINE_INTERVAL_S = 30.0  # between two progress lines where there is no terminal
 _PACE_WINDOW_S = 15.0  # speed is that of the last seconds: BRMR's share changes with the scene
+
+
+class Summary(Protocol):
+    """What a run did: a dataclass that can say it in words."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def text(self) -> str:
+        """One line or several."""
 
 
 class Display(Protocol):
@@ -41,8 +53,11 @@ class Display(Protocol):
     def warning(self, message: str) -> None:
         """Something is not kept as it was."""
 
-    def done(self, summary: "VideoSummary | ImageSummary") -> None:
+    def done(self, summary: Summary) -> None:
         """One output is complete."""
+
+    def batch(self, summary: Summary) -> None:
+        """All outputs of several are complete."""
 
 
 class Pace:
@@ -92,29 +107,23 @@ def progress_text(progress: "Progress", pace: Pace) -> str:
     return ", ".join(parts)
 
 
-def speed_text(rate_fps: float) -> str:
-    """Frames a second, or seconds a frame where that reads better."""
-    return f"{rate_fps:.1f} frames/s" if rate_fps >= 1 or rate_fps <= 0 else f"{1 / rate_fps:.1f} s a frame"
-
-
-def duration_text(seconds: float) -> str:
-    """A time span: 4.2 s, 3:05 min or 2:03:05 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"
-
-
 def printable(text: str) -> str:
     """One line without control characters: a file name cannot move the cursor or fake a message."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def say(message: str) -> None:
-    """One line on standard error."""
-    click.echo(printable(message), err=True)
+    """One line on standard error, as long as there is one: the terminal may be closed, and the run be ending for it."""
+    try:
+        click.echo(printable(message), err=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+def run_facts(command: str, source: object, target: object, job: Any) -> dict[str, Any]:
+    """What a `start` event says; `job` is a dataclass."""
+    return {"command": command, "version": __version__, "source": source, "target": target, "options": asdict(job)}
 
 
 class QuietDisplay:
@@ -129,7 +138,10 @@ class QuietDisplay:
     def warning(self, message: str) -> None:
         """Say nothing."""
 
-    def done(self, summary: "VideoSummary | ImageSummary") -> None:
+    def done(self, summary: Summary) -> None:
+        """Say nothing."""
+
+    def batch(self, summary: Summary) -> None:
         """Say nothing."""
 
 
@@ -158,9 +170,13 @@ class JsonDisplay:
         """Write a `warning` event."""
         write_event("warning", {"message": message})
 
-    def done(self, summary: "VideoSummary | ImageSummary") -> None:
+    def done(self, summary: Summary) -> None:
         """Write the `done` event with every field of the summary."""
         write_event("done", asdict(summary))
+
+    def batch(self, summary: Summary) -> None:
+        """Write the `batch` event with every field of the summary."""
+        write_event("batch", asdict(summary))
 
 
 class LiveLine:
@@ -215,12 +231,16 @@ class TextDisplay:
         else:
             self._line.print_above(f"Warning: {message}")
 
-    def done(self, summary: "VideoSummary | ImageSummary") -> None:
+    def done(self, summary: Summary) -> None:
         """Write the summary."""
         if self._line is not None:
             self._line.stop()
-        for line in summary_lines(summary):
+        for line in summary.text().splitlines():
             say(line)
+
+    def batch(self, summary: Summary) -> None:
+        """Write the summary."""
+        self.done(summary)
 
 
 @contextmanager
@@ -250,27 +270,6 @@ def live_line() -> "Iterator[RichProgress | None]":
     columns = (BarColumn(bar_width=24), TextColumn("{task.fields[facts]}", markup=False))
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as live:
         yield live
-
-
-def summary_lines(summary: "VideoSummary | ImageSummary") -> list[str]:
-    """What a run did, in words."""
-    facts = asdict(summary)
-    took = duration_text(summary.elapsed_s)
-    if "num_frames" in facts:
-        frames = str(facts["num_frames"])
-        if facts["num_broken"]:
-            frames += f", {facts['num_broken']} of them broken and replaced by the last good one"
-        if summary.elapsed_s > 0:
-            took += f" ({speed_text(facts['num_frames'] / summary.elapsed_s)})"
-        rows = [("frames", frames), ("time", took)]
-    else:
-        rows = [("picture", f"{facts['width']} x {facts['height']} px (width x height)"), ("time", took)]
-    if summary.windows_tried:
-        rows.append(("windows", f"{summary.windows_accepted} of {summary.windows_tried} tried were refined"))
-    rows.append(("ran on", summary.runtime))
-    if facts.get("warnings"):
-        rows.append(("warnings", f"{len(facts['warnings'])}, named above"))
-    return [f"{summary.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)]
 
 
 _EVENTS = threading.Lock()  # warnings come from other threads than progress

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from concertdeblur import __version__
-from concertdeblur.cli.exits import stop_on_signals
-from concertdeblur.cli.options import FILE, GroupedCommand, option, refuse_both, reporting, together
+from concertdeblur.cli.exits import show_traceback
+from concertdeblur.cli.options import FILE, GroupedCommand, is_debugging, option, refuse_both, reporting, together
+from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
 _LIST_HELP = """\b
@@ -83,4 +84,9 @@ def build_dataset(*, urls: Path, target: Path, levels: str, as_json: bool, quiet
         job = DatasetJob(levels=parse_levels(levels), **choices)
         facts = {"command": "build-dataset", "version": __version__, "source": urls, "target": target}
         shown.start({**facts, "options": asdict(job)})
-        shown.done(build(urls, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))
+        shown.done(
+            build(
+                urls, target, job, on_progress=shown.progress, on_warning=shown.warning,
+                on_failure=show_traceback if is_debugging() else lambda _: None, stop=stop,
+            )
+        )  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from concertdeblur import __version__
-from concertdeblur.cli.exits import stop_on_signals
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
@@ -20,6 +19,7 @@ from concertdeblur.cli.options import (
     together,
     weights_option,
 )
+from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
 _BASELINE = Pair(

@@ -5,6 +5,7 @@ Torch, OpenCV and PyAV are imported by the commands that need them: `--help` and
 
 import contextlib
 import errno
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,25 +19,29 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import display, show_report, write_event
+from concertdeblur.cli.console import display, run_facts, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
+from concertdeblur.cli.exits import flush_output, report_error
 from concertdeblur.cli.options import (
-    CODEC,
     FILE,
-    ClockTime,
+    LOCAL_FILE,
     GroupedCommand,
     backend_option,
+    command_for,
+    deblurring_options,
     debugging,
     device_option,
     option,
+    overwrite_option,
     refuse_both,
     reporting,
     together,
     weights_option,
 )
+from concertdeblur.cli.signals import interrupt_on_signals
 from concertdeblur.cli.train import train
+from concertdeblur.cli.video import video
 
 # "\b" keeps click from filling the paragraph
 _COMPLETION_FILES = """\b
@@ -68,29 +73,15 @@ class Program(click.Group):
                 flush_output()
         sys.exit(code)
 
-
-_deblurring = together(
-    option(
-        "Deblurring", "--strength", type=float, default=1, show_default=True, metavar="0..1",
-        help="How much of the change is applied: output = input + strength x (deblurred - input);"
-        " 0 only encodes again.",
-    ),
-    option(
-        "Deblurring", "--no-refine", is_flag=True,
-        help="Leave out the refining of windows that are still blurred: faster.",
-    ),
-    option(
-        "Deblurring", "--quality", type=click.Choice(["auto", "best", "fast"]), default="auto", show_default=True,
-        help="Which shipped weight set; auto is best, but fast for a clip that would take minutes without a GPU.",
-    ),
-    option(
-        "Deblurring", "--weights", metavar="NAME|FOLDER",
-        help="A shipped weight set, or the folder of your own.  [default: by the quality]",
-    ),
-    device_option("Deblurring"),
-    backend_option("Deblurring"),
-)  # fmt: skip
-_overwrite = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command; a file's name in its place is answered with the command that was meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and (meant := command_for(name)):
+            given = " ".join(shlex.quote(arg) for arg in args)
+            raise click.UsageError(f"{name!r} is no command. Did you mean 'concertdeblur {meant} {given}'?", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -100,102 +91,9 @@ def cli() -> None:
 
 
 @cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=FILE)
-@click.argument("target", metavar="OUT", type=FILE)
-@_deblurring
-@together(
-    option(
-        "Input",
-        "--start",
-        "start_s",
-        type=ClockTime(),
-        metavar="TIME",
-        help="Begin here, counted from the first frame: seconds (12.5) or [[HH:]MM:]SS.mmm.  [default: the beginning]",
-    ),
-    option(
-        "Input",
-        "--end",
-        "end_s",
-        type=ClockTime(),
-        metavar="TIME",
-        help="End before this time.  [default: the end]",
-    ),
-    option(
-        "Input",
-        "--video-stream",
-        type=int,
-        metavar="N",
-        help="Index of the video stream to deblur; the others are copied.  [default: the largest]",
-    ),
-    option(
-        "Input",
-        "--reader",
-        type=click.Choice(["pyav", "decord"]),
-        default="pyav",
-        show_default=True,
-        help="What decodes; decord takes 8-bit progressive clips only.",
-    ),
-    option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which are refused otherwise."),
-    option("Input", "--strict", is_flag=True, help="Fail at a broken frame instead of repeating the last good one."),
-)
-@together(
-    option(
-        "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|...",
-        help="ffv1 is lossless; hardware encoders go by FFmpeg's name, as h264_nvenc.  [default: h264; av1 in webm]",
-    ),
-    option(
-        "Output", "--crf", type=int, metavar="N",
-        help="Quality: lower is better and larger, 0 to 51 (av1: 63).  [default: 18 h264, 20 hevc, 27 av1]",
-    ),
-    option(
-        "Output", "--preset", metavar="NAME",
-        help="Encoder effort: ultrafast ... placebo; av1: 0 (slow) to 13.  [default: medium; av1: 8]",
-    ),
-    option(
-        "Output", "--writer", type=click.Choice(["pyav", "ffmpeg"]), default="pyav", show_default=True,
-        help="What encodes; ffmpeg is the program on PATH, for encoders that PyAV lacks.",
-    ),
-    option(
-        "Output", "--drop-streams", is_flag=True,
-        help="Leave out sound that the output's container cannot hold, instead of failing.",
-    ),
-    option(
-        "Output", "--heatmap", type=FILE, metavar="FILE",
-        help="Write a second video that colours what is still blurred.",
-    ),
-    option(
-        "Output", "--compare", type=FILE, metavar="FILE",
-        help="Write another video with before and after side by side.",
-    ),
-    _overwrite,
-)  # fmt: skip
-@reporting
-def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
-    """Deblur a clip, or every clip of a folder.
-
-    IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name. If IN is a folder, OUT is one, too.
-    Sound, subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file.
-    """
-    refuse_both(as_json, quiet)
-    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
-        from concertdeblur.pipelines.deblur_video import deblur_folder, deblur_video
-        from concertdeblur.pipelines.video_job import VideoJob
-
-        job = VideoJob(refine=not no_refine, **choices)
-        shown.start(_facts("video", source, target, job))
-        if source.is_dir():
-            for summary in deblur_folder(
-                source, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop
-            ):
-                shown.done(summary)
-            return
-        shown.done(deblur_video(source, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))
-
-
-@cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=FILE)
-@click.argument("target", metavar="OUT", type=FILE)
-@_deblurring
+@click.argument("source", metavar="IN", type=LOCAL_FILE)
+@click.argument("target", metavar="OUT", type=LOCAL_FILE)
+@deblurring_options
 @together(
     option(
         "Output", "--heatmap", type=FILE, metavar="FILE.png",
@@ -205,7 +103,7 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
         "Output", "--compare", type=FILE, metavar="FILE",
         help="Write another picture with before and after side by side.",
     ),
-    _overwrite,
+    overwrite_option,
 )  # fmt: skip
 @reporting
 def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
@@ -218,7 +116,7 @@ def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
 
         job = ImageJob(refine=not no_refine, **choices)
-        shown.start(_facts("image", source, target, job))
+        shown.start(run_facts("image", source, target, job))
         shown.done(deblur_image(source, target, job, on_warning=shown.warning))
 
 
@@ -256,6 +154,7 @@ def completion(shell: str) -> None:
     click.echo(complete(cli, {}, "concertdeblur", "_CONCERTDEBLUR_COMPLETE").source())
 
 
+cli.add_command(video)
 cli.add_command(train)
 cli.add_command(build_dataset)
 cli.add_command(evaluate)
@@ -268,7 +167,3 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
-
-
-def _facts(command: str, source: Path, target: Path, job: Any) -> dict[str, Any]:
-    return {"command": command, "version": __version__, "source": source, "target": target, "options": asdict(job)}

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from concertdeblur.cli.console import LiveLine, duration_text, live_line, say, write_event
-from concertdeblur.progress import StageProgress
+from concertdeblur.cli.console import LiveLine, Summary, live_line, say, write_event
+from concertdeblur.progress import StageProgress, duration_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 _EVENT_INTERVAL_S = 0.3  # between two progress events of --json
 _LINE_INTERVAL_S = 30.0  # between two progress lines where there is no terminal
 _PACE_WINDOW_S = 15.0  # speed is that of the last seconds
-
-
-class Summary(Protocol):
-    """What a run did: a dataclass that can say it in words."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def text(self) -> str:
-        """One line or several."""
 
 
 class StageDisplay(Protocol):

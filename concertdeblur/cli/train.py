@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from concertdeblur import __version__
-from concertdeblur.cli.exits import stop_on_signals
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
@@ -18,6 +17,7 @@ from concertdeblur.cli.options import (
     reporting,
     together,
 )
+from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
 _RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "gopro", "paper", "tiny"))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concertdeblur.errors import SourceError
+from concertdeblur.media.clip_folder import clips_in
 
-_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv flv 3gp 3g2 mxf ogv vob asf"
-CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _COLUMNS = re.compile(r"\s*\t\s*|\s+\|\s+")
 _COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is none
+_QUOTED = re.compile(r"""(["'])(.+)\1""")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LARGEST_LIST_BYTES = 16 * 2**20
 _MOST_LETTERS = 200  # of a title or licence
@@ -106,18 +106,12 @@ def local_clips(entry: Entry, list_folder: Path) -> list[tuple[str, Path]]:
     if not path.is_dir():
         return [(entry.address, path)]
     try:
-        found = sorted(
-            clip
-            for clip in path.rglob("*")
-            if clip.suffix.lower() in CLIP_SUFFIXES
-            and not any(part.startswith(".") for part in clip.relative_to(path).parts)
-            and clip.is_file()
-        )
+        found = clips_in(path, recursive=True)
     except OSError as error:
         raise SourceError(f"the folder cannot be read ({error.strerror})") from error
     if not found:
         raise SourceError("the folder holds no clip")
-    return [(f"{entry.address.rstrip('/')}/{clip.relative_to(path).as_posix()}", clip) for clip in found]
+    return [(told(f"{entry.address.rstrip('/')}/{clip.relative_to(path).as_posix()}"), clip) for clip in found]
 
 
 def file_digest(path: Path) -> str:
@@ -134,6 +128,11 @@ def file_digest(path: Path) -> str:
         raise SourceError(f"cannot be read ({error.strerror})") from error
 
 
+def told(text: str) -> str:
+    """A text that can be written as UTF-8: bytes of a file's name that are none stand as hexadecimal escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def plain(text: str) -> str:
     """One line of printable text, not too long: titles come from anywhere."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
@@ -145,7 +144,8 @@ def _entry(number: int, line: str) -> Entry | None:
     if not columns[0]:
         return None
     title, licence = (plain(column) for column in [*columns[1:3], "", ""][:2])
-    return Entry(line=number, address=columns[0], title=title, licence=licence)
+    quoted = _QUOTED.fullmatch(columns[0])  # as shells and file managers copy paths
+    return Entry(line=number, address=quoted[2] if quoted else columns[0], title=title, licence=licence)
 
 
 def _exists(path: Path) -> bool:

@@ -13,7 +13,8 @@ from concertdeblur.errors import DatasetError
 from concertdeblur.evaluation.metrics import as_float, warping_error
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.frame import Frame as VideoFrame
-from concertdeblur.media.reader import ReaderOptions, open_reader
+from concertdeblur.media.backends import open_reader
+from concertdeblur.media.reader import ReaderOptions
 
 MOST_FRAMES = 60
 _BLOCK = 6  # frames that are resampled together: neighbours have the same motion

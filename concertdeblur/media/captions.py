@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from concertdeblur.media.hdr import side_data_of
+from concertdeblur.media.side_data import side_data_of
 
 _A53 = "A53_CC"
 _BEARER_PX = 16

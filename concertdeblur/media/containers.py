@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 MUX_ERRORS = (av.error.FFmpegError, ValueError, RuntimeError)
 # playlists and still pictures are opened by FFmpeg as if they were clips
-_NOT_CLIPS = ("concat", "hls", "dash", "image2", "tty", "srt", "ass", "webvtt", "lrc", "_pipe")
+_FOR_PICTURES = "'concertdeblur image' takes pictures"
+# the first of a file's brands where FFmpeg would show the tiles of a still picture as a clip
+_STILL_BRANDS = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC") | {b"avif": "AVIF"}
+_HEAD_BYTES = 12
+_PICTURES = ("image2", "_pipe")
+_NOT_CLIPS = ("concat", "hls", "dash", "tty", "srt", "ass", "webvtt", "lrc", *_PICTURES)
 
 
 def output_format(target: Path) -> str:
@@ -51,6 +56,8 @@ def open_source(path: Path) -> InputContainer:
     if any(part in container.format.name for part in _NOT_CLIPS):
         name = container.format.name
         container.close()
+        if any(part in name for part in _PICTURES):
+            raise SourceError(f"{path}: is a picture, not a clip; {_FOR_PICTURES}")
         raise SourceError(f"{path}: not a clip (it looks like '{name}')")
     return container
 
@@ -59,7 +66,7 @@ def check_source(path: Path) -> None:
     """Refuse what cannot be a clip before FFmpeg sees it.
 
     Raises:
-        SourceError: If it is missing, a folder, not a regular file, unreadable, or empty.
+        SourceError: If it is missing, a folder, not a regular file, unreadable, empty, or a picture in a clip's form.
 
     """
     try:
@@ -70,8 +77,11 @@ def check_source(path: Path) -> None:
         if not path.is_file():
             raise SourceError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            if not file.read(1):
-                raise SourceError(f"{path}: is empty")
+            head = file.read(_HEAD_BYTES)
+        if not head:
+            raise SourceError(f"{path}: is empty")
+        if head[4:8] == b"ftyp" and (kind := _STILL_BRANDS.get(head[8:12])):
+            raise SourceError(f"{path}: is a picture ({kind}), not a clip; {_FOR_PICTURES}")
     except SourceError:
         raise
     except OSError as error:
@@ -107,17 +117,19 @@ def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
         UnsupportedStreamError: With the containers that can.
 
     """
-    if not _takes(encoder, format_name):
-        fitting = [suffix for suffix, name in FORMATS.items() if _takes(encoder, name)]
+    if not can_encode(encoder, format_name):
+        fitting = [suffix for suffix, name in FORMATS.items() if can_encode(encoder, name)]
         raise UnsupportedStreamError(
             f"a {format_name} file cannot hold {codec} video; choose another codec, or one of {', '.join(fitting)}"
         )
 
 
-def _takes(encoder: str, format_name: str) -> bool:
+def can_encode(encoder: str, format_name: str) -> bool:
+    """Whether the container takes what an encoder makes."""
+    size = {"width": 64, "height": 64} if encoder not in ("aac", "libopus", "flac") else {}
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as trial:
-            trial.add_mux_stream(encoder, rate=25, width=64, height=64)
+            trial.add_mux_stream(encoder, rate=25 if size else 48_000, **size)
     except MUX_ERRORS:
         return False
     return True

@@ -1,14 +1,15 @@
-"""The packets of the other streams, copied and never decoded.
+"""The packets of the other streams, copied and never decoded, unless sound is to be converted.
 
-The source is opened a second time here, so that these packets need not travel with the frames: before a
+The source is open a second time here, so that these packets need not travel with the frames: before a
 video packet is muxed, everything that belongs before it is copied. So memory does not depend on how the
 source is interleaved.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -17,19 +18,23 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
+from concertdeblur.media.hidden import Curtain, hides_priming, primed_stream
+from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
 from concertdeblur.media.subtitles import ASS_HEADER, convert
 from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
 
 _IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_MOST_PEEKED = 500  # packets in which every stream that has sound from the beginning has one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Companions:
     """The clip whose other streams, tags and chapters go along."""
 
-    source: Path
+    clip: Clip
     plans: tuple[StreamPlan, ...]
     begin_s: Fraction | None = None  # the source's time that becomes 0; None: nothing is cut or moved
     end_s: Fraction | None = None
@@ -49,18 +54,21 @@ class PacketCopier:
         """Add one output stream a plan, in the source's order; `add_video` adds the one that is encoded."""
         self._companions = companions
         self._output = output
-        self._source = open_source(companions.source)
+        self._clip = companions.clip
         self._targets: dict[int, Stream] = {}
+        self._converters: dict[int, SoundConverter] = {}
+        self._curtains: dict[int, Curtain] = {}
         self._plans = {plan.index: plan for plan in companions.plans}
         self._last_dts: dict[int, int] = {}
+        copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
+        self._packets: Iterator[Packet[Any]] = self._clip.packets(copied)
+        self._begun_hidden = self._peek()
         for plan in companions.plans:
             self._add(plan, add_video)
-        output.metadata.update(container_tags(self._source))
-        chapters = chapters_within(self._source, companions.begin_s, companions.end_s)
+        output.metadata.update(container_tags(self._clip.container))
+        chapters = chapters_within(self._clip.container, companions.begin_s, companions.end_s)
         if chapters:
             output.set_chapters(chapters)
-        copied = [self._source.streams[index] for index in self._targets]
-        self._packets: Iterator[Packet[Any]] = iter(self._source.demux(copied) if copied else ())
         self._held: Packet[Any] | None = None
 
     def copy_until(self, time_s: Fraction) -> None:
@@ -76,13 +84,27 @@ class PacketCopier:
         """Copy the rest."""
         while (packet := self._next()) is not None:
             self._mux(packet)
+        for index, converter in self._converters.items():
+            self._mux_sound(index, converter.convert(None))
 
-    def close(self) -> None:
-        """Release the source; safe to call again."""
-        self._source.close()
+    def _peek(self) -> frozenset[int]:
+        """The streams whose first packet is hidden: sound that begins with packets which only prime a decoder."""
+        if not self._clip.has_edit_lists:
+            return frozenset()
+        wanted = {plan.index for plan in self._plans.values() if plan.kind == "audio" and plan.action is Action.COPY}
+        seen: deque[Packet[Any]] = deque()
+        hidden: set[int] = set()
+        known: set[int] = set()
+        while not wanted <= known and len(seen) < _MOST_PEEKED and (packet := self._next_raw()) is not None:
+            seen.append(packet)
+            if packet.stream.index not in known:
+                known.add(packet.stream.index)
+                hidden |= {packet.stream.index} if packet.is_discard else set()
+        self._packets = itertools.chain(seen, self._packets)
+        return frozenset(hidden)
 
     def _add(self, plan: StreamPlan, add_video: Callable[[], "av.VideoStream"]) -> None:
-        origin = self._source.streams[plan.index]
+        origin = self._clip.container.streams[plan.index]
         if plan.action is Action.DROP:
             return
         if plan.action is Action.ATTACH:
@@ -91,16 +113,36 @@ class PacketCopier:
         target: Stream
         if plan.action is Action.ENCODE:
             target = add_video()
+        elif plan.action is Action.CONVERT and plan.kind == "audio":
+            target = self._add_sound(origin, plan)
         elif plan.action is Action.CONVERT:
             target = self._add_text(plan.target_codec)
         else:
-            target = self._output.add_stream_from_template(origin, opaque=True)
+            target = self._add_copy(origin)
         if plan.action is not Action.ENCODE:
-            if origin.time_base is not None:
-                target.time_base = origin.time_base
             self._targets[plan.index] = target
-        target.metadata.update(stream_tags(origin, is_encoded=plan.action is Action.ENCODE))
+        is_new = plan.action is Action.ENCODE or plan.index in self._converters
+        target.metadata.update(stream_tags(origin, is_encoded=is_new))
         target.disposition = origin.disposition
+
+    def _add_copy(self, origin: Any) -> Stream:
+        is_cut, name = self._companions.is_cut, self._output.format.name
+        primed = None
+        if origin.index in self._begun_hidden and not is_cut and not hides_priming(name):
+            primed = primed_stream(self._output, origin)
+        target: Stream = primed or self._output.add_stream_from_template(origin, opaque=True)
+        if origin.time_base is not None:
+            target.time_base = origin.time_base
+        if self._clip.has_edit_lists and not is_cut:
+            self._curtains[origin.index] = Curtain(origin, can_hide=hides_priming(name), is_primed=primed is not None)
+        return target
+
+    def _add_sound(self, origin: Any, plan: StreamPlan) -> Stream:
+        begin_s, end_s = self._companions.begin_s, self._companions.end_s
+        converter = SoundConverter(origin, self._output, plan.target_codec, begin_s=begin_s, end_s=end_s)
+        self._converters[plan.index] = converter
+        stream: Stream = converter.stream
+        return stream
 
     def _add_text(self, codec: str) -> Stream:
         if codec != "mov_text":
@@ -115,7 +157,7 @@ class PacketCopier:
             self._output.add_attachment(name, kind, origin.data)
             return
         name, kind = _IMAGE_TYPES.get(plan.codec, ("cover", "application/octet-stream"))
-        with open_source(self._companions.source) as probe:
+        with open_source(self._clip.path) as probe:
             packet = next((p for p in probe.demux(probe.streams[plan.index]) if p.size), None)
             if packet is not None:
                 self._output.add_attachment(origin.metadata.get("filename", name), kind, bytes(packet))
@@ -124,6 +166,9 @@ class PacketCopier:
         if self._held is not None:
             packet, self._held = self._held, None
             return packet
+        return self._next_raw()
+
+    def _next_raw(self) -> "Packet[Any] | None":
         try:
             while (found := next(self._packets, None)) is not None:
                 if found.pts is not None or found.dts is not None or found.size:
@@ -133,6 +178,20 @@ class PacketCopier:
         return None
 
     def _mux(self, packet: "Packet[Any]") -> None:
+        index = packet.stream.index
+        if index in self._converters:
+            self._mux_sound(index, self._converters[index].convert(packet))
+            return
+        curtain = self._curtains.get(index)
+        for shown in [packet] if curtain is None else curtain.lifted(packet):
+            self._mux_copy(shown)
+
+    def _mux_sound(self, index: int, packets: "list[Packet[Any]]") -> None:
+        for packet in packets:
+            packet.stream = self._targets[index]
+            self._output.mux_one(packet)
+
+    def _mux_copy(self, packet: "Packet[Any]") -> None:
         index = packet.stream.index
         plan = self._plans[index]
         if packet.dts is None:

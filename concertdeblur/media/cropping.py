@@ -4,20 +4,16 @@ PyAV can neither tell nor write it. So the numbers are read from FFmpeg's descri
 hidden borders are cut off: every player then shows what it should have shown before.
 """
 
-import logging
 import re
-import threading
 from dataclasses import dataclass
-from typing import Any, cast
 
 import av
-import av.logging
 from av.container import InputContainer
 from av.filter import Graph
 
-_STREAM = re.compile(r"^\s*Stream #\d+:(\d+)")
+from concertdeblur.media.descriptions import STREAM, described
+
 _CROPPING = re.compile(r"^\s*Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
-_log_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +29,29 @@ class Crop:
 def container_crop(container: InputContainer, index: int) -> Crop | None:
     """What the container hides of a stream's pictures; None if nothing."""
     current = None
-    for line in _described(container).splitlines():
-        if match := _STREAM.match(line):
+    for line in described(container).splitlines():
+        if match := STREAM.match(line):
             current = int(match[1])
         elif current == index and (match := _CROPPING.match(line)):
             left, right, top, bottom = map(int, match.groups())
             return Crop(left=left, right=right, top=top, bottom=bottom) if left + right + top + bottom else None
     return None
+
+
+def cropped_to_even(crop: Crop | None, height: int, width: int) -> Crop | None:
+    """A crop that leaves even sides: 4:2:0 has none of other sizes in most encoders.
+
+    Args:
+        crop: What is cut off anyway.
+        height: Of the coded picture.
+        width: Of the coded picture.
+
+    """
+    crop = crop or Crop(left=0, right=0, top=0, bottom=0)
+    right = crop.right + (width - crop.left - crop.right) % 2
+    bottom = crop.bottom + (height - crop.top - crop.bottom) % 2
+    made = Crop(left=crop.left, right=right, top=crop.top, bottom=bottom)
+    return made if made.left + made.right + made.top + made.bottom else None
 
 
 class Cropper:
@@ -68,17 +80,3 @@ class Cropper:
         cut = graph.add("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
         graph.link_nodes(source, cut, graph.add("buffersink")).configure()
         return graph
-
-
-def _described(container: InputContainer) -> str:
-    """FFmpeg's description of a file, which PyAV gives only while its logging is on."""
-    logger = logging.getLogger("libav")
-    with _log_lock:
-        level, muted = av.logging.get_level(), logger.disabled
-        av.logging.set_level(av.logging.INFO)
-        logger.disabled = True  # other threads' messages stay unseen as before
-        try:
-            return str(cast(Any, container).dumps_format())  # missing in PyAV's stub
-        finally:
-            av.logging.set_level(level)
-            logger.disabled = muted

@@ -23,6 +23,7 @@ from concertdeblur.media.containers import open_source
 from concertdeblur.media.pyav_reader import PyavReader
 from concertdeblur.media.reader import ReaderOptions, ignore_warning
 from concertdeblur.media.selection import is_cover_art
+from concertdeblur.media.timeline import Timeline, intervals
 
 
 class DecordReader:
@@ -38,13 +39,16 @@ class DecordReader:
         with PyavReader(path, options, on_warning=on_warning) as probe:
             self._info, self._first_pts = probe.info, probe.first_pts
             self._end_pts, self._origin_s, self._is_cropped = probe.end_pts, probe.origin_s, probe.is_cropped
+            self._timeline = probe.timeline
+            self._start_pts = probe.start_pts
+            self._promised_end = probe.promised_end
             if probe.has_captions:
                 on_warning(f"{path.name}: closed captions are dropped: decord does not give them")
         self._path = path
         self._refuse_unknown(options)
         try:
             self._video = decord.VideoReader(str(path), num_threads=options.num_threads)
-        except (decord.DECORDError, RuntimeError) as error:
+        except (decord.DECORDError, RuntimeError, UnicodeEncodeError) as error:
             raise SourceError(f"{path}: decord cannot read it; use the reader pyav") from error
         self._decord_error = decord.DECORDError
         self._stamps = presented(path, self._info.index)
@@ -72,6 +76,11 @@ class DecordReader:
         """The source's time from which start and end are counted."""
         return self._origin_s
 
+    @property
+    def timeline(self) -> Timeline:
+        """One piece: others are refused."""
+        return self._timeline
+
     def __enter__(self) -> "DecordReader":
         return self
 
@@ -84,12 +93,13 @@ class DecordReader:
 
     def frames(self) -> Iterator[Frame]:
         """All chosen frames in order, with pixels and without native planes."""
-        for index, (pts, duration) in enumerate(self._stamps):
-            if pts < self._first_pts:
-                continue
-            if self._end_pts is not None and pts >= self._end_pts:
-                return
-            yield Frame(pts=pts, duration=duration, pixels=self.at(index))
+        items = ((pts, index) for index, (pts, _) in enumerate(self._stamps))
+        for shown in intervals(items, start=self._start_pts, end=self._end_pts, last_end=self._last_end):
+            yield Frame(pts=shown.pts, duration=shown.duration, pixels=self.at(shown.item))
+
+    def _last_end(self, pts: int, step: int) -> int:
+        promised = self._promised_end
+        return promised if promised is not None and promised > pts else pts + (self._stamps[-1][1] or step or 1)
 
     def at(self, index: int) -> Pixels:
         """The frame with this index, in order of presentation over the whole clip.
@@ -113,7 +123,9 @@ class DecordReader:
 
     def _refuse_unknown(self, options: ReaderOptions) -> None:
         reason = None
-        if self._is_cropped:
+        if self._timeline.is_joined:
+            reason = "its time begins anew, which decord does not say"
+        elif self._is_cropped:
             reason = "the container hides a part of the picture, which decord would show"
         elif is_untagged_hd(self._info):
             reason = "it reads HD without colour tags as BT.601"

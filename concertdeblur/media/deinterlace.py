@@ -42,5 +42,4 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             item = waiting.pop(0)
-            picture.duration = item.picture.duration
-            yield Decoded(item.pts, picture, item.is_repeated)
+            yield Decoded(item.pts, picture, item.is_repeated, item.duration)

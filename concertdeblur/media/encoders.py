@@ -11,7 +11,17 @@ from concertdeblur.frame import HdrMetadata
 from concertdeblur.media.hdr import encoder_parameters
 
 _HARDWARE = re.compile(r"(h264|hevc|av1)_(nvenc|qsv|vaapi|amf|videotoolbox|mf|v4l2m2m)")
-_SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "ffv1": "ffv1"}
+_SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "ffv1": "ffv1", "prores": "prores_ks"}
+# other names that people know
+_ALIASES = {
+    "h264": ("x264", "libx264", "h.264", "avc", "avc1"),
+    "hevc": ("x265", "libx265", "h265", "h.265", "hvc1", "hev1"),
+    "av1": ("libsvtav1", "svtav1", "svt-av1", "av01"),
+    "prores": ("prores_ks", "prores_aw"),
+}
+_CANONICAL = {alias: codec for codec, aliases in _ALIASES.items() for alias in aliases}
+_WITHOUT_QUALITY = {"ffv1": "ffv1 is lossless: it", "prores": "prores has a fixed quality: it"}
+_FRACTIONAL = ("h264", "hevc", "av1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")  # crf need not be whole
 _DEFAULT_CRF = {"h264": 18, "hevc": 20, "av1": 27}  # about the same loss to the eye; near transparent
 _DEFAULT_PRESET = {"h264": "medium", "hevc": "medium", "av1": "8"}
 _X26X_PRESETS = (
@@ -24,8 +34,8 @@ _MAX_CRF = {"h264": 51, "hevc": 51, "av1": 63}
 class EncoderSettings:
     """What a user decides about encoding."""
 
-    codec: str = "h264"  # h264, hevc, av1, ffv1, or a hardware encoder such as h264_nvenc
-    crf: int | None = None  # None: the codec's default; lower is better and larger
+    codec: str = "h264"  # h264, hevc, av1, ffv1, prores, or a hardware encoder such as h264_nvenc
+    crf: float | None = None  # None: the codec's default; lower is better and larger
     preset: str | None = None
     num_threads: int = 0  # 0: as many as there are cores
 
@@ -34,11 +44,13 @@ class EncoderSettings:
             raise UsageError(
                 f"unknown codec '{self.codec}'; choose {', '.join(_SOFTWARE)}, or a hardware encoder such as h264_nvenc"
             )
-        if self.codec == "ffv1" and (self.crf is not None or self.preset is not None):
-            raise UsageError("ffv1 is lossless: it takes neither crf nor preset")
+        if self.codec in _WITHOUT_QUALITY and (self.crf is not None or self.preset is not None):
+            raise UsageError(f"{_WITHOUT_QUALITY[self.codec]} takes neither crf nor preset")
         most = _MAX_CRF.get(self.codec.split("_")[0], 51)
         if self.crf is not None and not 0 <= self.crf <= most:
-            raise UsageError(f"crf must lie between 0 and {most} for {self.codec}, but it is {self.crf}")
+            raise UsageError(f"crf must lie between 0 and {most} for {self.codec}, but it is {self.crf:g}")
+        if self.crf is not None and self.codec not in _FRACTIONAL and self.crf != int(self.crf):
+            raise UsageError(f"crf must be a whole number for {self.codec}, but it is {self.crf:g}")
         self._check_preset()
 
     def _check_preset(self) -> None:
@@ -62,22 +74,27 @@ class EncoderSettings:
     def options(self, hdr: HdrMetadata | None = None) -> dict[str, str]:
         """The encoder's private options, as FFmpeg spells them."""
         parameters = encoder_parameters(hdr, self.encoder) if hdr else []
+        if self.codec == "prores":
+            return {}
         if self.codec == "ffv1":
             return {"level": "3", "slicecrc": "1", "g": "1"}
         preset = self.preset or _DEFAULT_PRESET.get(self.codec)
         options = {"preset": preset} if preset else {}
         if self.is_hardware:
             return options | self._hardware_quality()
-        options["crf"] = str(self.crf if self.crf is not None else _DEFAULT_CRF[self.codec])
+        options["crf"] = self._quality(self.codec)
         if self.codec == "hevc":
             options["x265-params"] = ":".join(["log-level=none", *parameters])  # it prints otherwise
         elif parameters:
             options["x264-params" if self.codec == "h264" else "svtav1-params"] = ":".join(parameters)
         return options
 
+    def _quality(self, name: str) -> str:
+        return f"{self.crf if self.crf is not None else _DEFAULT_CRF[name]:g}"
+
     def _hardware_quality(self) -> dict[str, str]:
         name, device = self.codec.split("_")
-        quality = str(self.crf if self.crf is not None else _DEFAULT_CRF[name])
+        quality = self._quality(name)
         by_device = {
             "nvenc": {"rc": "vbr", "cq": quality},
             "qsv": {"global_quality": quality},
@@ -85,6 +102,11 @@ class EncoderSettings:
             "amf": {"rc": "cqp", "qp_i": quality, "qp_p": quality},
         }
         return by_device.get(device, {})
+
+
+def canonical_codec(name: str) -> str:
+    """A codec by the name that this program uses: x265 and libx265 are hevc; an unknown name stays as it is."""
+    return _CANONICAL.get(name.lower(), name.lower())
 
 
 def supported_pixel_formats(encoder: str) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,18 @@ import numpy as np
 
 from concertdeblur.errors import MissingDependencyError, TargetError, UnsupportedStreamError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.clip import open_clip
 from concertdeblur.media.colour import PlaneConverter, effective_range
 from concertdeblur.media.containers import MUX_ERRORS, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
+from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.muxing import remuxed_output, seconds_shift
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.priorities import lend_priority
-from concertdeblur.media.reordering import decode_stamps
-from concertdeblur.media.writer import Encoding, planes_of, remuxed_output, seconds_shift
+from concertdeblur.media.pyav_writer import planes_of
+from concertdeblur.media.reordering import Span, decode_stamps
 
+_PLACE = "encoded.nut"
 _MAX_ASPECT = 65_535  # of either number; by default setsar rounds 128:117 to 93:85
 _END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
 
@@ -75,7 +80,7 @@ class FfmpegWriter:
         self._stamps: list[tuple[int, int]] = []  # (pts, duration), a few bytes a frame
         self._encoded = part.with_name(part.name + ".nut")
         self._rate_fps = max(1, round(info.rate or 25))  # only the encoder's rate control sees it
-        command = self._command()
+        command = self._command(self._encoded)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log, start_new_session=True
@@ -88,10 +93,20 @@ class FfmpegWriter:
         self.close()
 
     def write(self, frame: Frame) -> None:
-        """Send one frame; its pts must be larger than the last one's."""
+        """Send one frame; its pts must be larger than the last one's.
+
+        The first one is also encoded and muxed on its own: what the container refuses is known then, not at the end.
+
+        Raises:
+            TargetError: If ffmpeg fails, or the container does not take what it makes.
+
+        """
         assert self._process.stdin is not None
+        planes = packed_planes(planes_of(frame, self._converter))
+        if not self._stamps:
+            self._try(planes, (frame.pts, frame.duration))
         try:
-            for plane in packed_planes(planes_of(frame, self._converter)):
+            for plane in planes:
                 self._process.stdin.write(plane)
         except OSError as error:
             raise self._failure() from error
@@ -108,7 +123,7 @@ class FfmpegWriter:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise self._failure() from error
         try:
-            self._remux()
+            self._remux(self._encoded, self._part, self._stamps, self._companions)
         except MUX_ERRORS as error:
             raise target_error(self._part, error) from error
         finally:
@@ -125,7 +140,7 @@ class FfmpegWriter:
         self._log.close()
         self._encoded.unlink(missing_ok=True)
 
-    def _command(self) -> list[str]:
+    def _command(self, encoded: Path) -> list[str]:
         import ffmpeg
 
         info, encoding = self._info, self._encoding
@@ -151,26 +166,57 @@ class FfmpegWriter:
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
             options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
-        command = ffmpeg.output(source, str(self._encoded), **options).overwrite_output()
+        # ffmpeg-python takes UTF-8 only, so the file's name, which may be none, comes in afterwards
+        command = ffmpeg.output(source, _PLACE, **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
-        return [str(argument) for argument in arguments]
+        return [f"file:{encoded}" if argument == _PLACE else str(argument) for argument in arguments]
 
     def _failure(self) -> TargetError:
         self._process.kill()
         self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else "it ended early"
+        return self._failed(lines[-1] if lines else "it ended early")
+
+    def _try(self, planes: list[bytes], stamp: tuple[int, int]) -> None:
+        """Make a file of one frame, and throw it away."""
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            encoded, part = folder / "one.nut", folder / "one"
+            made = subprocess.run(  # noqa: S603
+                self._command(encoded), input=b"".join(planes), capture_output=True, check=False, timeout=_END_TIMEOUT_S
+            )
+            if made.returncode != 0:
+                lines = made.stderr.decode(errors="replace").strip().splitlines()
+                raise self._failed(lines[-1] if lines else "it ended early")
+            companions = self._companions
+            if companions is not None:
+                clip = stack.enter_context(open_clip(companions.clip.path, companions.clip.timeline))
+                companions = replace(companions, clip=clip)
+            try:
+                self._remux(encoded, part, [stamp], companions, is_whole=False)
+            except MUX_ERRORS as error:
+                raise target_error(self._part, error) from error
+
+    def _failed(self, reason: str) -> TargetError:
         return TargetError(f"ffmpeg's encoder {self._encoding.settings.encoder} failed: {reason}")
 
-    def _remux(self) -> None:
-        info, companions = self._info, self._companions
+    def _remux(
+        self,
+        nut: Path,
+        part: Path,
+        shown: list[tuple[int, int]],
+        companions: Companions | None,
+        *,
+        is_whole: bool = True,
+    ) -> None:
+        info = self._info
         shift = seconds_shift(companions, info.time_base)
         begin_s = (companions.begin_s if companions else None) or Fraction(0)
-        stamps = [(pts - shift, duration) for pts, duration in self._stamps]
+        stamps = [(pts - shift, duration) for pts, duration in shown]
         with contextlib.ExitStack() as stack:
-            encoded = stack.enter_context(open_source(self._encoded))
-            output = stack.enter_context(remuxed_output(self._part, info, self._encoding.format_name, companions))
+            encoded = stack.enter_context(open_source(nut))
+            output = stack.enter_context(remuxed_output(part, info, self._encoding.format_name, companions))
             origin = encoded.streams.video[0]
             added: list[av.VideoStream] = []
 
@@ -185,20 +231,21 @@ class FfmpegWriter:
                 return stream
 
             copier = PacketCopier(companions, output, add_video) if companions else None
-            if copier:
-                stack.callback(copier.close)
-            else:
+            if not copier:
                 add_video()
-            for packet in retimed(self._encoded, stamps, info.time_base, rate_fps=self._rate_fps):
+            is_mov = self._encoding.format_name in ("mp4", "mov")
+            for packet in retimed(nut, stamps, info.time_base, rate_fps=self._rate_fps, is_mov=is_mov):
                 packet.stream = added[0]
                 if copier:
                     copier.copy_until(packet.dts * info.time_base + begin_s)
                 output.mux_one(packet)
-            if copier:
+            if copier and is_whole:
                 copier.finish()
 
 
-def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int) -> Iterator[Any]:
+def retimed(
+    path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, rate_fps: int, is_mov: bool
+) -> Iterator[Any]:
     """The packets of a file made at a constant rate, with the time stamps of the frames that they hold.
 
     A packet's pts counts frames, so it picks its stamp.
@@ -208,6 +255,11 @@ def retimed(path: Path, stamps: list[tuple[int, int]], time_base: Fraction, *, r
     first = min(counts, default=0)  # nut begins at dts 0, so reordered frames are shown later
     shown = [stamps[count - first] for count in counts]
     decoded = decode_stamps([pts for pts, _ in shown])
+    if is_mov and shown:
+        span = Span()
+        for (pts, duration), dts in zip(shown, decoded, strict=True):
+            span.add(pts, dts, duration)
+        shown[-1] = (shown[-1][0], span.last_duration() or shown[-1][1])
     with open_source(path) as encoded:
         packets = (packet for packet in encoded.demux(video=0) if packet.pts is not None)
         for packet, (pts, duration), dts in zip(packets, shown, decoded, strict=True):

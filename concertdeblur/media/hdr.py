@@ -1,14 +1,12 @@
-"""What HDR clips say beside their transfer: the mastering display, light levels, and what no encoder here takes."""
+"""What HDR clips say beside their transfer: the mastering display and the light levels."""
 
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
-from typing import cast
 
 import av
-from av.sidedata.sidedata import SideData
 
 from concertdeblur.frame import HdrMetadata
+from concertdeblur.media.side_data import side_data_of
 
 _RATIONALS = struct.Struct(
     "=22i"
@@ -18,15 +16,6 @@ _PARAMETERS = {
     "libx264": ("mastering-display", "cll"),
     "libx265": ("master-display", "max-cll"),
     "libsvtav1": ("mastering-display", "content-light"),
-}
-_NOT_KEPT = {
-    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
-    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
-    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
-    "DOVI_METADATA": "Dolby Vision metadata",
-    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
-    "SPHERICAL": "the spherical projection",
-    "STEREO3D": "the stereoscopic layout",
 }
 
 
@@ -44,17 +33,6 @@ def hdr_metadata(frame: av.VideoFrame) -> HdrMetadata | None:
         luminance = (ratios[8], ratios[9]) if numbers[21] else None
     levels = struct.unpack("=2I", light[:8]) if light is not None else None
     return HdrMetadata(primaries=primaries, luminance_cdm2=luminance, light_level_cdm2=levels)
-
-
-def lost_side_data(frame: av.VideoFrame) -> list[str]:
-    """What a frame carries that no encoder here writes, in words."""
-    names = [_NOT_KEPT[each.type.name] for each in side_data_of(frame) if each.type.name in _NOT_KEPT]
-    return sorted(set(names))
-
-
-def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
-    """All side data of a frame; PyAV's own `values()` fails on types that occur twice."""
-    return cast(Iterator[SideData], iter(frame.side_data))
 
 
 def encoder_parameters(hdr: HdrMetadata, encoder: str) -> list[str]:

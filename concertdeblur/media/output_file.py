@@ -1,6 +1,8 @@
 """An output that appears under its name only when it is complete."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -10,13 +12,16 @@ from types import TracebackType
 from concertdeblur.errors import TargetError
 
 _PART = re.compile(r"^\.(.*)\.[0-9a-f]{8}\.part(\.\w+)?$")
+_ENCODED = ".nut"  # what the writer ffmpeg adds to the name for its own file beside the part
+_MOST_NAME_BYTES = 150  # file systems allow 255 in all
 
 
 class OutputFile:
     """A temporary sibling of `target`; leaving the `with` block without an error moves it into place.
 
     With an error (or Ctrl-C) the sibling is removed and what was at `target` stays as it was. Where
-    `target` is a link, the file that it points to is replaced.
+    `target` is a link, the file that it points to is replaced. The sibling is locked as long as its run lives, so that
+    those of runs that were killed are told from others: the next run that writes into the folder removes them.
     """
 
     def __init__(self, target: Path, *, overwrite: bool, sources: tuple[Path, ...] = ()) -> None:
@@ -42,8 +47,11 @@ class OutputFile:
         folder = self._real.parent
         if not folder.is_dir():
             raise TargetError(f"{folder}: no such folder; create it first")
-        stem = self._real.stem.encode()[:150].decode(errors="ignore")  # file systems allow 255 bytes
-        self.part = folder / f".{stem}.{secrets.token_hex(4)}.part{self._real.suffix}"
+        stem = os.fsencode(self._real.stem)[:_MOST_NAME_BYTES]
+        if len(stem) == _MOST_NAME_BYTES:
+            stem = stem.decode(errors="ignore").encode()  # no half letter at the end
+        self._lock: int | None = None
+        self.part = folder / f".{os.fsdecode(stem)}.{secrets.token_hex(4)}.part{self._real.suffix}"
         try:
             os.close(os.open(self.part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError as error:
@@ -51,25 +59,91 @@ class OutputFile:
         self.part.unlink()
 
     def __enter__(self) -> Path:
+        remove_dead_parts(self.part.parent)
+        try:
+            self._lock = _locked(self.part)
+        except OSError as error:
+            raise target_error(self.target, error) from error
         return self.part
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self.part.unlink(missing_ok=True)
-            return
         try:
+            if kind is not None:
+                self.part.unlink(missing_ok=True)
+                return
             self.part.replace(self._real)
         except OSError as failure:
             self.part.unlink(missing_ok=True)
             raise target_error(self.target, failure) from failure
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+
+
+def remove_dead_parts(folder: Path) -> None:
+    """Remove the temporary files of runs that ended without a chance to do it (kill -9, a power cut)."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            name = path.name.removesuffix(_ENCODED)
+            if _PART.match(name) and not _is_alive(path.with_name(name)):
+                path.unlink(missing_ok=True)
+
+
+def _locked(part: Path) -> int:
+    """Create a file and lock it: the descriptor that holds the lock."""
+    while True:
+        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: then none is removed either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_same(part, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # another run took it for a dead one's in between
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _is_alive(part: Path) -> bool:
+    """Whether a run still holds the lock of its part."""
+    try:
+        descriptor = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked; or a file system without locks, where nobody can tell
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error goes back to a full disk, or to a quota that is used up."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if getattr(seen, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        seen = seen.__cause__
+    return False
 
 
 def target_error(target: Path, error: BaseException) -> TargetError:
     """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
     target = target.with_name(_PART.sub(r"\1\2", target.name))
-    if getattr(error, "errno", None) == errno.ENOSPC:
+    if is_disk_full(error):
         return TargetError(f"{target}: no space left on the device; nothing was written")
     return TargetError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})")
 

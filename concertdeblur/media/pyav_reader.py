@@ -15,15 +15,18 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import caption_bearer
 from concertdeblur.media.colour import is_untagged_hd, rgb_converter
 from concertdeblur.media.containers import error_text, open_source
-from concertdeblur.media.cropping import Cropper, container_crop
+from concertdeblur.media.cropping import Cropper, container_crop, cropped_to_even
 from concertdeblur.media.deinterlace import Deinterlacer
-from concertdeblur.media.hdr import lost_side_data
+from concertdeblur.media.matroska import is_whole
 from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_warning
 from concertdeblur.media.repair import Decoded, FrameRepair
 from concertdeblur.media.selection import describe, hides_alpha, promised_end_s, select_video
+from concertdeblur.media.side_data import lost_side_data
+from concertdeblur.media.timeline import Timeline, intervals, read_timeline
 
 _INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
 _END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers round by a frame or two
+_SEEK_BACK_S = (0, 10, 60)
 _ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "av1", "ffv1", "prores", "mjpeg"})  # if progressive
 
 
@@ -37,6 +40,11 @@ class PyavReader:
         self._options = options
         self._on_warning = on_warning
         self._repair = FrameRepair()
+        self._num_broken = 0
+        self._is_cut_off = False
+        self._last_packet_end: int | None = None
+        self._last_packet = (0, 0)  # (pts, duration) of the one that is shown last
+        self._timeline = read_timeline(path)
         self._container = open_source(path)
         with closing_on_error(self._container.close):
             self._stream = select_video(self._container, path, options.video_stream)
@@ -44,6 +52,8 @@ class PyavReader:
             context.thread_type = ThreadType.AUTO
             context.thread_count = options.num_threads
             crop = container_crop(self._container, self._stream.index)
+            if options.even_size:
+                crop = cropped_to_even(crop, context.height, context.width)
             self._cropper = Cropper(crop) if crop else None
             self._seek_to_start()
             self._decoded = self._chosen()
@@ -51,6 +61,8 @@ class PyavReader:
             self._info = describe(self._stream, self._first.picture)
             self._convert = rgb_converter(self._info) if options.wants_pixels else None
             self._deinterlacer = self._make_deinterlacer()
+            if self._timeline.is_joined:
+                on_warning(f"{path.name}: {self._timeline.text()}")
             for lost in lost_side_data(self._first.picture) + ["transparency"] * hides_alpha(self._stream):
                 on_warning(f"{path.name}: {lost} is dropped")
             if is_untagged_hd(self._info):
@@ -64,7 +76,7 @@ class PyavReader:
     @property
     def num_broken(self) -> int:
         """Stand-ins so far."""
-        return self._repair.num_broken
+        return self._num_broken
 
     @property
     def first_pts(self) -> int:
@@ -88,9 +100,26 @@ class PyavReader:
         return (self._stream.start_time or 0) * self._stream.time_base
 
     @property
+    def timeline(self) -> Timeline:
+        """Where the clip's time begins anew."""
+        return self._timeline
+
+    @property
+    def start_pts(self) -> int | None:
+        """The first moment that is wanted; None if all are."""
+        return None if self._options.start_s is None else self._pts_at(self._options.start_s)
+
+    @property
     def end_pts(self) -> int | None:
         """The first time stamp that is not wanted any more; None if all are."""
         return None if self._options.end_s is None else self._pts_at(self._options.end_s)
+
+    @property
+    def promised_end(self) -> int | None:
+        """When the last frame leaves the screen, as the container says; None if it says nothing."""
+        promised_s = promised_end_s(self._stream)
+        assert self._stream.time_base is not None
+        return None if promised_s is None else round(promised_s / self._stream.time_base)
 
     def __enter__(self) -> "PyavReader":
         return self
@@ -105,19 +134,15 @@ class PyavReader:
 
     def frames(self) -> Iterator[Frame]:
         """All chosen frames in order; may be called once."""
-        last_pts: int | None = None
         for decoded in self._progressive(itertools.chain([self._first], self._decoded)):
             picture = decoded.picture
             if (picture.height, picture.width) != (self._info.height, self._info.width):
                 sizes = f"{self._info.width}x{self._info.height} to {picture.width}x{picture.height}"
                 raise UnsupportedStreamError(f"{self._path}: the picture size changes from {sizes}; cut the clip there")
-            if last_pts is not None and decoded.pts <= last_pts:
-                self._on_warning(f"{self._path.name}: a frame with a time stamp not after the one before is moved")
-                decoded.pts = last_pts + 1
-            last_pts = decoded.pts
+            self._num_broken += decoded.is_repeated
             yield Frame(
                 pts=decoded.pts,
-                duration=picture.duration or 0,
+                duration=decoded.duration,
                 pixels=self._convert(picture) if self._convert is not None else None,
                 native=picture,
                 captions=None if decoded.is_repeated else caption_bearer(picture),
@@ -144,7 +169,7 @@ class PyavReader:
     def _interlaced(self) -> UnsupportedStreamError:
         return UnsupportedStreamError(
             f"{self._path}: is interlaced, and the two fields of a frame would be deblurred as one picture; "
-            "ask for deinterlacing"
+            "--deinterlace takes it"
         )
 
     def _progressive(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:
@@ -159,14 +184,30 @@ class PyavReader:
             yield item
 
     def _seek_to_start(self) -> None:
-        start = self._start_pts()
-        if start is None or start <= (self._stream.start_time or 0):
+        """Go to a key frame before the start; without one that is known, decoding begins at the beginning."""
+        start, first = self.start_pts, self._stream.start_time or 0
+        if start is None or start <= first or self._timeline.is_joined:
             return
-        with contextlib.suppress(av.error.FFmpegError):  # not seekable: decoded from the beginning, which is slower
-            self._container.seek(start, stream=self._stream, backward=True)
+        assert self._stream.time_base is not None
+        with contextlib.suppress(av.error.FFmpegError):  # not seekable
+            for earlier_s in _SEEK_BACK_S:
+                target = start - int(earlier_s / self._stream.time_base)
+                if target <= first:
+                    break
+                self._container.seek(target, stream=self._stream, backward=True)
+                if self._has_key_frame_until(start):
+                    self._container.seek(target, stream=self._stream, backward=True)
+                    return
+            self._container.seek(first, stream=self._stream, backward=True)
 
-    def _start_pts(self) -> int | None:
-        return None if self._options.start_s is None else self._pts_at(self._options.start_s)
+    def _has_key_frame_until(self, start: int) -> bool:
+        """Whether decoding from here gives the frame that is on screen at `start`: formats seek by coding time."""
+        for packet in self._container.demux(self._stream):
+            if packet.pts is not None and packet.is_keyframe:
+                return packet.pts <= start
+            if packet.pts is None or packet.pts > start:
+                return False
+        return False
 
     def _pts_at(self, seconds: Fraction) -> int:
         """The first time stamp that is not before a moment counted from the stream's start."""
@@ -174,17 +215,30 @@ class PyavReader:
         return (self._stream.start_time or 0) - int(-seconds / self._stream.time_base // 1)
 
     def _chosen(self) -> Generator[Decoded]:
-        start = self._start_pts()
-        end = self.end_pts
+        """What is on screen between start and end, each picture as long as it is there."""
+        items = ((decoded.pts, decoded) for decoded in self._in_order())
+        for shown in intervals(items, start=self.start_pts, end=self.end_pts, last_end=self._last_end):
+            decoded = shown.item
+            if decoded.is_repeated and self._options.strict:
+                raise BrokenFramesError(f"{self._path}: a frame at pts {decoded.pts} does not decode")
+            yield Decoded(shown.pts, decoded.picture, decoded.is_repeated, shown.duration)
+
+    def _in_order(self) -> Iterator[Decoded]:
+        last_pts: int | None = None
         for decoded in self._repaired():
-            if end is not None and decoded.pts >= end:
-                return
-            if start is None or decoded.pts >= start:
-                if decoded.is_repeated and self._options.strict:
-                    raise BrokenFramesError(f"{self._path}: a frame at pts {decoded.pts} does not decode")
-                yield decoded
-            elif decoded.is_repeated:
-                self._repair.num_broken -= 1  # before the start: nobody sees it
+            if last_pts is not None and decoded.pts <= last_pts:
+                self._on_warning(f"{self._path.name}: a frame with a time stamp not after the one before is moved")
+                decoded.pts = last_pts + 1
+            last_pts = decoded.pts
+            yield decoded
+
+    def _last_end(self, pts: int, step: int) -> int:
+        """When the last frame's time on screen ends: as the container promises, else as its packet says."""
+        promised = self.promised_end
+        if promised is not None and promised > pts and not self._is_cut_off:
+            return promised
+        last_pts, duration = self._last_packet
+        return pts + (duration if last_pts == pts and duration else step or 1)
 
     def _repaired(self) -> Iterator[Decoded]:
         repair, last_pts = self._repair, -1
@@ -198,7 +252,7 @@ class PyavReader:
         yield from repair.ended(is_one_to_one=is_known and is_progressive)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        packets, last_end = self._container.demux(self._stream), None
+        packets = iter(self._timeline.moved(self._container.demux(self._stream)))
         while True:
             try:
                 packet = next(packets, None)
@@ -211,20 +265,21 @@ class PyavReader:
                 self._repair.promise(packet.pts)
             if packet.size == 0 or packet.is_corrupt:
                 self._repair.complain()
-            if packet.pts is not None:
-                last_end = max(last_end or 0, packet.pts + (packet.duration or 0))
+            if packet.pts is not None and not packet.is_discard:
+                self._last_packet = max(self._last_packet, (packet.pts, packet.duration or 0))
+                self._last_packet_end = max(self._last_packet_end or 0, packet.pts + (packet.duration or 0))
             if packet.size:
                 yield from self._decode(packet)
         yield from self._decode(None)
-        self._check_end(last_end)
+        self._check_end()
 
-    def _check_end(self, last_end: int | None) -> None:
+    def _check_end(self) -> None:
         """Tell of a file that was cut off behind its index: FFmpeg then just stops."""
-        promised_s = promised_end_s(self._stream)
+        promised_s, last_end = promised_end_s(self._stream), self._last_packet_end
         if last_end is None or promised_s is None or self._stream.time_base is None:
             return
         end_s = last_end * self._stream.time_base
-        if end_s < promised_s - _END_TOLERANCE_S:
+        if end_s < promised_s - _END_TOLERANCE_S and not is_whole(self._path):
             self._ended_early(f"at {float(end_s):.2f} s of {float(promised_s):.2f} s")
 
     def _decode(self, packet: "av.Packet[av.VideoStream] | None") -> list[av.VideoFrame]:
@@ -239,6 +294,7 @@ class PyavReader:
             return []
 
     def _ended_early(self, reason: str) -> None:
+        self._is_cut_off = True
         if self._options.strict:
             raise BrokenFramesError(f"{self._path}: ends early ({reason})")
         self._on_warning(f"{self._path.name}: ends early ({reason})")

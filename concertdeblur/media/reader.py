@@ -1,14 +1,14 @@
-"""File -> frames, with PyAV (the default) or decord, behind one interface."""
+"""File -> frames: what is asked of a reader, and what every reader gives. `backends` opens one."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Literal, Protocol
 
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.timeline import Timeline
 
 ReaderName = Literal["pyav", "decord"]
 
@@ -26,6 +26,7 @@ class ReaderOptions:
     end_s: Fraction | None = None  # frames at or after it are left out
     strict: bool = False  # frames that do not decode are an error
     deinterlace: bool = False
+    even_size: bool = False  # a last odd row or column is cut off
     wants_pixels: bool = True  # False: native planes only
     num_threads: int = 0  # 0: as many as there are cores
 
@@ -58,6 +59,10 @@ class VideoReader(Protocol):
     def origin_s(self) -> Fraction:
         """The source's time, in seconds, from which start and end are counted."""
 
+    @property
+    def timeline(self) -> Timeline:
+        """Where the clip's time begins anew; its time stamps are moved already."""
+
     def frames(self) -> Iterator[Frame]:
         """All chosen frames, in order of pts."""
 
@@ -69,37 +74,6 @@ class VideoReader(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Close."""
-
-
-def open_reader(
-    path: Path,
-    options: ReaderOptions,
-    *,
-    backend: ReaderName = "pyav",
-    on_warning: Callable[[str], None] = ignore_warning,
-) -> VideoReader:
-    """Open a clip's video stream.
-
-    Args:
-        path: The clip.
-        options: Which stream, which part, how to treat broken and interlaced frames.
-        backend: "pyav", or "decord" for 8-bit progressive clips (RGB only, no native planes).
-        on_warning: Called with one sentence for each thing that the user should know.
-
-    Raises:
-        SourceError: If there is no readable video.
-        UnsupportedStreamError: If the stream is interlaced, or more than the backend can do.
-        MissingDependencyError: If decord is not installed.
-        UsageError: If the options do not fit this clip.
-
-    """
-    if backend == "pyav":
-        from concertdeblur.media.pyav_reader import PyavReader
-
-        return PyavReader(path, options, on_warning=on_warning)
-    from concertdeblur.media.decord_reader import DecordReader
-
-    return DecordReader(path, options, on_warning=on_warning)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""Decoding time stamps of packets whose encoder gave none that can be used."""
+"""Time stamps of packets in coding order: those that an encoder did not give, and the duration of the last one."""
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 def decode_stamps(pts: Sequence[int]) -> list[int]:
@@ -28,3 +29,31 @@ def are_usable(pts: Sequence[int | None], dts: Sequence[int | None]) -> bool:
         and all(decoded <= shown for decoded, shown in zip(known, known_pts, strict=True))
         and (not known or known[0] >= min(known_pts) - max(100 * span, 1_000_000_000))
     )
+
+
+@dataclass(slots=True)
+class Span:
+    """From when to when a stream is shown and decoded, packet by packet in coding order."""
+
+    first_pts: int | None = None
+    end_pts: int = 0
+    first_dts: int = 0
+    last_dts: int = 0
+
+    def add(self, pts: int, dts: int | None, duration: int) -> None:
+        """Take the next packet."""
+        decoded = pts if dts is None else dts
+        if self.first_pts is None:
+            self.first_pts, self.end_pts, self.first_dts = pts, pts + duration, decoded
+        self.first_pts, self.end_pts = min(self.first_pts, pts), max(self.end_pts, pts + duration)
+        self.last_dts = decoded
+
+    def last_duration(self) -> int:
+        """The duration of the last packet with which decoding takes as long as showing; 0 if there is none.
+
+        The mov muxer writes the steps of dts as durations, so only the last packet's own duration reaches the file;
+        the sum of them all is what players that count samples take for the length.
+        """
+        if self.first_pts is None:
+            return 0
+        return max(0, self.end_pts - self.first_pts + self.first_dts - self.last_dts)

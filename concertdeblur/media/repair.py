@@ -9,11 +9,12 @@ import av
 
 @dataclass(slots=True)
 class Decoded:
-    """One decoded picture and the moment it is shown at."""
+    """One decoded picture and when it is shown."""
 
     pts: int
     picture: av.VideoFrame
     is_repeated: bool = False
+    duration: int = 0  # until the next one; 0 while that is unknown
 
 
 @dataclass(slots=True)
@@ -25,7 +26,6 @@ class FrameRepair:
     one get that first good picture.
     """
 
-    num_broken: int = 0
     _is_damaged: bool = False
     _promised: list[int] = field(default_factory=list)
     _last_good: av.VideoFrame | None = None
@@ -76,6 +76,5 @@ class FrameRepair:
     def _stand_ins(self, missing: list[int], picture: av.VideoFrame) -> Iterator[Decoded]:
         for pts in missing:
             if self._last_pts is None or pts > self._last_pts:
-                self.num_broken += 1
                 self._last_pts = pts
                 yield Decoded(pts, picture, is_repeated=True)

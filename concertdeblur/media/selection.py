@@ -13,8 +13,9 @@ from av.stream import Disposition, Stream
 from concertdeblur.errors import SourceError, UsageError
 from concertdeblur.frame import StreamInfo
 from concertdeblur.media.colour import colour_of
-from concertdeblur.media.hdr import hdr_metadata, side_data_of
+from concertdeblur.media.hdr import hdr_metadata
 from concertdeblur.media.pixel_formats import sampling_of
+from concertdeblur.media.side_data import side_data_of
 
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails

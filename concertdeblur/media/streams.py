@@ -10,8 +10,11 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from concertdeblur.errors import UnsupportedStreamError
-from concertdeblur.media.containers import MUX_ERRORS, can_copy, open_source
+from concertdeblur.media.clip import Clip
+from concertdeblur.media.containers import FORMATS, MUX_ERRORS, can_copy, can_encode, open_source
+from concertdeblur.media.descriptions import codec_tag
 from concertdeblur.media.selection import is_cover_art
+from concertdeblur.media.sound import ENCODERS, SoundChoice, can_decode
 from concertdeblur.media.subtitles import CONVERTIBLE, LossyCueError, convert
 
 _TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
@@ -35,44 +38,73 @@ class StreamPlan:
     kind: str
     action: Action
     codec: str = ""  # the source's, FFmpeg's name; empty if unknown
-    target_codec: str = ""  # of a converted one
+    target_codec: str = ""  # of a converted one: FFmpeg's name of its text codec, or a key of `sound.ENCODERS`
     is_cover: bool = False
-    reason: str = ""  # why it is dropped; empty where nobody misses it
+    reason: str = ""  # why it is dropped or converted; empty where nobody misses it, or asked for it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamChoices:
+    """What a user decides about the streams beside the video."""
+
+    audio: SoundChoice = "copy"
+    converts_unfit: bool = False  # sound that the container cannot hold is converted; else that is an error
+    drops_unfit: bool = False  # sound that the container cannot hold is left out
 
 
 def plan_streams(
-    source: Path, main_index: int, format_name: str, *, drop_streams: bool
+    clip: Clip, main_index: int, format_name: str, choices: StreamChoices
 ) -> tuple[tuple[StreamPlan, ...], list[str]]:
     """Decide before work starts what becomes of every stream.
 
     Args:
-        source: The clip.
+        clip: The clip.
         main_index: The stream that is deblurred.
         format_name: FFmpeg's name of the output's container.
-        drop_streams: Whether sound that the container cannot hold may be dropped.
+        choices: What becomes of sound.
 
     Returns:
-        One plan a stream in the source's order, and one warning a stream that is lost.
+        One plan a stream in the source's order, and one warning a stream that is lost or converted unasked.
 
     Raises:
-        UnsupportedStreamError: If sound cannot be held and may not be dropped.
+        UnsupportedStreamError: If sound cannot be held and may not be dropped or converted.
 
     """
     plans, warnings = [], []
-    with open_source(source) as container:
-        for stream in container.streams:
-            plan = _plan(container, stream, main_index, format_name)
-            plans.append(plan)
-            if plan.action is not Action.DROP or not plan.reason:
-                continue
-            name = f"stream {plan.index} ({plan.kind}, {plan.codec or 'unknown codec'})"
-            if plan.kind == "audio" and not drop_streams:
-                raise UnsupportedStreamError(
-                    f"{source.name}: a {format_name} file cannot hold {name}; "
-                    "choose another container, or add --drop-streams"
-                )
+    for stream in clip.container.streams:
+        plan = _plan(clip, stream, main_index, format_name, choices)
+        plans.append(plan)
+        name = f"stream {plan.index} ({plan.kind}, {plan.codec or 'unknown codec'})"
+        if plan.action is Action.CONVERT and plan.reason:
+            warnings.append(f"{name} becomes {plan.target_codec}: {plan.reason}")
+        elif plan.action is Action.DROP and plan.reason:
+            if plan.kind == "audio" and not choices.drops_unfit:
+                raise UnsupportedStreamError(f"{clip.path.name}: {_advice(stream, name, format_name)}")
             warnings.append(f"{name} is dropped: {plan.reason}")
     return tuple(plans), warnings
+
+
+def _advice(stream: Stream, name: str, format_name: str) -> str:
+    """What can be done about sound that a container cannot hold."""
+    ways = []
+    fitting = [suffix for suffix, name in FORMATS.items() if name != format_name and can_copy(stream, name)]
+    if fitting:
+        ways.append(f"an output that ends in {' or '.join(fitting)} keeps it")
+    if (codec := _converted(stream, format_name)) is not None:
+        ways.append(f"--audio {codec} converts it")
+    ways.append("--drop-streams leaves it out")
+    if fitting:
+        return f"a {format_name} file cannot hold {name}: {', '.join(ways)}"
+    cannot = "" if codec else ", and it cannot be decoded"
+    return f"no container here can hold {name}{cannot}: {', '.join(ways)}"
+
+
+def _converted(stream: Stream, format_name: str) -> SoundChoice | None:
+    """The codec that sound is converted to if the container cannot hold its own; None if that cannot be done."""
+    if not can_decode(stream.codec_context):
+        return None
+    codecs: tuple[SoundChoice, ...] = ("aac", "opus")
+    return next((codec for codec in codecs if can_encode(ENCODERS[codec], format_name)), None)
 
 
 def codec_name(stream: Stream) -> str:
@@ -82,8 +114,10 @@ def codec_name(stream: Stream) -> str:
     return str(getattr(stream, "name", None) or "")
 
 
-def _plan(container: InputContainer, stream: Stream, main_index: int, format_name: str) -> StreamPlan:
-    codec, is_cover = codec_name(stream), is_cover_art(stream)
+def _plan(clip: Clip, stream: Stream, main_index: int, format_name: str, choices: StreamChoices) -> StreamPlan:
+    container, codec, is_cover = clip.container, codec_name(stream), is_cover_art(stream)
+    if stream.codec_context is None and not codec:
+        codec = codec_tag(container, stream.index)
 
     def plan(action: Action, reason: str = "", target_codec: str = "") -> StreamPlan:
         return StreamPlan(
@@ -105,11 +139,20 @@ def _plan(container: InputContainer, stream: Stream, main_index: int, format_nam
         return plan(Action.ATTACH)
     if stream.type == "attachment" or (is_cover and format_name == "webm"):
         return plan(Action.DROP, cannot_hold)
-    if can_copy(stream, format_name):
+    if stream.type == "audio" and choices.audio == "drop":
+        return plan(Action.DROP)
+    is_wanted = stream.type != "audio" or choices.audio in ("copy", codec)
+    if is_wanted and can_copy(stream, format_name):
         return plan(Action.COPY)
+    if stream.type == "audio":
+        asked = None if choices.audio == "copy" else choices.audio
+        if asked and can_decode(stream.codec_context) and can_encode(ENCODERS[asked], format_name):
+            return plan(Action.CONVERT, target_codec=asked)
+        if asked is None and choices.converts_unfit and (fallback := _converted(stream, format_name)):
+            return plan(Action.CONVERT, cannot_hold, fallback)
     wanted = _TEXT_CODEC[format_name]
     if stream.type == "subtitle" and codec in CONVERTIBLE and can_write_text(wanted, format_name):
-        loss = _conversion_loss(Path(container.name.removeprefix("file:")), stream.index, codec, wanted)
+        loss = _conversion_loss(clip.path, stream.index, codec, wanted)
         if not loss:
             return plan(Action.CONVERT, target_codec=wanted)
         return plan(Action.DROP, f"{cannot_hold}, and {wanted} cannot say all of it ({loss})")

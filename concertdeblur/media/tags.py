@@ -7,6 +7,7 @@ from typing import Any
 from av.container import InputContainer
 from av.stream import Stream
 
+from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
 from concertdeblur.media.streams import Action, StreamPlan
 
@@ -82,49 +83,56 @@ def chapters_within(container: InputContainer, begin_s: Fraction | None, end_s: 
     return made
 
 
-def lost_tags(source: Path, written: Path, plans: tuple[StreamPlan, ...]) -> list[str]:
-    """One warning for the tags of the source that the finished file does not have; headers only are read."""
-    with open_source(source) as before, open_source(written) as after:
-        kept = {key.lower(): value for key, value in after.metadata.items()}
-        lost = [key for key, value in container_tags(before).items() if kept.get(key.lower()) != value]
-        lost = [key for key in lost if key.split("-")[0].lower() not in kept]
-        warnings = [f"tags that this container cannot hold are dropped: {', '.join(sorted(lost))}"] if lost else []
-        if len(after.chapters()) < len(before.chapters()) and not after.chapters():
-            warnings.append("chapters are dropped: this container cannot hold them")
-        present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
-        for plan, stream in zip(present, after.streams, strict=False):
-            origin, made = (stream_tags(each, is_encoded=False) for each in (before.streams[plan.index], stream))
-            for key in ("language", "title"):
-                value = origin.get(key)
-                if value and value != "und" and made.get(key) != value:
-                    warnings.append(
-                        f"stream {plan.index}: its {key} '{value}' is dropped: this container cannot hold it"
-                    )
-    return warnings
-
-
-def lost_time(written: Path, plans: tuple[StreamPlan, ...], start_s: Fraction, is_rounded: bool) -> list[str]:
-    """One warning for each way in which the finished file's time stamps differ from the frames'.
+def losses(
+    clip: Clip, written: Path, plans: tuple[StreamPlan, ...], *, start_s: Fraction, is_rounded: bool, is_cut: bool
+) -> list[str]:
+    """One warning for each way in which the headers of the finished file say less than the source's.
 
     Args:
+        clip: The source.
         written: The finished file.
         plans: What became of each stream.
         start_s: When the first frame should be shown.
         is_rounded: Whether some frame's time is no whole number of milliseconds.
+        is_cut: Whether only a part of the clip was asked for; its tags may then differ.
 
     """
+    with open_source(written) as after:
+        warnings = _lost_time(after, plans, start_s, is_rounded)
+        return warnings if is_cut else warnings + _lost_tags(clip.container, after, plans)
+
+
+def _lost_tags(before: InputContainer, after: InputContainer, plans: tuple[StreamPlan, ...]) -> list[str]:
+    kept = {key.lower(): value for key, value in after.metadata.items()}
+    lost = [key for key, value in container_tags(before).items() if kept.get(key.lower()) != value]
+    lost = [key for key in lost if key.split("-")[0].lower() not in kept]
+    warnings = [f"tags that this container cannot hold are dropped: {', '.join(sorted(lost))}"] if lost else []
+    if len(after.chapters()) < len(before.chapters()) and not after.chapters():
+        warnings.append("chapters are dropped: this container cannot hold them")
+    present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
+    for plan, stream in zip(present, after.streams, strict=False):
+        origin, made = (stream_tags(each, is_encoded=False) for each in (before.streams[plan.index], stream))
+        for key in ("language", "title"):
+            value = origin.get(key)
+            if value and value != "und" and made.get(key) != value:
+                warnings.append(f"stream {plan.index}: its {key} '{value}' is dropped: this container cannot hold it")
+    return warnings
+
+
+def _lost_time(
+    container: InputContainer, plans: tuple[StreamPlan, ...], start_s: Fraction, is_rounded: bool
+) -> list[str]:
     present = [plan for plan in plans if plan.action in (Action.ENCODE, Action.COPY, Action.CONVERT)]
     position = next(number for number, plan in enumerate(present) if plan.action is Action.ENCODE)
-    with open_source(written) as container:
-        stream = container.streams[position]
-        time_base = stream.time_base or Fraction(1, 1000)
-        starts_s = (stream.start_time or 0) * time_base
-        warnings = []
-        if is_rounded and time_base == Fraction(1, 1000):
-            warnings.append("time stamps are rounded to milliseconds: this container keeps no finer ones")
-        if abs(starts_s - start_s) > time_base:
-            shift_ms = round(float(starts_s - start_s) * 1000)
-            warnings.append(
-                f"all streams start {shift_ms} ms later: this container cannot hold sound that begins before time 0"
-            )
+    stream = container.streams[position]
+    time_base = stream.time_base or Fraction(1, 1000)
+    starts_s = (stream.start_time or 0) * time_base
+    warnings = []
+    if is_rounded and time_base == Fraction(1, 1000):
+        warnings.append("time stamps are rounded to milliseconds: this container keeps no finer ones")
+    if abs(starts_s - start_s) > time_base:
+        shift_ms = round(float(starts_s - start_s) * 1000)
+        warnings.append(
+            f"all streams start {shift_ms} ms later: this container cannot hold sound that begins before time 0"
+        )
     return warnings

@@ -29,7 +29,8 @@ from concertdeblur.frame import Frame
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.models import Networks
 from concertdeblur.models.prepared import HINT_PX
-from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_folder
+from concertdeblur.pipelines.video_batch import deblur_batch, find_items
+from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import available_cpus
 from concertdeblur.streaming.timeline import Span, recording
@@ -200,7 +201,8 @@ class _Bench:
         """`concertdeblur video` over the folder: it keeps its networks from clip to clip."""
         job = VideoJob(weights=self.job.weights, device=self.job.device, backend=self.job.backend)
         source, target = self.folder / "in", self.folder / "out"
-        return deblur_folder(source, target, job, on_progress=self._note_first, stop=self.stop)
+        made = deblur_batch(find_items([source], target), job, on_progress=self._note_first, stop=self.stop)
+        return (summary for summary in made if isinstance(summary, VideoSummary))
 
     def _note_first(self, _: Progress) -> None:
         if self.first_frame_s is None:

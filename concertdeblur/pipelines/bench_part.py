@@ -83,11 +83,13 @@ def time_clips(*, folder: str, weights: str, backend: str) -> dict[str, Any]:
         Seconds a frame file to file, the most memory of the process in MiB, and what the networks ran on.
     """
     from concertdeblur.benchmark.memory import peak_rss_mb
-    from concertdeblur.pipelines.deblur_video import VideoJob, deblur_folder
+    from concertdeblur.pipelines.video_batch import deblur_batch, find_items
+    from concertdeblur.pipelines.video_job import VideoJob, VideoSummary
 
     job = VideoJob(weights=weights, device="cpu", backend=backend)
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        _, timed = deblur_folder(Path(folder) / "in", Path(made), job)
+        done = deblur_batch(find_items([Path(folder) / "in"], Path(made)), job)
+        _, timed = (summary for summary in done if isinstance(summary, VideoSummary))
     return {
         "seconds_per_frame": timed.elapsed_s / timed.num_frames,
         "peak_rss_mb": peak_rss_mb(),

@@ -26,7 +26,7 @@ from concertdeblur.dataset.labels import Review, Suggestions, is_dropped, review
 from concertdeblur.dataset.pairs import METADATA_FILE, PairPlace, PairRow, make_pairs
 from concertdeblur.dataset.picks import FRAMES_FOLDER
 from concertdeblur.dataset.shots import choose_detector
-from concertdeblur.dataset.sources import Entry, Failure, Source, read_list
+from concertdeblur.dataset.sources import Entry, Failure, Source, plain, read_list, told
 from concertdeblur.dataset.split import SplitName, split_sources
 from concertdeblur.dataset.summary_page import (
     SHEET_FILE,
@@ -40,6 +40,7 @@ from concertdeblur.dataset.summary_page import (
 from concertdeblur.dataset.workspace import CACHE, MANIFEST_FILE, Workspace, open_workspace, read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, MissingDependencyError, TargetError
 from concertdeblur.media.containers import error_text
+from concertdeblur.media.output_file import is_disk_full
 from concertdeblur.pipelines.dataset_job import DatasetJob, DatasetSummary
 from concertdeblur.progress import StageProgress
 
@@ -57,6 +58,7 @@ def build_dataset(
     *,
     on_progress: Callable[[StageProgress], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
+    on_failure: Callable[[Exception], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> DatasetSummary:
     """Build a data set, or go on with it.
@@ -67,6 +69,7 @@ def build_dataset(
         job: The user's choices.
         on_progress: Called now and then in every stage.
         on_warning: Called once for each source that fails, and for what is not as asked for.
+        on_failure: Called with the error of a source that fails in a way that nobody foresaw.
         stop: When set, the run ends with `Interrupted`; the next one goes on.
 
     Raises:
@@ -75,7 +78,7 @@ def build_dataset(
     """
     entries = read_list(urls)
     with open_workspace(target) as workspace:
-        telling = _Telling(on_progress=on_progress, on_warning=on_warning, stop=stop)
+        telling = _Telling(on_progress=on_progress, on_warning=on_warning, on_failure=on_failure, stop=stop)
         return _Build(entries=entries, list_folder=urls.parent, workspace=workspace, job=job, telling=telling).run()
 
 
@@ -85,6 +88,7 @@ class _Telling:
 
     on_progress: Callable[[StageProgress], None]
     on_warning: Callable[[str], None]
+    on_failure: Callable[[Exception], None]
     stop: threading.Event | None
     last: StageProgress | None = None
 
@@ -160,7 +164,7 @@ class _Build:
         )  # fmt: skip
         collection = Collection(self.list_folder, downloader, on_warning=telling.on_warning)
         for entry in telling.counted(self.entries, "fetch", "sources"):
-            for failure in collection.add(entry):
+            for failure in self._collected(collection, entry):
                 known = [old for old in before.under(failure.address) if finder.is_known(old.sha256)]
                 if known:
                     telling.on_warning(f"{failure.address}: {failure.reason}; the frames of an earlier run are kept")
@@ -172,15 +176,18 @@ class _Build:
         found = (self._find(finder, collection, source) for source in collection.sources)
         return [finding for finding in found if finding is not None]
 
+    def _collected(self, collection: Collection, entry: Entry) -> Iterator[Failure]:
+        """The clips of one line that cannot be had; whatever goes wrong with it is that line's failure."""
+        try:
+            yield from collection.add(entry)
+        except Exception as error:
+            yield Failure(address=entry.address, reason=self._reason(error))
+
     def _find(self, finder: Finder, collection: Collection, source: Source) -> Finding | None:
         try:
             finding = finder.find(source, self.telling.stop)
-        except (Interrupted, TargetError, MissingDependencyError):
-            raise
-        except (av.error.FFmpegError, ConcertDeblurError) as error:
-            is_ours = isinstance(error, ConcertDeblurError)
-            reason = str(error).removeprefix(f"{source.path}: ")
-            self._fail(source.address, reason if is_ours else f"FFmpeg cannot read it ({error_text(error)})")
+        except Exception as error:
+            self._fail(source.address, self._reason(error).removeprefix(f"{source.path}: "))
             collection.forget(source)
             return None
         if not finding.picks.picks:
@@ -285,7 +292,21 @@ class _Build:
             summary_page=self.workspace.folder / SUMMARY_FILE,
         )
 
+    def _reason(self, error: Exception) -> str:
+        """Why a source fails, in words; what is no fault of a source is raised again."""
+        if isinstance(error, (Interrupted, TargetError, MissingDependencyError)) or is_disk_full(error):
+            raise error
+        if isinstance(error, ConcertDeblurError):
+            return str(error)
+        if isinstance(error, av.error.FFmpegError):
+            return f"FFmpeg cannot read it ({error_text(error)})"
+        self.telling.on_failure(error)
+        return (
+            f"cannot be processed ({type(error).__name__}: {plain(str(error))}); --debug tells more, for a bug report"
+        )
+
     def _fail(self, address: str, reason: str) -> None:
+        address, reason = told(address), told(reason)
         self.failures.append(Failure(address=address, reason=reason))
         self.telling.on_warning(reason if address in reason else f"{address}: {reason}")
 

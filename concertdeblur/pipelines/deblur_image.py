@@ -14,6 +14,7 @@ from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredPicture
 from concertdeblur.errors import SourceError, TargetError, UsageError
 from concertdeblur.frame import Pixels
 from concertdeblur.media.output_file import OutputFile
+from concertdeblur.progress import duration_text
 
 _LOSSY_OPTIONS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
 _DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
@@ -52,6 +53,14 @@ class ImageSummary:
     windows: tuple[tuple[int, int, int, int], ...]
     elapsed_s: float
     runtime: str
+
+    def text(self) -> str:
+        """In words."""
+        rows = [("picture", f"{self.width} x {self.height} px (width x height)"), ("time", duration_text(self.elapsed_s))]
+        if self.windows_tried:
+            rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))
+        rows.append(("ran on", self.runtime))
+        return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])
 
 
 def deblur_image(

@@ -1,8 +1,9 @@
 """`concertdeblur video`: decode, deblur, encode; everything else in the file passes by untouched.
 
-Read `_Run.run` from top to bottom to see the whole job.
+Read `VideoRun.run` from top to bottom to see the whole job.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,23 +16,24 @@ from typing import TYPE_CHECKING
 import av.error
 
 from concertdeblur.errors import (
-    ConcertDeblurError,
     Interrupted,
     SourceError,
-    TargetError,
-    UnsupportedStreamError,
     UsageError,
 )
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import keeps_captions
+from concertdeblur.media.clip import Clip, open_clip
+from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
-from concertdeblur.media.encoders import EncoderSettings
+from concertdeblur.media.encoders import EncoderSettings, canonical_codec
 from concertdeblur.media.output_file import OutputFile
-from concertdeblur.media.reader import ReaderOptions, VideoReader, open_reader
-from concertdeblur.media.streams import StreamPlan, plan_streams
-from concertdeblur.media.tags import lost_tags, lost_time
-from concertdeblur.media.writer import Encoding, PyavWriter, VideoWriter, plan_encoding
+from concertdeblur.media.backends import open_reader, open_writer, supported_by
+from concertdeblur.media.reader import ReaderOptions, VideoReader
+from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
+from concertdeblur.media.tags import losses
+from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encoding
+from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
 from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
 from concertdeblur.streaming import Prefetch, Sink
@@ -39,13 +41,9 @@ from concertdeblur.streaming import Prefetch, Sink
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import DeblurredFrame, Deblurrer
 
-__all__ = ["Progress", "VideoJob", "VideoSummary", "deblur_folder", "deblur_video"]
+__all__ = ["Progress", "VideoJob", "VideoSummary", "VideoRun", "deblur_video"]
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
-_OTHER_SUFFIXES = (
-    ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf",
-)  # fmt: skip
-_CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(_OTHER_SUFFIXES)
 
 
 def _ignore(_: object) -> None:
@@ -75,55 +73,12 @@ def deblur_video(
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
 
     """
-    run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
+    run = VideoRun(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
     return run.guarded()
 
 
-def deblur_folder(
-    source_dir: Path,
-    target_dir: Path,
-    job: VideoJob,
-    *,
-    on_progress: Callable[[Progress], None] = _ignore,
-    on_warning: Callable[[str], None] = _ignore,
-    stop: threading.Event | None = None,
-) -> Iterator[VideoSummary]:
-    """Deblur every clip of a folder (not of its sub-folders) into another, under the same names.
-
-    Yields a summary after each clip; work goes on when the next is asked for. A clip of a kind that cannot
-    be written becomes an mp4. A clip that fails is named in a warning and does not stop the others.
-
-    Raises:
-        SourceError: If the folder holds no clip; or at the end, if some clips failed.
-        UsageError: If heatmap or compare files are asked for, which belong to one clip.
-        TargetError: If the target is no folder, or the source itself.
-        Interrupted: If `stop` is set.
-
-    """
-    pairs = _folder_pairs(source_dir, target_dir, job)
-    num_done = 0
-    failures: list[str] = []
-    deblurrer: Deblurrer | None = None
-    for source, target in pairs:
-        run = _Run(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
-        run.deblurrer, run.num_clips = deblurrer, len(pairs)
-        try:
-            summary = run.guarded()
-        except Interrupted as error:
-            raise Interrupted(f"{num_done} of {len(pairs)} clips are done; {error}") from error
-        except (SourceError, TargetError, UnsupportedStreamError, UsageError) as error:  # of this clip, not of the run
-            failures.append(source.name)
-            on_warning(str(error))
-        else:
-            num_done += 1
-            yield summary
-        deblurrer = run.deblurrer
-    if failures:
-        raise SourceError(f"{len(failures)} of {len(pairs)} clips failed: {', '.join(failures)}")
-
-
 @dataclass(kw_only=True, slots=True)
-class _Run:
+class VideoRun:
     """One clip's way through the pipeline."""
 
     source: Path
@@ -152,25 +107,33 @@ class _Run:
         job = self.job
         with ExitStack() as stack:
             format_name = output_format(self.target)
+            if job.compatible and format_name != "mp4":
+                raise UsageError(f"{self.target.name}: --compatible writes mp4; let the output's name end in .mp4")
             check_source(self.source)
             outputs = self._outputs()
             settings = self._encoder_settings(format_name)
             reader = stack.enter_context(self._open_reader())
             encoding = self._plan_encoding(reader.info, format_name, settings)
-            plans, lost = plan_streams(self.source, reader.info.index, format_name, drop_streams=job.drop_streams)
+            clip = stack.enter_context(open_clip(self.source, reader.timeline))
+            plans, lost = plan_streams(clip, reader.info.index, format_name, self._stream_choices())
             self._warn_all([*lost, *encoding.losses])
             self.encoder = settings.encoder
             if self.deblurrer is None and not job.is_identity:
                 self.deblurrer = self._load(reader.info)
-            companions = self._companions(reader, plans)
+            companions = self._companions(reader, clip, plans)
             parts = [stack.enter_context(output) for output in outputs]
-            writer = stack.enter_context(self._open_writer(parts[0], reader.info, encoding, companions))
+            writer = stack.enter_context(open_writer(parts[0], reader.info, encoding, companions, backend=job.writer))
             extras = ExtraVideos(job, parts[1:], reader.info, stack)
             self._stream(reader, writer, extras, stack)
-            self._warn_all(lost_time(parts[0], plans, self._expected_start_s(reader, companions), self.is_rounded))
-            if not companions.is_cut:
-                self._warn_all(lost_tags(self.source, parts[0], plans))
+            self._warn_all(
+                losses(
+                    clip, parts[0], plans, start_s=reader.first_pts * reader.info.time_base - (companions.begin_s or 0),
+                    is_rounded=self.is_rounded, is_cut=companions.is_cut,
+                )
+            )  # fmt: skip
             num_broken = reader.num_broken
+        if job.keep_date:
+            self._keep_date()
         return VideoSummary(
             source=self.source,
             target=self.target,
@@ -183,22 +146,22 @@ class _Run:
             warnings=tuple(self.warnings),
         )
 
-    def _load(self, info: StreamInfo) -> "Deblurrer":
-        from concertdeblur import pretrained# torch takes seconds to import; identity does without
-        from concertdeblur.pipelines.quality import load_for_clip
+    def _keep_date(self) -> None:
+        """Give the output the source's file date."""
+        try:
+            times = self.source.stat()
+            os.utime(self.target, ns=(times.st_atime_ns, times.st_mtime_ns))
+        except OSError as error:
+            self._warn(f"the file's date is not kept ({error.strerror})")
 
-        job = self.job
-        if job.weights is not None:
-            return pretrained.load(job.weights, device=job.device, backend=job.backend)
-        num_frames = _expected_frames(info, job)
-        return load_for_clip(
-            job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
-            num_frames=None if num_frames is None else num_frames * self.num_clips, on_warning=self._warn,
-        )  # fmt: skip
+    def _load(self, info: StreamInfo) -> "Deblurrer":
+        num_frames = expected_frames(info, self.job)
+        whole = None if num_frames is None else num_frames * self.num_clips
+        return load_deblurrer(self.job, info, num_frames=whole, on_warning=self._warn)
 
     def _stream(self, reader: VideoReader, writer: VideoWriter, extras: ExtraVideos, stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
-        self.progress = Progress(total_frames=_expected_frames(reader.info, self.job))
+        self.progress = Progress(total_frames=expected_frames(reader.info, self.job))
         milliseconds = reader.info.time_base * 1000
         frames: Iterable[Frame] = reader.frames()
         sink: Sink[Frame] | None = None
@@ -263,17 +226,17 @@ class _Run:
         return [OutputFile(path, overwrite=self.job.overwrite, sources=(self.source,)) for path in paths]
 
     def _encoder_settings(self, format_name: str) -> EncoderSettings:
-        codec = self.job.codec or ("av1" if format_name == "webm" else "h264")
+        codec = canonical_codec(self.job.codec or ("av1" if format_name == "webm" else "h264"))
         return EncoderSettings(
             codec=codec, crf=self.job.crf, preset=self.job.preset, num_threads=_codec_threads(self.job)
         )
 
     def _plan_encoding(self, info: StreamInfo, format_name: str, settings: EncoderSettings) -> Encoding:
-        if self.job.writer == "pyav":
-            return plan_encoding(info, format_name, settings)
-        from concertdeblur.media.ffmpeg_writer import ffmpeg_pixel_formats
-
-        return plan_encoding(info, format_name, settings, supported=ffmpeg_pixel_formats(settings.encoder))
+        supported = supported_by(self.job.writer, settings.encoder)
+        if self.job.compatible:
+            supported = (COMPATIBLE_FORMAT,)
+        is_default = self.job.codec is None and format_name != "webm"
+        return plan_encoding(info, format_name, settings, supported=supported, is_default=is_default)
 
     def _open_reader(self) -> VideoReader:
         options = ReaderOptions(
@@ -282,30 +245,25 @@ class _Run:
             end_s=self.job.end_s,
             strict=self.job.strict,
             deinterlace=self.job.deinterlace,
+            even_size=self.job.compatible,
             wants_pixels=not self.job.is_identity,
             num_threads=_codec_threads(self.job),
         )
         return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
 
-    def _open_writer(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions) -> VideoWriter:
-        if self.job.writer == "pyav":
-            return PyavWriter(part, info, encoding, companions)
-        from concertdeblur.media.ffmpeg_writer import FfmpegWriter
+    def _stream_choices(self) -> StreamChoices:
+        job = self.job
+        audio = "aac" if job.compatible and job.audio == "copy" else job.audio
+        return StreamChoices(audio=audio, converts_unfit=job.fits_sound, drops_unfit=job.drop_streams)
 
-        return FfmpegWriter(part, info, encoding, companions)
-
-    def _companions(self, reader: VideoReader, plans: tuple[StreamPlan, ...]) -> Companions:
+    def _companions(self, reader: VideoReader, clip: Clip, plans: tuple[StreamPlan, ...]) -> Companions:
         """The other streams, cut where the video is cut; a cut clip begins at 0 with its first frame."""
         begin_s = end_s = None
         if self.job.start_s is not None or self.job.end_s is not None:
             begin_s = reader.first_pts * reader.info.time_base
         if self.job.end_s is not None:
             end_s = reader.origin_s + self.job.end_s
-        return Companions(source=self.source, plans=plans, begin_s=begin_s, end_s=end_s)
-
-    @staticmethod
-    def _expected_start_s(reader: VideoReader, companions: Companions) -> Fraction:
-        return reader.first_pts * reader.info.time_base - (companions.begin_s or 0)
+        return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s)
 
 
 def _may_overlap(deblurrer: "Deblurrer | None") -> bool:
@@ -323,7 +281,35 @@ def _codec_threads(job: VideoJob) -> int:
     return 0 if job.is_identity else 1
 
 
-def _expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
+def load_deblurrer(
+    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None]
+) -> "Deblurrer":
+    """The networks of a job.
+
+    Args:
+        job: Its weights, or its quality and the size of the work, decide.
+        info: The stream to deblur.
+        num_frames: Of all that is to be deblurred; None: not known.
+        on_warning: Told if the fast weight set is taken.
+
+    Raises:
+        WeightsError: If a set is missing or altered.
+        UsageError: If device or backend cannot be used here.
+
+    """
+    from concertdeblur import pretrained  # torch takes seconds to import; identity does without
+    from concertdeblur.pipelines.quality import load_for_clip
+
+    if job.weights is not None:
+        return pretrained.load(job.weights, device=job.device, backend=job.backend)
+    return load_for_clip(
+        job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
+        num_frames=num_frames, on_warning=on_warning,
+    )  # fmt: skip
+
+
+def expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
+    """How many frames there are between the job's start and end, as far as the header tells."""
     if info.num_frames_hint is None or (job.start_s is None and job.end_s is None):
         return info.num_frames_hint
     if info.rate is None:
@@ -345,34 +331,3 @@ def _deblurred(
 
     options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
     yield from deblurrer.stream(frames, options)
-
-
-def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tuple[Path, Path]]:
-    """Every clip of a folder with its output."""
-    if job.heatmap or job.compare:
-        raise UsageError("heatmap and compare name one file; use them with one clip, not with a folder")
-    if not source_dir.is_dir():
-        raise SourceError(f"{source_dir}: no such folder")
-    if target_dir.resolve() == source_dir.resolve():
-        raise TargetError(f"{target_dir}: input and output are the same folder")
-    if target_dir.exists() and not target_dir.is_dir():
-        raise TargetError(f"{target_dir}: is a file; a folder of clips needs a folder")
-    try:
-        clips = sorted(
-            path
-            for path in source_dir.iterdir()
-            if path.suffix.lower() in _CLIP_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-        )
-        if not clips:
-            raise SourceError(f"{source_dir}: the folder holds no clip")
-        target_dir.mkdir(parents=True, exist_ok=True)
-    except ConcertDeblurError:
-        raise
-    except OSError as error:
-        raise TargetError(f"{error.filename}: cannot be used ({error.strerror})") from error
-    pairs = [
-        (clip, target_dir / (clip.name if clip.suffix.lower() in FORMATS else f"{clip.stem}.mp4")) for clip in clips
-    ]
-    if len({target for _, target in pairs}) < len(pairs):
-        raise UsageError(f"{source_dir}: two clips would get the same output name; rename one")
-    return pairs

@@ -9,7 +9,8 @@ from concertdeblur.frame import StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
-from concertdeblur.media.writer import PyavWriter, plan_encoding
+from concertdeblur.media.encoding import plan_encoding
+from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.pipelines.video_job import Unchanged, VideoJob
 
 if TYPE_CHECKING:

@@ -7,7 +7,13 @@ from typing import Literal
 
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame
+from concertdeblur.media.encoders import canonical_codec
 from concertdeblur.media.reader import ReaderName
+from concertdeblur.media.sound import SoundChoice
+from concertdeblur.progress import duration_text, speed_text
+
+
+_WIDELY_HEARD = ("copy", "aac", "drop")  # what goes with `compatible`, which converts what is no aac
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +29,16 @@ class VideoJob:
     reader: ReaderName = "pyav"
     writer: Literal["pyav", "ffmpeg"] = "pyav"
     codec: str | None = None  # None: h264, or av1 in webm
-    crf: int | None = None
+    compatible: bool = False  # 8-bit 4:2:0 H.264 with AAC in mp4, which plays everywhere
+    crf: float | None = None
     preset: str | None = None
     video_stream: int | None = None  # index in the container; None: the largest
     start_s: Fraction | None = None  # from the first video frame
     end_s: Fraction | None = None
     overwrite: bool = False
+    keep_date: bool | None = None  # the output's file date is the source's; None: for several clips only
+    audio: SoundChoice = "copy"
+    fits_sound: bool = False  # sound that the container cannot hold is converted: nobody chose the container
     drop_streams: bool = False  # sound that the container cannot hold
     strict: bool = False  # broken frames are an error
     deinterlace: bool = False
@@ -38,6 +48,8 @@ class VideoJob:
     def __post_init__(self) -> None:
         if self.weights is not None and self.quality != "auto":
             raise UsageError("a weight set and a quality do not go together: the quality chooses a set")
+        if self.compatible and (canonical_codec(self.codec or "h264") != "h264" or self.audio not in _WIDELY_HEARD):
+            raise UsageError("--compatible means h264 with aac: leave out --codec and --audio, or name these")
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
         if self.is_identity and (self.heatmap or self.compare):
@@ -73,6 +85,20 @@ class VideoSummary:
     elapsed_s: float
     runtime: str  # what the networks ran on; "identity" if none ran
     warnings: tuple[str, ...]
+
+    def text(self) -> str:
+        """In words."""
+        frames = str(self.num_frames)
+        if self.num_broken:
+            frames += f", {self.num_broken} of them broken and replaced by the last good one"
+        speed = f" ({speed_text(self.num_frames / self.elapsed_s)})" if self.elapsed_s > 0 else ""
+        rows = [("frames", frames), ("time", f"{duration_text(self.elapsed_s)}{speed}")]
+        if self.windows_tried:
+            rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))
+        rows.append(("ran on", self.runtime))
+        if self.warnings:
+            rows.append(("warnings", f"{len(self.warnings)}, named above"))
+        return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ def test_without_options_the_defaults_are_passed(jobs: list[VideoJob]) -> None:
 def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
     words = (
         "--strength 0.5 --no-refine --weights mine --device cpu --backend torch --reader decord --writer ffmpeg"
-        " --codec hevc --crf 21 --preset slow --video-stream 3 --start 1:02:03.004 --end 3724.1 --overwrite"
-        " --drop-streams --strict --deinterlace --heatmap heat.mp4 --compare both.mkv"
+        " --codec hevc --crf 21.5 --preset slow --video-stream 3 --start 1:02:03.004 --end 3724.1 --overwrite"
+        " --drop-streams --strict --deinterlace --heatmap heat.mp4 --compare both.mkv --audio flac --keep-date"
     )
     result = invoke("video", "in.mp4", "out.mp4", *words.split())
     assert result.exit_code == 0, result.output
@@ -83,22 +83,29 @@ def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
         reader="decord",
         writer="ffmpeg",
         codec="hevc",
-        crf=21,
+        crf=21.5,
         preset="slow",
         video_stream=3,
         start_s=Fraction(3723004, 1000),
         end_s=Fraction(37241, 10),
         overwrite=True,
         drop_streams=True,
+        audio="flac",
+        keep_date=True,
         strict=True,
         deinterlace=True,
         heatmap=Path("heat.mp4"),
         compare=Path("both.mkv"),
     )
     assert jobs == [expected]
-    assert all(getattr(expected, f.name) != f.default for f in fields(VideoJob) if f.name != "quality"), "one is left"
+    apart = {"quality", "compatible", "fits_sound"}  # not with a weight set; not with hevc; no option
+    assert all(getattr(expected, f.name) != f.default for f in fields(VideoJob) if f.name not in apart), "one is left"
     assert invoke("video", "in.mp4", "out.mp4", "--quality", "fast").exit_code == 0
     assert jobs[-1] == VideoJob(quality="fast")
+    assert invoke("video", "in.mp4", "out.mp4", "--compatible").exit_code == 0
+    assert jobs[-1] == VideoJob(compatible=True)
+    assert invoke("video", "in.mp4").exit_code == 0
+    assert jobs[-1] == VideoJob(fits_sound=True)
     result = invoke("video", "in.mp4", "out.mp4", "--quality", "best", "--weights", "mine")
     assert (result.exit_code, "do not go together" in result.output) == (2, True)
 
@@ -269,7 +276,6 @@ def test_a_file_name_cannot_draw_on_the_terminal() -> None:
         (("train", "--minutes", "0"), "--minutes"),
         (("evaluate",), "--data"),
         (("video",), "IN"),
-        (("video", "in.mp4"), "OUT"),
         (("video", "in.mp4", "out.mp4", "more.mp4"), "more.mp4"),
         (("video", "in.mp4", "out.mp4", "--strenght", "1"), "--strength"),
         (("video", "in.mp4", "out.mp4", "--strength", "much"), "--strength"),

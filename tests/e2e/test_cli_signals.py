@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import ClipSpec, make_clip
-from tests.commands import command, environment, events
+from tests.commands import command, environment, events, run
 
 _NUM_FRAMES = 150
 _SLOW = ("--strength", 0, "--preset", "placebo", "--crf", 0, "--json")
@@ -43,7 +43,7 @@ def in_progress(clip: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_leaves_nothing(clip: Path, tmp_path: Path, number: signal.Signals) -> None:
     with in_progress(clip, tmp_path / "out.mp4") as child:
         child.send_signal(number)
@@ -54,6 +54,28 @@ def test_a_signal_ends_the_run_and_leaves_nothing(clip: Path, tmp_path: Path, nu
     assert 0 < int(told[1]) < _NUM_FRAMES
     assert events(stdout)[-1] == {"event": "error", "message": stderr[7:-1], "exit_code": 130}
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(clip: Path, tmp_path: Path) -> None:
+    with in_progress(clip, tmp_path / "out.mp4") as child:
+        child.kill()
+        child.communicate(timeout=30)
+    (left,) = tmp_path.iterdir()
+    assert ".part" in left.name
+    short = make_clip(tmp_path / "short.mp4", ClipSpec())
+    assert run("video", short, tmp_path / "other.mp4", "--strength", 0).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.mp4", "short.mp4"]
+
+
+def test_a_run_that_ignores_the_closed_terminal_goes_on(clip: Path, tmp_path: Path) -> None:
+    args = ["nohup", *command("video", clip, tmp_path / "out.mp4", "--strength", 0, "--json")]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        child.send_signal(signal.SIGHUP)
+        child.communicate(timeout=60)
+    assert child.returncode == 0
+    assert (tmp_path / "out.mp4").exists()
 
 
 def test_a_signal_keeps_the_file_that_was_there(clip: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ pytest.importorskip("scenedetect", reason="the extra 'dataset' is not installed"
 pytest.importorskip("yt_dlp", reason="the extra 'dataset' is not installed")
 
 from concertdeblur.blur import Kernel, blur
+from concertdeblur.dataset import findings, scan
 from concertdeblur.dataset.downloads import Downloader, DownloadOptions
 from concertdeblur.errors import TargetError
 from tests.commands import command, environment, run, run_here
@@ -239,3 +241,36 @@ def test_a_run_that_was_killed_is_finished_by_the_next(clips: Path, built: Path,
     done = build(urls, tmp_path / "set")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "set") == contents(built)
+
+
+@pytest.mark.parametrize("error", [ValueError("31 is not a valid Type"), UnicodeError("surrogates"), KeyError("x")])
+def test_no_error_of_one_source_stops_the_others(
+    clips: Path, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = scan.scan_clip
+
+    def failing(path: Path, *args: object, **choices: object) -> object:
+        if path.name == "other.mp4":
+            raise error
+        return whole(path, *args, **choices)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(findings, "scan_clip", failing)
+    urls = write_list(tmp_path, clips / "other.mp4", clips / "good.mp4")
+    done = build(urls, tmp_path / "set", "--debug")
+    assert done.returncode == 0, done.stderr
+    assert f"other.mp4: cannot be processed ({type(error).__name__}" in done.stderr
+    assert "in failing" in done.stderr  # the traceback
+    assert "1 source, named above" in done.stderr
+    assert list((tmp_path / "set" / "train").glob("*.png"))
+
+
+def test_paths_in_quotes_and_names_that_are_no_utf8(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd names"
+    folder.mkdir()
+    shutil.copyfile(clips / "good.mp4", folder / os.fsdecode(b"caf\xe9.mp4"))
+    urls = write_list(tmp_path, f'"{clips / "other.mp4"}"', f"'{folder}' | Encore")
+    done = build(urls, tmp_path / "set")
+    assert done.returncode == 0, done.stderr
+    assert "2 sources" in done.stderr
+    told = json.loads((tmp_path / "set" / "manifest.json").read_text(encoding="utf-8"))
+    assert {Path(source["address"]).name for source in told["sources"]} == {"other.mp4", "caf\\xe9.mp4"}

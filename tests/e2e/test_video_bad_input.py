@@ -16,7 +16,7 @@ from concertdeblur.errors import (
     UnsupportedStreamError,
     UsageError,
 )
-from concertdeblur.pipelines.deblur_video import VideoJob, deblur_folder, deblur_video
+from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
 from tests.clips import ClipSpec, break_packets, frames_of, make_clip, same_planes, stream_facts
 
 
@@ -276,36 +276,6 @@ def test_an_mp4_cut_off_behind_its_index_is_told_of(tmp_path: Path, out: Path) -
     with pytest.raises(BrokenFramesError, match=r"ends early|does not decode"):
         deblur_video(tmp_path / "cut.mp4", out, VideoJob(strength=0, strict=True))
     assert not out.exists()
-
-
-def test_folder_in_gives_folder_out(tmp_path: Path) -> None:
-    source, target = tmp_path / "clips", tmp_path / "sharp"
-    source.mkdir()
-    make_clip(source / "a.mp4", ClipSpec())
-    make_clip(source / "b.avi", ClipSpec(num_frames=5))
-    (source / "notes.txt").write_text("not a clip")
-    summaries = list(deblur_folder(source, target, VideoJob(strength=0)))
-    assert [summary.num_frames for summary in summaries] == [12, 5]
-    assert sorted(path.name for path in target.iterdir()) == ["a.mp4", "b.mp4"]
-
-
-def test_one_bad_clip_does_not_stop_a_folder(tmp_path: Path) -> None:
-    source, target = tmp_path / "clips", tmp_path / "sharp"
-    source.mkdir()
-    (source / "a.mp4").write_text("not a clip at all")
-    make_clip(source / "b.mp4", ClipSpec())
-    warnings: list[str] = []
-    with pytest.raises(SourceError, match=r"1 of 2 clips failed: a\.mp4"):
-        list(deblur_folder(source, target, VideoJob(strength=0), on_warning=warnings.append))
-    assert [path.name for path in target.iterdir()] == ["b.mp4"]
-    assert any("a.mp4" in warning for warning in warnings)
-
-
-def test_a_folder_without_clips(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing here")
-    with pytest.raises(SourceError, match="no clip"):
-        list(deblur_folder(tmp_path, tmp_path / "out", VideoJob(strength=0)))
-    assert not (tmp_path / "out").exists()
 
 
 def _folder(path: Path) -> Path:

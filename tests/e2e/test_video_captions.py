@@ -36,7 +36,7 @@ class Brighter:
 @pytest.fixture
 def change(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the stand-in where the weights are loaded."""
-    monkeypatch.setattr(pipeline._Run, "_load", lambda _run, _info: Brighter())
+    monkeypatch.setattr(pipeline.VideoRun, "_load", lambda _run, _info: Brighter())
 
 
 def captioned_clip(path: Path, spec: ClipSpec) -> Path:

@@ -71,7 +71,7 @@ def use(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Call
 
     def put(change: Change) -> None:
         made = FakeDeblurrer(change, backend=request.param)
-        monkeypatch.setattr(pipeline._Run, "_load", lambda _run, _info: made)
+        monkeypatch.setattr(pipeline.VideoRun, "_load", lambda _run, _info: made)
 
     return put
 

@@ -17,14 +17,13 @@ from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.lent_motion import Motion, lend, motions
 from concertdeblur.errors import SourceError, TrainingError
-from concertdeblur.media.containers import FORMATS
+from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
 
 Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # of the work, with their units
-_SUFFIXES = frozenset({*FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp"})
 _LEAST_PX = 256  # of a pair: training cuts cells of this side
 _MOTION_EVERY = 8  # frames
 _TURNS = 10_000  # places in the list that both kinds of pairs are drawn from
@@ -77,7 +76,7 @@ def find_clips(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise TrainingError(f"no clips at {folder}: name a folder of clips with --clips, or leave it out")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    found = clips_in(folder, recursive=True)
     if not found:
         raise TrainingError(f"{folder}: no clips found; name a folder of clips with --clips, or leave it out")
     return found

@@ -17,13 +17,12 @@ from concertdeblur.cli.console import (
     QuietDisplay,
     TextDisplay,
     display,
-    duration_text,
     printable,
     progress_text,
-    speed_text,
     write_event,
 )
 from concertdeblur.pipelines.video_job import Progress
+from concertdeblur.progress import duration_text, speed_text
 
 
 def at(elapsed_s: float, num_frames: int, total: int | None = 100, *, tried: int = 0, accepted: int = 0) -> Progress:

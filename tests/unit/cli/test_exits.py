@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from concertdeblur.cli.exits import describe_error, interrupt_on_signals, stop_on_signals
+from concertdeblur.cli.exits import describe_error
+from concertdeblur.cli.signals import interrupt_on_signals, stop_on_signals
 from concertdeblur.errors import Interrupted, TargetError
 
 

@@ -1,11 +1,12 @@
 """An output appears whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from concertdeblur.errors import TargetError
-from concertdeblur.media.output_file import OutputFile, target_error
+from concertdeblur.media.output_file import OutputFile, is_disk_full, target_error
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -50,6 +51,38 @@ def test_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path) -> None:
     with OutputFile(tmp_path / "out.mp4", overwrite=False) as part:
         part.write_text("")
     assert (tmp_path / "out.mp4").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_dead_parts_go_and_living_ones_stay(tmp_path: Path) -> None:
+    dead = [".a.0123abcd.part.mp4", ".b.0123abcd.part.mkv.nut", ".c.0123abcd.part"]
+    ours = [".a.part.mp4", "a.0123abcd.part.mp4", ".notes.txt"]
+    for name in (*dead, *ours):
+        (tmp_path / name).touch()
+    with OutputFile(tmp_path / "out.mp4", overwrite=False) as living:
+        beside = living.with_name(living.name + ".nut")
+        beside.touch()
+        with OutputFile(tmp_path / "other.mp4", overwrite=False) as other:
+            other.write_text("")
+        assert living.exists()
+        assert beside.exists()
+        beside.unlink()
+        living.write_text("")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*ours, "out.mp4", "other.mp4"])
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    target = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    with OutputFile(target, overwrite=False) as part:
+        part.write_text("whole")
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"caf\xe9.mp4"]
+
+
+def test_a_full_disk_is_known_by_its_cause() -> None:
+    full = OSError(28, "No space left on device")
+    made = target_error(Path("out.mp4"), full)
+    made.__cause__ = full
+    assert is_disk_full(made)
+    assert not is_disk_full(TargetError("out.mp4: exists already"))
 
 
 def test_messages_name_the_output(tmp_path: Path) -> None:

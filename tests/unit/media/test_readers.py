@@ -1,5 +1,6 @@
 """One suite for both readers; what only one of them can do is at the end."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from concertdeblur.errors import BrokenFramesError, SourceError, UnsupportedStreamError, UsageError
 from concertdeblur.frame import Colour, Frame
-from concertdeblur.media.reader import ReaderName, ReaderOptions, VideoReader, open_reader
+from concertdeblur.media.backends import open_reader
+from concertdeblur.media.reader import ReaderName, ReaderOptions, VideoReader
 from tests.clips import STEP, VFR_PTS, ClipSpec, break_packets, frames_of, make_clip, picture, same_planes
 
 BACKENDS: tuple[ReaderName, ...] = ("pyav", "decord")
@@ -88,18 +90,45 @@ def test_what_the_container_says(tmp_path: Path, backend: ReaderName) -> None:
 @pytest.mark.parametrize(
     ("start", "end", "kept"),
     [
-        ("0.2", "0.8", range(5, 20)),
-        ("0.21", None, range(6, 50)),
-        (None, "0.4", range(10)),
-        ("0.4", "0.41", range(10, 11)),
+        ("0.2", "0.8", [STEP * number for number in range(5, 20)]),
+        ("0.21", None, [2688, *(STEP * number for number in range(6, 50))]),  # within the sixth frame
+        (None, "0.4", [STEP * number for number in range(10)]),
+        ("0.4", "0.41", [STEP * 10]),
+        ("1.99", None, [25472]),
     ],
 )
 def test_start_and_end_are_exact(
-    tmp_path: Path, backend: ReaderName, start: str | None, end: str | None, kept: range
+    tmp_path: Path, backend: ReaderName, start: str | None, end: str | None, kept: list[int]
 ) -> None:
     clip = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=50, options={"crf": "20", "g": "8", "bf": "2"}))
     frames = read(clip, backend, start_s=start and Fraction(start), end_s=end and Fraction(end))
-    assert [frame.pts for frame in frames] == [STEP * number for number in kept]
+    assert [frame.pts for frame in frames] == kept
+    stop = 50 * STEP if end is None else int(Fraction(end) * 12800)
+    assert [frame.pts + frame.duration for frame in frames] == [*kept[1:], stop]
+
+
+HELD_PTS = (0, 512, 1024, 1536, 60_000, 60_512, 61_024, 120_000, 120_512)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "3", "b-adapt": "0"}], ids=["no b-frames", "b-frames"])
+def test_a_frame_lasts_until_the_next_one(
+    tmp_path: Path, backend: ReaderName, suffix: str, options: dict[str, str]
+) -> None:
+    spec = ClipSpec(pts=HELD_PTS, options={"crf": "20", **options})
+    with opened(make_clip(tmp_path / f"in{suffix}", spec), backend) as reader:
+        frames, unit_s = list(reader.frames()), float(reader.info.time_base)
+    assert [frame.pts * unit_s for frame in frames] == pytest.approx([pts / 12800 for pts in HELD_PTS], abs=0.001)
+    assert all(frame.pts + frame.duration == after.pts for frame, after in itertools.pairwise(frames))
+    assert frames[-1].duration * unit_s == pytest.approx(0.04, abs=0.002)
+
+
+def test_start_inside_a_held_frame_shows_it_from_there(tmp_path: Path, backend: ReaderName) -> None:
+    spec = ClipSpec(pts=HELD_PTS, options={"crf": "20", "bf": "2"})
+    frames = read(make_clip(tmp_path / "in.mp4", spec), backend, start_s=Fraction(2), end_s=Fraction(6))
+    assert [(frame.pts, frame.duration) for frame in frames] == [
+        (25_600, 34_400), (60_000, 512), (60_512, 512), (61_024, 76_800 - 61_024),
+    ]  # fmt: skip
 
 
 def test_start_counts_from_the_first_frame(tmp_path: Path, backend: ReaderName) -> None:

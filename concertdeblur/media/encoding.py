@@ -1,0 +1,91 @@
+"""How a stream is encoded: codec, pixel format and their price, decided before work starts."""
+
+from dataclasses import dataclass
+
+from concertdeblur.errors import UnsupportedStreamError
+from concertdeblur.frame import StreamInfo
+from concertdeblur.media.containers import check_encoder_fits
+from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
+from concertdeblur.media.hdr import encoder_parameters
+from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoding:
+    """How a stream is encoded, decided before work starts."""
+
+    format_name: str  # FFmpeg's name of the container
+    settings: EncoderSettings
+    pixel_format: str
+    losses: tuple[str, ...] = ()  # what the pixel format costs, in words
+
+
+COMPATIBLE_FORMAT = "yuv420p"  # 8 bits, 4:2:0: what every player takes
+_HDR_TRANSFERS = (16, 18)  # PQ, HLG
+# What plays how widely: 0 everywhere, 1 on most devices, 2 in some programs
+_MOST_DEVICES = frozenset({"hevc", "av1", "vp9", "vp8"})
+_OLD_FORMATS = frozenset({"mjpeg", "mpeg4", "mpeg2video", "mpeg1video", "h263", "wmv1", "wmv2", "wmv3", "vc1"})
+
+
+def plan_encoding(
+    info: StreamInfo,
+    format_name: str,
+    settings: EncoderSettings,
+    *,
+    supported: tuple[str, ...] | None = None,
+    is_default: bool = False,
+) -> Encoding:
+    """Choose the pixel format, and refuse what cannot go together.
+
+    Args:
+        info: The stream as it is read.
+        format_name: FFmpeg's name of the container.
+        settings: The user's choices.
+        supported: Pixel formats of the encoder; None asks PyAV's.
+        is_default: Whether nobody chose the codec: then it is said if the output plays in fewer places than the source.
+
+    Raises:
+        UnsupportedStreamError: If there is no such encoder, or the container cannot hold its codec.
+
+    """
+    if supported is None:
+        supported = supported_pixel_formats(settings.encoder)
+    if supported is None:
+        raise UnsupportedStreamError(
+            f"PyAV's build has no encoder {settings.encoder}; the writer ffmpeg may, if the system's ffmpeg has it"
+        )
+    check_encoder_fits(settings.codec.split("_")[0], settings.codec, format_name)
+    choice = choose_pixel_format(
+        info.pixel_format, supported, height=info.height, width=info.width, encoder=settings.encoder
+    )
+    losses = choice.losses
+    if losses and (info.height % 2 or info.width % 2):
+        hint = f"{settings.codec} needs it for the odd size {info.width}x{info.height}; av1 and ffv1 do not"
+        losses = (*losses[:-1], f"{losses[-1]} ({hint})")
+    if info.hdr is not None and not encoder_parameters(info.hdr, settings.encoder):
+        losses = (*losses, f"the mastering display and light levels of HDR are dropped: {settings.codec} has no place")
+    if is_default and (told := _narrowed(info, settings.codec, choice.name)):
+        losses = (*losses[:-1], f"{losses[-1]}; {told}") if losses else (told,)
+    if choice.name == COMPATIBLE_FORMAT and info.colour.transfer in _HDR_TRANSFERS and info.bit_depth > 8:
+        losses = (*losses, "HDR in 8 bits shows steps in even colours, and looks pale where a player knows no HDR")
+    return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
+
+
+def _narrowed(info: StreamInfo, codec: str, pixel_format: str) -> str:
+    """What is said if the output plays in fewer places than the source; empty if it does not."""
+    if _rarity(codec, pixel_format) <= _rarity(info.codec, info.pixel_format):
+        return ""
+    made = sampling_of(pixel_format)
+    kind = f"{made.bits} bits" if made.bits > 8 else pixel_format
+    keeps = " (--codec hevc keeps the source's kind)" if info.codec == "hevc" else ""
+    return f"{codec} with {kind} does not play on many devices{keeps}; --compatible writes a file that plays everywhere"
+
+
+def _rarity(codec: str, pixel_format: str) -> int:
+    if codec in _OLD_FORMATS:
+        return 1
+    sampling = sampling_of(pixel_format)
+    is_420 = (sampling.chroma_width, sampling.chroma_height) == (2, 2) and not sampling.is_rgb
+    if codec == "h264" and is_420 and sampling.bits == 8:
+        return 0
+    return 1 if codec in _MOST_DEVICES and is_420 and sampling.bits <= 10 else 2

@@ -1,0 +1,47 @@
+"""Whether a Matroska file is there to its end.
+
+Its frames say when they begin, not how long they stay: where the promised length lies behind the last one, the file
+was cut off, or its last frame is held. The size that its segment states tells which.
+"""
+
+from pathlib import Path
+
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_HEAD_BYTES = 4096
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is Matroska (or WebM) and as long as it says; False for any other and where it does not say."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head.startswith(_EBML):
+        return False
+    try:
+        size, at = _vint(head, len(_EBML))
+        segment_at = at + size
+        if head[segment_at : segment_at + len(_SEGMENT)] != _SEGMENT:
+            return False
+        length, begins_at = _vint(head, segment_at + len(_SEGMENT))
+    except (IndexError, ValueError):
+        return False
+    return path.stat().st_size >= begins_at + length
+
+
+def _vint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of EBML's variable length, and where the next byte is.
+
+    Raises:
+        ValueError: If it says "unknown" (all ones), as live recordings do.
+        IndexError: If it is not all there.
+
+    """
+    width = 9 - data[at].bit_length()
+    if width > 8:
+        raise ValueError("no number")
+    raw = int.from_bytes(data[at : at + width], "big")
+    if at + width > len(data):
+        raise IndexError("cut off")
+    value = raw & ((1 << 7 * width) - 1)
+    if value == (1 << 7 * width) - 1:
+        raise ValueError("unknown")
+    return value, at + width

@@ -1,0 +1,176 @@
+"""Frames -> a video file through PyAV's own encoders, with the other streams of the source around them."""
+
+import contextlib
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import av.error
+from av.codec.context import Flags
+
+from concertdeblur.errors import ConcertDeblurError, UnsupportedStreamError
+from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.captions import ENCODER_OPTIONS, captioned
+from concertdeblur.media.colour import PlaneConverter, effective_range
+from concertdeblur.media.containers import MUX_ERRORS, error_text, open_output
+from concertdeblur.media.copier import Companions, PacketCopier
+from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.muxing import muxer_options, seconds_shift
+from concertdeblur.media.output_file import target_error
+from concertdeblur.media.priorities import kept_priorities
+from concertdeblur.media.reordering import Span, are_usable, decode_stamps
+
+
+class PyavWriter:
+    """Implements `VideoWriter` with the encoders that PyAV brings; without `companions` the video stands alone."""
+
+    def __init__(self, part: Path, info: StreamInfo, encoding: Encoding, companions: Companions | None = None) -> None:
+        """Open `part` and the encoder, and write the header.
+
+        Raises:
+            TargetError: If the file cannot be written.
+            UnsupportedStreamError: If the encoder does not open.
+
+        """
+        self._part, self._info, self._encoding = part, info, encoding
+        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._durations: dict[int, int] = {}
+        self._held: Any = None  # the last packet so far
+        self._span = Span()
+        self._copier: PacketCopier | None = None
+        self._shift = seconds_shift(companions, info.time_base)
+        self._begin_s = (companions.begin_s if companions else None) or Fraction(0)
+        self._output = open_output(part, encoding.format_name, muxer_options(info, encoding.format_name, companions))
+        try:
+            if companions:
+                self._copier = PacketCopier(companions, self._output, self._add_video)
+            else:
+                self._add_video()
+            self._open_encoder()
+            self._output.start_encoding()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, MUX_ERRORS) and not isinstance(error, ConcertDeblurError):
+                raise target_error(part, error) from error
+            raise
+
+    def __enter__(self) -> "PyavWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; its pts must be larger than the last one's."""
+        picture = planes_of(frame, self._converter)
+        picture.pts = frame.pts - self._shift
+        picture.time_base = self._info.time_base
+        picture.pict_type = 0  # the encoder decides; the source's choice would be an order to it
+        if frame.duration:
+            self._durations[picture.pts] = frame.duration
+        try:
+            self._mux(self._stream.encode(picture))
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+
+    def finish(self) -> None:
+        """Drain the encoder, copy the rest of the other streams, complete the file."""
+        try:
+            self._mux(self._mended(self._stream.encode(None)))
+            if self._held is not None:
+                if self._encoding.format_name in ("mp4", "mov"):
+                    self._held.duration = self._span.last_duration() or self._held.duration
+                self._mux_one(self._held)
+            if self._copier:
+                self._copier.finish()
+            self._output.close()
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Release everything, also in the middle; safe after `finish`."""
+        with contextlib.suppress(*MUX_ERRORS):  # without `finish` the file is given up anyway
+            self._output.close()
+
+    def _add_video(self) -> av.VideoStream:
+        info, settings = self._info, self._encoding.settings
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
+        options = settings.options(info.hdr) | ENCODER_OPTIONS.get(settings.encoder, {})
+        added = self._output.add_stream(settings.encoder, rate=info.rate or 25, options=options)
+        stream = cast(av.VideoStream, added)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = info.width, info.height, self._encoding.pixel_format
+        stream.time_base = info.time_base
+        context.time_base = info.time_base
+        context.thread_count = settings.num_threads
+        context.flags |= Flags.frame_duration
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        tag_colour(context, info)
+        if settings.codec.startswith("hevc") and self._encoding.format_name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players want it
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
+        self._stream = stream
+        return stream
+
+    def _open_encoder(self) -> None:
+        name = self._encoding.settings.encoder
+        try:
+            with kept_priorities():
+                self._stream.codec_context.open()
+        except MUX_ERRORS as error:
+            hint = "; is its device there?" if self._encoding.settings.is_hardware else ""
+            raise UnsupportedStreamError(
+                f"the encoder {name} does not open for {self._info.width}x{self._info.height} "
+                f"{self._encoding.pixel_format} ({error_text(error)}){hint}"
+            ) from error
+        left = set(self._stream.codec_context.options) - {"threads"}
+        if left:  # FFmpeg drops what an encoder does not know without a word
+            raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
+
+    def _mended(self, packets: list[Any]) -> list[Any]:
+        """The last packets, with new dts where x265 made none: in clips shorter than its look-ahead."""
+        pts = [packet.pts for packet in packets]
+        if self._held is None and packets and not are_usable(pts, [packet.dts for packet in packets]):
+            for packet, dts in zip(packets, decode_stamps(pts), strict=True):
+                packet.dts = dts
+        return packets
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+            self._span.add(packet.pts, packet.dts, packet.duration)
+            if self._held is not None:
+                self._mux_one(self._held)
+            self._held = packet
+
+    def _mux_one(self, packet: Any) -> None:
+        if self._copier:
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            self._copier.copy_until(stamp * packet.time_base + self._begin_s)
+        self._output.mux_one(packet)
+
+
+def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
+    """A frame in the encoder's pixel format: its native planes where it has them."""
+    if frame.native is not None:
+        return converter.from_native(frame.native)
+    assert frame.pixels is not None
+    made = converter.from_rgb(frame.pixels)
+    return captioned(made, frame.captions) if frame.captions is not None else made
+
+
+def tag_colour(context: av.VideoCodecContext, info: StreamInfo) -> None:
+    """Write all four colour tags of the source; what it leaves unspecified stays so, but for full range."""
+    context.color_primaries = info.colour.primaries
+    context.color_trc = info.colour.transfer
+    context.colorspace = info.colour.matrix
+    is_rgb = av.VideoFormat(context.pix_fmt or "yuv420p").is_rgb
+    if av.VideoFormat(info.pixel_format).is_rgb and not is_rgb:
+        context.colorspace = 1  # RGB encoded as YUV by BT.709's matrix
+    context.color_range = info.colour.range or (2 if effective_range(info) == 2 else 0)

@@ -1,0 +1,242 @@
+"""When frames are shown, and clips whose time begins anew.
+
+A frame is shown from its own time stamp until that of the next one: an interval, not an instant.
+
+Recordings that were joined end to end (`cat a.ts b.ts`), and broadcasts whose clock was set, hold several pieces, each
+with a time of its own. A `Timeline` says where in the file each piece begins, and by how much its time is moved so
+that it follows the piece before.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import av.error
+from av.container import InputContainer
+
+from concertdeblur.media.containers import open_source
+
+T = TypeVar("T")
+
+_LEAST_STEP_BACK_S = Fraction(1, 4)  # smaller steps are mended frame by frame
+_LEAST_LEAP_S = 600  # further ahead than any pause of a transport stream
+_TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: the format's clock may be set anew
+_INDEXED = ("mov", "avi")  # their tables count durations up, so that time cannot run backwards
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown(Generic[T]):
+    """Something with the interval in which it is on screen, in units of a time base."""
+
+    pts: int
+    duration: int
+    item: T
+
+
+def intervals(
+    items: Iterable[tuple[int, T]], *, start: int | None, end: int | None, last_end: Callable[[int, int], int]
+) -> Iterator[Shown[T]]:
+    """Each item with its interval, as far as that lies in [start, end).
+
+    Args:
+        items: (time stamp, item), the time stamps growing.
+        start: None: from the first item on.
+        end: None: to the last item's end.
+        last_end: Gives the end of the last item, from its time stamp and the step before it (0 if it is the only one).
+
+    """
+    held: tuple[int, T] | None = None
+    step = 0
+    for pts, item in items:
+        if held is not None:
+            if (shown := _clipped(held, pts, start, end)) is not None:
+                yield shown
+            step = pts - held[0]
+        held = (pts, item)
+        if end is not None and pts >= end:
+            return
+    if held is not None and (shown := _clipped(held, last_end(held[0], step), start, end)) is not None:
+        yield shown
+
+
+def _clipped(held: tuple[int, T], until: int, start: int | None, end: int | None) -> Shown[T] | None:
+    begin = held[0] if start is None else max(held[0], start)
+    until = until if end is None else min(until, end)
+    return Shown(pts=begin, duration=until - begin, item=held[1]) if until > begin else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """A stretch of the file with one clock."""
+
+    position: int = 0  # byte of the file at which it begins
+    own_positions: Mapping[int, int] = field(default_factory=dict)  # stream -> where its packets begin, if elsewhere
+    shift_s: Fraction = Fraction(0)  # by which its time is moved
+
+    def begins_at(self, stream: int) -> int:
+        """The byte from which on a stream's packets belong to it: parsers find packets before where they are told."""
+        return self.own_positions.get(stream, self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Where the clocks of a clip begin, and by how much each is moved."""
+
+    stretches: tuple[Stretch, ...] = (Stretch(),)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether there is more than one piece."""
+        return len(self.stretches) > 1
+
+    def text(self) -> str:
+        """What is done, in words; empty if nothing."""
+        if not self.is_joined:
+            return ""
+        moved = [f"{float(shift_s):.2f}" for shift_s in (stretch.shift_s for stretch in self.stretches[1:])]
+        if len(moved) == 1:
+            return f"time begins anew once (joined recordings?): what follows is moved by {moved[0]} s, sound too"
+        shown = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
+        return f"time begins anew {len(moved)} times (joined recordings?): the pieces are moved by {shown} s, sound too"
+
+    def moved(self, packets: "Iterable[av.Packet[Any]]") -> "Iterator[av.Packet[Any]]":
+        """The same packets in the moved time; they must be read from the beginning of the file."""
+        if not self.is_joined:
+            yield from packets
+            return
+        last: dict[int, int] = {}  # stream -> its last packet's position
+        for packet in packets:
+            stream = packet.stream.index
+            position = last[stream] = packet.pos if packet.pos is not None else last.get(stream, 0)
+            shift_s = next(each.shift_s for each in reversed(self.stretches) if each.begins_at(stream) <= position)
+            if shift_s and packet.time_base:
+                shift = round(shift_s / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts + shift
+                packet.dts = None if packet.dts is None else packet.dts + shift
+            yield packet
+
+
+def read_timeline(path: Path) -> Timeline:
+    """Look through the packets of a clip for places where time begins anew.
+
+    Formats with an index are not looked through.
+    """
+    with open_source(path) as container:
+        if any(name in container.format.name.split(",") for name in _INDEXED):
+            return Timeline()
+        pieces = _Pieces(may_leap=bool(_flags(container) & _TS_DISCONT))
+        try:
+            for packet in container.demux(*(each for each in container.streams if each.type in ("audio", "video"))):
+                stamp = packet.dts if packet.dts is not None else packet.pts
+                if stamp is not None and packet.size and packet.time_base:
+                    base, shown = packet.time_base, packet.pts if packet.pts is not None else stamp
+                    pieces.add(
+                        _Moment(
+                            stream=packet.stream.index,
+                            position=packet.pos,
+                            decoded_s=stamp * base,
+                            begin_s=shown * base,
+                            end_s=(shown + (packet.duration or 0)) * base,
+                        )
+                    )
+        except av.error.FFmpegError:  # a damaged end, which the reader tells of
+            pass
+        return pieces.timeline()
+
+
+def _flags(container: InputContainer) -> int:
+    return int(getattr(container.format, "flags", 0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Moment:
+    """A packet's place in the file and in time."""
+
+    stream: int
+    position: int | None
+    decoded_s: Fraction
+    begin_s: Fraction
+    end_s: Fraction
+
+
+@dataclass(kw_only=True, slots=True)
+class _Piece:
+    """What is known of a stretch while the file is looked through."""
+
+    position: int
+    own_positions: dict[int, int] = field(default_factory=dict)
+    begin_s: Fraction | None = None
+    end_s: Fraction | None = None
+    last_s: dict[int, Fraction] = field(default_factory=dict)  # stream -> when its last packet is decoded
+
+    def add(self, moment: _Moment) -> None:
+        self.begin_s = moment.begin_s if self.begin_s is None else min(self.begin_s, moment.begin_s)
+        self.end_s = moment.end_s if self.end_s is None else max(self.end_s, moment.end_s)
+        self.last_s[moment.stream] = moment.decoded_s
+
+
+class _Pieces:
+    """Finds where a clock is set. One packet with a wrong time stamp is no new clock: the next one decides."""
+
+    def __init__(self, *, may_leap: bool) -> None:
+        self._may_leap = may_leap
+        self._done: list[_Piece] = []
+        self._piece = _Piece(position=0)
+        self._doubtful: list[_Moment] = []  # since a packet that does not go on from the one before
+
+    def add(self, moment: _Moment) -> None:
+        """Take the next packet of the file."""
+        if not self._doubtful:
+            if self._goes_on(moment) or moment.position is None:
+                self._place(moment)
+            else:
+                self._doubtful.append(moment)
+            return
+        first = self._doubtful[0]
+        self._doubtful.append(moment)
+        if moment.stream == first.stream:
+            self._decide(is_new=not self._goes_on(moment))
+
+    def timeline(self) -> Timeline:
+        """What was found."""
+        self._decide(is_new=len({moment.stream for moment in self._doubtful}) > 1)
+        stretches, shift_s, end_s = [Stretch()], Fraction(0), None
+        for piece in (*self._done, self._piece):
+            if piece.begin_s is None or piece.end_s is None:
+                continue
+            if end_s is not None:
+                shift_s = end_s - piece.begin_s
+                stretches.append(Stretch(position=piece.position, own_positions=piece.own_positions, shift_s=shift_s))
+            end_s = piece.end_s + shift_s
+        return Timeline(tuple(stretches))
+
+    def _goes_on(self, moment: _Moment) -> bool:
+        last_s = self._piece.last_s.get(moment.stream)
+        return last_s is None or self._follows(last_s, moment)
+
+    def _follows(self, last_s: Fraction, moment: _Moment) -> bool:
+        step_s = moment.decoded_s - last_s
+        return step_s > -_LEAST_STEP_BACK_S and (step_s < _LEAST_LEAP_S or not self._may_leap)
+
+    def _decide(self, *, is_new: bool) -> None:
+        waiting, self._doubtful = self._doubtful, []
+        if is_new and waiting:
+            position = waiting[0].position
+            assert position is not None
+            self._done.append(self._piece)
+            self._piece = _Piece(position=position)
+        for moment in waiting if is_new else waiting[1:]:
+            self._place(moment)
+
+    def _place(self, moment: _Moment) -> None:
+        piece = self._piece
+        if self._done and moment.stream not in piece.last_s:
+            before = self._done[-1]
+            last_s = before.last_s.get(moment.stream)
+            if last_s is not None and not self._follows(last_s, moment) and moment.position is not None:
+                piece.own_positions[moment.stream] = moment.position
+            elif moment.position is None or moment.position < piece.position:
+                piece = before
+        piece.add(moment)

@@ -1,0 +1,151 @@
+"""`concertdeblur video --preview`: one second, or one frame, before and after, and how long the whole would take."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from concertdeblur.errors import TargetError, UsageError
+from concertdeblur.frame import Pixels
+from concertdeblur.media.backends import open_reader
+from concertdeblur.media.comparison import side_by_side
+from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.reader import ReaderOptions
+from concertdeblur.pipelines.deblur_video import expected_frames, load_deblurrer
+from concertdeblur.pipelines.video_job import Progress, VideoJob
+from concertdeblur.progress import duration_text
+
+if TYPE_CHECKING:
+    from concertdeblur.deblurring.deblurrer import DeblurredFrame
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SECOND = Fraction(1)
+_ONE_FRAME_S = Fraction(1, 1000)  # the frame on screen then, and no other
+_DEEP = 257  # levels of 16 bits in one of 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviewSummary:
+    """What was tried, and what the whole would take."""
+
+    source: Path
+    target: Path
+    time_s: float  # of the frame that is shown, counted from the first frame
+    num_frames: int  # that were deblurred
+    frame_s: float  # seconds a frame, without loading the networks
+    total_frames: int | None  # of the whole; None: the clip does not say
+    estimate_s: float | None  # for the whole
+    runtime: str
+
+    def text(self) -> str:
+        """In words."""
+        rows = [("shows", f"the frame at {self.time_s:.2f} s, before and after")]
+        if self.estimate_s is not None:
+            rows.append(
+                ("the whole", f"would take about {duration_text(self.estimate_s)} ({self.total_frames} frames)")
+            )
+        else:
+            rows.append(
+                ("the whole", f"would take {duration_text(self.frame_s)} a frame; the clip does not say how many")
+            )
+        rows.append(("ran on", self.runtime))
+        return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])
+
+
+def preview_target(source: Path, target: Path | None) -> Path:
+    """The picture's name: beside the clip's output, or the clip, with `.preview.png` at the end."""
+    if target is not None and target.suffix.lower() in _SUFFIXES:
+        return target
+    if target is not None and target.is_dir():
+        return target / f"{source.stem}.preview.png"
+    beside = target or source
+    return beside.with_name(f"{beside.stem}.preview.png")
+
+
+def preview(
+    source: Path,
+    target: Path,
+    job: VideoJob,
+    *,
+    time_s: Fraction | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
+) -> PreviewSummary:
+    """Deblur a little of a clip.
+
+    Args:
+        source: The clip.
+        target: A png or jpg: before on the left, after on the right, upright.
+        job: The user's choices; a start and an end say what the whole is.
+        time_s: The frame to show, counted from the first one; None: a second in the middle of the whole.
+        on_progress: Called after every frame.
+        on_warning: Called once for each thing that the user should know.
+
+    Raises:
+        ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
+
+    """
+    if job.is_identity:
+        raise UsageError("with strength 0 no network runs: there is nothing to preview")
+    from concertdeblur.deblurring.deblurrer import DeblurOptions
+
+    output = OutputFile(target, overwrite=job.overwrite, sources=(source,))
+    whole = ReaderOptions(video_stream=job.video_stream, deinterlace=job.deinterlace, strict=job.strict)
+    with open_reader(source, whole, backend=job.reader, on_warning=on_warning) as reader:
+        info = reader.info
+    total = expected_frames(info, job)
+    length = _ONE_FRAME_S if time_s is not None else _SECOND
+    begin_s = _middle_s(job, total, info.rate) if time_s is None else time_s
+    part = replace(whole, start_s=begin_s, end_s=begin_s + length)
+    deblurrer = load_deblurrer(job, info, num_frames=total, on_warning=on_warning)
+    options = DeblurOptions(strength=job.strength, refine=job.refine)
+    with open_reader(source, part, backend=job.reader) as reader:
+        frames = list(reader.frames())
+        origin_s = reader.origin_s
+    list(deblurrer.stream(frames[:1], options))  # the first one compiles and fills caches
+    started_s = time.monotonic()
+    made: list[DeblurredFrame] = []
+    for one in deblurrer.stream(frames, options):
+        made.append(one)
+        on_progress(Progress(num_frames=len(made), total_frames=len(frames), elapsed_s=time.monotonic() - started_s))
+    frame_s = (time.monotonic() - started_s) / len(frames)
+    shown = made[len(made) // 2]
+    assert shown.source.pixels is not None
+    assert shown.frame.pixels is not None
+    _write(
+        output, side_by_side(shown.source.pixels, shown.frame.pixels, rotation_deg=info.rotation_deg), info.rotation_deg
+    )
+    return PreviewSummary(
+        source=source,
+        target=target,
+        time_s=float(shown.source.pts * info.time_base - origin_s),
+        num_frames=len(frames),
+        frame_s=round(frame_s, 4),
+        total_frames=total,
+        estimate_s=None if total is None else round(total * frame_s, 1),
+        runtime=str(deblurrer.runtime),
+    )
+
+
+def _middle_s(job: VideoJob, num_frames: int | None, rate: Fraction | None) -> Fraction:
+    """When a second in the middle of the whole begins; the beginning of a clip whose length is not known."""
+    begin_s = job.start_s or Fraction(0)
+    if num_frames is None or not rate:
+        return begin_s
+    return begin_s + max(Fraction(0), (num_frames / rate - _SECOND) / 2)
+
+
+def _write(output: OutputFile, picture: Pixels, rotation_deg: int) -> None:
+    upright = np.rot90(picture, round(rotation_deg / 90))
+    if upright.dtype == np.uint16:
+        upright = (upright // _DEEP).astype(np.uint8)
+    is_encoded, data = cv2.imencode(output.target.suffix, np.ascontiguousarray(upright[:, :, ::-1]))
+    if not is_encoded:
+        raise TargetError(f"{output.target}: the picture cannot be encoded")
+    with output as part:
+        part.write_bytes(data.tobytes())

@@ -1,0 +1,229 @@
+"""Several clips, or folders of them: each with its output, one after the other; a clip that fails stops no other."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concertdeblur.errors import (
+    ConcertDeblurError,
+    Interrupted,
+    MissingDependencyError,
+    SourceError,
+    TargetError,
+    UsageError,
+    WeightsError,
+)
+from concertdeblur.media.clip_folder import clips_in, looks_like_clip
+from concertdeblur.media.containers import FORMATS
+from concertdeblur.media.output_file import is_disk_full
+from concertdeblur.pipelines.deblur_video import VideoRun
+from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
+
+if TYPE_CHECKING:
+    from concertdeblur.deblurring.deblurrer import Deblurrer
+
+_DEFAULT_SUFFIX = ".mp4"
+_MADE = ".deblurred"  # what a default output name has before its suffix
+_MOST_NAMED = 20  # of the clips that failed, in the last line
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """A clip and its output."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSummary:
+    """What became of several clips."""
+
+    num_done: int
+    num_done_before: int  # their outputs were there already
+    failed: tuple[Path, ...]
+
+    def text(self) -> str:
+        """In one line."""
+        whole = self.num_done + self.num_done_before + len(self.failed)
+        before = f", {self.num_done_before} done by an earlier run" if self.num_done_before else ""
+        return f"{_counted(whole)}: {self.num_done} done now{before}."
+
+
+def find_items(
+    sources: Sequence[Path], target: Path | None, *, recursive: bool = False, as_mp4: bool = False
+) -> list[Item]:
+    """The clips behind some names, with their outputs.
+
+    Args:
+        sources: Clips, or folders of clips.
+        target: The output of one clip, or the folder of the outputs; None: beside the source, with `.deblurred` in
+            its name.
+        recursive: Whether folders are searched with their subfolders, whose names the outputs keep.
+        as_mp4: Whether outputs that nobody named are mp4, whatever the input.
+
+    Raises:
+        SourceError: If a folder is missing or holds no clip.
+        TargetError: If the target is a file where a folder is needed, or the source itself.
+        UsageError: If there are several sources and no folder as target.
+
+    """
+    if len(sources) == 1 and not sources[0].is_dir():
+        source = sources[0]
+        if target is None:
+            return [
+                Item(source=source, target=source.with_name(f"{source.stem}{_MADE}{_written_suffix(source, as_mp4)}"))
+            ]
+        return [Item(source=source, target=target / _written_name(source, as_mp4) if target.is_dir() else target)]
+    if target is None:
+        if len(sources) > 1:
+            raise UsageError("several inputs need a folder for their outputs: name one last")
+        target = sources[0].resolve().with_name(f"{sources[0].resolve().name}{_MADE}")
+    if target.exists() and not target.is_dir():
+        raise TargetError(f"{target}: is a file; several clips need a folder for their outputs: name one last")
+    if not target.exists() and looks_like_clip(target):
+        raise UsageError(f"{target}: names a clip; several clips need a folder for their outputs: name one last")
+    found: list[tuple[Path, Path]] = []  # (clip, place of its output in the target)
+    for source in sources:
+        if source.is_dir():
+            found += _of_folder(source, target, recursive=recursive)
+        else:
+            found.append((source, Path(source.name)))
+    return _named(found, target, as_mp4)
+
+
+def _of_folder(folder: Path, target: Path, *, recursive: bool) -> list[tuple[Path, Path]]:
+    if target.resolve() == folder.resolve():
+        raise TargetError(f"{target}: input and output are the same folder")
+    try:
+        clips = [clip for clip in clips_in(folder, recursive=recursive) if target not in clip.parents]
+        if not clips:
+            is_below = not recursive and clips_in(folder, recursive=True)
+            hint = "; its subfolders do: --recursive takes them" if is_below else ""
+            raise SourceError(f"{folder}: the folder holds no clip{hint}")
+    except ConcertDeblurError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    return [(clip, clip.relative_to(folder)) for clip in clips]
+
+
+def _named(found: list[tuple[Path, Path]], target: Path, as_mp4: bool) -> list[Item]:
+    """Outputs whose names differ: two clips that would get one name keep their own suffix within it."""
+    items: dict[Path, Item] = {}
+    wanted = Counter(place.with_name(_written_name(place, as_mp4)) for _, place in found)
+    own = {place for _, place in found if place.with_name(_written_name(place, as_mp4)) == place}
+    for source, place in found:
+        made = place.with_name(_written_name(place, as_mp4))
+        if made != place and (wanted[made] > 1 or made in own):
+            made = place.with_name(f"{place.name}{_DEFAULT_SUFFIX}")
+        if target / made in items:
+            other = items[target / made].source
+            if other.resolve() == source.resolve():
+                continue
+            raise UsageError(f"{source} and {other} would get the same output name; rename one")
+        items[target / made] = Item(source=source, target=target / made)
+    return list(items.values())
+
+
+def _written_name(path: Path, as_mp4: bool) -> str:
+    return f"{path.stem}{_written_suffix(path, as_mp4)}"
+
+
+def _written_suffix(path: Path, as_mp4: bool) -> str:
+    is_kept = FORMATS.get(path.suffix.lower()) == "mp4" if as_mp4 else path.suffix.lower() in FORMATS
+    return path.suffix if is_kept else _DEFAULT_SUFFIX
+
+
+def deblur_batch(
+    items: Sequence[Item],
+    job: VideoJob,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
+    on_failure: Callable[[Path, Exception], None] = lambda _source, _error: None,
+    stop: threading.Event | None = None,
+) -> Iterator[VideoSummary | BatchSummary]:
+    """Deblur clip after clip.
+
+    A clip whose output exists is done, unless the job overwrites. Sound that an output cannot hold is converted, since
+    nobody chose its container, and outputs get their input's date, unless the job says otherwise.
+
+    Args:
+        items: What to do.
+        job: The user's choices, for every clip.
+        on_progress: As for `deblur_video`.
+        on_warning: As for `deblur_video`; each warning names its clip.
+        on_failure: Called with a clip and what went wrong with it.
+        stop: When set, the run ends with `Interrupted`.
+
+    Yields:
+        A summary after each clip, and at last one of the batch; work goes on when the next is asked for.
+
+    Raises:
+        SourceError: At the end, if some clips failed.
+        UsageError: If heatmap or compare files are asked for, which belong to one clip.
+        TargetError: If the disk is full.
+        WeightsError: If the weights cannot be loaded.
+        MissingDependencyError: If a package or program is missing.
+        Interrupted: If `stop` is set.
+
+    """
+    if job.heatmap or job.compare:
+        raise UsageError("heatmap and compare name one file; use them with one clip, not with a folder")
+    job = replace(job, fits_sound=True, keep_date=job.keep_date is not False)
+    num_done = num_before = 0
+    failed: list[Path] = []
+    deblurrer: Deblurrer | None = None
+    for item in items:
+        if item.target.exists() and not job.overwrite:
+            num_before += 1
+            continue
+        run = VideoRun(
+            source=item.source, target=item.target, job=job, on_progress=on_progress,
+            on_warning=_naming(item.source, on_warning), stop=stop,
+        )  # fmt: skip
+        run.deblurrer, run.num_clips = deblurrer, len(items)
+        try:
+            _make_folder(item.target.parent)
+            summary = run.guarded()
+        except Interrupted as error:
+            raise Interrupted(f"{num_done + num_before} of {_counted(len(items))} are done; {error}") from error
+        except (WeightsError, MissingDependencyError):  # every other clip would fail alike
+            raise
+        except Exception as error:
+            if is_disk_full(error):
+                raise
+            failed.append(item.source)
+            on_failure(item.source, error)
+        else:
+            num_done += 1
+            yield summary
+        deblurrer = run.deblurrer
+    summarised = BatchSummary(num_done=num_done, num_done_before=num_before, failed=tuple(failed))
+    if failed:
+        names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
+        done = f"; the other {num_done + num_before} are done" if num_done + num_before else ""
+        raise SourceError(f"{len(failed)} of {_counted(len(items))} failed: {names}{done}")
+    yield summarised
+
+
+def _naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
+    def named(message: str) -> None:
+        on_warning(message if source.name in message else f"{source.name}: {message}")
+
+    return named
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"{folder}: cannot be used ({error.strerror})") from error
+
+
+def _counted(number: int) -> str:
+    return f"{number} clip{'' if number == 1 else 's'}"
