@@ -83,6 +83,8 @@ def interrupt_on_signals() -> Iterator[None]:
     with _handling(on_signal):
         try:
             yield
+        except Interrupted:
+            raise
         except BaseException as error:
             if is_cut:
                 raise Interrupted("stopped; nothing is written") from error
@@ -110,7 +112,7 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
 
     """
     if debug:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        show_traceback(error)
     if isinstance(error, NoArgsIsHelpError):
         error.show()
         return error.exit_code
@@ -119,6 +121,11 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
     if as_json:
         write_event("error", {"message": printable(message), "exit_code": code})
     return code
+
+
+def show_traceback(error: BaseException) -> None:
+    """Write where an error came from, for a bug report."""
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
 def describe_error(error: BaseException) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(?:([0-9]+):)?([0-9]+):)?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _HARDWARE = ("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi", "hevc_vaapi")
 
@@ -18,6 +19,11 @@ class ClockTime(click.ParamType):  # type: ignore[type-arg]  # generic since cli
     """A time within a clip: seconds, or [[HH:]MM:]SS.mmm; parsed without rounding."""
 
     name = "time"
+
+    @staticmethod
+    def is_time(text: str) -> bool:
+        """Whether a text is written like a time."""
+        return _CLOCK.fullmatch(text.strip()) is not None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
         """Seconds as an exact fraction; a usage error for anything else."""
@@ -74,8 +80,47 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         return self._made(*match.groups())
 
 
-CODEC = OpenChoice("codec", ("h264", "hevc", "av1", "ffv1", *_HARDWARE))
+CODEC = OpenChoice("codec", ("h264", "hevc", "av1", "ffv1", "prores", *_HARDWARE))
 FILE = click.Path(path_type=Path)
+# `media` knows which clips are read, but importing it takes long
+_CLIPS = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
+)
+_PICTURES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif", ".gif"])
+
+
+class LocalPath(click.ParamType):  # type: ignore[type-arg]
+    """A file or folder of this machine; an address or `-` is refused by name."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; a usage error for what is none."""
+        text = str(value)
+        if text == "-":
+            self.fail("'-' is not supported: files are read and written more than once; name a file", param, ctx)
+        if _URL.match(text):
+            self.fail(f"{text!r} is an address, and only files of this machine are read; download it first", param, ctx)
+        return Path(text)
+
+    def shell_complete(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+LOCAL_FILE = LocalPath()
+
+
+def command_for(name: str) -> str:
+    """The command that a file given in a command's place is for; empty if it is no file's name."""
+    path = Path(name)
+    if path.suffix.lower() in _PICTURES:
+        return "image"
+    is_file = path.suffix.lower() in _CLIPS or path.exists() or _URL.match(name)
+    return "video" if is_file else ""
+
+
+_DEBUG = "concertdeblur.debug"
 _DEVICE = OpenChoice("device", ("auto", "cpu", "cuda"))
 
 
@@ -140,8 +185,18 @@ def backend_option(heading: str, text: str = "auto takes OpenVINO on a CPU if it
     )  # fmt: skip
 
 
+def is_debugging() -> bool:
+    """Whether the command in hand was given --debug."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
+
+
+def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    ctx.meta[_DEBUG] = value
+    return value
+
+
 debugging = option(
-    "Reporting", "--debug", is_flag=True, expose_value=False,  # `cli.Program.main` looks for it
+    "Reporting", "--debug", is_flag=True, expose_value=False, callback=_remember_debug,  # `cli.Program.main` looks too
     help="Write the traceback of an error, for a bug report.",
 )  # fmt: skip
 reporting = together(
@@ -159,3 +214,27 @@ def refuse_both(as_json: bool, quiet: bool) -> None:
     """
     if as_json and quiet:
         raise click.UsageError("--json and --quiet do not go together.")
+
+
+deblurring_options = together(
+    option(
+        "Deblurring", "--strength", type=float, default=1, show_default=True, metavar="0..1",
+        help="How much of the change is applied: output = input + strength x (deblurred - input);"
+        " 0 only encodes again.",
+    ),
+    option(
+        "Deblurring", "--no-refine", is_flag=True,
+        help="Leave out the refining of windows that are still blurred: faster.",
+    ),
+    option(
+        "Deblurring", "--quality", type=click.Choice(["auto", "best", "fast"]), default="auto", show_default=True,
+        help="Which shipped weight set; auto is best, but fast for a clip that would take minutes without a GPU.",
+    ),
+    option(
+        "Deblurring", "--weights", metavar="NAME|FOLDER",
+        help="A shipped weight set, or the folder of your own.  [default: by the quality]",
+    ),
+    device_option("Deblurring"),
+    backend_option("Deblurring"),
+)  # fmt: skip
+overwrite_option = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")

@@ -18,10 +18,17 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import display, show_report, write_event
+from concertdeblur.cli.console import Display, display, say, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import flush_output, interrupt_on_signals, report_error, stop_on_signals
+from concertdeblur.cli.exits import (
+    describe_error,
+    flush_output,
+    interrupt_on_signals,
+    report_error,
+    show_traceback,
+    stop_on_signals,
+)
 from concertdeblur.cli.options import (
     CODEC,
     FILE,
@@ -30,6 +37,7 @@ from concertdeblur.cli.options import (
     backend_option,
     debugging,
     device_option,
+    is_debugging,
     option,
     refuse_both,
     reporting,
@@ -193,10 +201,23 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
 
 
 @cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=FILE)
-@click.argument("target", metavar="OUT", type=FILE)
+@click.argument("paths", metavar="IN... [OUT]", type=FILE, nargs=-1, required=True)
 @_deblurring
 @together(
+    option("Input", "--recursive", is_flag=True, help="Search folders with their subfolders."),
+    option(
+        "Output", "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="1..100",
+        help="How good, and large, JPEG files are; --quality chooses the networks.",
+    ),
+    option(
+        "Output", "--strip-metadata", is_flag=True,
+        help="Leave out EXIF, place, XMP, text and resolution; the colour profile stays, or colours would change.",
+    ),
+    option(
+        "Output", "--keep-date/--no-keep-date", default=None,
+        help="Give the output the file date of the input.  [default: for the pictures of folders]",
+    ),
+    option("Output", "--skip-existing", is_flag=True, help="Leave alone what has its output already."),
     option(
         "Output", "--heatmap", type=FILE, metavar="FILE.png",
         help="Write a second picture that colours what is still blurred.",
@@ -208,18 +229,37 @@ def video(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: 
     _overwrite,
 )  # fmt: skip
 @reporting
-def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
-    """Deblur a picture.
+def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Deblur pictures, or folders of pictures.
 
-    IN is a picture of 8 or 16 bits, OUT the file to write: png, jpg, webp, tif or bmp, by its name.
+    IN is a picture (jpg, png, webp, tif, avif, heic, gif, bmp) or a folder, OUT the file to write: jpg, png, webp, tif,
+    avif or bmp, by its name; or a folder. Without OUT, photo.jpg becomes photo.deblurred.jpg beside it. Colour profile,
+    EXIF, XMP, bits and transparency are kept, every picture of an animation or of pages is deblurred. In a
+    folder, pictures that have their output are done already; one that fails does not end the others.
     """
     refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
+        from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
 
         job = ImageJob(refine=not no_refine, **choices)
-        shown.start(_facts("image", source, target, job))
-        shown.done(deblur_image(source, target, job, on_warning=shown.warning))
+        tasks = plan_images(paths, job)
+        if len(tasks) == 1 and not (tasks[0].is_of_folder or job.skip_existing):
+            source, target = tasks[0].source, tasks[0].target
+            tasks[0].make_folder()
+            shown.start(_facts("image", source, target, job))
+            shown.done(deblur_image(source, target, job, on_warning=shown.warning))
+            return
+        shown.start(_facts("image", paths[0], tasks[0].target.parent, job))
+        count = BatchCount()
+        made = deblur_images(
+            tasks, job, count=count, on_warning=shown.warning,
+            on_failure=lambda path, error: _warn_of_failure(shown, path, error),
+        )  # fmt: skip
+        for summary in made:
+            shown.done(summary)
+        if not as_json and not quiet:
+            say(count.text() + ".")
 
 
 @cli.command(cls=GroupedCommand)
@@ -268,6 +308,14 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
+
+
+def _warn_of_failure(shown: Display, path: Path, error: Exception) -> None:
+    """Say in one line why one item of a batch failed."""
+    text, _ = describe_error(error)
+    shown.warning(text if str(path) in text else f"{path}: {text}")
+    if is_debugging():
+        show_traceback(error)
 
 
 def _facts(command: str, source: Path, target: Path, job: Any) -> dict[str, Any]:

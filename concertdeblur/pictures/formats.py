@@ -81,8 +81,13 @@ def format_of(path: Path) -> PictureFormat:
 
 
 def is_picture_name(path: Path) -> bool:
-    """Whether a file in a folder is meant as a picture: `._x.jpg`, `.DS_Store` and `Thumbs.db` are not."""
+    """Whether a file in a folder is meant as a picture."""
     return path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
+
+
+def is_stray_name(path: Path) -> bool:
+    """Whether a file is what computers leave beside pictures: `._x.jpg`, `.DS_Store`, `Thumbs.db`."""
+    return path.name.startswith("._") or path.name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def why_not_read(path: Path) -> str | None:
@@ -90,11 +95,11 @@ def why_not_read(path: Path) -> str | None:
     return _NOT_READ.get(path.suffix.lower())
 
 
-def default_suffix(path: Path, *, is_animated: bool = False) -> str:
+def default_suffix(path: Path) -> str:
     """The suffix of the output of a picture whose user names none: its own where that is written."""
     suffix = path.suffix.lower()
     if suffix in WRITTEN_SUFFIXES:
         return path.suffix
     if suffix in (".heic", ".heif", ".hif"):
         return ".jpg"
-    return ".webp" if is_animated else ".png"
+    return ".png"  # which holds animations, too

@@ -13,7 +13,7 @@ from concertdeblur.deblurring.cam import heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredPicture
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.frame import Pixels
-from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.output_file import OutputFile, target_error
 from concertdeblur.pictures.formats import FORMATS, PictureFormat, format_of
 from concertdeblur.pictures.metadata import Metadata
 from concertdeblur.pictures.reading import PictureFile, open_picture
@@ -215,4 +215,4 @@ def _write(output: OutputFile, stills: list[Still], metadata: Metadata, job: Ima
         try:
             part.write_bytes(data)
         except OSError as error:
-            raise TargetError(f"{output.target}: cannot be written ({error.strerror})") from error
+            raise target_error(output.target, error) from error
