@@ -67,8 +67,8 @@ def _hevc(picture: npt.NDArray[np.uint8], pixel_format: str) -> tuple[bytes, byt
     at = data.index(b"hvcC")
     settings = data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")]
     stream.seek(0)
-    with av.open(stream) as container:
-        sample = next(bytes(packet) for packet in container.demux(video=0) if packet.size)
+    with av.open(stream, "r") as written:
+        sample = next(bytes(packet) for packet in written.demux(video=0) if packet.size)
     return sample, settings
 
 

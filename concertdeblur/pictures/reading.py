@@ -33,7 +33,7 @@ from concertdeblur.pictures.stills import Still, split
 _READ_BY_PILLOW = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 _SIGNATURES = (b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", containers.PNG_SIGNATURE)
 _MOST_PIXELS = 2**30  # as OpenCV has it; Pillow's own limit would refuse the 200 megapixels of a phone
-_PILLOW = threading.Lock()  # its limit, and Python's filter of warnings, are the whole process's
+_PILLOW = threading.Lock()  # its limit is the whole process's
 _STANDARD_ERROR = threading.Lock()
 _CUT_OFF = "is cut off: the file ends before the picture does; copy it again"
 _DECODER_ERRORS = (
@@ -122,9 +122,13 @@ class _Unsupported(Exception):
 def _named_errors(path: Path) -> Iterator[None]:
     """What decoders raise, as one sentence; they warn their developers of what they meet, not users."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        # the filter is the whole process's, so that threads beside the main one leave it alone
+        if threading.current_thread() is not threading.main_thread():
             yield
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
     except SourceError:
         raise
     except _Unsupported as error:
