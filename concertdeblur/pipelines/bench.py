@@ -25,6 +25,7 @@ from concertdeblur.benchmark.figures import BenchSummary, Round, end_to_end_rati
 from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
 from concertdeblur.deblurring.deblurrer import Deblurrer
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.output_file import OutputFile
@@ -32,7 +33,6 @@ from concertdeblur.models import Networks
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_folder
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus
 from concertdeblur.streaming.timeline import Span, recording
 
 _PAPER_TILE_PX = 256

@@ -23,7 +23,6 @@ from concertdeblur.pictures.writing import Sequence, encode, what_is_lost
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
 
-NO_NETWORK = "no network; strength 0 leaves the pixels as they are"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +89,8 @@ class LoadedNetworks:
 
     @property
     def runtime(self) -> str:
-        """What they ran on."""
-        return NO_NETWORK if self.deblurrer is None else str(self.deblurrer.runtime)
+        """What they ran on; "identity" if none ran."""
+        return "identity" if self.deblurrer is None else str(self.deblurrer.runtime)
 
 
 def deblur_image(

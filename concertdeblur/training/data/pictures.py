@@ -20,10 +20,10 @@ import numpy as np
 
 from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.pictures.reading import open_picture
 from concertdeblur.pictures.stills import rgb_8_bits
-from concertdeblur.runtime import available_cpus
 from concertdeblur.training.data.sources import (
     DataSettings,
     SourcePair,
