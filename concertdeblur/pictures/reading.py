@@ -35,6 +35,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", con
 _MOST_PIXELS = 2**30  # as OpenCV has it; Pillow's own limit would refuse the 200 megapixels of a phone
 _PILLOW = threading.Lock()  # its limit is the whole process's
 _STANDARD_ERROR = threading.Lock()
+_ALPHA_MULTIPLIED, _ALPHA_APART = 1, 2  # of TIFF's extra samples
 _CUT_OFF = "is cut off: the file ends before the picture does; copy it again"
 _DECODER_ERRORS = (
     OSError, ValueError, TypeError, SyntaxError, IndexError, KeyError, RuntimeError,
@@ -232,10 +233,11 @@ def _open_tiff(path: Path, data: bytes) -> PictureFile:
             return replace(still, pixels=np.uint16(65535) - still.pixels)  # white is 0
         return still
 
+    has_alpha = tiff.first_of(first.get(tiff.EXTRA, 0)) in (_ALPHA_MULTIPLIED, _ALPHA_APART)
     orientation = orientations[numbers[0]]
     height, width = _upright_size((int(first[tiff.WIDTH]), int(first[tiff.HEIGHT])), orientation)
     return PictureFile(
-        path=path, height=height, width=width, depth_bits=depth_bits, has_alpha=tiff.EXTRA in first,
+        path=path, height=height, width=width, depth_bits=depth_bits, has_alpha=has_alpha,
         metadata=metadata.upright(orientation), holds="pages" if len(numbers) > 1 else "one",
         num_pictures=len(numbers), changes=tuple(changes), read=read,
     )  # fmt: skip
@@ -445,15 +447,17 @@ def _deep_page(data: bytes, directory: tiff.Directory, page: int) -> Still:
             f"is a TIFF of {channels} channels with 16 or more bits, stored in a way that is not supported; save it as"
             " RGB or RGBA, interleaved"
         )
+    sample_format, bits = tiff.first_of(directory.get(tiff.SAMPLE_FORMAT, 1)), _tiff_depth_bits(directory)
+    if (sample_format, bits) not in ((1, 16), (3, 32)):
+        kind = {1: "", 2: "signed ", 3: "float "}.get(sample_format, "unknown ")
+        raise _Unsupported(f"has {kind}samples of {bits} bits; 8 and 16 bits, and float of 32, are supported")
     still = split(deep.read_tiff(data, page))
     if still.pixels.dtype == np.float32:
         still = replace(still, pixels=_unit_floats(still.pixels))
-    elif still.pixels.dtype != np.uint16:
-        raise _Unsupported(f"has {still.pixels.dtype} samples; 8 and 16 bits, and 32-bit float, are supported")
-    extra = directory.get(tiff.EXTRA)
-    if still.alpha is not None and extra in (0, (0,)):
+    extra = tiff.first_of(directory.get(tiff.EXTRA, _ALPHA_APART))
+    if still.alpha is not None and extra == 0:
         return replace(still, alpha=None)
-    return _divided(still) if still.alpha is not None and extra in (1, (1,)) else still
+    return _divided(still) if still.alpha is not None and extra == _ALPHA_MULTIPLIED else still
 
 
 def _divided(still: Still) -> Still:

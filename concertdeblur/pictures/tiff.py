@@ -8,7 +8,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -63,6 +63,11 @@ def directories(data: bytes) -> list[Directory]:
     if not found:
         raise ValueError("it has no page")
     return found
+
+
+def first_of(value: Any) -> int:
+    """The number of a tag, or the first of several."""
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def ends_at(directory: Directory) -> int:

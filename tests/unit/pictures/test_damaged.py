@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 from PIL import Image
 
 from concertdeblur.errors import SourceError
@@ -135,3 +136,24 @@ def test_a_picture_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> 
 def test_200_megapixels_open(tmp_path: Path) -> None:
     Image.new("1", (16_320, 12_240)).save(tmp_path / "in.png")
     assert open_picture(tmp_path / "in.png").width == 16_320
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (np.float16, "float samples of 16 bits"),
+        (np.int16, "signed samples of 16 bits"),
+        (np.uint32, "samples of 32 bits"),
+    ],
+)
+def test_kinds_of_samples_that_are_not_supported_are_named(tmp_path: Path, dtype: type, words: str) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", photograph(20, 30).astype(dtype), photometric="rgb")
+    with pytest.raises(SourceError, match=words):
+        decoded(tmp_path / "in.tif")
+
+
+def test_planes_of_16_bits_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    planes = photograph(20, 30).astype(np.uint16).transpose(2, 0, 1)
+    tifffile.imwrite(tmp_path / "in.tif", planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(SourceError, match="save it as RGB or RGBA, interleaved"):
+        decoded(tmp_path / "in.tif")

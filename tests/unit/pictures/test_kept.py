@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from concertdeblur.frame import Pixels
@@ -325,3 +326,20 @@ def test_a_second_picture_inside_a_jpeg_is_named(tmp_path: Path) -> None:
     warned: list[str] = []
     assert shown(passed(tmp_path / "in.jpg", "out.jpg", warned=warned)).format == "JPEG"
     assert "gain map" in warned[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_that_a_tiff_has_multiplied_by_alpha_are_divided(tmp_path: Path, dtype: type) -> None:
+    full = int(np.iinfo(dtype).max)
+    colours = photograph(40, 50).astype(np.int64) * (full // 255)
+    multiplied = np.dstack([np.rint(colours / 3), np.full((40, 50), full // 3)]).astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", multiplied, photometric="rgb", extrasamples=["assocalpha"], byteorder=">")
+    made = open_picture(passed(tmp_path / "in.tif", "out.tif")).still()
+    assert np.abs(made.pixels.astype(int) - colours).max() <= 3
+    assert made.alpha is not None
+    assert (made.alpha == full // 3).all()
+
+
+def test_white_that_is_zero_stays_white(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.array([[0, 65535, 1000]], np.uint16), photometric="miniswhite")
+    assert open_picture(passed(tmp_path / "in.tif", "out.tif")).still().pixels.tolist() == [[65535, 0, 64535]]
