@@ -2,6 +2,7 @@
 
 import io
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -56,11 +57,12 @@ def _hevc(picture: npt.NDArray[np.uint8], pixel_format: str) -> tuple[bytes, byt
     """One coded picture and its decoder's settings, as an mp4 holds both."""
     stream = io.BytesIO()
     with av.open(stream, "w", format="mp4") as container:
-        track = container.add_stream("hevc", rate=1, options={"x265-params": "qp=4:log-level=none"})
+        track = container.add_stream("hevc", rate=1, options={"x265-params": "qp=4:bframes=0:log-level=none"})
         track.height, track.width = picture.shape[:2]
         track.pix_fmt, track.codec_tag = pixel_format, "hvc1"
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         shown = frame.reformat(format=pixel_format, dst_colorspace=1, dst_color_range=2)
+        shown.pts, shown.time_base = 0, Fraction(1)
         for packet in (*track.encode(shown), *track.encode(None)):
             container.mux(packet)
     data = stream.getvalue()

@@ -332,7 +332,7 @@ def test_a_second_picture_inside_a_jpeg_is_named(tmp_path: Path) -> None:
 def test_colours_that_a_tiff_has_multiplied_by_alpha_are_divided(tmp_path: Path, dtype: type) -> None:
     full = int(np.iinfo(dtype).max)
     colours = photograph(40, 50).astype(np.int64) * (full // 255)
-    multiplied = np.dstack([np.rint(colours / 3), np.full((40, 50), full // 3)]).astype(dtype)
+    multiplied: Pixels = np.dstack([np.rint(colours / 3), np.full((40, 50), full // 3)]).astype(dtype)
     tifffile.imwrite(tmp_path / "in.tif", multiplied, photometric="rgb", extrasamples=["assocalpha"], byteorder=">")
     made = open_picture(passed(tmp_path / "in.tif", "out.tif")).still()
     assert np.abs(made.pixels.astype(int) - colours).max() <= 3
