@@ -1,14 +1,15 @@
 """Device, precision and threads: decided once, reported, never guessed again further down."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+import cv2
 import torch
 
+from concertdeblur.cpus import quota_cpus
 from concertdeblur.errors import MissingDependencyError, UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -31,6 +32,8 @@ class Runtime:
 def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
     """Resolve what the user asked for against what is there.
 
+    Pools of threads keep to the quota of this process's container from here on.
+
     Args:
         device: "auto", "cpu", "cuda" or "cuda:N".
         backend: "auto", "torch" or "openvino" (CPU only; "auto" takes it where it is installed).
@@ -40,6 +43,7 @@ def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
         MissingDependencyError: If OpenVINO is asked for and not installed.
 
     """
+    _keep_to_quota()
     chosen = _choose_device(device)
     if backend not in ("auto", "torch", "openvino"):
         raise UsageError(f"unknown backend '{backend}'; choose auto, torch or openvino")
@@ -61,11 +65,6 @@ def _convolution_dtype(device: torch.device, backend: Literal["torch", "openvino
     return torch.bfloat16 if backend == "openvino" and has_fast_bfloat16(device) else torch.float32
 
 
-def available_cpus() -> int:
-    """Cores this process may use: its affinity, not the machine's count."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 gain on a device: on a GPU, and on a processor with instructions for them.
 
@@ -76,6 +75,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return True
     can = torch.cpu.get_capabilities()
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+
+def _keep_to_quota() -> None:
+    """Affinity is what pools look at; a quota they do not know of."""
+    limit = quota_cpus()
+    if limit is not None:
+        torch.set_num_threads(min(limit, torch.get_num_threads()))
+        cv2.setNumThreads(min(limit, cv2.getNumThreads()))
 
 
 @contextmanager

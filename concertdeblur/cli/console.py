@@ -322,12 +322,14 @@ def report_rows(report: "DoctorReport") -> list[tuple[str, str]]:
         rows.append(("", f"built in, but their device is not here: {', '.join(idle)}"))
     rows.append(("devices", ", ".join(report.devices)))
     rows.append(("would run on", report.runtime or "nothing"))
-    rows.append(("cores", str(report.num_cores)))
+    busy = "" if report.busy_cores is None else f", {report.busy_cores:.1f} of them busy with other programs"
+    rows.append(("cores", f"{report.num_cores}{busy}"))
     if report.memory_bytes is not None and report.free_memory_bytes is not None:
         rows.append(("memory", f"{report.memory_bytes / 2**30:.1f} GiB, {report.free_memory_bytes / 2**30:.1f} free"))
     for weights in report.weight_sets:
         state = f"checked, {weights.size_bytes / 1e6:.1f} MB" if weights.is_intact else weights.problem
         rows.append((f"weights '{weights.name}'", state))
     speed = report.frame_720p_s
-    rows.append(("at 1280x720", f"{speed:.2f} s a frame (estimate)" if speed is not None else report.no_speed_reason))
+    trust = "not reliable: the machine is busy" if report.is_busy else "estimate"
+    rows.append(("at 1280x720", f"{speed:.2f} s a frame ({trust})" if speed is not None else report.no_speed_reason))
     return rows

@@ -19,10 +19,10 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import display, run_facts, show_report, write_event
+from concertdeblur.cli.console import Display, display, run_facts, say, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import flush_output, report_error
+from concertdeblur.cli.exits import describe_error, flush_output, report_error, show_traceback
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -32,6 +32,7 @@ from concertdeblur.cli.options import (
     deblurring_options,
     debugging,
     device_option,
+    is_debugging,
     option,
     overwrite_option,
     refuse_both,
@@ -91,10 +92,23 @@ def cli() -> None:
 
 
 @cli.command(cls=GroupedCommand)
-@click.argument("source", metavar="IN", type=LOCAL_FILE)
-@click.argument("target", metavar="OUT", type=LOCAL_FILE)
+@click.argument("paths", metavar="IN... [OUT]", type=LOCAL_FILE, nargs=-1, required=True)
 @deblurring_options
 @together(
+    option("Input", "--recursive", is_flag=True, help="Search folders with their subfolders."),
+    option(
+        "Output", "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="1..100",
+        help="How good, and large, JPEG files are; --quality chooses the networks.",
+    ),
+    option(
+        "Output", "--strip-metadata", is_flag=True,
+        help="Leave out EXIF, place, XMP, text and resolution; the colour profile stays, or colours would change.",
+    ),
+    option(
+        "Output", "--keep-date/--no-keep-date", default=None,
+        help="Give the output the file date of the input.  [default: for the pictures of folders]",
+    ),
+    option("Output", "--skip-existing", is_flag=True, help="Leave alone what has its output already."),
     option(
         "Output", "--heatmap", type=FILE, metavar="FILE.png",
         help="Write a second picture that colours what is still blurred.",
@@ -106,18 +120,37 @@ def cli() -> None:
     overwrite_option,
 )  # fmt: skip
 @reporting
-def image(source: Path, target: Path, *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
-    """Deblur a picture.
+def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: bool, **choices: Any) -> None:
+    """Deblur pictures, or folders of pictures.
 
-    IN is a picture of 8 or 16 bits, OUT the file to write: png, jpg, webp, tif or bmp, by its name.
+    IN is a picture (jpg, png, webp, tif, avif, heic, gif, bmp) or a folder, OUT the file to write: jpg, png, webp, tif,
+    avif or bmp, by its name; or a folder. Without OUT, photo.jpg becomes photo.deblurred.jpg beside it. Colour profile,
+    EXIF, XMP, bits and transparency are kept, every picture of an animation or of pages is deblurred. In a
+    folder, pictures that have their output are done already; one that fails does not end the others.
     """
     refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
+        from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
 
         job = ImageJob(refine=not no_refine, **choices)
-        shown.start(run_facts("image", source, target, job))
-        shown.done(deblur_image(source, target, job, on_warning=shown.warning))
+        tasks = plan_images(paths, job)
+        if len(tasks) == 1 and not (tasks[0].is_of_folder or job.skip_existing):
+            source, target = tasks[0].source, tasks[0].target
+            tasks[0].make_folder()
+            shown.start(run_facts("image", source, target, job))
+            shown.done(deblur_image(source, target, job, on_warning=shown.warning))
+            return
+        shown.start(run_facts("image", paths[0], tasks[0].target.parent, job))
+        count = BatchCount()
+        made = deblur_images(
+            tasks, job, count=count, on_warning=shown.warning,
+            on_failure=lambda path, error: _warn_of_failure(shown, path, error),
+        )  # fmt: skip
+        for summary in made:
+            shown.done(summary)
+        if not as_json and not quiet:
+            say(count.text() + ".")
 
 
 @cli.command(cls=GroupedCommand)
@@ -167,3 +200,11 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
+
+
+def _warn_of_failure(shown: Display, path: Path, error: Exception) -> None:
+    """Say in one line why one item of a batch failed."""
+    text, _ = describe_error(error)
+    shown.warning(text if str(path) in text else f"{path}: {text}")
+    if is_debugging():
+        show_traceback(error)

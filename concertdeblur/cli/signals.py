@@ -74,6 +74,8 @@ def interrupt_on_signals() -> Iterator[None]:
     with _handling(on_signal):
         try:
             yield
+        except Interrupted:
+            raise
         except BaseException as error:
             if is_cut:
                 raise Interrupted("stopped; nothing is written") from error

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
+from concertdeblur.cpus import allowed_cpus, quota_cpus
 from concertdeblur.engines.cache import forget, keep, kept
 from concertdeblur.runtime import Runtime
 
@@ -77,6 +78,9 @@ class OpenVinoEngine:
     def __init__(self, module: nn.Module, dtype: torch.dtype = torch.float32, *, is_kept: bool = False) -> None:
         self._module = module.float().cpu()
         self._config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
+        limit = quota_cpus()
+        if limit is not None and limit < allowed_cpus():
+            self._config["INFERENCE_NUM_THREADS"] = str(limit)
         self._is_kept = is_kept
         self._compiled: Any = None
 

@@ -24,6 +24,7 @@ from concertdeblur.benchmark.memory import peak_rss_mb
 from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
 from concertdeblur.deblurring.deblurrer import Deblurrer
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.output_file import OutputFile
@@ -32,7 +33,6 @@ from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.pipelines.video_batch import deblur_batch, find_items
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus
 from concertdeblur.streaming.timeline import Span, recording
 
 _WARM_FRAMES = 2

@@ -15,7 +15,7 @@ from concertdeblur.benchmark.tables import PeerRow, PeersSummary, Timing
 from concertdeblur.errors import UsageError
 from concertdeblur.pipelines.bench_part import PartFailed, run_part
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus
+from concertdeblur.cpus import available_cpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

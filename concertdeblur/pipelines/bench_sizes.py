@@ -21,7 +21,8 @@ from concertdeblur.errors import UsageError
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.pipelines.bench_part import PartFailed, run_part
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus, choose_runtime
+from concertdeblur.cpus import available_cpus
+from concertdeblur.runtime import choose_runtime
 
 SIZES = ((160, 90), (320, 180), (640, 360), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160))  # width, height
 _THREADS = (1, 2)

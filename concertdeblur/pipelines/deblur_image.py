@@ -1,24 +1,29 @@
-"""`concertdeblur image`: read a picture, deblur it, write it."""
+"""`concertdeblur image`: read a picture, deblur it, write it with everything that it carries."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
 
 from concertdeblur.deblurring.cam import heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredPicture
-from concertdeblur.errors import SourceError, TargetError, UsageError
+from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.frame import Pixels
-from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.output_file import OutputFile, target_error
+from concertdeblur.pictures.formats import FORMATS, PictureFormat, format_of
+from concertdeblur.pictures.metadata import Metadata
+from concertdeblur.pictures.reading import PictureFile, open_picture
+from concertdeblur.pictures.stills import Still
+from concertdeblur.pictures.writing import Sequence, encode, what_is_lost
 from concertdeblur.progress import duration_text
 
-_LOSSY_OPTIONS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
-_DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
-_SUFFIXES = frozenset({*_LOSSY_OPTIONS, *_DEEP_SUFFIXES, ".webp", ".bmp"})
+if TYPE_CHECKING:
+    from concertdeblur.deblurring.deblurrer import Deblurrer
+
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,22 +37,32 @@ class ImageJob:
     device: str = "auto"
     backend: str = "auto"
     overwrite: bool = False
+    skip_existing: bool = False  # an output that is there counts as done; in a folder it does anyway
+    recursive: bool = False  # folders with their subfolders
+    keep_date: bool | None = None  # the output's file date is the input's; None: in folders only
+    strip_metadata: bool = False  # nothing but the colours' meaning goes with the pixels
+    jpeg_quality: int = 95
     heatmap: Path | None = None
     compare: Path | None = None  # before and after side by side
 
     def __post_init__(self) -> None:
         if self.weights is not None and self.quality != "auto":
             raise UsageError("a weight set and a quality do not go together: the quality chooses a set")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise UsageError(f"JPEG quality must lie between 1 and 100, but it is {self.jpeg_quality}")
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite and --skip-existing do not go together")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageSummary:
-    """What a run did; windows are (y, x, height, width) in px."""
+    """What a run did; windows are (y, x, height, width) in px, of the first picture."""
 
     source: Path
     target: Path
     height: int
     width: int
+    num_pictures: int = 1  # frames of an animation, or pages
     windows_tried: int
     windows_accepted: int
     windows: tuple[tuple[int, int, int, int], ...]
@@ -63,123 +78,149 @@ class ImageSummary:
         return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])
 
 
-def deblur_image(
-    source: Path, target: Path, job: ImageJob, *, on_warning: Callable[[str], None] = lambda message: None
-) -> ImageSummary:
-    """Deblur one picture; the output appears under its name only when it is complete.
+@dataclass(slots=True)
+class LoadedNetworks:
+    """The networks of a job, loaded when the first picture needs them."""
 
-    Transparency is kept as it is; a grey picture stays grey.
+    job: ImageJob
+    deblurrer: "Deblurrer | None" = None
+
+    def deblur(self, pixels: Pixels, options: DeblurOptions) -> DeblurredPicture:
+        """Deblur (height, width, 3) pixels; strength 0 without a heatmap needs no network."""
+        if options.strength == 0 and not options.heatmap:
+            return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
+        if self.deblurrer is None:
+            from concertdeblur import pretrained
+
+            weights = self.job.weights or pretrained.weights_of(self.job.quality)
+            self.deblurrer = pretrained.load(weights, device=self.job.device, backend=self.job.backend)
+        return self.deblurrer.deblur_picture(pixels, options)
+
+    @property
+    def runtime(self) -> str:
+        """What they ran on; "identity" if none ran."""
+        return "identity" if self.deblurrer is None else str(self.deblurrer.runtime)
+
+
+def deblur_image(
+    source: Path,
+    target: Path,
+    job: ImageJob,
+    *,
+    networks: LoadedNetworks | None = None,
+    on_warning: Callable[[str], None] = lambda message: None,
+) -> ImageSummary:
+    """Deblur one picture, or every picture of an animation or of pages.
+
+    The output appears under its name only when it is complete. Transparency is kept as it is; a grey picture stays
+    grey; the picture is turned upright.
+
+    Args:
+        source: Any picture that `open_picture` takes.
+        target: Its suffix names the format.
+        job: What to do.
+        networks: Those of the pictures before, so that they are loaded once.
+        on_warning: Told what is not kept as it was.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
     """
     started = time.monotonic()
+    networks = networks or LoadedNetworks(job)
     options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
     outputs = [OutputFile(path, overwrite=job.overwrite, sources=(source,)) for path in _checked_targets(target, job)]
-    decoded = _read(source)
-    if decoded.dtype == np.uint16 and target.suffix.lower() not in _DEEP_SUFFIXES:
-        on_warning(f"{target.suffix} holds 8 bits a channel; the 16 bits of {source.name} are rounded")
-        decoded = (decoded // 257).astype(np.uint8)
-    pixels, alpha = _to_rgb(decoded)
-    if alpha is not None and target.suffix.lower() in (".jpg", ".jpeg", ".bmp"):
-        on_warning(f"{target.suffix} cannot hold transparency; it is dropped")
-    made, runtime = _deblurred(pixels, options, job)
-    _write(outputs[0], _from_rgb(made.pixels, decoded, alpha))
-    if job.compare:
-        _write(outputs[-1], _compared(pixels, made.pixels, job.compare))
+    opened = open_picture(source)
+    _check_size(opened, target, job)
+    metadata = opened.metadata.only_colour() if job.strip_metadata else opened.metadata
+    _warn(opened, target, metadata, on_warning)
+    before = opened.still()
+    made = networks.deblur(before.rgb, options)
+    others = (opened.still(number) for number in range(1, opened.num_pictures))
+    stills = [before.with_rgb(made.pixels), *(s.with_rgb(networks.deblur(s.rgb, options).pixels) for s in others)]
+    _write(outputs[0], stills, metadata, job, opened)
     if job.heatmap and made.heatmap is not None:
-        _write(outputs[1], np.ascontiguousarray(heat_overlay(made.pixels, made.heatmap)[:, :, ::-1]))
+        shown = Still(pixels=heat_overlay(made.pixels, made.heatmap))
+        _write(outputs[1], [shown], metadata.only_colour(), job, opened)
+    if job.compare:
+        both = Still(pixels=np.concatenate([before.rgb, made.pixels], axis=1))
+        _write(outputs[-1], [both], metadata.only_colour(), job, opened)
+    if job.keep_date:
+        stamp = source.stat()
+        os.utime(target, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     return ImageSummary(
         source=source,
         target=target,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
+        height=opened.height,
+        width=opened.width,
+        num_pictures=opened.num_pictures,
         windows_tried=len(made.windows_tried),
         windows_accepted=len(made.windows_kept),
         windows=tuple(
-            (w.y, w.x, min(w.height, pixels.shape[0] - w.y), min(w.width, pixels.shape[1] - w.x))  # not its padding
+            (w.y, w.x, min(w.height, opened.height - w.y), min(w.width, opened.width - w.x))  # not its padding
             for w in made.windows_kept
         ),
         elapsed_s=time.monotonic() - started,
-        runtime=runtime,
+        runtime=networks.runtime,
     )
 
 
 def _checked_targets(target: Path, job: ImageJob) -> list[Path]:
     paths = [target, *(path for path in (job.heatmap, job.compare) if path is not None)]
     for path in paths:
-        if path.suffix.lower() not in _SUFFIXES:
-            raise UsageError(f"{path.name}: a picture's name must end in one of {', '.join(sorted(_SUFFIXES))}")
+        format_of(path)
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("output, --heatmap and --compare must be different files")
     return paths
 
 
-def _compared(before: Pixels, after: Pixels, target: Path) -> Pixels:
-    """Both pictures side by side, as OpenCV writes them."""
-    pair: Pixels = np.concatenate([before, after], axis=1)[:, :, ::-1]
-    if pair.dtype == np.uint16 and target.suffix.lower() not in _DEEP_SUFFIXES:
-        pair = (pair // 257).astype(np.uint8)
-    return np.ascontiguousarray(pair)
+def _check_size(opened: PictureFile, target: Path, job: ImageJob) -> None:
+    """See before work whether the formats can hold what there will be.
+
+    Raises:
+        TargetError: If a side is too long, or there are more pictures than the format holds.
+        UsageError: If a heatmap or a comparison is asked for of more than one picture.
+    """
+    if opened.num_pictures > 1 and (job.heatmap or job.compare):
+        raise UsageError(f"{opened.path}: holds {opened.num_pictures} pictures; --heatmap and --compare show one")
+    outputs = ((target, opened.width), (job.heatmap, opened.width), (job.compare, 2 * opened.width))
+    for path, width in outputs:
+        wanted = None if path is None else format_of(path)
+        if path is None or wanted is None or _fits(wanted, opened, width):
+            continue
+        others = ", ".join(one.suffixes[0] for one in FORMATS if _fits(one, opened, width))
+        if opened.holds != "one" and wanted.holds != opened.holds:
+            kind = "an animation" if opened.holds == "animation" else "a file"
+            told = f"{opened.path} is {kind} of {opened.num_pictures} pictures, which {path.suffix} cannot hold"
+        else:
+            told = f"{path}: {wanted.name} holds {wanted.most_side_px} px a side at most, not {width}x{opened.height}"
+        raise TargetError(f"{told}; {others or 'no format'} can")
 
 
-def _deblurred(pixels: Pixels, options: DeblurOptions, job: ImageJob) -> tuple[DeblurredPicture, str]:
-    if options.strength == 0 and not options.heatmap:
-        return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=()), "identity"
-    from concertdeblur import pretrained
-
-    weights = job.weights or pretrained.weights_of(job.quality)
-    deblurrer = pretrained.load(weights, device=job.device, backend=job.backend)
-    return deblurrer.deblur_picture(pixels, options), str(deblurrer.runtime)
+def _fits(wanted: PictureFormat, opened: PictureFile, width: int) -> bool:
+    is_short = wanted.most_side_px is None or max(width, opened.height) <= wanted.most_side_px
+    return is_short and (opened.holds == "one" or wanted.holds == opened.holds)
 
 
-def _read(source: Path) -> Pixels:
-    """The picture as OpenCV reads it: BGR, BGRA or grey, uint8 or uint16, turned upright."""
-    if source.is_dir():
-        raise SourceError(f"{source}: is a folder; name a picture")
+def _warn(opened: PictureFile, target: Path, metadata: Metadata, on_warning: Callable[[str], None]) -> None:
+    wanted = format_of(target)
+    depth_bits = 8 if opened.holds == "animation" else opened.depth_bits
+    lost = what_is_lost(wanted, target.suffix, metadata, depth_bits=depth_bits, has_alpha=opened.has_alpha)
+    for clause in (*opened.changes, *lost):
+        on_warning(f"{opened.path.name}: {clause}")
+
+
+def _write(output: OutputFile, stills: list[Still], metadata: Metadata, job: ImageJob, opened: PictureFile) -> None:
+    """Encode and write; `opened` says how an animation plays, and how many bits the source had."""
+    sequence = Sequence(loop=opened.loop, has_default_picture=opened.has_default_picture)
     try:
-        data = np.frombuffer(source.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise SourceError(f"{source}: cannot be read ({error.strerror})") from error
-    if not data.size:
-        raise SourceError(f"{source}: is empty")
-    try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 3:  # EXIF rotation needs another mode
-            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        raise SourceError(f"{source}: cannot be read as a picture") from error
-    if decoded is None:
-        raise SourceError(f"{source}: cannot be read as a picture; for a video use 'concertdeblur video'")
-    if decoded.dtype not in (np.uint8, np.uint16):
-        raise SourceError(f"{source}: has {decoded.dtype} samples; 8 and 16 bits are supported")
-    return np.asarray(decoded, dtype=decoded.dtype)
-
-
-def _to_rgb(decoded: Pixels) -> tuple[Pixels, Pixels | None]:
-    if decoded.ndim == 2:
-        return np.repeat(decoded[:, :, None], 3, axis=2), None
-    alpha = np.ascontiguousarray(decoded[:, :, 3]) if decoded.shape[2] == 4 else None
-    return np.ascontiguousarray(decoded[:, :, 2::-1]), alpha
-
-
-def _from_rgb(pixels: Pixels, decoded: Pixels, alpha: Pixels | None) -> Pixels:
-    """Back to the channels that the picture had."""
-    bgr = np.ascontiguousarray(pixels[:, :, ::-1])
-    if decoded.ndim == 2:
-        return np.ascontiguousarray(bgr[:, :, 1])
-    return bgr if alpha is None else np.ascontiguousarray(np.dstack([bgr, alpha]))
-
-
-def _write(output: OutputFile, picture: Pixels) -> None:
-    suffix = output.target.suffix.lower()
-    if picture.ndim == 3 and picture.shape[2] == 4 and suffix in (".jpg", ".jpeg", ".bmp"):
-        picture = np.ascontiguousarray(picture[:, :, :3])
-    is_encoded, data = cv2.imencode(suffix, picture, _LOSSY_OPTIONS.get(suffix, []))
-    if not is_encoded:
-        raise TargetError(f"{output.target}: the picture cannot be encoded as {suffix}")
+        data = encode(
+            format_of(output.target), stills, metadata, sequence=sequence, depth_bits=opened.depth_bits,
+            jpeg_quality=job.jpeg_quality,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise TargetError(f"{output.target}: the picture cannot be encoded ({error})") from error
     with output as part:
         try:
-            part.write_bytes(data.tobytes())
+            part.write_bytes(data)
         except OSError as error:
-            raise TargetError(f"{output.target}: cannot be written ({error.strerror})") from error
+            raise target_error(output.target, error) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import av.error
 
+from concertdeblur.cpus import available_cpus, quota_cpus
 from concertdeblur.errors import (
     Interrupted,
     SourceError,
@@ -278,7 +279,7 @@ def _may_overlap(deblurrer: "Deblurrer | None") -> bool:
 
 def _codec_threads(job: VideoJob) -> int:
     """Threads of decoder and encoder each: all cores (0) for identity; one where the networks need the cores."""
-    return 0 if job.is_identity else 1
+    return (0 if quota_cpus() is None else available_cpus()) if job.is_identity else 1
 
 
 def load_deblurrer(

@@ -1,6 +1,5 @@
 """`concertdeblur doctor`: what is installed, what would run here, and how long a frame takes."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -10,10 +9,12 @@ from fractions import Fraction
 from importlib import import_module, metadata
 from pathlib import Path
 
-from concertdeblur.version import __version__
+from concertdeblur.cpus import available_cpus, busy_cpus
 from concertdeblur.errors import ConcertDeblurError
+from concertdeblur.version import __version__
 
 _FRAME_HW = (720, 1280)
+_BUSY_CORES = 0.3  # a browser that plays a film takes about as much
 _CLIP_FRAMES = 4 * 60 * 30  # a song: 4 minutes at 30 frames/s
 
 # (distribution, module, whether every run needs it, what to do where it is missing)
@@ -22,7 +23,9 @@ _PACKAGES = (
     ("av", "av", True, "pip install 'av>=18.1,<19'"),
     ("opencv-python", "cv2", True, "pip install opencv-python; Debian: apt install libgl1 libglib2.0-0 libx11-6"),
     ("numpy", "numpy", True, "pip install numpy"),
+    ("pillow", "PIL", True, "for pictures: pip install 'pillow>=13,<14'"),
     ("safetensors", "safetensors", True, "pip install safetensors"),
+    ("pi-heif", "pi_heif", False, "for HEIC pictures: pip install pi-heif"),
     ("decord2", "decord", False, "for --reader decord: pip install decord2"),
     ("ffmpeg-python", "ffmpeg", False, "for --writer ffmpeg: pip install ffmpeg-python"),
     ("openvino", "openvino", False, "runs faster on a CPU: pip install 'concertdeblur[openvino]'"),
@@ -66,6 +69,7 @@ class DoctorReport:
     devices: tuple[str, ...]
     runtime: str | None  # what the networks would run on; None if nothing
     num_cores: int  # that this process may use
+    busy_cores: float | None  # how many of them other programs keep busy; None: not known
     memory_bytes: int | None
     free_memory_bytes: int | None
     weight_sets: tuple[WeightSet, ...]
@@ -75,6 +79,11 @@ class DoctorReport:
     fitness: str  # one sentence
     problems: tuple[str, ...]  # without these mended, nothing is deblurred
     advice: tuple[str, ...]  # what would add something
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs take so much of the machine that a trial says little about it."""
+        return _is_busy(self.busy_cores)
 
 
 def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "auto") -> DoctorReport:
@@ -94,6 +103,7 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
     devices: tuple[str, ...] = ("cpu",)
     runtime = None
     frame_s, fast_s, reason = None, None, "not measured: a needed package is missing"
+    busy = busy_cpus()
     if not missing & {part.name for part in parts if part.is_needed}:
         devices = _devices()
         weight_sets = _weight_sets(weights)
@@ -102,6 +112,7 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
             runtime = _runtime(device, backend)
             frame_s, reason = _time_frame(weights, device, backend), ""
             fast_s = _time_fast(weights, device, backend)
+            busy = max(busy or 0.0, busy_cpus() or 0.0)  # what began meanwhile counts, too
         except ConcertDeblurError as error:
             reason = f"not measured: {error}"
             if runtime is None:
@@ -115,21 +126,22 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
         codecs=codecs,
         devices=devices,
         runtime=runtime,
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cores=available_cpus(),
+        busy_cores=busy,
         memory_bytes=memory_bytes,
         free_memory_bytes=free_memory_bytes,
         weight_sets=weight_sets,
         frame_720p_s=frame_s,
         no_speed_reason=reason,
         fast_720p_s=fast_s,
-        fitness=fitness_of(frame_s, fast_s),
+        fitness=fitness_of(frame_s, fast_s, busy_cores=busy),
         problems=tuple(dict.fromkeys(problems)),
         advice=tuple(f"{part.name}: {part.advice}" for part in parts if part.version is None and not part.is_needed),
     )
 
 
-def fitness_of(frame_720p_s: float | None, fast_720p_s: float | None = None) -> str:
-    """One sentence on what a machine is fit for that needs so many seconds a frame of 1280x720."""
+def fitness_of(frame_720p_s: float | None, fast_720p_s: float | None = None, *, busy_cores: float | None = None) -> str:
+    """What a machine is fit for that needs so many seconds a frame of 1280x720, in a sentence; two if it is busy."""
     if frame_720p_s is None:
         return "What this machine is fit for is not known, since no frame could be timed."
     clip_s = frame_720p_s * _CLIP_FRAMES
@@ -143,7 +155,16 @@ def fitness_of(frame_720p_s: float | None, fast_720p_s: float | None = None) -> 
         fit = "fit for pictures and short excerpts (--start, --end)"
     told = f"This machine is {fit}: a 4-minute clip of 1280x720 at 30 frames/s takes about {_span(clip_s)}"
     fast = "" if fast_720p_s is None else f", or {_span(fast_720p_s * _CLIP_FRAMES)} with --quality fast"
+    if _is_busy(busy_cores):
+        return (
+            f"{told}{fast}. Do not rely on that: other programs keep {busy_cores:.1f} cores busy just now, and without"
+            " them it is faster; run doctor again when they are done."
+        )
     return f"{told}{fast}."
+
+
+def _is_busy(busy_cores: float | None) -> bool:
+    return busy_cores is not None and busy_cores >= _BUSY_CORES
 
 
 def _span(seconds: float) -> str:

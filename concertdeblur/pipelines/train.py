@@ -22,7 +22,14 @@ from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both,
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
 from concertdeblur.training.data.pairs import PairStore
-from concertdeblur.training.data.pictures import PictureStore, StoreContents, build_store, read_contents
+from concertdeblur.training.data.pictures import (
+    PictureStore,
+    SkippedPicture,
+    StoreContents,
+    build_store,
+    read_contents,
+    read_skipped,
+)
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
@@ -65,6 +72,7 @@ class TrainSummary:
     held_out: dict[str, float] = field(default_factory=dict)  # dB gained by kernel on held-out pictures, iGAN alone
     elapsed_s: float
     waited_share: float  # of the training time, waiting for data
+    skipped: tuple[SkippedPicture, ...] = ()  # pictures that cannot be trained on
 
     def text(self) -> str:
         """What a user reads at the end."""
@@ -76,6 +84,8 @@ class TrainSummary:
             lines = [f"Stopped after {self.stands_at}, saved in {self.out}; {goes_on}."]
         counted = f"{self.num_pictures} sharp pictures" + (f", {self.num_pairs} pairs" if self.num_pairs else "")
         lines.append(f"  data        {counted}")
+        if self.skipped:
+            lines.append(f"  skipped     {len(self.skipped)}: {', '.join(map(str, self.skipped))}")
         gain_db = mean_gain_db(self.held_out)
         if gain_db is not None:
             lines.append(f"  held-out    {gain_db:+.2f} dB, mean over the seven kernels at level 0.5, iGAN alone")
@@ -138,6 +148,7 @@ def train(
         held_out=narrator.held_out,
         elapsed_s=time.monotonic() - began_s,
         waited_share=narrator.waited_s / narrator.trained_s if narrator.trained_s else 0.0,
+        skipped=read_skipped(job.out / _PICTURES),
     )
 
 
@@ -153,7 +164,10 @@ def _open(job: TrainJob, session: Session) -> None:
         session.narrator.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
     reading = session.narrator.counted("read pictures", "pictures")
     store = job.out / _PICTURES
-    build_store(job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading)
+    build_store(
+        job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading,
+        on_warning=session.narrator.on_warning,
+    )  # fmt: skip
     if job.clips is not None:
         build_clip_store(
             job.clips, job.out / _CLIPS, PictureStore(store, "train"), job.recipe.clips, seed=job.recipe.seed,

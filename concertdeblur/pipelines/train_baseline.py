@@ -55,7 +55,12 @@ class BaselineRun:
 
 
 def train_baseline(
-    data: Path, out: Path, job: BaselineJob, *, on_report: Callable[[Report], None] = lambda _: None
+    data: Path,
+    out: Path,
+    job: BaselineJob,
+    *,
+    on_report: Callable[[Report], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> BaselineRun:
     """Train, or go on; the same command goes on exactly where it stood.
 
@@ -65,7 +70,7 @@ def train_baseline(
     recipe = read_recipe(job.recipe)
     flush_denormals()
     store = out / "pictures"
-    build_store(data, store, recipe.data, min_side_px=_MIN_SIDE_PX)
+    build_store(data, store, recipe.data, min_side_px=_MIN_SIDE_PX, on_warning=on_warning)
     held_out = PictureStore(store, "held_out")
     device = choose_runtime(job.device, "torch").device
     torch.manual_seed(recipe.seed)
@@ -147,6 +152,10 @@ def _say(report: Report) -> None:
     sys.stderr.write(f"step {report.step} of {report.steps}, {report.elapsed_s:.0f} s, {losses}{shown}\n")
 
 
+def _warn(message: str) -> None:
+    sys.stderr.write(f"Warning: {message}\n")
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m concertdeblur.pipelines.train_baseline", description=__doc__)
@@ -169,7 +178,7 @@ def main(given: Sequence[str] | None = None) -> int:
         cpu_minutes=args.cpu_minutes, minutes=args.minutes, device=args.device,
     )  # fmt: skip
     try:
-        run = train_baseline(args.data, args.out, job, on_report=_say)
+        run = train_baseline(args.data, args.out, job, on_report=_say, on_warning=_warn)
     except ConcertDeblurError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1

@@ -132,7 +132,7 @@ def test_every_choice_about_pictures_is_passed(monkeypatch: pytest.MonkeyPatch) 
     assert "out.png is written.\n  picture   40 x 30 px" in result.stderr
     words = (
         "--strength 0.5 --no-refine --weights mine --device cpu --backend torch --overwrite --heatmap heat.png"
-        " --compare both.png --json"
+        " --compare both.png --json --recursive --strip-metadata --no-keep-date --jpeg-quality 80"
     )
     result = invoke("image", "in.png", "out.png", *words.split())
     assert json.loads(result.stdout.splitlines()[-1])["windows"] == [[1, 2, 3, 4]]
@@ -147,8 +147,13 @@ def test_every_choice_about_pictures_is_passed(monkeypatch: pytest.MonkeyPatch) 
         overwrite=True,
         heatmap=heatmap,
         compare=Path("both.png"),
+        recursive=True,
+        strip_metadata=True,
+        keep_date=False,
+        jpeg_quality=80,
     )
-    assert all(getattr(taken[1], f.name) != f.default for f in fields(ImageJob) if f.name != "quality"), "one is left"
+    others = ("quality", "skip_existing")  # which do not go together with the rest
+    assert all(getattr(taken[1], f.name) != f.default for f in fields(ImageJob) if f.name not in others), "one is left"
     assert invoke("image", "in.png", "out.png", "--quality", "fast").exit_code == 0
     assert taken[2] == ImageJob(quality="fast")
 

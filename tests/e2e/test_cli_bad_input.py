@@ -159,7 +159,7 @@ def test_pictures(tmp_path: Path) -> None:
         ("none.png", "out.png", 1, "none.png"),
         ("in.png", "out.gif", 2, ".webp"),
         ("in.png", "nowhere/out.png", 1, "no such folder"),
-        (".", "out.png", 1, "is a folder"),
+        (".", "out.png", 2, "need a folder as OUT"),
     ):
         refused(run_here("image", tmp_path / name, tmp_path / target), code, words)
     cv2.imwrite(str(tmp_path / "real.png"), np.zeros((20, 20, 3), np.uint8))

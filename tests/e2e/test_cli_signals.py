@@ -141,5 +141,5 @@ def test_a_terminal_shows_live_progress(clip: Path, tmp_path: Path) -> None:
     assert child.returncode == 0
     text = drawn.decode()
     assert re.search(rf"\d+ of {_NUM_FRAMES} frames, [\d.]+ frames/s, [\d.:]+ (s|min) left", text)
-    assert text.endswith("ran on    identity\r\n")
+    assert text.endswith("ran on    no network: with strength 0 nothing is deblurred\r\n")
     assert "out.mp4 is written." in text

@@ -12,8 +12,7 @@ from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.deblurrer import DeblurredPicture
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError, WeightsError
-from concertdeblur.pipelines import deblur_image as image_pipeline
-from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
+from concertdeblur.pipelines.deblur_image import ImageJob, LoadedNetworks, deblur_image
 from concertdeblur.pretrained import save_weight_set
 from tests.networks import SMALL, random_networks
 from tests.pictures import photograph
@@ -100,17 +99,14 @@ def test_before_and_after_stand_side_by_side(weights: str, tmp_path: Path, suffi
     assert after is not None
     assert heat.exists()
     expected = np.concatenate([photograph(70, 90), after], axis=1)
-    if suffix == ".jpg":
-        cv2.imwrite(str(tmp_path / "expected.jpg"), expected, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        expected = np.asarray(cv2.imread(str(tmp_path / "expected.jpg")))
-    assert np.abs(pair.astype(int) - expected).mean() < 1  # cv2 rounds 16 bits down
+    assert np.abs(pair.astype(int) - expected).mean() < (3 if suffix == ".jpg" else 1)  # cv2 rounds 16 bits down
 
 
 def test_windows_end_where_the_picture_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The networks see the picture padded; nobody else does."""
     whole = Area(y=0, x=0, height=208, width=304)
     made = DeblurredPicture(pixels=photograph(200, 300), heatmap=None, windows_tried=(whole,), windows_kept=(whole,))
-    monkeypatch.setattr(image_pipeline, "_deblurred", lambda _pixels, _options, _job: (made, "nothing"))
+    monkeypatch.setattr(LoadedNetworks, "deblur", lambda _networks, _pixels, _options: made)
     cv2.imwrite(str(tmp_path / "in.png"), photograph(200, 300))
     summary = deblur_image(tmp_path / "in.png", tmp_path / "out.png", ImageJob())
     assert summary.windows == ((0, 0, 200, 300),)

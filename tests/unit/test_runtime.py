@@ -1,11 +1,12 @@
 """What runs where, and what cannot."""
 
+import cv2
 import pytest
 import torch
 
 import concertdeblur.runtime as module
 from concertdeblur.errors import MissingDependencyError, UsageError
-from concertdeblur.runtime import available_cpus, choose_runtime
+from concertdeblur.runtime import choose_runtime
 
 
 def test_a_cpu_runs_on_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,5 +65,17 @@ def test_a_gpu_takes_half_precision_and_no_openvino(monkeypatch: pytest.MonkeyPa
         choose_runtime("cuda:3")
 
 
-def test_available_cpus() -> None:
-    assert available_cpus() >= 1
+def test_pools_keep_to_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        torch.set_num_threads(4)
+        cv2.setNumThreads(4)
+        monkeypatch.setattr(module, "quota_cpus", lambda: 2)
+        choose_runtime("cpu")
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 2)
+        monkeypatch.setattr(module, "quota_cpus", lambda: None)
+        choose_runtime("cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

@@ -10,7 +10,8 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
-from concertdeblur.runtime import available_cpus, torch_threads
+from concertdeblur.cpus import available_cpus
+from concertdeblur.runtime import torch_threads
 from concertdeblur.training.data.bundles import mapped
 
 BatchT = TypeVar("BatchT")

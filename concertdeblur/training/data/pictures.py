@@ -20,12 +20,24 @@ import numpy as np
 
 from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.errors import TrainingError
-from concertdeblur.runtime import available_cpus
-from concertdeblur.training.data.sources import DataSettings, Sources, Split, find_sources, split_of
+from concertdeblur.cpus import available_cpus
+from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.pictures.reading import open_picture
+from concertdeblur.pictures.stills import rgb_8_bits
+from concertdeblur.training.data.sources import (
+    DataSettings,
+    SourcePair,
+    SourcePicture,
+    Sources,
+    Split,
+    both_splits,
+    find_sources,
+    split_of,
+)
 
 __all__ = [
     "PictureStore",
+    "SkippedPicture",
     "StoreContents",
     "StoredPicture",
     "build_store",
@@ -33,6 +45,7 @@ __all__ = [
     "read_contents",
     "read_index",
     "read_picture",
+    "read_skipped",
     "replaced",
     "split_of",
     "write_store",
@@ -61,6 +74,21 @@ class StoreContents:
     num_pictures: int  # sharp ones
     num_pairs: int
     sha256: str  # over names and pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkippedPicture:
+    """A picture of a data folder that cannot be trained on."""
+
+    name: str
+    reason: str  # a clause
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.reason})"
+
+
+class _Unusable(Exception):
+    """A picture that is skipped, and why."""
 
 
 class PictureStore:
@@ -116,6 +144,7 @@ def build_store(
     *,
     min_side_px: int,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_warning: Callable[[str], None] = lambda _message: None,
 ) -> None:
     """Decode the pictures of a data folder into a store, unless one of the same files is there.
 
@@ -123,12 +152,14 @@ def build_store(
         source: A folder of sharp pictures, searched with its subfolders, or one of pairs (`find_sources`).
         folder: Where the store goes; it appears there only when it is complete.
         settings: What is taken from the folder.
-        min_side_px: Smaller pictures are an error, since crops of this size are cut.
+        min_side_px: Smaller pictures are skipped, since crops of this size are cut; so are those that are cut off,
+            damaged, or no pictures, and pairs with such a half.
         on_progress: Called with (pictures done, pictures in all).
+        on_warning: Told how many are skipped, and which and why.
 
     Raises:
-        TrainingError: If the folder is missing or empty, a picture is unreadable or too small, or a pair does not
-            match.
+        TrainingError: If the folder is missing or empty, fewer than two pictures can be used, or the halves of a pair
+            differ in size.
 
     """
     chosen = settings or DataSettings()
@@ -138,6 +169,7 @@ def build_store(
         return
     with replaced(folder) as part:
         index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
+        _settle(index, source, sources, on_warning)
         text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
         (part / "index.json").write_text(text, encoding="utf-8")
 
@@ -210,6 +242,30 @@ def read_contents(folder: Path) -> StoreContents:
     return StoreContents(num_pictures=num_sharp, num_pairs=len(index["pairs"]), sha256=index["sha256"])
 
 
+def read_skipped(folder: Path) -> tuple[SkippedPicture, ...]:
+    """Which pictures were skipped when a store was built."""
+    return tuple(SkippedPicture(**row) for row in read_index(folder).get("skipped", ()))
+
+
+def _settle(index: dict[str, Any], folder: Path, sources: Sources, on_warning: Callable[[str], None]) -> None:
+    """Tell of what was skipped, and see to it that both splits still have a picture."""
+    skipped = [str(SkippedPicture(**row)) for row in index["skipped"]]
+    told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {', '.join(skipped)}"
+    stored = {row["name"] for row in index["pictures"] if not row["is_blurred"]}
+    try:
+        kept = both_splits(folder, [picture for picture in sources.pictures if picture.name in stored])
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {told}" if skipped else str(error)) from error
+    if skipped:
+        on_warning(told)
+    splits = {picture.name: picture.split for picture in kept}
+    for pair in index["pairs"]:
+        index["pictures"][pair["blurred"]]["split"] = splits[index["pictures"][pair["sharp"]]["name"]]
+    for row in index["pictures"]:
+        if not row["is_blurred"]:
+            row["split"] = splits[row["name"]]
+
+
 def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
     """Name, size and time of every file: a store is built again when one changes."""
     stamps: list[list[object]] = []
@@ -248,49 +304,72 @@ def _write_pixels(
     of_pairs = {pair.sharp_name for pair in sources.pairs}
     jobs = [(p.path, p.name, p.name in of_pairs) for p in sources.pictures]
     jobs += [(p.path, p.sharp_name, True) for p in sources.pairs]
-    names = [*(picture.name for picture in sources.pictures), *(pair.name for pair in sources.pairs)]
-    numbers = {p.name: number for number, p in enumerate(sources.pictures)}
+    whole: list[SourcePicture | SourcePair] = [*sources.pictures, *sources.pairs]
     rows: list[StoredPicture] = []
+    numbers: dict[str, int] = {}  # of what is stored, by name
+    skipped: list[SkippedPicture] = []
+    splits = {picture.name: picture.split for picture in sources.pictures}
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for (source, sharp_name, _), name, picture in zip(jobs, names, _decoded(jobs, read), strict=True):
+        for done, (job, item, picture) in enumerate(zip(jobs, whole, _decoded(jobs, read), strict=True), 1):
+            _, sharp_name, _ = job
+            on_progress(done, len(jobs))
+            is_blurred = done > len(sources.pictures)
+            if isinstance(picture, _Unusable) or (is_blurred and sharp_name not in numbers):
+                reason = str(picture) if isinstance(picture, _Unusable) else f"as is its sharp picture {sharp_name}"
+                skipped.append(SkippedPicture(name=item.name, reason=reason))
+                continue
             height, width = picture.shape[:2]
-            sharp = numbers[sharp_name]
-            if len(rows) >= len(sources.pictures) and (rows[sharp].height, rows[sharp].width) != (height, width):
-                stored = f"{rows[sharp].width}x{rows[sharp].height}"
-                raise TrainingError(f"{source}: {width}x{height}, but its sharp picture {sharp_name} is {stored}")
+            if is_blurred:
+                _check_pair(job[0], (height, width), rows[numbers[sharp_name]])
             pixels = np.ascontiguousarray(picture).data
-            digest.update(name.encode())
+            digest.update(item.name.encode())
             digest.update(pixels)
+            numbers[item.name] = len(rows)
             rows.append(
                 StoredPicture(
-                    name=name, split=sources.pictures[sharp].split, height=height, width=width,
-                    offset=file.tell(), is_blurred=len(rows) >= len(sources.pictures),
+                    name=item.name, split=splits[sharp_name], height=height, width=width, offset=file.tell(),
+                    is_blurred=is_blurred,
                 )
             )  # fmt: skip
             file.write(pixels)
-            on_progress(len(rows), len(jobs))
         num_bytes = file.tell()
     pairs = [
-        {"blurred": len(numbers) + n, "sharp": numbers[p.sharp_name], "kernel": p.kernel, "level": p.level}
-        for n, p in enumerate(sources.pairs)
+        {"blurred": numbers[p.name], "sharp": numbers[p.sharp_name], "kernel": p.kernel, "level": p.level}
+        for p in sources.pairs
+        if p.name in numbers and p.sharp_name in numbers
     ]
     return {
         "num_bytes": num_bytes,
         "sha256": digest.hexdigest(),
         "pairs": pairs,
+        "skipped": [asdict(one) for one in skipped],
         "pictures": [asdict(row) for row in rows],
     }
 
 
-def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture]:
-    """The pictures in order, decoded a few ahead on all cores; OpenCV lets go of the interpreter meanwhile."""
+def _check_pair(path: Path, size_px: tuple[int, int], sharp: StoredPicture) -> None:
+    if (sharp.height, sharp.width) != size_px:
+        height, width = size_px
+        stored = f"{sharp.width}x{sharp.height}"
+        raise TrainingError(f"{path}: {width}x{height}, but its sharp picture {sharp.name} is {stored}")
+
+
+def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture | _Unusable]:
+    """The pictures in order, decoded a few ahead on all cores; why not, in place of one that cannot be used."""
     ahead = available_cpus()
-    waiting: deque[Future[Picture]] = deque()
+
+    def attempt(path: Path, sharp_name: str, is_of_pair: bool) -> Picture | _Unusable:
+        try:
+            return read(path, sharp_name, is_of_pair)
+        except TrainingError as error:
+            return _Unusable(str(error).removeprefix(f"{path}: "))
+
+    waiting: deque[Future[Picture | _Unusable]] = deque()
     with ThreadPoolExecutor(ahead) as pool:
         try:
             for job in jobs:
-                waiting.append(pool.submit(read, *job))
+                waiting.append(pool.submit(attempt, *job))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -301,19 +380,22 @@ def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[
 
 
 def read_picture(path: Path, min_side_px: int, *, max_short_side_px: int | None = MAX_SHORT_SIDE_PX) -> Picture:
-    """Decode a picture, (height, width, 3) RGB, scaled down if its short side exceeds `max_short_side_px`.
+    """Decode a picture, (height, width, 3) RGB, upright, scaled down if its short side exceeds `max_short_side_px`.
 
     Raises:
-        TrainingError: If it is unreadable or smaller than `min_side_px`.
+        TrainingError: If it is unreadable, cut off, or smaller than `min_side_px`.
     """
-    decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if decoded is None:
-        raise TrainingError(f"{path}: cannot be read as a picture")
+    try:
+        opened = open_picture(path)
+        if min(opened.height, opened.width) < min_side_px:
+            size = f"{opened.width}x{opened.height}"
+            raise TrainingError(f"{path}: {size} is too small, crops of {min_side_px} px are cut")
+        decoded = rgb_8_bits(opened.still())
+    except SourceError as error:
+        raise TrainingError(str(error)) from error
     height, width = decoded.shape[:2]
-    if min(height, width) < min_side_px:
-        raise TrainingError(f"{path}: {width}x{height} is too small, crops of {min_side_px} px are cut")
     scale = 1.0 if max_short_side_px is None else max_short_side_px / min(height, width)
     if scale < 1:
-        size = (round(width * scale), round(height * scale))
-        decoded = cv2.resize(decoded, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        resized = cv2.resize(decoded, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        return np.asarray(resized, dtype=np.uint8)
+    return decoded

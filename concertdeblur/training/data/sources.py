@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from concertdeblur.errors import TrainingError
+from concertdeblur.pictures.formats import READ_SUFFIXES
 
 Split = Literal["train", "held_out"]
 T = TypeVar("T")
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+_SUFFIXES = READ_SUFFIXES - {".gif"}  # of 256 colours
 _HELD_OUT_SHARE = 10  # one picture in ten, chosen by the hash of its name: stable when pictures are added
 _SPLITS: dict[str, Split] = {"train": "train", "test": "held_out", "val": "held_out"}
 
@@ -68,7 +69,7 @@ def find_sources(folder: Path, settings: DataSettings) -> Sources:
     if not pictures:
         hint = "every picture is left out by the recipe" if found.pictures else "no pictures found"
         raise TrainingError(f"{folder}: {hint}; name a folder of sharp pictures, or one that build-dataset made")
-    return _thinned(Sources(pictures=_both_splits(folder, pictures), pairs=found.pairs), settings)
+    return _thinned(Sources(pictures=both_splits(folder, pictures), pairs=found.pairs), settings)
 
 
 def list_sources(folder: Path) -> Sources:
@@ -100,8 +101,12 @@ def _is_left_out(name: str, left_out: tuple[str, ...]) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."))
-    return sorted(path for path in found if path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in found if not _is_hidden(path.relative_to(folder)) and path.is_file())
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _plain(folder: Path) -> Sources:
@@ -180,10 +185,15 @@ def _has_held_out(root: Path) -> bool:
     return any(path.is_dir() and path.name.split("_")[0] in ("test", "val") for path in root.iterdir())
 
 
-def _both_splits(folder: Path, pictures: list[SourcePicture]) -> tuple[SourcePicture, ...]:
-    """See to it that both splits have a picture: of few pictures, chance may put all into one."""
+def both_splits(folder: Path, pictures: list[SourcePicture]) -> tuple[SourcePicture, ...]:
+    """See to it that both splits have a picture: of few pictures, chance may put all into one.
+
+    Raises:
+        TrainingError: If there are fewer than two pictures.
+    """
     if len(pictures) < 2:
-        raise TrainingError(f"{folder}: one picture is not enough; training needs another one to judge by")
+        number = "one picture is" if pictures else "no picture is"
+        raise TrainingError(f"{folder}: {number} not enough; training needs another one to judge by")
     given = {p.split for p in pictures}
     if len(given) == 2:
         return tuple(pictures)

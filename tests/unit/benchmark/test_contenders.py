@@ -16,13 +16,13 @@ from torch import nn
 from concertdeblur.benchmark.contenders import CONTENDERS, REFERENCE, PeerContender, measure, restored
 from concertdeblur.benchmark.counts import paper_macs, paper_tiles
 from concertdeblur.benchmark.memory import peak_rss_mb
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import Interrupted
 from concertdeblur.models.paper import PaperGenerator
 from concertdeblur.pipelines import bench_part, bench_peers
 from concertdeblur.pipelines.bench_part import PartFailed, run_part
 from concertdeblur.pipelines.bench_sizes import SizesJob, bench_sizes
 from concertdeblur.progress import StageProgress
-from concertdeblur.runtime import available_cpus
 from tests.commands import environment
 
 _NAMES = [one.name for one in CONTENDERS]

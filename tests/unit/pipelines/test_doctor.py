@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from concertdeblur import pretrained
-from concertdeblur.cli.program import cli
 from concertdeblur.cli.console import report_rows
+from concertdeblur.cli.program import cli
 from concertdeblur.pipelines import doctor
 from concertdeblur.pipelines.doctor import DoctorReport, diagnose, fitness_of
 from concertdeblur.pipelines.quality import synthetic_frame
@@ -33,6 +33,7 @@ def healthy(weights: Path) -> DoctorReport:
     """A whole look at this machine, where only the weights asked for count."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrained, "WEIGHTS_FOLDER", weights.parent / "none")
+        patch.setattr(doctor, "busy_cpus", lambda: 0.0)
         return diagnose(weights=str(weights), device="cpu", backend="torch")
 
 
@@ -130,6 +131,27 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     (problem,) = report.problems
     assert problem.startswith("opencv-python: does not load (libGL.so.1")
     assert "apt install libgl1" in problem
+
+
+def test_a_busy_machine_is_said_so_that_its_estimate_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, healthy: DoctorReport
+) -> None:
+    assert "Do not rely on that: other programs keep 1.8 cores busy" in fitness_of(2.0, busy_cores=1.8)
+    for quiet in (None, 0.0, 0.1):
+        assert fitness_of(2.0, busy_cores=quiet) == fitness_of(2.0)
+    result = shown(monkeypatch, replace(healthy, busy_cores=1.8))
+    assert "s a frame (not reliable: the machine is busy)" in result.stdout
+    assert "1.8 of them busy with other programs" in result.stdout
+
+
+def test_load_that_begins_with_the_trial_counts(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    measured = iter([0.0, 1.5])
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", weights.parent / "none")
+    monkeypatch.setattr(doctor, "busy_cpus", lambda: next(measured))
+    monkeypatch.setattr(doctor, "_time_frame", lambda *_: 2.0)
+    report = diagnose(weights=str(weights), device="cpu", backend="torch")
+    assert report.is_busy
+    assert "other programs" in report.fitness
 
 
 def test_without_pyav_there_are_no_encoders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.pairs import PairStore
-from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents, split_of
+from concertdeblur.training.data.pictures import (
+    PictureStore,
+    build_store,
+    read_contents,
+    read_index,
+    read_skipped,
+    split_of,
+)
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
 from concertdeblur.training.data.sources import DataSettings, find_sources
+from tests.heic import heic
 from tests.pictures import photograph
 
 _ALL = photograph(512, 512)
@@ -150,6 +159,77 @@ class TestPictureStore:
         assert sum(picture.split == "held_out" for picture in kept) == 2
 
 
+class TestSkipped:
+    def _half(self, path: Path) -> None:
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+
+    def test_what_cannot_be_used_is_skipped_counted_and_named(self, tmp_path: Path) -> None:
+        source, told = _plain(tmp_path / "in", 6), list[str]()
+        self._half(source / "p01.png")
+        _write(source / "p02.png", _view(2, 96, 40))
+        (source / "p03.png").write_text("no picture")
+        for stray in ("._p00.png", ".DS_Store", "Thumbs.db", ".thumbs/p.png"):
+            (source / stray).parent.mkdir(exist_ok=True)
+            (source / stray).write_bytes(b"stray")
+        build_store(source, tmp_path / "out", min_side_px=64, on_warning=told.append)
+        assert read_contents(tmp_path / "out").num_pictures == 3
+        skipped = read_skipped(tmp_path / "out")
+        assert [(one.name, one.reason.split(":")[0].split(",")[0]) for one in skipped] == [
+            ("p01.png", "is cut off"),
+            ("p02.png", "40x96 is too small"),
+            ("p03.png", "cannot be read as a picture; png"),
+        ]
+        (message,) = told
+        assert message.startswith("3 of 6 pictures are skipped: p01.png (is cut off")
+        stored = {
+            picture.name: store.read(number)
+            for split in ("train", "held_out")
+            for store in (PictureStore(tmp_path / "out", split),)
+            for number, picture in enumerate(store.pictures)
+        }
+        assert all(np.array_equal(stored[f"p{number:02d}.png"], _view(number)) for number in (0, 4, 5))
+
+    def test_both_splits_keep_a_picture(self, tmp_path: Path) -> None:
+        source = _plain(tmp_path / "in", 24)
+        held_out = [path for path in sorted(source.iterdir()) if split_of(path.name) == "held_out"]
+        for path in held_out:
+            self._half(path)
+        build_store(source, tmp_path / "out", min_side_px=64)
+        assert held_out
+        assert len(PictureStore(tmp_path / "out", "held_out")) == 1
+        assert len(PictureStore(tmp_path / "out", "train")) == 24 - len(held_out) - 1
+
+    def test_a_pair_goes_with_either_half(self, tmp_path: Path) -> None:
+        source = _built(tmp_path / "in")
+        self._half(source / "train" / "sharp" / "0.png")
+        self._half(source / "train" / "blurred" / "1-capture.png")
+        build_store(source, tmp_path / "out", min_side_px=64)
+        pairs = read_index(tmp_path / "out")["pairs"]
+        assert len(pairs) == read_contents(tmp_path / "out").num_pairs == 3
+        assert {one.name for one in read_skipped(tmp_path / "out")} == {
+            "train/sharp/0.png", "train/blurred/0-horizontal.png", "train/blurred/0-capture.png",
+            "train/blurred/1-capture.png",
+        }  # fmt: skip
+        rows = read_index(tmp_path / "out")["pictures"]
+        for pair in pairs:
+            blurred, sharp = rows[pair["blurred"]], rows[pair["sharp"]]
+            assert Path(blurred["name"]).stem.split("-")[0] == Path(sharp["name"]).stem
+            assert blurred["split"] == sharp["split"]
+
+    def test_pictures_are_upright_and_of_any_kind(self, tmp_path: Path) -> None:
+        turned = Image.Exif()
+        turned[274] = 6
+        (tmp_path / "in").mkdir()
+        Image.fromarray(_view(0)).save(tmp_path / "in" / "a.png", exif=turned)
+        Image.fromarray(_view(0)).convert("CMYK").save(tmp_path / "in" / "b.jpg")
+        cv2.imwrite(str(tmp_path / "in" / "c.tif"), _view(0).astype(np.uint16)[:, :, ::-1] * 257)
+        (tmp_path / "in" / "d.heic").write_bytes(heic(_view(0)))
+        build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
+        rows = {row["name"]: (row["height"], row["width"]) for row in read_index(tmp_path / "out")["pictures"]}
+        assert rows == {"a.png": (128, 96), "b.jpg": (96, 128), "c.tif": (96, 128), "d.heic": (96, 128)}
+
+
 class TestPairs:
     @pytest.mark.parametrize("layout", [_built, _gopro, _reds])
     def test_layouts_give_their_pairs(self, tmp_path: Path, layout: object) -> None:
@@ -209,8 +289,11 @@ class TestBadData:
         [
             ("missing", "no data at .*build-dataset"),
             ("empty", "no pictures found"),
-            ("unreadable", "cannot be read as a picture"),
-            ("small", "90x20 is too small"),
+            (
+                "unreadable",
+                r"one picture is not enough.*1 of 2 pictures are skipped: a.png \(cannot be read as a picture",
+            ),
+            ("small", r"one picture is not enough.*a.png \(90x20 is too small"),
             ("no sharp half", "has no sharp picture"),
             ("other size", "128x64, but its sharp picture train/GOPR1/sharp/000001.png is 128x96"),
             ("no list", r"metadata.jsonl, line 5: not a pair"),
@@ -220,7 +303,7 @@ class TestBadData:
     def test_it_is_one_sentence_and_leaves_nothing(self, tmp_path: Path, case: str, message: str) -> None:
         source = tmp_path / "in"
         if case != "missing":
-            _plain(source, 2 if case in ("unreadable", "small") else 0).mkdir(exist_ok=True)
+            _plain(source, 1 if case in ("unreadable", "small") else 0).mkdir(exist_ok=True)
         if case == "unreadable":
             (source / "a.png").write_bytes(b"no picture")
         elif case == "small":

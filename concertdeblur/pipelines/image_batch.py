@@ -1,0 +1,200 @@
+"""Several pictures, or folders of them, in one call of `concertdeblur image`."""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
+from concertdeblur.media.output_file import target_error
+from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name
+from concertdeblur.pipelines.deblur_image import ImageJob, ImageSummary, LoadedNetworks, deblur_image
+
+_MARK = ".deblurred"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageTask:
+    """One picture to deblur."""
+
+    source: Path
+    target: Path
+    is_of_folder: bool = False  # found in a folder
+    makes_folder: bool = False  # goes into an output folder, which may be missing
+
+    def make_folder(self) -> None:
+        """See to it that the output's folder is there, where that is this program's business.
+
+        Raises:
+            TargetError: If it cannot be made.
+        """
+        if self.makes_folder:
+            try:
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise target_error(self.target.parent, error) from error
+
+
+@dataclass(slots=True)
+class BatchCount:
+    """How a batch went; counted while it goes."""
+
+    num_tasks: int = 0
+    num_made: int = 0
+    num_there: int = 0  # done by an earlier run, and left as they are
+    failed: list[Path] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The batch in one sentence."""
+        parts = [f"{self.num_made} of {self.num_tasks} pictures are written"]
+        if self.num_there:
+            parts.append(f"{self.num_there} were there already")
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed: {', '.join(str(path) for path in self.failed)}")
+        return ", ".join(parts)
+
+
+def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
+    """Say what becomes of each picture that a command line names.
+
+    The last path is the output if it is a folder, does not exist, or stands beside one other. Without an output,
+    `photo.jpg` becomes `photo.deblurred.jpg` beside it, and the folder `photos` the folder `photos.deblurred`.
+
+    Args:
+        paths: Pictures and folders, and perhaps an output.
+        job: Whether folders are searched with their subfolders, and whether one heatmap or comparison is asked for.
+
+    Raises:
+        UsageError: If the output cannot be that of so many, or heatmap and comparison are asked for of several.
+        SourceError: If the folders hold no picture.
+        TargetError: If a folder is its own output.
+    """
+    sources, target = _split([path for path in paths if len(paths) == 1 or not is_stray_name(path)])
+    if target is None:
+        tasks = [task for path in sources for task in _beside(path, job)]
+    elif len(sources) == 1 and not sources[0].is_dir() and not _is_folder(target):
+        return [ImageTask(source=sources[0], target=target)]
+    else:
+        if target.suffix.lower() in WRITTEN_SUFFIXES and not target.is_dir():
+            raise UsageError(f"{target}: several pictures need a folder as OUT; this names a picture")
+        tasks = [task for path in sources for task in _into(path, target, job)]
+    if not tasks:
+        told = ", ".join(str(path) for path in sources)
+        deeper = "" if job.recursive else "; --recursive searches subfolders, too"
+        raise SourceError(f"{told}: no pictures to deblur found{deeper}")
+    if len(tasks) > 1 and (job.heatmap or job.compare):
+        raise UsageError("--heatmap and --compare belong to one picture, not to several")
+    return _apart(tasks)
+
+
+def deblur_images(
+    tasks: Sequence[ImageTask],
+    job: ImageJob,
+    *,
+    count: BatchCount | None = None,
+    on_warning: Callable[[str], None] = lambda _message: None,
+    on_failure: Callable[[Path, Exception], None] = lambda _path, _error: None,
+) -> Iterator[ImageSummary]:
+    """Deblur pictures one after another; one that fails is told of and does not end the others.
+
+    Yields a summary after each one that is written.
+
+    Args:
+        tasks: As planned.
+        job: What to do with each.
+        count: Filled while the batch goes.
+        on_warning: Told what is not kept, with the picture's name.
+        on_failure: Told of each picture that failed, and why.
+
+    Raises:
+        SourceError: At the end, if some pictures failed; the message names them.
+        TargetError: If the disk is full.
+        Interrupted: After Ctrl-C; the message says how many are done.
+    """
+    counted, networks = count or BatchCount(), LoadedNetworks(job)
+    counted.num_tasks = len(tasks)
+    for task in tasks:
+        is_of_batch = task.is_of_folder or (task.makes_folder and len(tasks) > 1)
+        is_kept = job.skip_existing or (is_of_batch and not job.overwrite)
+        if is_kept and task.target.is_file():  # outputs appear under their names only when they are complete
+            counted.num_there += 1
+            continue
+        own = job if job.keep_date is not None else replace(job, keep_date=task.is_of_folder)
+        try:
+            task.make_folder()
+            summary = deblur_image(task.source, task.target, own, networks=networks, on_warning=on_warning)
+        except (KeyboardInterrupt, Interrupted) as error:
+            raise Interrupted(f"stopped; {counted.text()}") from error
+        except Exception as error:
+            if _is_disk_full(error):
+                raise
+            counted.failed.append(task.source)
+            on_failure(task.source, error)
+        else:
+            counted.num_made += 1
+            yield summary
+    if counted.failed:
+        raise SourceError(counted.text())
+
+
+def _split(paths: list[Path]) -> tuple[list[Path], Path | None]:
+    """The inputs, and the output if the last path is one."""
+    if len(paths) == 1:
+        return paths, None
+    last = paths[-1]
+    is_output = len(paths) == 2 or last.is_dir() or not last.exists()
+    return (paths[:-1], last) if is_output else (paths, None)
+
+
+def _is_folder(target: Path) -> bool:
+    return target.is_dir() or not (target.suffix or target.exists())
+
+
+def _beside(path: Path, job: ImageJob) -> list[ImageTask]:
+    if path.is_dir():
+        return _into(path, path.with_name(f"{path.resolve().name}{_MARK}"), job)
+    if path.stem.endswith(_MARK):  # as `photos/*` names it when it is run again
+        return []
+    return [ImageTask(source=path, target=path.with_name(f"{path.stem}{_MARK}{default_suffix(path)}"))]
+
+
+def _into(path: Path, folder: Path, job: ImageJob) -> list[ImageTask]:
+    """What goes into an output folder: a picture under its name, a folder's pictures with their subfolders."""
+    if not path.is_dir():
+        return [ImageTask(source=path, target=folder / f"{path.stem}{default_suffix(path)}", makes_folder=True)]
+    if path.resolve() == folder.resolve():
+        raise TargetError(f"{folder}: input and output are the same folder; choose another one")
+    tasks = []
+    for source in sorted(path.rglob("*") if job.recursive else path.iterdir()):
+        within = source.relative_to(path)
+        is_stray = any(part.startswith(".") for part in within.parts) or not is_picture_name(source)
+        if is_stray or not source.is_file() or folder.resolve() in source.resolve().parents:
+            continue
+        target = folder / within.with_name(f"{source.stem}{default_suffix(source)}")
+        tasks.append(ImageTask(source=source, target=target, is_of_folder=True, makes_folder=True))
+    return tasks
+
+
+def _apart(tasks: list[ImageTask]) -> list[ImageTask]:
+    """The same tasks with no two outputs of one name: IMG_1.heic beside IMG_1.jpg becomes IMG_1.heic.jpg."""
+    taken = {task.target for task in tasks if task.target.suffix == task.source.suffix}
+    made: list[ImageTask] = []
+    for task in tasks:
+        target = task.target
+        if target.suffix != task.source.suffix and target in taken:
+            target = target.with_name(f"{task.source.name}{target.suffix}")
+        number = 2
+        while target in {other.target for other in made}:
+            target = task.target.with_stem(f"{task.target.stem}-{number}")
+            number += 1
+        taken.add(target)
+        made.append(replace(task, target=target))
+    return made
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            return True
+        error = error.__cause__
+    return False
