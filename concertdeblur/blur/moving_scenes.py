@@ -100,7 +100,7 @@ def moving_scene(
     paths = [_path(rng, 0.0 if is_still else n) for n in (length, rng.uniform(0, 0.02), rng.uniform(0, 0.015))]
     lit = [_lit(back, lights, frame, gamma) * level for frame in range(NUM_FRAMES)]
     tints = [np.ones(3, np.float32) if lights is None else lights.tints[frame] for frame in range(NUM_FRAMES)]
-    num_steps = int(np.clip(np.ceil(1.1 * (length + 2) * exposure), 5, _MOST_STEPS))
+    num_steps = int(np.clip(np.ceil(1.1 * _travelled(paths[0], layers, exposure)) + 2, 5, _MOST_STEPS))
     if is_still and not layers:
         num_steps = 1
     means = []
@@ -112,6 +112,14 @@ def moving_scene(
     sharp = np.clip(_seen(lit[middle], layers, paths, 0.0, side_px, level * tints[middle]), 0, 1)
     frames = [_encoded(mean, gamma) for mean in _noisy(means, rng, settings)]
     return MovingScene(np.stack(_coded(frames, rng, settings)), _encoded(sharp, gamma), field)
+
+
+def _travelled(camera: Displacement, layers: Sequence[_Layer], exposure: float) -> float:
+    """The longest way, px, that the camera and any layer before it take together in an exposure."""
+    times = exposure * (np.arange(9) / 8 - 0.5)
+    by_camera = np.array([camera(float(time)) for time in times])
+    ways = [by_camera, *(by_camera + [layer.path(float(time)) for time in times] for layer in layers)]
+    return max(float(np.hypot(*np.diff(way, axis=0).T).sum()) for way in ways)
 
 
 def _number(rng: np.random.Generator) -> int:

@@ -226,13 +226,17 @@ class Restoration(nn.Module):
             velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None with the taps.
 
         Returns:
-            (N, 3, H, W), not clamped.
+            (N, 3, H, W), not clamped. Hints count only where there are no taps.
         """
         hints = self.hint(self.norm(hints_NEhw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         hints = F.interpolate(hints, scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
         num_rgb = guess_NGHW.shape[1] // 3
         steps_NGHW = guess_NGHW - torch.cat([*[frames_NCHW] * num_rgb, _luma(frames_NCHW)], 1)
         views = F.pixel_unshuffle(torch.cat([2 * frames_NCHW - 1, _STEP_GAIN * steps_NGHW], 1), UNSHUFFLE)
+        if taps_NTHW is not None:
+            # Taps say more about the blur of what moves. The few collections of real pairs can be told apart by their
+            # hints, and a network that was given both gained only on footage that it knew (EXPERIMENTS.md, 2026-11-29).
+            hints = 0 * hints
         features = self.head(torch.cat([views, hints], 1))
         ways_NTHW = None
         if taps_NTHW is not None and velocity_N2hw is not None:
