@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concertdeblur.errors import SourceError
+from concertdeblur.media.containers import CLIP_SUFFIXES
 
-_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv flv 3gp 3g2 mxf ogv vob asf"
-CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _COLUMNS = re.compile(r"\s*\t\s*|\s+\|\s+")
 _COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is none
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)

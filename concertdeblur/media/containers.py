@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+_OTHER_SUFFIXES = "avi mpg mpeg ts mts m2ts wmv flv 3gp 3g2 mxf ogv vob asf"
+CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(f".{suffix}" for suffix in _OTHER_SUFFIXES.split())  # of what is read
 MUX_ERRORS = (av.error.FFmpegError, ValueError, RuntimeError)
 # playlists and still pictures are opened by FFmpeg as if they were clips
 _NOT_CLIPS = ("concat", "hls", "dash", "image2", "tty", "srt", "ass", "webvtt", "lrc", "_pipe")

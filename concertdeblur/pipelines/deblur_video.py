@@ -24,7 +24,7 @@ from concertdeblur.errors import (
 )
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.captions import keeps_captions
-from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
+from concertdeblur.media.containers import CLIP_SUFFIXES, FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.output_file import OutputFile
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "VideoJob", "VideoSummary", "deblur_folder", "deblur_video"]
 
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
-_OTHER_SUFFIXES = (
-    ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".3g2", ".mxf", ".ogv", ".vob", ".asf",
-)  # fmt: skip
-_CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(_OTHER_SUFFIXES)
 
 
 def _ignore(_: object) -> None:
@@ -361,7 +357,7 @@ def _folder_pairs(source_dir: Path, target_dir: Path, job: VideoJob) -> list[tup
         clips = sorted(
             path
             for path in source_dir.iterdir()
-            if path.suffix.lower() in _CLIP_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+            if path.suffix.lower() in CLIP_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
         )
         if not clips:
             raise SourceError(f"{source_dir}: the folder holds no clip")
