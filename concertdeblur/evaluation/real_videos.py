@@ -24,7 +24,7 @@ from concertdeblur.psnr import psnr_db
 
 GIVEN, IGAN, BRMR = "blurred", "igan", "brmr"  # keys of our own columns
 LEAST_FRAMES = 2  # warping errors are between frames
-_HEAT_FRAMES = 2  # before a frame whose heatmap is shown: its past and its motion
+_HEAT_FRAMES = 2  # before and after a frame whose heatmap is shown: what its result is made of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,7 +267,7 @@ class RealVideoJudge:
         exhibits = []
         for name, look in (("Worst", seen.worst), ("Best", seen.best)):
             first = max(0, look.number - _HEAT_FRAMES)
-            frames = islice(sequence.blurred_frames(self.most_frames), first, look.number + 2)
+            frames = islice(sequence.blurred_frames(self.most_frames), first, look.number + _HEAT_FRAMES + 1)
             heatmap = still_blurred(self.weights.deblurrer(), frames, look.number - first)
             title = f"{sequence.name}, {name.lower()} frame: number {look.number}, {look.gain_db:+.2f} dB"
             exhibits.append(show_frame(title, look, labels, heatmap, of=BRMR))
