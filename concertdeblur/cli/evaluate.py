@@ -34,7 +34,7 @@ _BASELINE = Pair(
 @click.command(cls=GroupedCommand)
 @together(
     option(
-        "Data", "--data", type=FILE, required=True, metavar="DIR",
+        "Data", "--data", type=FILE, metavar="DIR",
         help="Sharp pictures, which are blurred on the fly, or pairs as build-dataset, GOPRO or REDS lay them out.",
     ),
     option(
@@ -42,8 +42,21 @@ _BASELINE = Pair(
         help="Take all pictures.  [default: those that training holds out]",
     ),
     option(
+        "Data", "--real", type=FILE, metavar="DIR",
+        help="Real pairs, measured as videos: clips NAME_blurred.EXT and NAME_sharp.EXT, or folders of consecutive"
+        " frames as GOPRO or REDS lay them out.",
+    ),
+    option(
+        "Data", "--max-frames", type=int, metavar="N",
+        help="Of each real clip, from its start.  [default: all]",
+    ),
+    option(
+        "Data", "--picture-by-picture", is_flag=True,
+        help="Deblur the frames of --real as single pictures, too, as a further column.",
+    ),
+    option(
         "Data", "--clip", "clips", type=FILE, multiple=True, metavar="FILE",
-        help="A clip whose warping error is measured, too; may be repeated.",
+        help="A clip without sharp truth, whose warping error is measured, too; may be repeated.",
     ),
     option("Data", "--limit", type=int, metavar="N", help="Pictures at most, evenly chosen.  [default: no limit]"),
     option(
@@ -69,12 +82,14 @@ _BASELINE = Pair(
     option("Output", "--overwrite", is_flag=True, help="Replace a report that exists already."),
 )  # fmt: skip
 @reporting
-def evaluate(*, data: Path, target: Path, as_json: bool, quiet: bool, **choices: Any) -> None:
+def evaluate(*, data: Path | None, target: Path, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Measure what a weight set is worth.
 
-    Gives the paper's tables on your pictures: PSNR and SSIM by kernel and shot type for the blurred input, baselines,
-    iGAN alone and adversarial BRMR, what refining and blur detection did, and what became of sharp pictures. Each
-    figure has its 95 % bootstrap interval. Nothing is written before all is done.
+    Gives the paper's tables on your pictures (--data): PSNR and SSIM by kernel and shot type for the blurred input,
+    baselines, iGAN alone and adversarial BRMR, what refining and blur detection did, and what became of sharp pictures.
+    Measures real pairs (--real) as videos: what iGAN alone and BRMR gain in each clip, the worst frame, how steady it
+    is, how long a frame takes, and the windows that were kept. Each figure has its 95 % bootstrap interval. Nothing is
+    written before all is done.
     """
     refuse_both(as_json, quiet)
     with (
@@ -85,6 +100,6 @@ def evaluate(*, data: Path, target: Path, as_json: bool, quiet: bool, **choices:
         from concertdeblur.pipelines.evaluate import evaluate as run_evaluation
 
         job = EvaluateJob(**choices)
-        facts = {"command": "evaluate", "version": __version__, "source": data, "target": target}
+        facts = {"command": "evaluate", "version": __version__, "source": data or job.real, "target": target}
         shown.start({**facts, "options": asdict(job)})
         shown.done(run_evaluation(data, target, job, on_progress=shown.progress, stop=stop))

@@ -1,6 +1,6 @@
 """Steadiness in time of a real clip: warping error of what comes out beside that of what went in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,14 +10,16 @@ import numpy as np
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.errors import DatasetError
-from concertdeblur.evaluation.metrics import as_float, warping_error
+from concertdeblur.evaluation.metrics import as_float, warp
+from concertdeblur.evaluation.stages import Stages, Step
 from concertdeblur.evaluation.statistics import Estimate, estimate
 from concertdeblur.frame import Frame as VideoFrame
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
+from concertdeblur.media.sequences import as_8_bits
 
 MOST_FRAMES = 60
-_BLOCK = 6  # frames that are resampled together: neighbours have the same motion
+BLOCK_FRAMES = 6  # that are resampled together: neighbours have the same motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,25 +41,28 @@ def frames_of(clip: Path, most: int = MOST_FRAMES) -> list[Picture]:
         DatasetError: If it has one frame only.
     """
     with open_reader(clip, ReaderOptions()) as reader:
-        found = [_as_u8(np.asarray(frame.pixels)) for frame in islice(reader.frames(), most)]
+        found = [as_8_bits(frame.pixels) for frame in islice(reader.frames(), most) if frame.pixels is not None]
     if len(found) < 2:
         raise DatasetError(f"{clip}: warping errors are between frames, but it has {len(found)}")
     return found
 
 
-def judge_real_clip(
-    deblurrer: Deblurrer, clip: str, frames: list[Picture], *, seed: int, on_frame: Callable[[], None] = lambda: None
+def judge_real_clips(
+    deblurrer: Deblurrer, clips: Sequence[Path], *, seed: int, stages: Stages
+) -> tuple[RealClipReport, ...]:
+    """Warping error of clips as they are, deblurred as `video` does; `seed` is that of the bootstrap."""
+    found = []
+    for clip in clips:
+        frames = frames_of(clip)
+        step = stages.begin(f"deblur {clip.name}", len(frames), "frames")
+        found.append(_judge_real_clip(deblurrer, clip.name, frames, seed=seed, step=step))
+    return tuple(found)
+
+
+def _judge_real_clip(
+    deblurrer: Deblurrer, clip: str, frames: list[Picture], *, seed: int, step: Step
 ) -> RealClipReport:
-    """Deblur a clip as `video` does, and compare; motion is that of the clip as it was given.
-
-    Args:
-        deblurrer: Of the weight set.
-        clip: Its name.
-        frames: At least two.
-        seed: Of the bootstrap.
-        on_frame: Called after every frame.
-
-    """
+    """Deblur a clip of two frames at least, and compare; motion is that of the clip as it was given."""
 
     def given() -> Iterator[VideoFrame]:
         for number, pixels in enumerate(frames):
@@ -68,18 +73,15 @@ def judge_real_clip(
     for number, made in enumerate(deblurrer.stream(given(), DeblurOptions())):
         after = np.asarray(made.frame.pixels, dtype=np.uint8)
         if before is not None:
-            originals = [as_float(frames[number - 1]), as_float(frames[number])]
-            deblurred = [as_float(before), as_float(after)]
-            errors.append((warping_error(originals, originals), warping_error(deblurred, originals)))
+            originals = as_float(frames[number - 1]), as_float(frames[number])
+            moved = warp(*originals)
+            pair = moved.error(*originals), moved.error(as_float(before), as_float(after))
+            errors.append((pair[0] or 0.0, pair[1] or 0.0))
         before = after
-        on_frame()
-    groups = [str(number // _BLOCK) for number in range(len(errors))]
+        step({})
+    groups = [str(number // BLOCK_FRAMES) for number in range(len(errors))]
     of_given, of_deblurred = (estimate([pair[n] for pair in errors], groups, seed=seed) for n in (0, 1))
     return RealClipReport(
         clip=clip, given=of_given, deblurred=of_deblurred, ratio=of_deblurred.mean / max(of_given.mean, 1e-9),
         num_frames=len(frames),
     )  # fmt: skip
-
-
-def _as_u8(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16 | np.float32]]) -> Picture:
-    return np.asarray(pixels // 257 if pixels.dtype == np.uint16 else pixels, dtype=np.uint8)

@@ -1,10 +1,11 @@
 """The pictures a reviewer looks at first: worst, best, and what refining and blur detection did."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
@@ -15,7 +16,7 @@ from concertdeblur.evaluation.metrics import Frame, as_float
 from concertdeblur.evaluation.pairs import SIDE_PX, centre_of
 from concertdeblur.evaluation.tables import Scored
 
-_CROP_PX = 96  # shown enlarged, side by side
+_CROP_PX = 96  # at least; shown enlarged, side by side
 _SHOWN_PX = 512  # longest side of a whole picture
 _PATCH_COLOUR, _FOUND_COLOUR, _WINDOW_COLOUR = (64, 220, 90), (255, 70, 70), (255, 210, 60)
 
@@ -45,6 +46,17 @@ class Chosen:
     scored: Scored
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A frame of a video worth looking at."""
+
+    number: int
+    gain_db: float  # over the input
+    pictures: Mapping[str, Picture]  # "blurred", each contender's by its key, "sharp"
+    psnr_db: Mapping[str, float]  # of all but the sharp one
+    windows: tuple[int, int]  # that BRMR tried and kept
+
+
 def choose(scored: Sequence[Scored], *, count: int = 3) -> list[Chosen]:
     """The pairs with the least and the most gain, and where refining lost and won most; no picture twice in a group."""
 
@@ -71,7 +83,7 @@ def show(chosen: Chosen, contenders: Sequence[Contender], weights: WeightSet) ->
     pair = chosen.scored.pair
     blurred_u8, sharp_u8 = pair.read()
     blurred, sharp = as_float(blurred_u8), as_float(sharp_u8)
-    crop = _telling(blurred, sharp)
+    crop = _largest(_lost(blurred, sharp))  # where blur took most
     wholes, crops = [], []
     for contender in contenders:
         restored = contender.restore(blurred)
@@ -91,6 +103,39 @@ def show(chosen: Chosen, contenders: Sequence[Contender], weights: WeightSet) ->
     wholes.append(Panel(caption="heatmap: what is still blurred", picture=_shown(np.asarray(heat, dtype=np.uint8))))
     crops.append(Panel(caption="sharp", picture=_enlarged(sharp_u8, crop), is_crop=True))
     return Exhibit(title=f"{chosen.title} ({pair.name})", panels=(*wholes, *crops))
+
+
+def show_frame(
+    title: str, look: Look, labels: Mapping[str, str], heatmap: npt.NDArray[np.float32], *, of: str
+) -> Exhibit:
+    """Lay out a frame of a video: whole, and the crop that tells most.
+
+    Args:
+        title: Of the exhibit.
+        look: The frame.
+        labels: Of its pictures, in the order in which they are shown.
+        heatmap: What is still blurred in picture `of`, (height, width), 0 to 1.
+        of: Key of the picture that is judged.
+    """
+    errors = {key: _lost(as_float(look.pictures[key]), as_float(look.pictures["sharp"])) for key in ("blurred", of)}
+    won = errors["blurred"] - errors[of]
+    crop = _largest(won if look.gain_db >= 0 else -won)
+    wholes, crops = [], []
+    for key, label in labels.items():
+        picture = look.pictures[key]
+        caption = label if key == "sharp" else f"{label}, {look.psnr_db[key]:.2f} dB"
+        if key == of:
+            caption += f", {look.windows[1]} of {look.windows[0]} windows kept"
+        drawn = picture.copy()
+        if key == "sharp":
+            _draw(drawn, crop, (255, 255, 255))
+            caption += ", with the crop below"
+        wholes.append(Panel(caption=caption, picture=_shown(drawn)))
+        crops.append(Panel(caption=label, picture=_enlarged(picture, crop), is_crop=True))
+    heat = np.asarray(cam.heat_overlay(look.pictures[of], heatmap), dtype=np.uint8)
+    wholes.append(Panel(caption="heatmap: what is still blurred", picture=_shown(heat)))
+    crops.append(Panel(caption="heatmap", picture=_enlarged(heat, crop), is_crop=True))
+    return Exhibit(title=title, panels=(*wholes, *crops))
 
 
 def show_detection(trials: Sequence[Trial], weights: WeightSet, level: float, *, count: int = 4) -> Exhibit | None:
@@ -121,12 +166,16 @@ def _distinct(scored: Sequence[Scored], key: Callable[[Scored], float], count: i
     return list(found.values())[:count]
 
 
-def _telling(blurred: Frame, sharp: Frame) -> Area:
-    """The crop in which blur took most."""
-    height, width = blurred.shape[:2]
-    side = min(_CROP_PX, height, width)
-    lost = np.square(blurred - sharp).sum(2)
-    total = np.asarray(cv2.integral(lost), dtype=np.float64)
+def _lost(picture: Frame, sharp: Frame) -> Frame:
+    """Squared error of each pixel, (height, width)."""
+    return np.asarray(np.square(picture - sharp).sum(2), dtype=np.float32)
+
+
+def _largest(values: Frame) -> Area:
+    """The square in which the mean of `values`, (height, width), is highest; 96 px or a quarter of its height."""
+    height, width = values.shape
+    side = min(max(_CROP_PX, height // 4), height, width)
+    total = np.asarray(cv2.integral(values), dtype=np.float64)
     sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
     y, x = np.unravel_index(int(np.argmax(sums)), sums.shape)
     return Area(y=int(y), x=int(x), height=side, width=side)

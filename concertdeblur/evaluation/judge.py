@@ -1,19 +1,15 @@
-"""Everything that is measured, picture by picture, with progress and a way to stop."""
+"""Everything that is measured of pictures, with progress and a way to stop."""
 
 import hashlib
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring.deblurrer import DeblurOptions
-from concertdeblur.errors import Interrupted
 from concertdeblur.evaluation import detection, exhibits, generated_clips
-from concertdeblur.evaluation.clips import RealClipReport, frames_of, judge_real_clip
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
 from concertdeblur.evaluation.generated_clips import ClipFigures, ClipsReport
@@ -22,17 +18,16 @@ from concertdeblur.evaluation.page import Shown
 from concertdeblur.evaluation.pairs import CAPTURE, SIDE_PX, EvaluationData, EvaluationPair, centre_of
 from concertdeblur.evaluation.refining import Refining, RefiningReport, follow, summarise
 from concertdeblur.evaluation.report import Fidelity
+from concertdeblur.evaluation.stages import Stages, Step
 from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.frame import Frame
-from concertdeblur.progress import StageProgress
 from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import read_picture
 
 _NUM_PANS, _NUM_SHAKEN = 6, 6  # pictures that clips are made of
 _FRAME_HW = (720, 1280)
 _NUM_TIMED = 3
-Step = Callable[[dict[str, float | str]], None]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,15 +38,14 @@ class Judge:
     weights: WeightSet
     level: float
     seed: int
-    on_progress: Callable[[StageProgress], None]
-    stop: threading.Event
+    stages: Stages
     refinings: list[Refining] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)  # on the grid
     data_sha256: str = ""
 
     def check(self) -> None:
         """Read every pair once: what cannot be read, is too small or does not match fails before the long work."""
-        step = self._stage("check pictures", len(self.data.pairs), "pairs")
+        step = self.stages.begin("check pictures", len(self.data.pairs), "pairs")
         for pair in self.data.pairs:
             if pair.blurred is not None:
                 pair.read()
@@ -62,7 +56,7 @@ class Judge:
     def warm_up(self, contenders: Sequence[Contender]) -> None:
         """Compile what is compiled at its first use: it is no part of the speed."""
         followed = range(1, self.weights.max_iterations)
-        step = self._stage("get ready", len(contenders) + len(followed), "networks")
+        step = self.stages.begin("get ready", len(contenders) + len(followed), "networks")
         blurred, sharp = (as_float(picture) for picture in self.data.pairs[0].read())
         ssim(blurred, sharp)  # a missing package fails now, not after the work
         for contender in contenders:
@@ -76,7 +70,7 @@ class Judge:
         """Every contender on every pair."""
         digest = hashlib.sha256()
         scored: list[Scored] = []
-        step = self._stage("deblur pairs", len(self.data.pairs), "pairs")
+        step = self.stages.begin("deblur pairs", len(self.data.pairs), "pairs")
         for pair in self.data.pairs:
             blurred_u8, sharp_u8 = pair.read()
             digest.update(pair.name.encode() + blurred_u8.tobytes() + sharp_u8.tobytes())
@@ -106,7 +100,7 @@ class Judge:
     def fidelity(self) -> Fidelity:
         """Sharp pictures through everything."""
         pairs = self.data.sharp
-        step = self._stage("deblur sharp pictures", len(pairs), "pictures")
+        step = self.stages.begin("deblur sharp pictures", len(pairs), "pictures")
         found: list[float] = []
         for pair in pairs:
             sharp = as_float(pair.read()[1])
@@ -122,7 +116,7 @@ class Judge:
     def detection(self) -> DetectionReport | None:
         """Blur detection on the middle of every sharp picture; None if all are too small."""
         pairs = self.data.sharp
-        step = self._stage("detect blur", len(pairs), "pictures")
+        step = self.stages.begin("detect blur", len(pairs), "pictures")
         anywhere: list[Trial] = []
         for number, pair in enumerate(pairs):
             sharp = centre_of(pair.read()[1], SIDE_PX)
@@ -139,7 +133,7 @@ class Judge:
     def steadiness(self) -> ClipsReport | None:
         """Clips that pan over some of the sharp pictures; None if all are too small."""
         chosen = self._some_sharp(_NUM_PANS)
-        step = self._stage("deblur clips", len(chosen) * generated_clips.NUM_FRAMES, "frames")
+        step = self.stages.begin("deblur clips", len(chosen) * generated_clips.NUM_FRAMES, "frames")
         clips = []
         for number, pair in enumerate(chosen):
             sharp = generated_clips.pan(_whole(pair))
@@ -153,7 +147,7 @@ class Judge:
     def shaking(self) -> dict[str, ClipsReport]:
         """Clips of a camera that shakes before some of the sharp pictures, by its speed in px a frame."""
         chosen, speeds = self._some_sharp(_NUM_SHAKEN), generated_clips.SPEEDS_PX
-        step = self._stage("deblur shaky clips", len(chosen) * len(speeds) * generated_clips.NUM_FRAMES, "frames")
+        step = self.stages.begin("deblur shaky clips", len(chosen) * len(speeds) * generated_clips.NUM_FRAMES, "frames")
         found: dict[str, list[ClipFigures]] = {}
         for number, pair in enumerate(chosen):
             for speed_px, clip in generated_clips.shaken(_whole(pair), speeds, self.seed + number).items():
@@ -168,18 +162,9 @@ class Judge:
         deblurrer = self.weights.deblurrer()
         return generated_clips.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({}))
 
-    def real_clips(self, clips: Sequence[Path]) -> tuple[RealClipReport, ...]:
-        """Warping error of clips as they are."""
-        return tuple(self._real_clip(clip) for clip in clips)
-
-    def _real_clip(self, clip: Path) -> RealClipReport:
-        frames = frames_of(clip)
-        step = self._stage(f"deblur {clip.name}", len(frames), "frames")
-        return judge_real_clip(self.weights.deblurrer(), clip.name, frames, seed=self.seed, on_frame=lambda: step({}))
-
     def frame_speed(self) -> Speed:
         """Seconds a 720p frame, refining capped as in videos: a picture repeated until it fills the frame."""
-        step = self._stage("time 720p frames", 1 + _NUM_TIMED, "frames")
+        step = self.stages.begin("time 720p frames", 1 + _NUM_TIMED, "frames")
         tile = as_float(self.data.pairs[0].read()[0])
         repeats = [-(-want // have) for want, have in zip(_FRAME_HW, tile.shape[:2], strict=True)]
         frame = np.ascontiguousarray(np.tile(tile, (*repeats, 1))[: _FRAME_HW[0], : _FRAME_HW[1]])
@@ -196,7 +181,7 @@ class Judge:
     def exhibits(self, scored: Sequence[Scored], contenders: Sequence[Contender]) -> Shown:
         """The pictures of the page."""
         chosen = exhibits.choose(scored)
-        step = self._stage("draw pictures", len(chosen) + 1, "pictures")
+        step = self.stages.begin("draw pictures", len(chosen) + 1, "pictures")
         shown = []
         for one in chosen:
             shown.append(exhibits.show(one, contenders, self.weights))
@@ -205,24 +190,6 @@ class Judge:
         step({})
         gains = tuple(one.gain_db for one in self.refinings if one.step_gains_db)
         return Shown(pairs=tuple(shown), detection=detected, refining_gains_db=gains)
-
-    def _stage(self, name: str, total: int, unit: str) -> Step:
-        """Begin a stage; what is returned is called after each of its pieces, and stops where that is wanted."""
-        started_s = time.monotonic()
-        done = 0
-        self.on_progress(StageProgress(stage=name, done=0, total=total, unit=unit, elapsed_s=0.0))
-
-        def step(facts: dict[str, float | str]) -> None:
-            nonlocal done
-            done += 1
-            elapsed_s = time.monotonic() - started_s
-            self.on_progress(
-                StageProgress(stage=name, done=done, total=total, unit=unit, elapsed_s=elapsed_s, facts=facts)
-            )
-            if self.stop.is_set():
-                raise Interrupted(f"stopped after {done} of {total} {unit} ({name}); no report is written")
-
-        return step
 
 
 def _whole(pair: EvaluationPair) -> Picture:

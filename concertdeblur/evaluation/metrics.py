@@ -1,5 +1,8 @@
 """Image and video metrics, on float RGB in [0, 1], before any encoding."""
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -40,28 +43,44 @@ def _batch(picture: Frame) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
 
 
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How a sharp clip moves from one frame to the next: where each pixel was, and which of them were seen."""
+
+    at_HW2: npt.NDArray[np.float32]  # (x, y) in the frame before
+    visible_HW: npt.NDArray[np.bool_]
+
+    def error(self, before: Frame, now: Frame) -> float | None:
+        """Mean squared difference between a frame and the one before, moved; None if nothing is seen in both."""
+        if not self.visible_HW.any():
+            return None
+        at = self.at_HW2
+        moved = cv2.remap(before, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return float(np.mean((now - moved)[self.visible_HW] ** 2))
+
+
+def warp(before: Frame, now: Frame) -> Warp:
+    """The motion between two sharp frames, (H, W, 3) each (Lai et al. 2018, section 4.2)."""
+    back, there = _flow(now, before), _flow(before, now)
+    grid = np.stack(np.meshgrid(np.arange(back.shape[1]), np.arange(back.shape[0])), -1).astype(np.float32)
+    at = grid + back
+    returned = back + cv2.remap(there, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = (at >= 0).all(-1) & (at[..., 0] < back.shape[1] - 1) & (at[..., 1] < back.shape[0] - 1)
+    return Warp(at, inside & (np.linalg.norm(returned, axis=-1) < _OCCLUSION_PX))
+
+
 def warping_error(frames: list[Frame], originals: list[Frame]) -> float:
     """Mean squared difference between each frame and the one before, moved along the originals' flow.
 
-    Flow and occlusion mask come from the sharp originals, so all versions of a clip are judged by the
-    same motion (Lai et al. 2018, section 4.2).
+    Flow and occlusion mask come from the sharp originals, so all versions of a clip are judged by the same motion.
 
     Args:
         frames: The clip to judge, (H, W, 3) each.
         originals: The sharp clip, of the same frames.
     """
-    errors = []
-    for i in range(1, len(frames)):
-        back = _flow(originals[i], originals[i - 1])
-        there = _flow(originals[i - 1], originals[i])
-        grid = np.stack(np.meshgrid(np.arange(back.shape[1]), np.arange(back.shape[0])), -1).astype(np.float32)
-        at = grid + back
-        returned = back + cv2.remap(there, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inside = (at >= 0).all(-1) & (at[..., 0] < back.shape[1] - 1) & (at[..., 1] < back.shape[0] - 1)
-        visible = inside & (np.linalg.norm(returned, axis=-1) < _OCCLUSION_PX)
-        moved = cv2.remap(frames[i - 1], at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        if visible.any():
-            errors.append(float(np.mean((frames[i] - moved)[visible] ** 2)))
+    warps = (warp(before, now) for before, now in pairwise(originals))
+    found = [moved.error(before, now) for moved, (before, now) in zip(warps, pairwise(frames), strict=True)]
+    errors = [error for error in found if error is not None]
     return float(np.mean(errors)) if errors else 0.0
 
 

@@ -9,8 +9,12 @@ from html import escape
 import cv2
 
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.evaluation import real_text
 from concertdeblur.evaluation.exhibits import Exhibit, Panel
 from concertdeblur.evaluation.plots import Series, histogram, interval_plot
+from concertdeblur.evaluation.real_text import TextTable
+from concertdeblur.evaluation.real_videos import RealReport
+from concertdeblur.evaluation.refining import RefiningReport
 from concertdeblur.evaluation.report import (
     Report,
     about_lines,
@@ -64,6 +68,7 @@ dt { font-weight: 600; } dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
 </style></head><body>
 """
 _COLOURS = 6
+_NAME_LETTERS = 16
 _OWN = "adversarial BRMR"
 
 
@@ -72,6 +77,7 @@ class Shown:
     """What the page shows beside the report's figures."""
 
     pairs: tuple[Exhibit, ...] = ()
+    real: tuple[Exhibit, ...] = ()
     detection: Exhibit | None = None
     refining_gains_db: tuple[float, ...] = ()  # of single pictures with an accepted step, over iGAN alone
 
@@ -79,16 +85,20 @@ class Shown:
 def to_html(report: Report, shown: Shown) -> str:
     """The page."""
     parts = [_HEAD, f"<h1>Evaluation of {escape(report.origin.weights)}</h1>", _intro(report), _tiles(report)]
+    if report.real is not None:
+        parts += [_real(report.real, shown)]
     for table in report.tables:
         parts += [f"<h2>{escape(table.title)}</h2>", _table(table), _gain_plot(table)]
     parts += [_margins(report)]
     if shown.pairs:
         parts += ["<h2>Pictures</h2>", *(_exhibit(exhibit) for exhibit in shown.pairs)]
-    parts += [_refining(report, shown)]
+    if report.refining is not None:
+        parts += [_refining(report.refining, shown)]
     if report.detection is not None:
         parts += ["<h2>Blur detection</h2>", _list(detection_lines(report.detection))]
         parts += [_exhibit(shown.detection)] if shown.detection else []
-    parts += ["<h2>Sharp input</h2>", f"<p>{escape(fidelity_text(report.fidelity))}.</p>"]
+    if report.fidelity is not None:
+        parts += ["<h2>Sharp input</h2>", f"<p>{escape(fidelity_text(report.fidelity))}.</p>"]
     if lines := clip_lines(report):
         parts += ["<h2>Clips</h2>", _list(lines)]
     parts += [_speed(report), _list(report.notes) if report.notes else "", _origin(report), "</body></html>\n"]
@@ -96,24 +106,63 @@ def to_html(report: Report, shown: Shown) -> str:
 
 
 def _intro(report: Report) -> str:
-    origin = report.origin
-    return (
-        f'<p class="faint">{origin.num_pairs} pairs of {origin.num_pictures} {escape(origin.split)}. Figures are means'
-        " of single pictures, with the 95 % bootstrap interval; PSNR and SSIM are those of RGB before any encoding.</p>"
+    origin, texts = report.origin, []
+    if origin.real is not None:
+        texts.append(f"{origin.real.num_frames} frames of {origin.real.num_clips} real clips.")
+    if origin.data is not None:
+        texts.append(f"{origin.num_pairs} pairs of {origin.num_pictures} {origin.split}.")
+    texts.append(
+        "Figures are means with their 95 % bootstrap interval; PSNR and SSIM are those of RGB before encoding."
     )
+    return f'<p class="faint">{escape(" ".join(texts))}</p>'
 
 
 def _tiles(report: Report) -> str:
-    tiles = []
+    tiles = [] if report.real is None else _real_tiles(report.real)
     for table in report.tables[:1]:
         mean = _mean(table)
         tiles.append(_tile(mean.fields["brmr"].gain_db, "+.2f", "dB", f"gain, {mean.name}"))
     tiles += [_tile(m.gain_db, "+.2f", "dB", f"over {m.over}") for m in report.margins if m.over == "iGAN alone"]
     if report.detection is not None:
         tiles.append(_tile(report.detection.grid, ".3f", "", "blur detection, IoU (a)"))
-    tiles.append(_tile(report.fidelity.psnr_db, ".1f", "dB", "sharp input comes back at"))
+    if report.fidelity is not None:
+        tiles.append(_tile(report.fidelity.psnr_db, ".1f", "dB", "sharp input comes back at"))
     tiles += [_tile(s.seconds, ".3f", "s", f"a picture, {s.label}") for s in report.speeds if s.label == _OWN]
     return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _real_tiles(real: RealReport) -> list[str]:
+    return [
+        _tile(real.figures["brmr"].gain_db, "+.2f", "dB", "gain on real clips"),
+        _tile(real.refining.gain_db, "+.3f", "dB", "of it BRMR over its own iGAN"),
+    ]
+
+
+def _real(real: RealReport, shown: Shown) -> str:
+    parts = [f"<h2>{real_text.TITLE}</h2>", f"<p>{escape(real_text.ABOUT)}</p>"]
+    for table in real_text.text_tables(real):
+        parts += [f"<h3>{escape(table.title)}</h3>", _text_table(table)]
+    rows = [one.figures for one in real.sequences] + ([real.figures] if len(real.sequences) > 1 else [])
+    names = [*(_ending(one.name) for one in real.sequences), "mean of the clips"][: len(rows)]
+    series = [
+        Series(label=label, estimates=tuple(figures[key].gain_db for figures in rows))
+        for key, label in list(real.columns.items())[:_COLOURS]
+    ]
+    title = "Gain over the input"
+    plot = interval_plot(names, series, unit="dB over the input", title=title)
+    parts += [f"<h3>{title}</h3>", _key([one.label for one in series]), plot]
+    return "\n".join([*parts, *(_exhibit(exhibit) for exhibit in shown.real)])
+
+
+def _ending(name: str) -> str:
+    """What a plot has room for; sequences of a folder differ at the end of their names."""
+    return name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
+
+
+def _text_table(table: TextTable) -> str:
+    heads = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in table.rows)
+    return f'<div class="wide"><table><tr>{heads}</tr>{rows}</table></div>'
 
 
 def _tile(e: Estimate, form: str, unit: str, name: str) -> str:
@@ -177,8 +226,8 @@ def _margins(report: Report) -> str:
     return f'<h2>Margins of adversarial BRMR</h2><div class="wide"><table>{"".join(lines)}</table></div>{plot}'
 
 
-def _refining(report: Report, shown: Shown) -> str:
-    parts = ["<h2>Refining (BRMR)</h2>", _list(refining_lines(report.refining))]
+def _refining(found: RefiningReport, shown: Shown) -> str:
+    parts = ["<h2>Refining (BRMR)</h2>", _list(refining_lines(found))]
     if shown.refining_gains_db:
         title = "Gain over iGAN alone of the pictures with an accepted step"
         parts += [f"<h3>{title}</h3>", histogram(shown.refining_gains_db, unit="dB", title=title)]
@@ -186,6 +235,8 @@ def _refining(report: Report, shown: Shown) -> str:
 
 
 def _speed(report: Report) -> str:
+    if not report.speeds:
+        return ""
     lines = ["<tr><th></th><th class='n'>s a picture</th></tr>"]
     for speed in report.speeds:
         mean = f"{speed.seconds.mean:.3f}{_interval(speed.seconds, 3)}"

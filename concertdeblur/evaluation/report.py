@@ -1,18 +1,24 @@
 """The report of an evaluation as plain data and as Markdown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from concertdeblur.evaluation import real_text
 from concertdeblur.evaluation.clips import RealClipReport
 from concertdeblur.evaluation.detection import PAPER_IOU, DetectionReport
 from concertdeblur.evaluation.generated_clips import STEP_PX, ClipsReport
+from concertdeblur.evaluation.real_videos import RealReport
 from concertdeblur.evaluation.refining import RefiningReport
 from concertdeblur.evaluation.statistics import Estimate
 from concertdeblur.evaluation.tables import Margin, Speed, Table
 
 _FORMAT = 1
+_ABOUT_PICTURES = (
+    "Of pictures: figures are means of single pictures; behind them stands the 95 % bootstrap interval. PSNR and SSIM"
+    " are those of RGB in [0, 1] before any encoding."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,15 +31,26 @@ class Fidelity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RealData:
+    """Real videos that were judged by."""
+
+    folder: str
+    num_clips: int
+    num_frames: int
+    sha256: str  # over names and decoded pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """What the figures are of, and by what."""
 
-    data: str
-    layout: str
-    split: str
-    num_pictures: int
-    num_pairs: int
-    data_sha256: str  # over names and decoded pixels
+    data: str | None  # pictures and pairs; None: only real videos were measured
+    layout: str = ""
+    split: str = ""
+    num_pictures: int = 0
+    num_pairs: int = 0
+    data_sha256: str = ""  # over names and decoded pixels
+    real: RealData | None
     weights: str
     runtime: str
     options: Mapping[str, Any]
@@ -48,11 +65,12 @@ class Report:
     origin: Origin
     tables: tuple[Table, ...]
     margins: tuple[Margin, ...]
-    refining: RefiningReport
-    fidelity: Fidelity
+    refining: RefiningReport | None  # None, as all that is empty: no pictures were measured
+    fidelity: Fidelity | None
     detection: DetectionReport | None
     steadiness: ClipsReport | None
     shaking: Mapping[str, ClipsReport]  # by the speed of the picture, px a frame
+    real: RealReport | None
     clips: tuple[RealClipReport, ...]
     speeds: tuple[Speed, ...]
     notes: tuple[str, ...]
@@ -64,17 +82,27 @@ class Report:
 
 def to_markdown(report: Report) -> str:
     """The report as Markdown."""
-    blocks = [f"# Evaluation of {report.origin.weights}", *_about(report.origin)]
+    blocks = [f"# Evaluation of {report.origin.weights}", _list(about_lines(report.origin))]
+    if report.real is not None:
+        blocks += [f"## {real_text.TITLE}", real_text.ABOUT]
+        for shown in real_text.text_tables(report.real):
+            blocks += [f"### {shown.title}", _markdown_table(shown.columns, shown.rows)]
+    if report.tables:
+        blocks += [_ABOUT_PICTURES]
     for table in report.tables:
         blocks += [f"## {table.title}", _table(table)]
-    blocks += ["## Margins", _margins(report.margins)]
-    blocks += ["## Refining (BRMR)", _list(refining_lines(report.refining))]
+    if report.margins:
+        blocks += ["## Margins", _margins(report.margins)]
+    if report.refining is not None:
+        blocks += ["## Refining (BRMR)", _sentences(refining_lines(report.refining))]
     if report.detection is not None:
-        blocks += ["## Blur detection", _list(detection_lines(report.detection))]
-    blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
+        blocks += ["## Blur detection", _sentences(detection_lines(report.detection))]
+    if report.fidelity is not None:
+        blocks += ["## Sharp input", f"{fidelity_text(report.fidelity)}."]
     if lines := clip_lines(report):
-        blocks += ["## Clips", _list(lines)]
-    blocks += ["## Speed", _speeds(report.speeds)]
+        blocks += ["## Clips", _sentences(lines)]
+    if report.speeds:
+        blocks += ["## Speed", _speeds(report.speeds)]
     if report.notes:
         blocks += ["## Notes", "\n".join(f"- {note}" for note in report.notes)]
     return "\n\n".join(blocks) + "\n"
@@ -157,15 +185,30 @@ def _small(error: Estimate) -> str:
     return f"{1e4 * error.mean:.3f} ({1e4 * error.low:.3f} to {1e4 * error.high:.3f})"
 
 
-def _list(lines: list[str]) -> str:
+def _sentences(lines: list[str]) -> str:
     return "\n".join(f"- {line}." for line in lines)
+
+
+def _list(terms: list[tuple[str, str]]) -> str:
+    return "\n".join(f"- {name}: {text}" for name, text in terms)
 
 
 def about_lines(origin: Origin) -> list[tuple[str, str]]:
     """What the figures are of, as (name, text)."""
+    pictures, real = [], []
+    if origin.data is not None:
+        pictures = [
+            ("data", f"{origin.data}: {origin.num_pairs} pairs of {origin.num_pictures} {origin.split}"),
+            ("data digest", f"sha256 {origin.data_sha256}"),
+        ]
+    if origin.real is not None:
+        real = [
+            ("real pairs", f"{origin.real.folder}: {origin.real.num_clips} clips, {origin.real.num_frames} frames"),
+            ("digest of real pairs", f"sha256 {origin.real.sha256}"),
+        ]
     return [
-        ("data", f"{origin.data}: {origin.num_pairs} pairs of {origin.num_pictures} {origin.split}"),
-        ("data digest", f"sha256 {origin.data_sha256}"),
+        *pictures,
+        *real,
         ("weights", origin.weights),
         ("ran on", origin.runtime),
         ("options", ", ".join(_option(name, value) for name, value in origin.options.items())),
@@ -180,30 +223,26 @@ def _option(name: str, value: object) -> str:
     return f"{name} {words[value] if value is None or isinstance(value, bool) else value}"
 
 
-def _about(origin: Origin) -> list[str]:
-    intro = (
-        "Figures are means of single pictures; behind them stands the 95 % bootstrap interval."
-        " PSNR and SSIM are those of RGB in [0, 1] before any encoding."
-    )
-    return [intro, "\n".join(f"- {name}: {text}" for name, text in about_lines(origin))]
-
-
 def _table(table: Table) -> str:
-    lines = [f"| | pairs | {' | '.join(table.columns.values())} |", f"| --- | --- |{' --- |' * len(table.columns)}"]
+    rows = []
     for row in table.rows:
         fields = [f"{field.psnr_db.text()}; {field.ssim.mean:.4f}" for field in row.fields.values()]
-        lines.append(f"| {row.name} | {row.num_pairs} | {' | '.join(fields)} |")
-    return "\n".join(["PSNR in dB; SSIM.", "", *lines])
+        rows.append((row.name, str(row.num_pairs), *fields))
+    return f"PSNR in dB; SSIM.\n\n{_markdown_table(('', 'pairs', *table.columns.values()), rows)}"
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([text.replace("|", "\\|") for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _margins(margins: tuple[Margin, ...]) -> str:
-    lines = ["| adversarial BRMR over | dB | the paper's |", "| --- | --- | --- |"]
+    rows = []
     for margin in margins:
         paper = "" if margin.paper_db is None else f"{margin.paper_db:+.2f}"
-        lines.append(f"| {margin.over} | {margin.gain_db.text(sign=True)} | {paper} |")
-    return "\n".join(lines)
+        rows.append((margin.over, margin.gain_db.text(sign=True), paper))
+    return _markdown_table(("adversarial BRMR over", "dB", "the paper's"), rows)
 
 
 def _speeds(speeds: tuple[Speed, ...]) -> str:
-    lines = ["| | s a picture |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {speed.label} | {speed.seconds.text(3)} |" for speed in speeds)])
+    return _markdown_table(("", "s a picture"), [(speed.label, speed.seconds.text(3)) for speed in speeds])
