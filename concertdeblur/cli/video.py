@@ -95,6 +95,11 @@ class VideoCommand(GroupedCommand):
 )
 @together(
     option(
+        "Deblurring", "--refine", "refine_share", type=float, metavar="0..1",
+        help="How many of the most blurred windows are refined in a frame, as a share of its cells of 256 px; more is"
+        " sharper and slower.  [default: the weight set's]",
+    ),
+    option(
         "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...",
         help="ffv1 is lossless, prores for mov; hardware encoders go by FFmpeg's name, as h264_nvenc."
         "  [default: h264; av1 in webm]",

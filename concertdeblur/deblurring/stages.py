@@ -38,6 +38,7 @@ class DeblurOptions:
 
     strength: float = 1.0  # out = in + strength * (full - in); 0 is identity
     refine: bool = True  # False: iGAN alone
+    refine_share: float | None = None  # windows that a video's frame may try, times its cells; None: the weight set's
     heatmap: bool = False
 
     def __post_init__(self) -> None:
@@ -214,6 +215,7 @@ class FrameStages:
                 given.prepared,
                 plan,
                 medium=self._medium,
+                windows_per_cell=self._options.refine_share,
                 along=along,
                 previous=self._decisions,
             )

@@ -330,5 +330,7 @@ def _deblurred(
         return
     from concertdeblur.deblurring.deblurrer import DeblurOptions
 
-    options = DeblurOptions(strength=job.strength, refine=job.refine, heatmap=job.heatmap is not None)
+    options = DeblurOptions(
+        strength=job.strength, refine=job.refine, refine_share=job.refine_share, heatmap=job.heatmap is not None
+    )
     yield from deblurrer.stream(frames, options)

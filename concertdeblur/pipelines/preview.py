@@ -103,7 +103,7 @@ def preview(
     begin_s = _middle_s(job, total, info.rate) if time_s is None else time_s
     part = replace(whole, start_s=begin_s, end_s=begin_s + length)
     deblurrer = load_deblurrer(job, info, num_frames=total, on_warning=on_warning)
-    options = DeblurOptions(strength=job.strength, refine=job.refine)
+    options = DeblurOptions(strength=job.strength, refine=job.refine, refine_share=job.refine_share)
     with open_reader(source, part, backend=job.reader) as reader:
         frames = list(reader.frames())
         origin_s = reader.origin_s

@@ -27,6 +27,7 @@ class VideoJob:
     device: str = "auto"
     backend: str = "auto"
     reader: ReaderName = "pyav"
+    refine_share: float | None = None  # windows that a frame may try, times its cells; None: the weight set's
     writer: Literal["pyav", "ffmpeg"] = "pyav"
     codec: str | None = None  # None: h264, or av1 in webm
     compatible: bool = False  # 8-bit 4:2:0 H.264 with AAC in mp4, which plays everywhere
@@ -52,6 +53,8 @@ class VideoJob:
             raise UsageError("--compatible means h264 with aac: leave out --codec and --audio, or name these")
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
+        if self.refine_share is not None and not 0 <= self.refine_share <= 1:
+            raise UsageError(f"--refine must lie between 0 and 1, but it is {self.refine_share}")
         if self.is_identity and (self.heatmap or self.compare):
             raise UsageError("with strength 0 no network runs: there is nothing for heatmap or compare to show")
 

@@ -68,7 +68,8 @@ def test_without_options_the_defaults_are_passed(jobs: list[VideoJob]) -> None:
 
 def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
     words = (
-        "--strength 0.5 --no-refine --weights mine --device cpu --backend torch --reader decord --writer ffmpeg"
+        "--strength 0.5 --no-refine --refine 0.3 --weights mine --device cpu --backend torch --reader decord"
+        " --writer ffmpeg"
         " --codec hevc --crf 21.5 --preset slow --video-stream 3 --start 1:02:03.004 --end 3724.1 --overwrite"
         " --drop-streams --strict --deinterlace --heatmap heat.mp4 --compare both.mkv --audio flac --keep-date"
     )
@@ -77,6 +78,7 @@ def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
     expected = VideoJob(
         strength=0.5,
         refine=False,
+        refine_share=0.3,
         weights="mine",
         device="cpu",
         backend="torch",

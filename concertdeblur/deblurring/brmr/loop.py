@@ -15,6 +15,7 @@ ours, which comes before it in cells whose blur was identified. The reference is
 cell by cell, in tests/unit/deblurring/test_brmr.py (`plain_loop`).
 """
 
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from torch import Tensor
@@ -80,6 +81,7 @@ class Brmr:
         plan: Plan,
         *,
         medium: Medium,
+        windows_per_cell: float | None = None,
         along: Along | None = None,
         previous: Decisions | None = None,
     ) -> Refinements:
@@ -92,11 +94,17 @@ class Brmr:
             plan: What the host has read of it.
             medium: A picture takes turns, and as many windows as help. A frame of a video takes one bare step of data
                 consistency in their place, and no more windows than its cap.
+            windows_per_cell: How many windows a video's frame may try, times its cells; None: as the settings say.
             along: Of a video's frame, if there are networks for it: the results beside it, and its path.
             previous: The decisions of the frames before them.
 
         """
-        state = self._begun(blurred_NCHW, result_NCHW, prepared, plan, along=along, medium=medium, previous=previous)
+        settings = self.settings
+        if windows_per_cell is not None:
+            settings = replace(settings, windows_per_cell=windows_per_cell)
+        state = self._begun(
+            blurred_NCHW, result_NCHW, prepared, plan, settings, along=along, medium=medium, previous=previous
+        )
         steps_in_windows = self._windows if along is None or self.on_paths is None else self.on_paths
         first_round = 0
         if state.consistent_NCHW is not None:  # a round for whole cells comes first
@@ -132,6 +140,7 @@ class Brmr:
         result_NCHW: Tensor,
         prepared: Prepared,
         plan: Plan,
+        settings: BrmrSettings,
         *,
         along: Along | None,
         medium: Medium,
@@ -150,7 +159,7 @@ class Brmr:
             along=along,
             medium=medium,
             previous=previous,
-            settings=self.settings,
+            settings=settings,
         )
         if medium is Medium.VIDEO:
             take_bare_step(state)
