@@ -281,7 +281,7 @@ def test_a_file_name_cannot_draw_on_the_terminal() -> None:
         ((), "Usage: concertdeblur"),
         (("vidoe", "a", "b"), "vidoe"),
         (("train", "--minutes", "0"), "--minutes"),
-        (("evaluate",), "--data"),
+        (("evaluate", "--out", "report"), "--data"),
         (("video",), "IN"),
         (("video", "in.mp4", "out.mp4", "more.mp4"), "more.mp4"),
         (("video", "in.mp4", "out.mp4", "--strenght", "1"), "--strength"),
