@@ -18,10 +18,11 @@ SMALL = Architecture(
 )
 SMALL_VIDEO = Architecture(
     kind="concert",
-    image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS),
+    image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1),
     patch_generator=GeneratorSettings(width=8, num_blocks=1),
     discriminator=DiscriminatorSettings(width=8),
     video=VideoArchitecture(
+        image_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS),
         patch_generator=GeneratorSettings(width=8, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS),
         discriminator=DiscriminatorSettings(width=8),
     ),

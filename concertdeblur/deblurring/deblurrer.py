@@ -71,14 +71,17 @@ class Deblurrer:
     def __init__(self, networks: Networks, brmr: BrmrSettings, runtime: Runtime, *, name: str = "unnamed") -> None:
         self.name = name
         self.runtime = runtime
-        self._image_generator = ImageGenerator(networks.image_generator, runtime)
+        video = networks.video
+        self._image_generator = ImageGenerator(
+            networks.image_generator, runtime, on_paths=None if video is None else video.restoration
+        )
         discriminator = _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True, is_exact=True))
         on_paths = None
-        if networks.video_patch_generator is not None and networks.video_discriminator is not None:
-            video_discriminator = make_engine(networks.video_discriminator, runtime, is_kept=True, is_exact=True)
+        if video is not None and video.patch_generator is not None and video.discriminator is not None:
+            video_discriminator = make_engine(video.discriminator, runtime, is_kept=True, is_exact=True)
             on_paths = PathWindows(
-                make_engine(networks.video_patch_generator.restoration, runtime, is_kept=True),
-                Judge(_timed("mine", video_discriminator), margin_px=networks.video_discriminator.receptive_margin_px),
+                make_engine(video.patch_generator.restoration, runtime, is_kept=True),
+                Judge(_timed("mine", video_discriminator), margin_px=video.discriminator.receptive_margin_px),
                 brmr,
             )
         self._brmr = Brmr(

@@ -18,6 +18,7 @@ from concertdeblur.deblurring.tiles import in_tiles
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.frame import Medium
 from concertdeblur.models.architecture import ImageGeneratorNetwork
+from concertdeblur.models.concert import Restoration
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.runtime import Runtime
 
@@ -28,18 +29,28 @@ class ImageGenerator:
     Args:
         network: G_i with its final weights.
         runtime: What it runs on.
+        on_paths: What restores frames of a video whose path is known; None: all frames are restored as pictures are.
     """
 
-    def __init__(self, network: ImageGeneratorNetwork, runtime: Runtime) -> None:
+    def __init__(
+        self, network: ImageGeneratorNetwork, runtime: Runtime, *, on_paths: Restoration | None = None
+    ) -> None:
         self.network = network.eval().requires_grad_(False).to(runtime.device)
         self._restore: Engine = make_engine(network.restoration, runtime, is_kept=True)
-        # with taps it is another program to an engine that compiles
-        self._restore_on_paths: Engine = make_engine(network.restoration, runtime, is_kept=True)
-        self.takes_taps = network.restoration.num_taps > 0
+        self._restore_on_paths: Engine | None = None
         self._margin_px = network.restoration.receptive_margin_px
+        if on_paths is not None:
+            self._restore_on_paths = make_engine(on_paths, runtime, is_kept=True)
+            if self._margin_px is not None:
+                self._margin_px = max(self._margin_px, on_paths.receptive_margin_px)
         self.multiple_px = max(HINT_PX, network.restoration.multiple_px)
         # OpenVINO reads one layout only: changing over once a frame is cheaper than at every window
         self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
+
+    @property
+    def takes_taps(self) -> bool:
+        """Whether frames of a video are restored along their path."""
+        return self._restore_on_paths is not None
 
     def laid_out(self, frames_NCHW: Tensor) -> Tensor:
         """The frames in the memory layout that is fastest here."""
@@ -77,7 +88,7 @@ class ImageGenerator:
     def __call__(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
         """Restore padded frames; the result is not clamped, and may hold values that are no numbers."""
         restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
-        if prepared.path is not None:
+        if prepared.path is not None and self._restore_on_paths is not None:
             restore = self._restore_on_paths
             given += [prepared.path.taps_NTHW, prepared.path.velocity_N2hw]
         return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)

@@ -5,7 +5,13 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator
+from concertdeblur.models.concert import (
+    NUM_GUESSES,
+    ConcertGenerator,
+    ConcertPatchGenerator,
+    ConcertPathGenerator,
+    Restoration,
+)
 from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import NUM_TAPS
@@ -22,7 +28,7 @@ class GeneratorSettings:
     width: int
     num_blocks: int = 8
     num_deep_blocks: int = 0
-    num_taps: int = 0  # samples along the motion that G_i takes in a video: 0, or path_taps.NUM_TAPS
+    num_taps: int = 0  # samples along the motion that it takes: path_taps.NUM_TAPS for a video's, else 0
 
     def __post_init__(self) -> None:
         if self.num_taps not in (0, NUM_TAPS):
@@ -38,14 +44,18 @@ class DiscriminatorSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoArchitecture:
-    """The networks that refine a video: G_p, which takes taps, and D_i as it was trained with it."""
+    """What a video has of its own: the restoration of G_i along the motion; G_p, and D_i as it was trained with it."""
 
-    patch_generator: GeneratorSettings
-    discriminator: DiscriminatorSettings
+    image_generator: GeneratorSettings
+    patch_generator: GeneratorSettings | None = None  # None, as the discriminator: nothing is refined along the motion
+    discriminator: DiscriminatorSettings | None = None
 
     def __post_init__(self) -> None:
-        if not self.patch_generator.num_taps:
-            raise ValueError(f"a video's patch generator must take taps: num_taps = {NUM_TAPS}")
+        generators = [some for some in (self.image_generator, self.patch_generator) if some is not None]
+        if not all(some.num_taps for some in generators):
+            raise ValueError(f"a video's generators must take taps: num_taps = {NUM_TAPS}")
+        if (self.patch_generator is None) != (self.discriminator is None):
+            raise ValueError("a video's patch generator and discriminator go together: name both or neither")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +69,22 @@ class Architecture:
     image_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=8))
     patch_generator: GeneratorSettings = field(default=GeneratorSettings(width=48, num_blocks=3))
     discriminator: DiscriminatorSettings = field(default=DiscriminatorSettings(width=32))
-    video: VideoArchitecture | None = None  # None: in a video nothing is refined along the motion
+    video: VideoArchitecture | None = None  # None: a video is deblurred as pictures are
 
     def __post_init__(self) -> None:
         if self.kind == "fast":
             object.__setattr__(self, "kind", "concert")
+        if self.image_generator.num_taps or self.patch_generator.num_taps:
+            raise ValueError("only a video's generators take taps: num_taps belongs under [architecture.video]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoNetworks:
+    """What a video has of its own."""
+
+    restoration: Restoration  # of G_i, along the motion
+    patch_generator: ConcertPathGenerator | None = None
+    discriminator: CamDiscriminator | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +94,7 @@ class Networks:
     image_generator: ImageGeneratorNetwork
     discriminator: CamDiscriminator
     patch_generator: ConcertPatchGenerator | PaperPatchGenerator
-    video_patch_generator: ConcertPathGenerator | None = None
-    video_discriminator: CamDiscriminator | None = None
+    video: VideoNetworks | None = None
 
     def by_name(self) -> dict[str, nn.Module]:
         """Each network under the name of its weight file."""
@@ -83,9 +103,11 @@ class Networks:
             "discriminator": self.discriminator,
             "patch_generator": self.patch_generator,
         }
-        if self.video_patch_generator is not None and self.video_discriminator is not None:
-            named["video_patch_generator"] = self.video_patch_generator
-            named["video_discriminator"] = self.video_discriminator
+        if self.video is not None:
+            named["video_image_generator"] = self.video.restoration
+            if self.video.patch_generator is not None and self.video.discriminator is not None:
+                named["video_patch_generator"] = self.video.patch_generator
+                named["video_discriminator"] = self.video.discriminator
         return named
 
 
@@ -98,13 +120,11 @@ def build_networks(architecture: Architecture) -> Networks:
             discriminator=PaperDiscriminator(architecture.discriminator.width),
             patch_generator=PaperPatchGenerator(width=patch.width),
         )
-    video = architecture.video
     return Networks(
         image_generator=ConcertGenerator(
             width=image.width,
             num_blocks=image.num_blocks,
             num_deep_blocks=image.num_deep_blocks,
-            num_taps=image.num_taps,
             embedding_width=EMBEDDING_WIDTH,
         ),
         discriminator=ConcertDiscriminator(architecture.discriminator.width),
@@ -114,8 +134,23 @@ def build_networks(architecture: Architecture) -> Networks:
             num_deep_blocks=patch.num_deep_blocks,
             embedding_width=EMBEDDING_WIDTH,
         ),
-        video_patch_generator=None if video is None else _path_generator(video.patch_generator),
-        video_discriminator=None if video is None else ConcertDiscriminator(video.discriminator.width),
+        video=None if architecture.video is None else _video_networks(architecture.video),
+    )
+
+
+def _video_networks(settings: VideoArchitecture) -> VideoNetworks:
+    image, patch, discriminator = settings.image_generator, settings.patch_generator, settings.discriminator
+    return VideoNetworks(
+        restoration=Restoration(
+            width=image.width,
+            num_blocks=image.num_blocks,
+            num_guesses=NUM_GUESSES,
+            num_deep_blocks=image.num_deep_blocks,
+            num_taps=image.num_taps,
+            embedding_width=EMBEDDING_WIDTH,
+        ),
+        patch_generator=None if patch is None else _path_generator(patch),
+        discriminator=None if discriminator is None else ConcertDiscriminator(discriminator.width),
     )
 
 

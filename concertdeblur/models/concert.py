@@ -156,9 +156,9 @@ class Restoration(nn.Module):
     The output leads from the frame towards each guess pixel by pixel (gates), plus a correction; all start at
     zero, so an untrained network is the identity. The last guess is a luma, the others are RGB.
 
-    In a video the network is also given taps, samples along the path on which each pixel moves (path_taps.py), and the
-    velocity of each place. Every pixel of the output then goes towards each tap by a weight of its own. Where all taps
-    equal the frame and the velocity is 0 the result is that of the picture alone.
+    A video has a restoration of its own, which is also given taps, samples along the path on which each pixel moves
+    (path_taps.py), and the velocity of each place. Every pixel of the output then goes towards each tap by a weight of
+    its own.
 
     What goes in is what differs: guesses less the frame, and every block normalises what it reads. Given the pictures
     themselves, without norms, the first layers learned the mean brightness, features grew to 60 and 98 % of the units
@@ -279,9 +279,7 @@ def _seen_of_path(ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
 class ConcertGenerator(nn.Module):
     """G_i of architecture `concert`: analysis, inverse filters, restoration."""
 
-    def __init__(
-        self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0, num_taps: int = 0
-    ) -> None:
+    def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
         super().__init__()
         self.descriptor = SpectrumDescriptor()
         self.analysis = BlurAnalysis(embedding_width)
@@ -291,7 +289,6 @@ class ConcertGenerator(nn.Module):
             num_guesses=NUM_GUESSES,
             embedding_width=embedding_width,
             num_deep_blocks=num_deep_blocks,
-            num_taps=num_taps,
         )
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:

@@ -100,7 +100,6 @@ class _IgnoresContext(nn.Module):
         super().__init__()
         self.unet = unet
         self.multiple_px = unet.multiple_px
-        self.num_taps = 0
 
     def forward(self, frames_NCHW: Tensor, *_context: Tensor) -> Tensor:
         return cast(Tensor, self.unet(frames_NCHW))
