@@ -1,31 +1,94 @@
-"""The sample clip: the same every time, with sound, with something to sharpen."""
+"""The sample clip: the same every time, with sound, with motion to undo."""
 
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
+import pytest
 
-from concertdeblur.sample import NUM_FRAMES, sharp_frames, write_sample
+from concertdeblur.blur.tone import tone_curve
+from concertdeblur.psnr import psnr_db
+from concertdeblur.sample import HEIGHT_PX, NUM_FRAMES, RATE_FPS, WIDTH_PX, frames, write_sample
+from tests.commands import environment
+
+Picture = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("sample")
+    blurred, sharp = folder / "sample.mp4", folder / "sharp.mp4"
+    write_sample(blurred, sharp)
+    return blurred, sharp
+
+
+def decoded(path: Path) -> list[Picture]:
+    with av.open(str(path)) as clip:
+        context = clip.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        assert clip.streams.video[0].average_rate == RATE_FPS
+        return [np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8) for frame in clip.decode(video=0)]
+
+
+def detail(picture: Picture) -> float:
+    return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
 
 
 def test_frames_are_the_same_every_time_and_move() -> None:
-    first, second = ([*islice(sharp_frames(), 3)] for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    assert not np.array_equal(first[0], first[1])
+    first, second = ([*islice(frames(), 3)] for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one[0], other[0])
+        assert np.array_equal(one[1], other[1])
+    assert psnr_db(first[0][1], first[1][1], full_scale=255) < 30
 
 
-def test_the_clip_has_all_frames_its_sound_and_its_tags(tmp_path: Path) -> None:
-    path = tmp_path / "sample.mp4"
-    write_sample(path)
-    with av.open(str(path)) as clip:
-        frames = [frame.to_ndarray(format="gray") for frame in clip.decode(video=0)]
-        context = clip.streams.video[0].codec_context
-        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
-        clip.seek(0)
-        num_samples = sum(frame.samples for frame in clip.decode(audio=0))
-    assert len(frames) == NUM_FRAMES
-    assert abs(num_samples - 3 * 48_000) <= 2048
-    sharp = cv2.cvtColor(next(sharp_frames()), cv2.COLOR_RGB2GRAY)
-    assert cv2.Laplacian(frames[0], cv2.CV_64F).var() < 0.3 * cv2.Laplacian(sharp, cv2.CV_64F).var()
+def test_both_clips_have_all_frames_and_the_sound(clips: tuple[Path, Path]) -> None:
+    for path in clips:
+        pictures = decoded(path)
+        assert len(pictures) == NUM_FRAMES
+        assert pictures[0].shape == (HEIGHT_PX, WIDTH_PX, 3)
+        with av.open(str(path)) as clip:
+            num_samples = sum(frame.samples for frame in clip.decode(audio=0))
+        assert abs(num_samples - 3 * 48_000) <= 2048
+
+
+def test_the_blurred_clip_lacks_detail_of_the_sharp_one(clips: tuple[Path, Path]) -> None:
+    blurred, sharp = (decoded(path) for path in clips)
+    shares = [detail(b) / detail(s) for b, s in zip(blurred, sharp, strict=True)]
+    assert np.mean(shares) < 0.5
+    assert max(shares) < 1
+    gaps = [psnr_db(b, s, full_scale=255) for b, s in zip(blurred, sharp, strict=True)]
+    assert 22 < np.mean(gaps) < 30
+    for b, s in zip(blurred, sharp, strict=True):  # a smear keeps its light
+        assert tone_curve().linear(b).mean() == pytest.approx(tone_curve().linear(s).mean(), rel=0.06)
+
+
+def test_lamps_blink(clips: tuple[Path, Path]) -> None:
+    bright = [int((picture.min(2) > 235).sum()) for picture in decoded(clips[1])]
+    assert min(bright) < max(bright) / 2
+    assert (np.abs(np.diff(bright)) > 60).sum() > NUM_FRAMES / 6  # a lamp is a hundred pixels
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["a.xyz"], 2, "must end in one of"),
+        (["a.mp4", "--sharp", "a.mp4"], 2, "different files"),
+        (["nowhere/a.mp4"], 1, "no such folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, args: list[str], code: int, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "concertdeblur.sample", *args], cwd=tmp_path, env=environment(), capture_output=True,
+        text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+    assert not list(tmp_path.iterdir())
