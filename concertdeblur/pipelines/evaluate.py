@@ -140,11 +140,11 @@ def evaluate(
     real = real_judge.judge(sequences) if sequences else None
     pictures = None if found is None else _scored(found, weights, others, job, stages)
     report = Report(
+        **_picture_parts(pictures, job.seed),
         origin=_origin(data, job, weights, pictures, real, real_judge.sha256),
         real=real,
         clips=judge_real_clips(weights.deblurrer(), job.clips, seed=job.seed, stages=stages),
         notes=tuple(other.note for other in others if isinstance(other, Contender) and other.note),
-        **_picture_parts(pictures, job.seed),
     )
     shown = Shown() if pictures is None else pictures.judge.exhibits(pictures.scored, pictures.contenders)
     page = to_html(report, replace(shown, real=_most_telling(real, real_judge)))
