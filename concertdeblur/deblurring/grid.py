@@ -1,7 +1,7 @@
 """The cells and windows of a frame as tensors, so that mining and judging stay on the networks' device.
 
-`cam.py` says what cells and windows are, and reads one map on the host; here the same is done for N maps at once.
-Sums are in float64 and in a fixed order, so decisions do not depend on the device.
+`cam.py` defines cells and windows, and searches one map on the host. This module does the same for N maps at once. Sums
+are in float64 and in a fixed order, so decisions do not depend on the device.
 
 Shape suffixes: N frames, h, w map values (MAP_PX px each), C cells of the grid (left to right, top to bottom), R rows
 and Q columns of cells, K windows of a cell, M areas of one size (y, x: their rows and columns).
@@ -27,12 +27,12 @@ class Grid:
     rows: tuple[slice, ...]  # px of each row of cells
     columns: tuple[slice, ...]
     window_px: tuple[int, int]  # (height, width), the same for all windows
-    windows_CK2: Tensor  # (y, x) of each window, px; a cell with fewer has its first one again
+    windows_CK2: Tensor  # (y, x) of each window, px; a cell with fewer windows repeats its first one
     cells_C4: Tensor  # (y, x, height, width) of each cell, px
-    _values_CKn: Tensor  # numbers of the map values in each window, of the flattened map
+    _values_CKn: Tensor  # places in the flattened map of the values of each window
     _cell_hw: Tensor  # number of the cell of each map value
     _in_row_Rh: Tensor  # 1 where a map row lies in a row of cells, float64
-    _in_column_Qw: Tensor
+    _in_column_Qw: Tensor  # 1 where a map column lies in a column of cells, float64
 
     def deltas(self, maps_Nhw: Tensor) -> Tensor:
         """Confidence that each cell is sharp, (N, C): the mean of H^s - H^b over it."""
@@ -41,14 +41,14 @@ class Grid:
 
     @property
     def num_values_C(self) -> Tensor:
-        """Map values of each cell."""
+        """Number of map values of each cell, (C,) float64."""
         return (self.cells_C4[:, 2] // MAP_PX * (self.cells_C4[:, 3] // MAP_PX)).double()
 
     def most_blurred(self, maps_Nhw: Tensor) -> tuple[Tensor, Tensor]:
-        """The window of each cell with the highest mean of H^b, the first one of equals.
+        """The window of each cell with the highest mean of H^b; of equal ones the first.
 
         Returns:
-            Its (y, x), (N, C, 2) px; and that mean, (N, C) float64.
+            (y, x) of the window, (N, C, 2) px; and its mean of H^b, (N, C) float64.
         """
         values = maps_Nhw.double().flatten(1)[:, self._values_CKn]
         scores_NC, best_NC = (-0.5 * values.mean(-1)).max(-1)
@@ -64,11 +64,11 @@ class Grid:
         return torch.stack([rows_NRw[:, :, begun(column)].amax(2) for column in self.columns], 2).flatten(1)
 
     def spread(self, values_NC: Tensor) -> Tensor:
-        """The value of each cell at its map values, (N, h, w)."""
+        """A map in which each value is that of its cell, (N, h, w)."""
         return values_NC[:, self._cell_hw]
 
     def faded(self, values_NC: Tensor) -> Tensor:
-        """The value of each cell at its pixels, fading into its neighbours', (N, height, width)."""
+        """A picture in which each pixel has the value of its cell; cells fade into each other, (N, height, width)."""
         values_NRQ = values_NC.float().view(-1, len(self.rows), len(self.columns))
         down_RH, across_QW = (cam.cell_shares(length, values_NRQ) for length in (self.height, self.width))
         return down_RH.T @ values_NRQ @ across_QW
@@ -76,7 +76,7 @@ class Grid:
 
 @lru_cache(maxsize=8)
 def brmr_grid(height: int, width: int, device: torch.device) -> Grid:
-    """The grid of frames whose sides are multiples of MAP_PX."""
+    """The grid of frames of one size; its sides are multiples of MAP_PX."""
     cells = cam.cells_of(height, width)
     most = max(len(cell.windows) for cell in cells)
     windows = [[*cell.windows, *[cell.windows[0]] * (most - len(cell.windows))] for cell in cells]
@@ -108,25 +108,25 @@ def brmr_grid(height: int, width: int, device: torch.device) -> Grid:
 
 
 def places(at_M2: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Rows (M, y, 1) and columns (M, 1, x) of M areas of one size."""
+    """The rows (M, y, 1) and columns (M, 1, x) of M areas of one size, of which `at_M2` has the first ones."""
     rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
     columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
     return rows[:, :, None], columns[:, None, :]
 
 
 def cut(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    """A copy of one area of a frame each, (M, C, y, x), channels_last."""
+    """Copies of M areas of one size, each of its own frame, (M, C, y, x), channels_last."""
     rows, columns = places(at_M2, size)
     return pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns].permute(0, 3, 1, 2)
 
 
 def paste(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, windows_MCHW: Tensor) -> None:
-    """Put windows into frames, in place."""
+    """Put M windows of one size into their frames, in place."""
     rows, columns = places(at_M2, (windows_MCHW.shape[2], windows_MCHW.shape[3]))
     pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns] = windows_MCHW.permute(0, 2, 3, 1)
 
 
 def _membership(parts: tuple[tuple[int, int], ...], length: int) -> Tensor:
-    """1 where a map row (or column) lies in a part, (parts, length / MAP_PX), float64."""
+    """1 where a map row (or column) lies in a part of the frame, (parts, length / MAP_PX), float64."""
     position = MAP_PX * torch.arange(length // MAP_PX)
     return torch.stack([(position >= start) & (position < stop) for start, stop in parts]).double()

@@ -1,8 +1,9 @@
 """The cells of a frame in which its blur is identified, and the window of the picture around each of them.
 
-Cells lie on a fixed grid, so tiles of one frame agree, memory does not grow with the frame, and each cell may have
-a blur of its own. The window of a cell is what one FFT sees. Beyond the frame's border the window holds the frame's
-reflection: a blur made with OpenCV's default border is undone exactly up to there.
+Cells lie on a fixed grid. So tiles of one frame agree on the blur, memory does not grow with the frame, and each cell
+may have a blur of its own. The window of a cell is the part of the picture that one FFT sees. Beyond the frame's border
+the window holds the frame's reflection, which is OpenCV's default border: a blur made with it is undone exactly up to
+the border. EXPERIMENTS.md, 2026-11-23, "how much must a filter see around its cell", has the sizes that were tried.
 
 Shape suffixes: N frames, C channels, H height, W width.
 """
@@ -15,13 +16,12 @@ from torch import Tensor
 from concertdeblur.models.crossfade import crossfade
 
 BLUR_CELL_PX = 256  # the side of a cell
-REACH_PX = 48  # of real picture that a filter sees before its cell; twice as much gains lines 0.1 dB
-_AHEAD_PX = 32  # and after it: as far as cells fade into each other
-# The window's end fades into what lies before its beginning over so many px: no jump where the FFT wraps. Half as
-# much costs lines 1 dB.
+REACH_PX = 48  # of the picture that a window holds before its cell
+_AHEAD_PX = 32  # of the picture that it holds after its cell: as far as cells fade into each other
+# Over its last px the window fades into the picture before its beginning, so that nothing jumps where the FFT wraps.
 _LOOP_PX = 64
 FFT_PX = REACH_PX + BLUR_CELL_PX + _AHEAD_PX + _LOOP_PX  # the side of a cell's window: 2^4 * 5^2
-BEFORE_PX = REACH_PX + _LOOP_PX  # of a cell's surroundings, before it
+BEFORE_PX = REACH_PX + _LOOP_PX  # from the first px of a cell's surroundings to the cell
 _FADE_PX = _AHEAD_PX  # on either side of a border between cells, where their results fade into each other
 
 
@@ -31,7 +31,7 @@ def blur_grid(height: int, width: int) -> tuple[int, int]:
 
 
 def looped(surrounded_CHW: Tensor) -> Tensor:
-    """A window with `_LOOP_PX` more before it -> the window, its end faded into what lies before its beginning."""
+    """A window with `_LOOP_PX` more px before it -> the window, its end faded into those px."""
     fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(_LOOP_PX, device=surrounded_CHW.device) + 0.5) / _LOOP_PX)
     for dim in (-2, -1):
         before, window = torch.split(surrounded_CHW, [_LOOP_PX, FFT_PX], dim)
@@ -42,18 +42,18 @@ def looped(surrounded_CHW: Tensor) -> Tensor:
 
 
 def surrounded_index(cell: int, length: int, *, device: torch.device | None = None) -> Tensor:
-    """Where the pixels of a cell's window, and `_LOOP_PX` before it, lie in a row of `length` px; reflected."""
+    """The places, in a row of `length` px, of a cell's window and of `_LOOP_PX` px before it; reflected at the ends."""
     first = cell * BLUR_CELL_PX - BEFORE_PX
     return _reflected(torch.arange(first, first + _LOOP_PX + FFT_PX, device=device), length)
 
 
 def surrounded_window(frames: Tensor, row: int, column: int) -> Tensor:
-    """A cell's window of frames (..., H, W), with `_LOOP_PX` more before it; ready for `looped`."""
+    """A cell's window of frames (..., H, W), with `_LOOP_PX` more px before it, as `looped` takes it."""
     return _span(_span(frames, -2, row), -1, column)
 
 
 def _span(frames: Tensor, dim: int, cell: int) -> Tensor:
-    """The px of `surrounded_index`, by slices where the reflection is a single one: no copy of the frame."""
+    """The px at `surrounded_index`. Where they are reflected once at most they are sliced, which copies no frame."""
     length, start = frames.shape[dim], cell * BLUR_CELL_PX - BEFORE_PX
     stop = start + _LOOP_PX + FFT_PX
     before, after = max(0, -start), max(0, stop - length)
@@ -68,7 +68,7 @@ def _span(frames: Tensor, dim: int, cell: int) -> Tensor:
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Reflect indices into [0, size) without repeating the edge, as often as it takes."""
+    """Reflect indices into [0, size), as often as needed, without repeating the edge."""
     if size == 1:
         return torch.zeros_like(index)
     period = 2 * (size - 1)
@@ -77,10 +77,10 @@ def _reflected(index: Tensor, size: int) -> Tensor:
 
 
 def faded_area(cell: int, length: int) -> tuple[int, int]:
-    """First px, and last px + 1, that a cell has a share in, of a row of `length` px."""
+    """The first px, and the last px + 1, of a row of `length` px in which a cell has a share."""
     return max(0, cell * BLUR_CELL_PX - _FADE_PX), min(length, (cell + 1) * BLUR_CELL_PX + _FADE_PX)
 
 
 def crossfades(num_cells: int, length: int, like: Tensor) -> Tensor:
-    """The share of each cell in each pixel of a row, (num_cells, length); they sum to 1 everywhere."""
+    """The share of each cell in each pixel of a row, (num_cells, length); the shares of a pixel sum to 1."""
     return crossfade(range(0, num_cells * BLUR_CELL_PX, BLUR_CELL_PX), length, reach_px=_FADE_PX, like=like)

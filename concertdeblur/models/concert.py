@@ -1,9 +1,8 @@
 """The networks of architecture `concert`: a generator that knows the blur it inverts.
 
-The generator's two halves are kept apart because they see different things. `BlurAnalysis` looks at
-the spectrum of each cell of the frame and says which blur it is; `Restoration` is a plain convolutional
-network with a bounded receptive field, so it can be tiled, and has no FFT, so it can leave torch.
-Between them stand the inverse filters of the same cells.
+The generator has two halves, which see different things. `BlurAnalysis` looks at the spectrum of each cell of the frame
+and names its blur. `Restoration` is a plain convolutional network: its receptive field is bounded, so it can be tiled,
+and it has no FFT, so engines other than torch can run it. Between the two stand the inverse filters of the cells.
 
 Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_PX), R rows and Q columns
 of cells, M cells in a row, E embedding, G channels of guesses, K filters of the bank.
@@ -29,41 +28,40 @@ from concertdeblur.models.path_windows import EXPOSURES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 
-UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution: the most dB a CPU second
-NUM_GUESSES = 4  # channels: the inverse-filtered frame, and the luma of the cautiously filtered one
+UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution give the most dB for a second of a CPU
+NUM_GUESSES = 4  # channels: the inverse-filtered frame in RGB, and the luma of the cautiously filtered one
 _NUM_HINTS = 32
 _NORM_EPSILON = 1e-6
-_STEP_GAIN = 8.0  # guesses differ from the frame by some hundredths
-_TAP_GAIN = 4.0  # and taps by some more
-_CORRECTION_GAIN = 0.25
-_NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, the speed and its logarithm
+# These bring what goes in and out to the order of 1: guesses differ from the frame by some hundredths, taps by more.
+_STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
+_NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
 _VELOCITY_UNIT_PX = 16.0
 _HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
 # How far a result may leave the range of the frame's own samples: by so much, and by their range times so much for each
 # px of speed and once more. It costs 0.003 dB on real pairs.
 _BOUND, _BOUND_GROWTH = 2 / 255, 0.25
-# What the type head tells apart: sharp, the seven kernels, linear motion, and what a camera does.
+# The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
 # The probability that a cell is sharp: below the first the cell is changed in full, above the second it is left alone,
-# and between them its share falls linearly. Of a camera's blurred cells 3 % are above the first, of sharp ones nine in
-# ten.
+# and between them its share falls linearly. EXPERIMENTS.md, 2026-11-23, "constants of the generator".
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
-# px a frame interval: below the first the spectrum alone says whether a place is sharp, above the second the network,
-# which has learned on moving frames that are sharp, decides what it changes.
+# Speeds in px a frame interval. Below the first the spectrum alone decides whether a place is sharp. Above the second
+# the place is always changed: the network has learned on sharp moving frames, too, and leaves those as they are.
 _MOVING_PX = (0.25, 0.75)
-# The boldest filters gain the most on one picture, but they amplify rounding and what lies beyond the border, in every
-# frame in another way: on a noise-free pan along the blur 1.5 times the original's warping error, 0.9 times so.
+# The filters of a video are regularised this many steps stronger. Bold filters amplify rounding, and what lies beyond
+# the border, in another way in every frame, so the video flickers. EXPERIMENTS.md, 2026-11-23, "bold filters and
+# steadiness".
 _VIDEO_STEPS = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
-    """What `BlurAnalysis` says of M cells."""
+    """The answer of `BlurAnalysis` on M cells."""
 
     embedding_ME: Tensor
-    filter_logits_MK: Tensor  # their softmax weighs the inverse filters
+    filter_logits_MK: Tensor  # their softmax is the mixture of inverse filters
     type_logits: Tensor  # (M, len(BLUR_TYPES))
     level_M: Tensor  # estimated blur level, 0 to 1 where the type is not sharp
 
@@ -74,7 +72,7 @@ class Analysis:
 
 
 class BlurAnalysis(nn.Module):
-    """Names the blur of each cell from its spectrum, and from its motion where that is known."""
+    """Names the blur of each cell by its spectrum, and by its motion where that is known."""
 
     def __init__(self, embedding_width: int) -> None:
         super().__init__()
@@ -90,7 +88,7 @@ class BlurAnalysis(nn.Module):
 
         Args:
             described_M2HF: Spectrum descriptors (M, 2, 64, 33).
-            velocities_M3: How far each cell moves, px a frame to the right and down, and 1 where that is known.
+            velocities_M3: Velocity of each cell: px a frame to the right, px a frame down, and 1 where it is known.
         """
         embedding_ME = self.embedding(described_M2HF) + self.signatures(described_M2HF)
         filter_logits_MK = self.filter_head(embedding_ME)
@@ -106,7 +104,7 @@ class BlurAnalysis(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each pixel, (N, width, h, w); sees no neighbours, so tiles stay exact."""
+    """Layer norm over the channels of each pixel, (N, width, h, w); it sees no neighbours, so tiles stay exact."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -114,7 +112,7 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Mean 0 and variance 1 over the channels, then scaled and shifted."""
+        """Bring each pixel to mean 0 and variance 1 over its channels, then scale and shift each channel."""
         centred = features - features.mean(1, keepdim=True)
         scale = (centred.square().mean(1, keepdim=True) + _NORM_EPSILON).rsqrt()
         return centred * scale * self.weight + self.bias
@@ -139,12 +137,12 @@ class ResidualBlock(nn.Module):
 class DeepLevel(nn.Module):
     """Residual blocks of twice the width at half the resolution, added to what goes in.
 
-    A block costs what one at the full resolution costs, and knows four times as much.
+    Such a block costs as much as one of the single width at the full resolution, and has four times its weights.
     """
 
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
-        # as (un)shuffling and a 1x1 convolution, but a tenth of the network's time faster in OpenVINO
+        # The same as (un)shuffling and a 1x1 convolution, but faster in OpenVINO.
         self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
         self.blocks = nn.Sequential(*[ResidualBlock(2 * width) for _ in range(num_blocks)])
         self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
@@ -158,16 +156,17 @@ class DeepLevel(nn.Module):
 class Restoration(nn.Module):
     """A frame, guesses at the result and hints at its blur -> the restored frame; the body of G_i and of G_p.
 
-    The output leads from the frame towards each guess pixel by pixel (gates), plus a correction; all start at
-    zero, so an untrained network is the identity. The last guess is a luma, the others are RGB.
+    Each pixel of the output is the frame's pixel, moved towards each guess by a weight of its own (a gate), plus a
+    correction. Gates and corrections start at zero, so an untrained network is the identity. The last guess is a luma;
+    the others are RGB.
 
-    A video has a restoration of its own, which is also given taps, samples along the path on which each pixel moves
-    (path_taps.py), and the velocity of each place. Every pixel of the output then goes towards each tap by a weight of
-    its own.
+    A video has a restoration of its own. It is also given taps, which are samples along the path of each pixel
+    (path_taps.py), and the velocity of each place. Each pixel of its output is then also moved towards each tap by a
+    weight of its own.
 
-    What goes in is what differs: guesses less the frame, and every block normalises what it reads. Given the pictures
-    themselves, without norms, the first layers learned the mean brightness, features grew to 60 and 98 % of the units
-    never answered; with leaky units they all ended on one side, which is a linear network.
+    The network is given differences: each guess less the frame, each tap less the frame. Every block normalises what it
+    reads. Without both, most units never answered (EXPERIMENTS.md, 2026-11-23, "why does a large restoration gain
+    nothing?").
 
     Args:
         width: Channels at a quarter of the resolution.
@@ -175,7 +174,7 @@ class Restoration(nn.Module):
         num_guesses: Channels of the guesses.
         embedding_width: Channels of the hints.
         num_deep_blocks: Residual blocks of twice the width at an eighth of the resolution.
-        num_taps: Taps that it can be given; 0: none.
+        num_taps: Number of taps that it can be given; 0: it takes none.
     """
 
     multiple_px = HINT_PX
@@ -209,7 +208,7 @@ class Restoration(nn.Module):
         for parameter in zeroed:
             nn.init.zeros_(parameter)
         deep_px = 2 * UNSHUFFLE * (2 * num_deep_blocks + 1) if num_deep_blocks else 0
-        # one unshuffled cell a convolution and one more
+        # Each 3x3 convolution looks one unshuffled pixel further; one more, as a pixel may lie anywhere within its own.
         self.receptive_margin_px = UNSHUFFLE * (2 * num_blocks + 3) + deep_px
 
     def forward(
@@ -226,9 +225,9 @@ class Restoration(nn.Module):
             frames_NCHW: RGB in [0, 1]; H and W are multiples of HINT_PX.
             guess_NGHW: Guesses at the result, in [0, 1].
             hints_NEhw: Hints at the blur, one for HINT_PX x HINT_PX.
-            taps_NTHW: Taps as RGB planes one after the other, T = 3 num_taps; uint8, or float in [0, 1]. None: none
-                are known.
-            velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None with the taps.
+            taps_NTHW: Taps as RGB planes one after the other, T = 3 num_taps; uint8, or float in [0, 1]. None: the
+                motion is not known.
+            velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None if the taps are None.
 
         Returns:
             (N, 3, H, W), not clamped. Hints count only where there are no taps.
@@ -268,7 +267,7 @@ def _luma(frames_NCHW: Tensor) -> Tensor:
 
 
 def _ways(frames_NCHW: Tensor, taps_NTHW: Tensor) -> Tensor:
-    """From the frame to each tap, (N, T, H, W) float."""
+    """Each tap less the frame, (N, T, H, W) float."""
     taps = taps_NTHW if taps_NTHW.is_floating_point() else taps_NTHW.float() * (1 / 255)
     return taps - frames_NCHW.contiguous().repeat(1, taps_NTHW.shape[1] // 3, 1, 1)
 
@@ -290,7 +289,7 @@ def _bounded(step_NCHW: Tensor, ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Ten
 
 
 def _seen_of_path(ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
-    """What the first layer sees of taps and velocity, at a quarter of the resolution."""
+    """The input of `path_head`, at a quarter of the resolution: luma of the differences of the taps, and velocity."""
     luma_NKHW = 0.299 * ways_NTHW[:, 0::3] + 0.587 * ways_NTHW[:, 1::3] + 0.114 * ways_NTHW[:, 2::3]
     velocity = velocity_N2hw / _VELOCITY_UNIT_PX
     squared = velocity.square().sum(1, keepdim=True)
@@ -328,14 +327,14 @@ class ConcertGenerator(nn.Module):
         path: PathSamples | None = None,
         medium: Medium = Medium.PICTURE,
     ) -> Prepared:
-        """What looks beyond the receptive field, once a frame.
+        """Do once a frame whatever looks beyond the receptive field of the restoration.
 
         Args:
-            frames_NCHW: As they are, not padded: the filters reflect the picture at its own border.
-            described_NRQ: What `describe` says of them.
-            velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
+            frames_NCHW: The frames without padding, since the filters reflect the picture at its own border.
+            described_NRQ: The output of `describe`.
+            velocities_NRQ3: Velocity of each cell, as `BlurAnalysis` takes it; None: nothing is known.
             path: Taps and velocity of the frames; None: nothing is known of their motion.
-            medium: What they are part of; the filters of a video are regularised `_VIDEO_STEPS` stronger.
+            medium: What the frames are part of; the filters of a video are regularised `_VIDEO_STEPS` stronger.
         """
         num, rows, columns = described_NRQ.shape[:3]
         velocities_M3 = None if velocities_NRQ3 is None else velocities_NRQ3.flatten(0, 2)
@@ -358,9 +357,10 @@ class ConcertGenerator(nn.Module):
 
 
 class ConcertPatchGenerator(nn.Module):
-    """G_p of architecture `concert`: told what the result lacks of the input, and all that G_i was told.
+    """G_p of architecture `concert`, for pictures: it refines a window of the result.
 
-    Its guesses are, in this order: the data-consistent window (RGB), the blurred one (RGB), those of G_i.
+    It is given G_i's hints and these guesses, in this order: the window after a bare step of data consistency (RGB),
+    the window of the input (RGB), and the guesses of G_i.
     """
 
     def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
@@ -375,11 +375,11 @@ class ConcertPatchGenerator(nn.Module):
 
 
 class ConcertPathGenerator(nn.Module):
-    """G_p of architecture `concert` in a video: refines a window with what the neighbours' results say about it.
+    """G_p of architecture `concert`, for videos: it refines a window by the results of the neighbours.
 
-    It starts from the window of the result. Its guesses, in this order: the window made consistent with the input at
-    each share of `path_windows.EXPOSURES` (RGB each), and the luma of the input. Its taps are those of `path_taps`,
-    sampled from the result and from the results of the frames beside it.
+    It starts from the window of the result. It is given these guesses, in this order: the window made consistent with
+    the input for each exposure of `path_windows.EXPOSURES` (RGB each), and the luma of the input. Its taps are those
+    of `path_taps`, sampled from the result and from the results of the frames beside it.
     """
 
     def __init__(
@@ -397,14 +397,17 @@ class ConcertPathGenerator(nn.Module):
 
 
 def _moving(velocity_N2hw: Tensor, *, like: Tensor) -> Tensor:
-    """0 where a place stands still, 1 where it moves, as a map of the same size as another one."""
+    """A map of the size of `like`: 0 where a place stands still, 1 where it moves."""
     speed_N1hw = F.adaptive_max_pool2d(velocity_N2hw.norm(dim=1, keepdim=True), like.shape[2:])
     low, high = _MOVING_PX
     return ((speed_N1hw - low) / (high - low)).clamp(0, 1)
 
 
 def spread(cells_NRQE: Tensor, height: int, width: int) -> Tensor:
-    """Values of cells -> a smooth map, one value for HINT_PX x HINT_PX begun, exact in the cells' middles."""
+    """Values of cells -> a smooth map, one value for each HINT_PX x HINT_PX; partial ones at the border count.
+
+    The map has a cell's own value in the middle of the cell.
+    """
     per_cell = BLUR_CELL_PX // HINT_PX
     values = cells_NRQE.permute(0, 3, 1, 2)
     smooth = F.interpolate(values, scale_factor=per_cell, mode="bilinear", align_corners=False)

@@ -1,6 +1,6 @@
-"""Frames filtered by the inverses of the kernel bank, mixed by what the blur analysis says, cell by cell.
+"""Frames filtered by the inverses of the kernel bank. The blur analysis gives the mixture of each cell.
 
-Mixing inverses costs one FFT and one inverse FFT a cell, however many kernels there are.
+A mixture of filters is itself one filter. So a cell costs one FFT and one inverse FFT, however large the bank is.
 
 Shape suffixes: N frames, C channels, H height, W width, R rows and Q columns of cells, K filters of the bank, M
 windows, F frequencies along x.
@@ -23,9 +23,10 @@ from concertdeblur.models.blur_cells import (
 from concertdeblur.models.kernel_bank import mixed, stronger
 from concertdeblur.models.spectrum import luma
 
-# The wary filter is regularised so many steps stronger: where the first one rings, beside strong edges, it does not.
+# Each cell has two filters. The wary one is regularised this many steps stronger than the bold one. The bold one rings
+# beside strong edges, and the wary one does not.
 _WARY_STEPS = 2
-_CELLS_AT_ONCE = 32  # mixed by one product: 20 MB of filters
+_CELLS_AT_ONCE = 32  # that one matrix product mixes; their filters take 20 MB
 
 
 def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
@@ -33,11 +34,11 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
 
     Args:
         frames_NCHW: RGB in [0, 1].
-        weights_NRQK: Weights of the filters in each cell of `blur_grid` the frame; they sum to 1.
+        weights_NRQK: The mixture of each cell of `blur_grid`; its weights sum to 1.
 
     Returns:
-        (N, 4, H, W), channels_last unless the frames are contiguous, not clamped: the filtered frames, and the
-        luma of the cautiously filtered ones.
+        (N, 4, H, W), not clamped: the frames by their bold filters in RGB, and the luma of the frames by their wary
+        filters. The layout is contiguous if that of the frames is, else channels_last.
     """
     height, width = frames_NCHW.shape[2:]
     num, rows, columns = weights_NRQK.shape[:3]
@@ -60,15 +61,15 @@ def filter_frames(frames_NCHW: Tensor, weights_NRQK: Tensor) -> Tensor:
 
 
 def apply_weights(windows_MCHW: Tensor, weights_MK: Tensor) -> Tensor:
-    """Filter looped windows (M, 3, FFT_PX, FFT_PX), each with its mixture; (M, 4, ...) as `filter_frames`.
+    """Filter looped windows (M, 3, FFT_PX, FFT_PX), each with its mixture; gives (M, 4, ...) as `filter_frames`.
 
-    The weights can be learned through it.
+    Gradients reach the weights.
     """
     return torch.cat(_filtered(windows_MCHW, mixed(weights_MK), mixed(wary_weights(weights_MK))), 1)
 
 
 def _bold_and_wary_weights(weights_MK: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The responses of both filters of each row, (1, FFT_PX, FFT_PX // 2 + 1) each."""
+    """The responses of the bold and the wary filter of each mixture, (1, FFT_PX, FFT_PX // 2 + 1) each."""
     for weights in torch.split(weights_MK, _CELLS_AT_ONCE):
         both = mixed(torch.cat([weights, wary_weights(weights)]))
         bold, wary = torch.chunk(both, 2)
@@ -76,12 +77,12 @@ def _bold_and_wary_weights(weights_MK: Tensor) -> Iterator[tuple[Tensor, Tensor]
 
 
 def wary_weights(weights_K: Tensor) -> Tensor:
-    """Weights (..., K) of the same kernels, each at a much stronger regularisation."""
+    """The mixture (..., K) of the wary filter: the same kernels, each regularised `_WARY_STEPS` stronger."""
     return stronger(weights_K, steps=_WARY_STEPS)
 
 
 def _filtered(windows_MCHW: Tensor, bold_MHF: Tensor, wary_MHF: Tensor) -> tuple[Tensor, Tensor]:
-    """The filtered windows, and the cautiously filtered luma."""
+    """The windows by their bold filters, and the luma of the windows by their wary filters."""
     spectra = torch.fft.rfft2(windows_MCHW)
     size = (FFT_PX, FFT_PX)
     brightness = luma(spectra) * wary_MHF[:, None]

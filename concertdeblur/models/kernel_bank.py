@@ -18,14 +18,14 @@ from torch import Tensor
 from concertdeblur.blur.kernels import box_side_px, gaussian_sigma_px, line_length_px, resizing_factor
 from concertdeblur.models.blur_cells import FFT_PX
 
-# Noise-to-signal ratios at a quarter cycle a px; photographs' power falls as 1/f^2, so the ratio grows as f^2.
-# With 8-bit rounding alone boxes want the second, lines the third (oracle on held-out photographs); compression
-# and noise want the last.
+# Noise-to-signal ratios at a quarter cycle a px, from bold to cautious. The power of photographs falls as 1/f^2, so the
+# ratio grows as f^2. Pictures with rounding noise alone want the second or third ratio; noise and compression want the
+# last ones. EXPERIMENTS.md, 2026-11-23, "an oracle: how well can one filter do".
 NOISE_TO_SIGNAL = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.5e-2, 1e-1)
-_NUM_FOLDED = FFT_PX // 2 + 1  # frequencies along y that say it all: the others mirror them
-# Levels at which sizes are taken from the table of docs/method.md: fine enough to hit every odd size.
+_NUM_FOLDED = FFT_PX // 2 + 1  # frequencies along y that are computed; the others mirror them
+# The levels at which sizes are taken from the table of docs/method.md: fine enough to meet every odd size.
 _LEVELS = tuple(step / 32 for step in range(33))
-# Real cameras: motion along any line, defocus, soft lenses.
+# The blurs of real cameras: motion along any line, defocus, soft lenses.
 _MOTION_ANGLES_DEG = (22.5, 45, 67.5, 112.5, 135, 157.5)
 _MOTION_LENGTHS_PX = (3, 5, 8, 11, 15, 20)
 _DISK_RADII_PX = (1, 1.5, 2.2, 3, 4, 5.5)
@@ -44,7 +44,7 @@ class TransferFunction:
 
 @lru_cache(maxsize=1)
 def kernel_bank() -> tuple[TransferFunction, ...]:
-    """Identity, the five linear kernels of the table of docs/method.md at fine steps, and a camera's blurs."""
+    """The identity, the five linear kernels of docs/method.md in fine steps, and the blurs of real cameras."""
     lengths = (3, *sorted({line_length_px(level) for level in _LEVELS}))
     sides = sorted({box_side_px(level) for level in _LEVELS})
     sigmas = (*_SOFT_SIGMAS_PX, *(gaussian_sigma_px(step / 8) for step in range(9)))
@@ -68,13 +68,13 @@ def num_filters() -> int:
 @lru_cache(maxsize=1)
 def bank_responses(device: torch.device) -> Tensor:
     """Frequency responses of the whole bank on the FFT of a window, (K, FFT_PX, FFT_PX // 2 + 1); 170 MB."""
-    with torch.inference_mode(mode=False):  # whoever asks first, training can use it
+    with torch.inference_mode(mode=False):  # so that training can use them, too, whoever asks first
         frequencies = _frequencies(device)
         return torch.cat([_inverses(kernel.at(*frequencies), *frequencies) for kernel in kernel_bank()])
 
 
 def response(index: int, device: torch.device) -> Tensor:
-    """One filter of the bank, and what is left of each frequency after its kernel and then the filter: (2, H, F)."""
+    """Two responses (2, H, F): one filter R of the bank, and R K, its kernel followed by the filter."""
     frequencies = _frequencies(device)
     kernel, step = divmod(index, len(NOISE_TO_SIGNAL))
     transfer = kernel_bank()[kernel].at(*frequencies)
@@ -85,9 +85,8 @@ def response(index: int, device: torch.device) -> Tensor:
 def mixed(weights_MK: Tensor) -> Tensor:
     """The responses of M mixtures of the whole bank, (M, FFT_PX, FFT_PX // 2 + 1).
 
-    Real blur is seldom one of the bank's kernels: the sixteen heaviest filters hold four fifths of a mixture for one of
-    the seven kernels, but a third of it for a camera's blur. Leaving out the rest costs 0.10 dB there, and 0.03 on the
-    seven.
+    All filters are mixed, not the heaviest ones alone: real blur is seldom one of the bank's kernels, and its mixture
+    is spread over many filters (EXPERIMENTS.md, 2026-11-23, "whole mixtures of filters").
     """
     bank = _folded_bank(weights_MK.device)
     by_kernel = weights_MK.view(len(weights_MK), -1, len(NOISE_TO_SIGNAL))
@@ -104,16 +103,17 @@ def mixed(weights_MK: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _FoldedBank:
-    """The bank on the first half of the frequencies along y: half the numbers, half the time.
+    """The bank on half of the frequencies along y, which takes half the memory and half the time to mix.
 
-    A kernel's response at -y is that of its mirror image at y: a line of the opposite slope, or the kernel itself. So
-    two such lines are kept as half their sum, which is even in y, and half their difference, which is odd. A kernel
-    that is its own image is kept as its half: its weight is added twice.
+    A kernel's response at frequency -y is the response of its mirror image at y. The mirror image of a line is the line
+    of the opposite slope; any other kernel is its own mirror image. So two lines that mirror each other are kept as
+    half their sum, which is even in y, and half their difference, which is odd in y. A kernel that is its own mirror
+    image is kept as half its response, because `mixed` adds its weight twice.
     """
 
     mirror: Tensor  # number of each kernel's mirror image
-    first: Tensor  # of each kernel and its mirror image, the one that comes first
-    paired: Tensor  # those of them that are not their own
+    first: Tensor  # number of the first kernel of each mirror pair
+    paired: Tensor  # the numbers in `first` whose kernel is not its own mirror image
     even: Tensor  # (filters of first, _NUM_FOLDED, FFT_PX // 2 + 1)
     odd: Tensor  # (filters of paired, ...)
 
@@ -152,7 +152,7 @@ def _inverses(transfer_HF: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def stronger(weights_K: Tensor, *, steps: int) -> Tensor:
-    """Weights (..., K) of the same kernels, each regularised so many steps of NOISE_TO_SIGNAL stronger."""
+    """A mixture (..., K) of the same kernels, each regularised `steps` steps of NOISE_TO_SIGNAL stronger."""
     by_noise = weights_K.view(*weights_K.shape[:-1], -1, len(NOISE_TO_SIGNAL))
     moved = torch.zeros_like(by_noise)
     moved[..., steps:] = by_noise[..., :-steps]
@@ -161,7 +161,7 @@ def stronger(weights_K: Tensor, *, steps: int) -> Tensor:
 
 
 def _frequencies(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of a window's FFT, cycles a px: along y (H, 1), along x (1, F)."""
+    """The frequencies of a window's FFT in cycles a px: along y (H, 1), along x (1, F)."""
     along_y = torch.fft.fftfreq(FFT_PX, device=device)[:, None]
     return along_y, torch.fft.rfftfreq(FFT_PX, device=device)[None, :]
 
@@ -194,7 +194,7 @@ def _no_blur(frequency: Tensor, _size: float) -> Tensor:
 
 
 def _box(frequency: Tensor, length_px: float) -> Tensor:
-    """Transfer function of `length_px` equal samples, an odd number (the Dirichlet kernel)."""
+    """Transfer function of the mean of `length_px` samples, an odd number: the Dirichlet kernel."""
     half = torch.pi * frequency
     at_zero = half.abs() < 1e-6
     safe = torch.where(at_zero, torch.ones_like(half), half)

@@ -1,4 +1,4 @@
-"""What passes between a generator's look at the whole frame and its work on tiles."""
+"""What a generator finds out about the whole frame, and is then given for each tile of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,21 +8,21 @@ from torch import Tensor
 
 from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious_mixture, mixture_of
 
-HINT_PX = 16  # one hint for so many px, so that hints can be cut with their tile
-VELOCITY_PX = 4  # one velocity for so many px
+HINT_PX = 16  # one hint stands for HINT_PX x HINT_PX, so that tiles can be cut with their hints
+VELOCITY_PX = 4  # one velocity stands for VELOCITY_PX x VELOCITY_PX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathSamples:
-    """What a generator is given of the motion of N frames; on the networks' device."""
+    """The motion of N frames as a generator is given it, on the networks' device."""
 
     taps_NTHW: Tensor  # samples along each pixel's path (path_taps.py), RGB planes; uint8, or float in [0, 1]
     velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
-    to_before_N2hw: Tensor | None = None  # px, where the content was in the frame before; None: not known
-    to_after_N2hw: Tensor | None = None
+    to_before_N2hw: Tensor | None = None  # px, flow to the frame before; None: no such frame shows the scene
+    to_after_N2hw: Tensor | None = None  # px, flow to the frame after
 
     def cloned(self) -> "PathSamples":
-        """The same in memory of its own."""
+        """A copy in memory of its own."""
         flows = [None if flow is None else flow.clone() for flow in (self.to_before_N2hw, self.to_after_N2hw)]
         return PathSamples(
             taps_NTHW=self.taps_NTHW.clone(),
@@ -36,24 +36,24 @@ class PathSamples:
 class Prepared:
     """What a generator knows of N whole frames before it restores them, whole or in tiles.
 
-    `guess` holds guesses at the result (G_i of `concert`: the inverse-filtered frame in RGB, and the luma
-    of a cautiously filtered one); `hints` what is known of the blur at each place.
+    `guess` holds guesses at the result. G_i of `concert` has two: the inverse-filtered frame in RGB, and the luma of a
+    more cautiously filtered one. `hints` says what is known of the blur at each place.
     """
 
     guess_NGHW: Tensor
     hints_NEhw: Tensor  # (N, E, H / HINT_PX, W / HINT_PX), rounded up; E may be 0
-    trust_N1hw: Tensor  # how much of the change is worth making, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
-    consistency: DataConsistency | None = None  # what G_p is told beside: None where nothing was identified
+    trust_N1hw: Tensor  # share of the change that is made, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
+    consistency: DataConsistency | None = None  # inputs of data consistency; None for generators without a kernel bank
     path: PathSamples | None = None  # None where nothing is known of the motion
 
     def without_taps(self) -> "Prepared":
-        """The same without the taps, which only G_i looks at and which are large."""
+        """The same without the taps: only G_i looks at them, and they are large."""
         if self.path is None:
             return self
         return replace(self, path=replace(self.path, taps_NTHW=self.path.taps_NTHW.new_empty(0)))
 
     def cloned(self) -> "Prepared":
-        """The same in memory of its own, allocated on the stream that is current."""
+        """A copy in memory of its own, which is allocated on the current CUDA stream."""
         return replace(
             self,
             guess_NGHW=self.guess_NGHW.clone(),
@@ -64,7 +64,7 @@ class Prepared:
         )
 
     def read(self) -> "Plan":
-        """Bring to the host what decides how much there is to do; waits for the device once."""
+        """Bring to the host what it must know to plan the work; this waits for the device once."""
         trust = self.trust_N1hw.nan_to_num(0).max().double()
         if self.consistency is None:
             return Plan(is_changed=trust.item() > 0, mixtures=[], are_repeatable=[])
@@ -83,20 +83,20 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What the host must know of prepared frames."""
+    """The part of `Prepared` that the host reads."""
 
-    is_changed: bool  # whether any of the change is worth making
-    mixtures: list[list[Mixture]]  # of each frame's cells, for a bare step of data consistency; empty: there is none
-    are_repeatable: list[list[bool]]  # the cells that are worth further turns
+    is_changed: bool  # False: the trust is 0 everywhere, so the frames stay as they are
+    mixtures: list[list[Mixture]]  # filters of a bare step of data consistency in each frame's cells; empty: no step
+    are_repeatable: list[list[bool]]  # whether each frame's cells are worth further turns
 
     @property
     def first_turn(self) -> list[list[Mixture]]:
-        """Of each frame's cells: more cautious where there is noise."""
+        """The filters of a first turn in each frame's cells; they are more cautious in cells with noise."""
         return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else cautious_mixture(mixture))
 
     @property
     def repeatable(self) -> list[list[Mixture]]:
-        """Of each frame's cells, nothing where they are not worth further turns."""
+        """The filters of further turns in each frame's cells; none in cells that are not worth further turns."""
         return self._each(lambda mixture, is_repeatable: mixture if is_repeatable else [])
 
     def _each(self, made: Callable[[Mixture, bool], Mixture]) -> list[list[Mixture]]:

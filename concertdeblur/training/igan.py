@@ -1,8 +1,8 @@
 """Stage iGAN: G_i and its CAM discriminator D_i, on (blurred, sharp) cells.
 
-The analysis of G_i comes from a stage of its own, where it has learned which filter leaves the least error. Here it
-learns on, through the filters and the restoration: which mixture of them helps the restoration most. That is another
-question where no filter fits well, as with a camera's blur.
+The analysis of G_i comes from a stage of its own, where it has learned which filter leaves the least error. In this
+stage it learns on, by gradients through the restoration and the filters: it learns which mixture of filters helps the
+restoration most. The two differ where no single filter fits well, as with a camera's blur.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,14 @@ from concertdeblur.training.data.samples import Batch, collate_pictures
 from concertdeblur.training.objective import delta, discriminator_loss, log_squared_error, relative_l1, sharp_loss
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
-_EDGE_PX = 32  # crops of cells whose picture goes on keep away from the border, where filters see its reflection
+# Crops keep this far from the border of a cell if the picture goes on beyond it: filters see a reflection there.
+_EDGE_PX = 32
 
 
 # The floors keep nearly perfect crops from dominating the relative losses.
 _RELATIVE_WEIGHT, _LEAST_L1 = 0.02, 0.015
 _LOG_WEIGHT, _LEAST_SQUARED_ERROR = 0.01, 2e-5  # 47 dB
-_NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does not forget what it calls things
+_NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does not unlearn to name type and level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +42,10 @@ class IganSettings(Schedule):
     """Schedule and weights of the stage."""
 
     crop_px: int = 160  # of a cell, a multiple of HINT_PX
-    crops_per_cell: int = 1  # in as many steps: making a cell costs as much as a quarter of a step
+    crops_per_cell: int = 1  # each in a step of its own; making a cell takes a quarter of the time of a step
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
     adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
-    relative_from_step: int = 10**9  # from here on each picture's errors count as a share of what they are
+    relative_from_step: int = 10**9  # from here on errors count relative to each picture's own error
     analysis_from_step: int = 0  # from here on the analysis learns on
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class IganSettings(Schedule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cells:
-    """What a step is made of."""
+    """The input of a step."""
 
     batch: Batch
     seed: int  # of the crops
@@ -66,7 +67,7 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crops:
-    """N crops of cells with what G_i's restoration is given."""
+    """N crops of cells, each with all that G_i's restoration is given."""
 
     blurred_NCHW: Tensor
     sharp_NCHW: Tensor
@@ -138,7 +139,7 @@ class IganStage(Stage[Cells]):
 
 
 def prepare(generator: ConcertGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
-    """What G_i knows of cells before it restores them: analysis, and guesses (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
+    """The analysis of N cells, and the guesses of G_i at them, (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
     with torch.no_grad():
         described = generator.descriptor(batch.blurred_NCHW, BLUR_CELL_PX)[:, 0, 0]
     analysis: Analysis = generator.analysis(described, batch.velocities_N3)
@@ -148,7 +149,7 @@ def prepare(generator: ConcertGenerator, batch: Batch) -> tuple[Analysis, Tensor
 
 
 def cropped(prepared: tuple[Analysis, Tensor], batch: Batch, crop_px: int, *, seed: int) -> Crops:
-    """A crop of each cell, at a place drawn from the seed."""
+    """A crop of each cell; the seed decides its place."""
     analysis, guess = prepared
     draw = np.random.default_rng([seed, crop_px])
     places = []

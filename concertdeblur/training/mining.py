@@ -1,4 +1,4 @@
-"""The schedule of mining: it stops where time is up, goes on where it stopped, and is done once for each iGAN."""
+"""When windows are mined: once for each iGAN. Mining stops when time is up, and the next call goes on from there."""
 
 import time
 from collections.abc import Callable
@@ -21,18 +21,21 @@ def mined(
     num_pictures: int,
     batch_size: int,
 ) -> WindowsT | None:
-    """The windows of an earlier call if they were mined with the same things, else mine them; None: no time.
+    """The windows to train pGAN on: those of an earlier call if they have the same origin, else newly mined ones.
 
     Args:
         session: The call of `train`; the first of its processes mines.
-        kind: Dataclass of tensors.
-        origin: Plain data on what they are mined with.
-        mine: Mines those of a step's batch of pictures.
-        num_pictures: To mine in; the last batch is a whole one.
+        kind: Dataclass of tensors that holds windows.
+        origin: Plain data that says what the windows are mined with.
+        mine: Mines the windows of one step, in a batch of pictures.
+        num_pictures: How many pictures are mined; rounded up to whole batches.
         batch_size: Pictures of a step.
 
+    Returns:
+        The windows; None if there was no time to mine them all.
+
     Raises:
-        Interrupted: If the user wanted to stop; what was mined is saved.
+        Interrupted: If the user wanted to stop; the windows mined so far are saved.
     """
     path = session.out / "mining.safetensors"
     windows = load_windows(path, kind, origin)
@@ -46,7 +49,7 @@ def mined(
                     parts.remove()
                     _warn_of_other_windows(session)
         finally:
-            wait_for_all()  # also where the first process is stopped: the others wait for it
+            wait_for_all()  # in any case: the other processes wait even if the first one is stopped
         windows = windows or load_windows(path, kind, origin)
     if windows is not None:
         session.stands_at, session.done_stage = "mining", "mining"
@@ -60,7 +63,7 @@ def _mine_the_rest(
     num_pictures: int,
     batch_size: int,
 ) -> bool:
-    """Mine the steps that are left; whether there was time for all."""
+    """Mine the steps that are left; True if there was time for all of them."""
     begun, done = time.monotonic(), min(num_pictures, parts.step * batch_size)
     begun_at = done
     try:

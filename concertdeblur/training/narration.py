@@ -1,4 +1,4 @@
-"""What a training run tells while it goes on, and what it remembers to tell at its end."""
+"""The narrator of a training run: it tells how the run goes, and remembers what the summary says."""
 
 import threading
 import time
@@ -11,26 +11,26 @@ from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.report import Report
 
-SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
+SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages by the names users read
 
 
 @dataclass(kw_only=True, slots=True)
 class Narrator:
-    """Tells how each stage comes along; `waited_s`, `trained_s` and `held_out` are what a summary says."""
+    """Tells how each stage goes. The summary at the end reads `waited_s`, `trained_s` and `held_out`."""
 
     on_progress: Callable[[StageProgress], None]
     on_warning: Callable[[str], None]
     stop: threading.Event
     curves: Curves | None = None  # None where another process writes them
-    waited_s: float = 0.0  # for data, over all stages
-    trained_s: float = 0.0  # over all stages
-    held_out: dict[str, float] = field(default_factory=dict)  # what the last evaluation of iGAN gave
+    waited_s: float = 0.0  # waiting for data, in all stages
+    trained_s: float = 0.0  # training, in all stages
+    held_out: dict[str, float] = field(default_factory=dict)  # figures of iGAN's last evaluation
     _begun_at: int = 0
     _before_s: tuple[float, float] = (0.0, 0.0)
     _facts: dict[str, float | str] = field(default_factory=dict)
 
     def begin(self, stage: str, step: int) -> None:
-        """A stage is taken up at a step."""
+        """Take note that a stage begins or goes on at a step."""
         self._begun_at = step
         self._before_s = (self.waited_s, self.trained_s)
         self._facts = {}
@@ -38,7 +38,12 @@ class Narrator:
             self.curves.begin(stage, step)
 
     def report(self, report: Report, *, waited_s: float) -> None:
-        """A stage has come to a step, after waiting so long for data in this call."""
+        """Tell that a stage has come to a step.
+
+        Args:
+            report: Of that step.
+            waited_s: How long the stage has waited for data in this call.
+        """
         self.waited_s = self._before_s[0] + waited_s
         self.trained_s = self._before_s[1] + report.elapsed_s
         if self.curves is not None:
@@ -60,14 +65,14 @@ class Narrator:
         )
 
     def end(self, stage: str) -> None:
-        """A stage has ended here; what an earlier call found on held-out pictures is remembered."""
+        """Take note that a stage has ended; held-out figures of an earlier call are looked up."""
         if stage == "igan" and not self.held_out and self.curves is not None:
             self.held_out = self.curves.last_held_out("igan")
 
     def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
-        """A callback (done, total) for work that is not done in steps, such as reading pictures.
+        """A callback (done, total) for work that is not training, such as reading pictures.
 
-        It raises `Interrupted` if the user asks for it.
+        The callback raises `Interrupted` if the user wants to stop.
         """
         started = time.monotonic()
 
@@ -81,7 +86,7 @@ class Narrator:
         return tell
 
     def telling(self, units: dict[str, str]) -> Callable[[str, int, int], None]:
-        """As `counted`, for work of several parts with a unit each: called with the part's name first."""
+        """A callback (part, done, total) as `counted` gives it, for work whose parts have units of their own."""
         parts: dict[str, Callable[[int, int], None]] = {}
 
         def tell(part: str, done: int, total: int) -> None:
@@ -93,13 +98,13 @@ class Narrator:
 
 
 def mean_gain_db(held_out: dict[str, float]) -> float | None:
-    """Mean gain over the seven kernels, dB; None before it is known."""
+    """Mean gain over the seven kernels in dB; None before the first evaluation."""
     gains = [held_out[kernel.value] for kernel in Kernel if kernel.value in held_out]
     return sum(gains) / len(gains) if gains else None
 
 
 def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[str, float | str]:
-    """The figures on held-out pictures that are shown; those of the last evaluation stay."""
+    """The figures on held-out pictures that are shown; between evaluations those of the last one stay."""
     gain_db = mean_gain_db(held_out)
     if gain_db is not None:
         return {"held-out gain": f"{gain_db:+.2f} dB"}

@@ -1,4 +1,4 @@
-"""The schedule of one call of `train`: which stage runs how long, and where the run stands."""
+"""One call of `train`: it runs each stage as long as time allows, and knows how far the run has come."""
 
 import threading
 import time
@@ -20,17 +20,17 @@ GivenT = TypeVar("GivenT")
 
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """One call of `train`: its stages go through here, one after the other."""
+    """One call of `train`, which runs its stages one after the other."""
 
     out: Path
     device: torch.device
     world: World
-    until_s: float  # by time.monotonic()
+    until_s: float  # when time is up, by time.monotonic()
     stop: threading.Event
     narrator: Narrator
     stands_at: str = ""  # how far the run has come, in words
-    done_stage: str | None = None  # the last one that came to its end
-    cpu_s: dict[str, float] = field(default_factory=dict)  # that each stage has trained, over all calls
+    done_stage: str | None = None  # the last stage that came to its end
+    cpu_s: dict[str, float] = field(default_factory=dict)  # CPU seconds of each stage, over all calls
 
     def run(
         self,
@@ -41,15 +41,14 @@ class Session:
         is_heavy: bool = False,
         uses: int = 1,
     ) -> bool:
-        """Take a stage up where its checkpoint stands and train it as long as it may; whether it came to its end.
+        """Go on with a stage from its checkpoint until it or the time ends; whether the stage came to its end.
 
         Args:
             stage: The stage, on `device`.
-            batches: Makes a process's share of a step's batch, on the CPU; its number is unique across steps and
-                processes.
-            prepared: Makes what the stage is given of a batch on `device`; its number is unique in the same way.
+            batches: Makes a batch by its number, on the CPU. The number is unique across steps and processes.
+            prepared: Makes the input of the stage from a batch on `device`, and from a number that is unique likewise.
             is_heavy: Whether making a batch takes about as long as training with it.
-            uses: Steps that get the same batch.
+            uses: How many steps get the same batch.
 
         Raises:
             Interrupted: If the user wanted to stop; the stage is saved.
@@ -79,5 +78,5 @@ class Session:
         return stage.is_done
 
     def interrupted(self) -> Interrupted:
-        """What is raised where the user wanted to stop, after all is saved."""
+        """The error to raise where the user wanted to stop, once all is saved."""
         return Interrupted(f"stopped after {self.stands_at}, saved in {self.out}; the same command goes on")

@@ -1,4 +1,4 @@
-"""Adversarial blurred region mining and refining: the paper's Algorithm 1, which `loop.py` shows line by line."""
+"""Adversarial blurred region mining and refining (BRMR), the paper's Algorithm 1; `loop.py` shows it line by line."""
 
 from concertdeblur.deblurring.brmr.judging import Judge
 from concertdeblur.deblurring.brmr.loop import Brmr

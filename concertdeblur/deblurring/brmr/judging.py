@@ -1,4 +1,4 @@
-"""Whether a step is kept: D_i must find the cell sharper than before.
+"""D_i decides whether a step is kept: it must find the cell sharper than before.
 
 Shape suffixes: N frames, C channels, H height, W width, h, w map values (MAP_PX px each).
 """
@@ -10,7 +10,7 @@ from concertdeblur.deblurring.brmr.state import REFUSED
 from concertdeblur.deblurring.cam import MAP_PX
 from concertdeblur.engines import Engine
 
-SHIFT_GRAIN_PX = 32  # the side of the squares whose mean a step must hardly move
+SHIFT_GRAIN_PX = 32  # side of the squares in which a step must hardly move the mean
 
 
 class Judge:
@@ -18,7 +18,7 @@ class Judge:
 
     Args:
         discriminator: D_i(B, X) -> map.
-        margin_px: How far beyond its MAP_PX px a map value looks; None: everywhere.
+        margin_px: How far a map value looks beyond its MAP_PX x MAP_PX px; None: it sees the whole picture.
     """
 
     def __init__(self, discriminator: Engine, *, margin_px: int | None) -> None:
@@ -35,15 +35,15 @@ class Judge:
 
 
 def is_kept(deltas: Tensor, new_deltas: Tensor, previous: Tensor, *, hysteresis: float, margin: float) -> Tensor:
-    """Whether steps are kept: the discriminator must find the cell sharper than before. False where it says NaN.
+    """Whether each step is kept, bool: True where the delta grew by enough; False where the new delta is NaN.
 
     Args:
-        deltas: Confidence before the step.
-        new_deltas: Confidence after it.
-        previous: What was decided in this cell of the previous frame, as in `Decisions`.
-        hysteresis: Growth that is asked for where the previous frame's step was not kept, so that a
-            cell at the edge of the decision does not flicker.
-        margin: Growth that is asked for everywhere.
+        deltas: Confidence delta of the cell before the step.
+        new_deltas: Its delta after the step.
+        previous: The decision in the same cell of the frame before, as in `Decisions`.
+        hysteresis: The delta must grow by this much more where the frame before refused its step. A cell at the edge
+            of the decision then does not flicker.
+        margin: The delta must grow by this much in any cell; a negative margin lets it fall.
 
     """
     return new_deltas > deltas + margin + hysteresis * (previous == REFUSED)

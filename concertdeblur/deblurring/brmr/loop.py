@@ -9,10 +9,14 @@ The paper's loop, for one picture of 256x256 px:
         judge:   H^b' and delta' from D_i(B, D'), where D' is D with p' in place of p
         keep:    D = D', H^b = H^b' and delta = delta' if delta' > delta, else stop
 
-`Brmr.refine` is that loop for many cells and frames side by side: on a larger frame it runs in each cell of a grid
-(cam.py), and a round takes a step in all cells that have not stopped. `windows.py` has the paper's step. `turns.py` has
-ours, which comes before it in cells whose blur was identified. The reference is the plain loop over one picture,
-cell by cell, in tests/unit/deblurring/test_brmr.py (`plain_loop`).
+`Brmr.refine` is that loop for many cells and frames side by side. On a larger frame the loop runs in each cell of a
+grid (cam.py). A round takes a step in every cell that has not stopped.
+
+There are two kinds of steps. `windows.py` has the paper's: G_p refines a window. `turns.py` has ours: G_i and data
+consistency change a whole cell. Turns come first, in cells whose blur was identified. A video takes no turns, and its
+windows may be refined along the motion (`PathWindows`).
+
+The reference is the plain loop over one picture, cell by cell, in tests/unit/deblurring/test_brmr.py (`plain_loop`).
 """
 
 from dataclasses import replace
@@ -36,7 +40,7 @@ JudgedT = TypeVar("JudgedT")
 
 
 class _Steps(Protocol[ProposalT, RefinedT, JudgedT]):
-    """A kind of step: `Turns` or `Windows`."""
+    """One kind of step, with the four lines of the loop: `Turns` or `Windows`."""
 
     def propose(self, state: State, /) -> ProposalT | None: ...
 
@@ -54,8 +58,8 @@ class Brmr:
         patch_generator: G_p(window, views, hints).
         judge: D_i.
         image_generator: G_i on whole frames.
-        settings: How far refining goes.
-        on_paths: Windows of videos with a G_p and a D_i of their own; None: a video is refined as pictures are.
+        settings: Limits and margins.
+        on_paths: The windows of videos, with a G_p and a D_i of their own; None: videos share those of pictures.
     """
 
     def __init__(
@@ -90,13 +94,13 @@ class Brmr:
         Args:
             blurred_NCHW: The input B in [0, 1]; sides are multiples of HINT_PX.
             result_NCHW: D = G_i(B), overwritten with the refined frames.
-            prepared: What G_i knew of the frames, for G_p: guesses, hints, and how to make results consistent.
-            plan: What the host has read of it.
+            prepared: What G_i was given of the frames: guesses, hints, and the inputs of data consistency.
+            plan: The part of `prepared` that the host has read.
             medium: A picture takes turns, and as many windows as help. A frame of a video takes one bare step of data
-                consistency in their place, and no more windows than its cap.
-            windows_per_cell: How many windows a video's frame may try, times its cells; None: as the settings say.
-            along: Of a video's frame, if there are networks for it: the results beside it, and its path.
-            previous: The decisions of the frames before them.
+                consistency instead of turns, and its number of windows is capped.
+            windows_per_cell: The cap of a video's frame, times its cells; None: that of the settings.
+            along: The results of the frames beside a video's frame, and its path; None where no path is known.
+            previous: The decisions on the frame before each of these frames.
 
         """
         settings = self.settings
@@ -107,8 +111,8 @@ class Brmr:
         )
         steps_in_windows = self._windows if along is None or self.on_paths is None else self.on_paths
         first_round = 0
-        if state.consistent_NCHW is not None:  # a round for whole cells comes first
-            first_round = 1
+        if state.consistent_NCHW is not None:
+            first_round = 1  # the first turn, or the bare step of a video, is a round
             if state.may_turn:
                 self._take(self._turns, self._turns.propose_first(state), state)
         for number in range(first_round, self.settings.max_iterations):
@@ -127,7 +131,7 @@ class Brmr:
         return judge.maps(blurred_NCHW, result_NCHW)
 
     def _take(self, steps: _Steps[ProposalT, RefinedT, JudgedT], proposal: ProposalT | None, state: State) -> None:
-        """A step of one kind, in all cells for which it is proposed."""
+        """Take a step of one kind in all cells for which it is proposed."""
         if proposal is None:
             return
         refined = steps.refine(proposal, state)
@@ -146,7 +150,7 @@ class Brmr:
         medium: Medium,
         previous: Decisions | None,
     ) -> State:
-        """D and its map, before the first round."""
+        """The state before the first round: D and its map."""
         consistent_NCHW = None
         if prepared.consistency is not None and self.settings.max_iterations:
             consistent_NCHW = made_consistent(prepared.consistency, plan.mixtures, result_NCHW)
@@ -164,7 +168,7 @@ class Brmr:
         if medium is Medium.VIDEO:
             take_bare_step(state)
             if self.on_paths is not None and along is None:
-                state.most = 0  # this G_p refines along the motion, which is not known
-        if state.most or state.may_turn:  # else nobody asks D_i, which saves its pass
+                state.most = 0  # a video's G_p refines along the motion, and no motion is known here
+        if state.most or state.may_turn:  # otherwise no step is judged, and D_i's pass is saved
             state.maps_Nhw = self.maps(blurred_NCHW, result_NCHW, medium=medium)
         return state

@@ -1,21 +1,21 @@
-"""How far refining goes: the part of a weight set's manifest that belongs to BRMR."""
+"""Limits and margins of BRMR; a weight set's manifest and a recipe hold them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrmrSettings:
-    """How far refining goes; growth is that of D_i's confidence delta."""
+    """Limits and margins of BRMR. Margins are growth of D_i's confidence delta that a step must bring to be kept."""
 
-    max_iterations: int = 5  # rounds
-    consistency_rounds: int = 1  # of those, how many may be turns; a video has none
-    windows_per_cell: float = 1.0  # a frame of a video may try so many times its cells; 0: no windows in any medium
-    feather_px: int = 16  # a refined window fades in over its border; 0 is the paper's hard paste
-    hysteresis: float = 0.02  # delta must grow by this much where the previous frame's step was not kept
-    window_margin: float = 0.0  # and by this much for any window: steps that hardly show are as often wrong as right
-    video_window_margin: float = 0.0  # the same for a window of a video, by that G_p and D_i
-    consistency_margin: float = 0.0  # and by this much for a first turn; below 0: D_i only has a veto
-    max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square further is not kept
+    max_iterations: int = 5  # rounds of the loop
+    consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
+    windows_per_cell: float = 1.0  # a frame of a video tries at most this x its cells; 0: no windows in any medium
+    feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
+    hysteresis: float = 0.02  # asked for in addition where the frame before refused its step
+    window_margin: float = 0.0  # of a window; a smaller gain is as often wrong as right
+    video_window_margin: float = 0.0  # of a window that is refined along the motion, by other networks
+    consistency_margin: float = 0.0  # of a first turn; below 0: D_i refuses only where its confidence falls by more
+    max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square by more is not kept
 
     def __post_init__(self) -> None:
         if self.max_iterations < 0 or self.windows_per_cell < 0 or self.feather_px < 0:
@@ -24,6 +24,6 @@ class BrmrSettings:
             raise ValueError("consistency_rounds must be 1 at least")
 
     def most_windows(self, num_cells: int) -> int:
-        """How many windows a frame of a video may try."""
+        """The largest number of windows that a frame of a video may try."""
         most = self.windows_per_cell * num_cells
         return max(1, int(most)) if most else 0

@@ -1,8 +1,8 @@
-"""What one call of BRMR knows while it runs, and what it leaves behind.
+"""The state of one call of BRMR, and what the call leaves behind.
 
-The host decides nothing: masks on the networks' device say which cells are still in the loop, and what was done is
-read with the result. Only on a CPU, where reading costs nothing, the host looks at a mask (`is_known_empty`,
-`known_places`).
+The host decides nothing. Masks on the networks' device say which cells are still in the loop, and the host reads what
+was done together with the result. Only on a CPU, where reading costs nothing, does the host look at a mask
+(`is_known_empty`, `known_places`).
 
 Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), H height, W width, h, w map values
 (MAP_PX px each).
@@ -29,7 +29,7 @@ UNKNOWN, REFUSED = -1, 0  # decisions; 1: kept
 class Decisions:
     """Whether the first step of each kind was kept in each cell of N frames.
 
-    (N, C) int8: 1 kept, 0 refused, -1 not tried.
+    Both are (N, C) int8: 1 means kept, 0 refused, -1 not tried.
     """
 
     consistency_NC: Tensor
@@ -40,26 +40,26 @@ class Decisions:
 class Refinement:
     """What BRMR made of one frame."""
 
-    tried: tuple[Area, ...]  # whole cells in the first round, then windows
+    tried: tuple[Area, ...]  # whole cells for turns and bare steps, then windows
     kept: tuple[Area, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refinements:
-    """What BRMR made of N frames; on the networks' device until it is read."""
+    """What BRMR made of N frames. It stays on the networks' device until `of_frames` reads it."""
 
     maps_Nhw: Tensor | None  # H^s - H^b of the results, float64; None if D_i was not asked
     decisions: Decisions  # for the next frames
     num_frames: int
-    steps: Tensor  # int32: frame, y, x, height, width in px, was it tried, was it kept; in the order of the rounds
+    steps: Tensor  # (steps, 7) int32: frame, y, x, height, width in px, was it tried, was it kept; round by round
 
     def of_frames(self) -> list[Refinement]:
-        """Read on the host, which waits for the device."""
+        """What BRMR made of each frame; the host waits for the device to read it."""
         return read_steps(self.steps, num_frames=self.num_frames)
 
 
 def read_steps(steps: Tensor | npt.NDArray[np.int32], *, num_frames: int) -> list[Refinement]:
-    """What was done to each frame, from `Refinements.steps`."""
+    """What was done to each frame, read from `Refinements.steps`."""
     rows = [(row[0], Area(y=row[1], x=row[2], height=row[3], width=row[4]), row[6]) for row in steps.tolist() if row[5]]
     return [
         Refinement(
@@ -72,22 +72,22 @@ def read_steps(steps: Tensor | npt.NDArray[np.int32], *, num_frames: int) -> lis
 
 @dataclass(slots=True)
 class State:
-    """N frames in the loop; whatever is decided is a tensor."""
+    """N frames in the loop. All that the loop decides is a tensor on the networks' device."""
 
     grid: Grid
     blurred_NCHW: Tensor  # B
     result_NCHW: Tensor  # D, refined in place
     prepared: Prepared
     plan: Plan
-    consistent_NCHW: Tensor | None  # G_i's result after a bare step of data consistency, which G_p is shown
+    consistent_NCHW: Tensor | None  # G_i's result after a bare step of data consistency; G_p is shown it
     may_turn: bool  # whether a cell may still take a turn
     active_NC: Tensor  # cells that are still in the loop
-    repeating_NC: Tensor  # those of them whose next step is a turn, not a window
-    budget_N: Tensor  # windows that may still be tried
-    most: int  # windows of a round, in any case
-    previous: Decisions  # of the frames before
-    first: Decisions  # what this call decided
-    along: Along | None = None  # of a video's frame whose windows are refined along its motion
+    repeating_NC: Tensor  # active cells whose next step is a turn, not a window
+    budget_N: Tensor  # number of windows that each frame may still try
+    most: int  # the largest number of windows of one frame in one round
+    previous: Decisions  # on the frames before
+    first: Decisions  # on these frames, so far
+    along: Along | None = None  # results and path of a video's frame; None where windows are not refined along it
     maps_Nhw: Tensor | None = None  # H^s - H^b of D, as each cell sees it; None if D_i is not asked
     steps: list[Tensor] = field(default_factory=list)
 
@@ -97,18 +97,18 @@ class State:
         self.repeating_NC = torch.zeros_like(self.repeating_NC)
 
     def note(self, frame: Tensor, area: tuple[Tensor, ...], tried: Tensor, kept: Tensor) -> None:
-        """Write down steps: of which frame, in which area (y, x, height, width in px), and what became of them."""
+        """Write down the frame, the area (y, x, height, width in px) and the outcome of some steps."""
         columns = [frame, *area, tried, kept]
         self.steps.append(torch.stack([column.flatten().int() for column in columns], 1))
 
     def note_cells(self, tried_NC: Tensor, kept_NC: Tensor) -> None:
-        """Write down steps in whole cells."""
+        """Write down the outcome of a step in whole cells."""
         frames_NC = torch.arange(len(tried_NC), device=tried_NC.device)[:, None].expand_as(tried_NC)
         areas_NC4 = self.grid.cells_C4.expand(len(tried_NC), -1, -1)
         self.note(frames_NC, areas_NC4.unbind(2), tried_NC, kept_NC)
 
     def refinements(self) -> Refinements:
-        """What is left when the loop has ended."""
+        """What the call leaves behind at the end of the loop."""
         none = torch.zeros(0, 7, dtype=torch.int32, device=self.result_NCHW.device)
         return Refinements(
             maps_Nhw=self.maps_Nhw,

@@ -1,10 +1,11 @@
-"""Steps in whole cells: data consistency in turns with G_i. They are ours, and come before windows.
+"""Steps in whole cells: G_i and data consistency take turns. The paper has no such step; it comes before windows.
 
-A turn runs G_i on its own output, moves the result part of the way there, and then takes one step of data consistency
-(models/data_consistency.py). A cell takes its first turn where its blur was identified. D_i judges it as it judges
-windows, with a margin of its own: turns bring back fine detail along with a trace of ringing, so the shipped weight
-sets let D_i refuse a first turn only where its confidence falls clearly. A cell that kept its first turn and has next
-to no noise takes further ones, as long as D_i finds it sharper.
+A turn runs G_i on its own output, blends part of that into the result, and then takes one step of data consistency
+(models/data_consistency.py). A cell takes its first turn if its blur was identified. D_i judges turns as it judges
+windows, but a first turn has a margin of its own. The reason: a turn brings back fine detail together with a trace of
+ringing, and D_i dislikes the ringing. So the shipped weight sets let D_i refuse a first turn only where its confidence
+falls clearly. A cell that kept its first turn and has next to no noise takes further turns, as long as D_i finds it
+sharper.
 
 Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), H height, W width, h, w map values
 (MAP_PX px each), R rows and Q columns of the blur's cells, G channels of guesses.
@@ -29,9 +30,8 @@ from concertdeblur.models.prepared import Prepared
 
 RestoreFrames: TypeAlias = Callable[[Tensor, Prepared], Tensor]  # G_i on whole frames: (B, what it is given) -> result
 
-# How far a turn goes to what G_i makes of the result: the first one, and later ones. On 12 training pictures under
-# lines and boxes three turns after a bare step gain 0.65 dB so, and none loses; 0.3 gives 0.58; 0.7 gives 0.60, and
-# one loses. The docstring of `cautious_mixture` has the figures of the first one.
+# The share of G_i's second output that a turn blends in: of the first turn, and of later ones. EXPERIMENTS.md,
+# 2026-11-29, "G_i and data consistency in turns", has the other shares that were tried.
 _FIRST_TURN, _TURN = 0.25, 0.5
 
 
@@ -39,15 +39,15 @@ _FIRST_TURN, _TURN = 0.25, 0.5
 class Turn:
     """A turn that is proposed for some cells."""
 
-    tried_NC: Tensor
-    mixtures: list[list[Mixture]]  # the filters of each frame's cells
-    share: float  # of the way to G_i's output
+    tried_NC: Tensor  # the cells that take it
+    mixtures: list[list[Mixture]]  # the filters of data consistency in each frame's cells
+    share: float  # of G_i's second output that is blended in
     is_first: bool
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedTurn:
-    """What D_i says of a turn."""
+    """D_i's verdict on a turn."""
 
     kept_NC: Tensor
     maps_Nhw: Tensor  # of the candidate
@@ -59,7 +59,7 @@ class Turns:
     Args:
         image_generator: G_i on whole frames.
         judge: D_i.
-        settings: How far refining goes.
+        settings: Limits and margins.
     """
 
     def __init__(self, image_generator: RestoreFrames, judge: Judge, settings: BrmrSettings) -> None:
@@ -80,7 +80,7 @@ class Turns:
         return _turn(Turn(state.repeating_NC, state.plan.repeatable, _TURN, is_first=False))
 
     def refine(self, turn: Turn, state: State) -> Tensor:
-        """The candidate (N, 3, H, W): the result with the turn taken in the tried cells, as if all were kept."""
+        """The candidate (N, 3, H, W): the result as it would be if every tried cell kept its turn."""
         prepared, result_NCHW = state.prepared, state.result_NCHW
         assert prepared.consistency is not None
         own = replace(prepared, guess_NGHW=torch.cat([result_NCHW, prepared.guess_NGHW[:, 3:]], 1))
@@ -90,7 +90,7 @@ class Turns:
         return result_NCHW + state.grid.faded(turn.tried_NC)[:, None] * (made_NCHW - result_NCHW)
 
     def judge(self, turn: Turn, candidate_NCHW: Tensor, state: State) -> JudgedTurn:
-        """Keep the turn in each cell that D_i finds sharper in the candidate; a first turn has a margin."""
+        """Whether each cell keeps its turn: D_i must find it sharper in the candidate; a first turn has a margin."""
         grid, settings = state.grid, self._settings
         assert state.maps_Nhw is not None
         new_maps = self._judge.maps(state.blurred_NCHW, candidate_NCHW)
@@ -100,13 +100,13 @@ class Turns:
             grid.deltas(state.maps_Nhw),
             grid.deltas(new_maps),
             state.previous.consistency_NC,
-            hysteresis=settings.hysteresis if turn.is_first else 0,  # what is remembered is the first
+            hysteresis=settings.hysteresis if turn.is_first else 0,  # only first turns are remembered
             margin=settings.consistency_margin if turn.is_first else 0,
         )
         return JudgedTurn(kept_NC, new_maps)
 
     def keep(self, turn: Turn, candidate_NCHW: Tensor, judged: JudgedTurn, state: State) -> None:
-        """Put the kept cells into the result; they go on with turns where that is worth it, the others with windows."""
+        """Put the kept cells into the result. Those worth further turns take them; all others go on with windows."""
         kept_NC, result_NCHW = judged.kept_NC, state.result_NCHW
         assert state.maps_Nhw is not None
         state.maps_Nhw = torch.where(state.grid.spread(kept_NC), judged.maps_Nhw, state.maps_Nhw)
@@ -120,7 +120,7 @@ class Turns:
 
 
 def take_bare_step(state: State) -> None:
-    """The step of a video: data consistency alone, not judged, which saves a pass of G_i and of D_i a frame."""
+    """The step of a video: data consistency without G_i and unjudged. That saves a pass of G_i and of D_i a frame."""
     if state.consistent_NCHW is None:
         return
     assert state.prepared.consistency is not None
@@ -136,7 +136,14 @@ def made_consistent(
     *,
     start_NCHW: Tensor | None = None,
 ) -> Tensor:
-    """The results after one step of data consistency, in [0, 1]; it may start from other pictures than the results."""
+    """The results after one step of data consistency, in [0, 1].
+
+    Args:
+        consistency: The inputs of the step.
+        mixtures: The filters of each frame's cells; a cell with none keeps its result.
+        result_NCHW: The results.
+        start_NCHW: The pictures from which the step starts; None: the results.
+    """
     starts = result_NCHW if start_NCHW is None else start_NCHW
     steps = enumerate(zip(result_NCHW, mixtures, starts, strict=True))
     made = torch.stack(
@@ -146,16 +153,16 @@ def made_consistent(
 
 
 def promising_cells(consistency: DataConsistency, grid: Grid) -> Tensor:
-    """Cells of BRMR (N, C) in which data consistency is worth a step."""
+    """The cells of BRMR (N, C) in which a step of data consistency is worth it."""
     return _cells(consistency.promising_NRQ, grid)
 
 
 def _cells(wanted_NRQ: Tensor, grid: Grid) -> Tensor:
-    """True for each cell of BRMR that overlaps a blur cell which is True, (N, C)."""
+    """True for each cell of BRMR that overlaps a blur cell that is True, (N, C)."""
     return grid.highest(wanted_NRQ.float(), BLUR_CELL_PX) > 0
 
 
 def _turn(turn: Turn) -> Turn | None:
-    """The turn itself; None where the host knows that no cell takes it."""
+    """The turn; None if the host knows that no cell takes it."""
     is_empty = is_known_empty(turn.tried_NC) or not any(any(of_frame) for of_frame in turn.mixtures)
     return None if is_empty else turn

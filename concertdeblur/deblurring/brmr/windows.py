@@ -1,7 +1,7 @@
 """Steps in windows, the paper's: the most blurred window of a cell is cut, refined by G_p, judged and pasted.
 
-Each round tries one window of each cell that is still in the loop, all with one call of G_p and one of D_i. A cell is
-judged by its own window alone, so the result does not depend on what else is in the batch.
+Each round tries one window of each cell that is still in the loop. One call of G_p and one of D_i serve all of them. A
+cell is judged by its own window alone, so the result does not depend on what else is in the batch.
 
 Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC), M windows of a round, H height,
 W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
@@ -25,38 +25,38 @@ from concertdeblur.models.prepared import HINT_PX
 
 @dataclass(frozen=True, slots=True)
 class MinedWindows:
-    """M windows that are proposed."""
+    """M windows that are proposed for refining."""
 
     frame_M: Tensor
     cell_M: Tensor
     at_M2: Tensor  # (y, x) px
-    is_tried_M: Tensor  # False: the window is here only because the number of windows is fixed
+    is_tried_M: Tensor  # False: the window fills up a fixed number of windows, and its outcome does not count
 
 
 @dataclass(frozen=True, slots=True)
 class RefinedWindows:
-    """What G_p made of them."""
+    """The proposed windows after G_p."""
 
-    windows_MCyx: Tensor  # feathered into what was there
-    shift_M: Tensor  # how far each moved the mean of a 32-px square
+    windows_MCyx: Tensor  # their borders fade into the result
+    shift_M: Tensor  # the largest change of the mean of a 32-px square in each
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedWindows:
-    """What D_i says of them."""
+    """D_i's verdict on the refined windows."""
 
     kept_M: Tensor
-    change_Mhw: Tensor  # of the map of each window's cell, around the window
-    at_M2: Tensor  # (y, x) of the change, map values
+    change_Mhw: Tensor  # change of the map around each window, within its cell
+    at_M2: Tensor  # (y, x) in the map at which the change begins
 
 
 class Windows:
-    """Windows of 128x128 px.
+    """Steps in windows of 128x128 px.
 
     Args:
         patch_generator: G_p(window, views, hints).
         judge: D_i.
-        settings: How far refining goes.
+        settings: Limits and margins.
     """
 
     def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
@@ -65,7 +65,7 @@ class Windows:
         self._settings = settings
 
     def propose(self, state: State) -> MinedWindows | None:
-        """The most blurred window of each cell that takes windows, within the budget; None if there is none."""
+        """The most blurred window of each cell that takes windows, as the budget allows; None if there is none."""
         if state.maps_Nhw is None or not state.most:
             return None
         at_NC2, score_NC = state.grid.most_blurred(state.maps_Nhw)
@@ -85,7 +85,7 @@ class Windows:
         return MinedWindows(frame_M, cell_M, at_NC2[frame_M, cell_M], is_tried_M)
 
     def refine(self, mined: MinedWindows, state: State) -> RefinedWindows:
-        """G_p on each window, feathered at its borders."""
+        """Refine each window with G_p; its borders fade into the result."""
         grid, (height, width) = state.grid, state.grid.window_px
         windows = cut(state.result_NCHW, mined.frame_M, mined.at_M2, grid.window_px)
         made = self._restored(windows, mined, state)
@@ -95,7 +95,7 @@ class Windows:
         return RefinedWindows(windows + step, shift_M)
 
     def judge(self, mined: MinedWindows, refined: RefinedWindows, state: State) -> JudgedWindows:
-        """Keep each window whose cell D_i finds sharper with it; D_i is shown no more than the window touches."""
+        """Whether each window is kept: D_i must find its cell sharper. D_i sees only what the window can change."""
         settings, grid, frame_M = self._settings, state.grid, mined.frame_M
         assert state.maps_Nhw is not None
         seen_at, seen_size = self._seen(mined.at_M2, grid)
@@ -120,10 +120,10 @@ class Windows:
         return JudgedWindows(kept_M, change, map_at)
 
     def keep(self, mined: MinedWindows, refined: RefinedWindows, judged: JudgedWindows, state: State) -> None:
-        """Paste the kept windows into the result; a cell whose window is not kept is out of the loop."""
+        """Paste the kept windows into the result; a cell whose window is refused leaves the loop."""
         frame_M, at_M2, kept_M = mined.frame_M, mined.at_M2, judged.kept_M
         assert state.maps_Nhw is not None
-        # Windows and touched values lie in cells of their own, so no two of a round meet.
+        # No two windows of a round meet: each lies in a cell of its own, and so do the map values that it changes.
         windows = cut(state.result_NCHW, frame_M, at_M2, state.grid.window_px)
         paste(
             state.result_NCHW, frame_M, at_M2, torch.where(kept_M[:, None, None, None], refined.windows_MCyx, windows)
@@ -134,7 +134,7 @@ class Windows:
         of_cell, tried_M = (frame_M, mined.cell_M), mined.is_tried_M
         state.active_NC[of_cell] &= kept_M | ~tried_M
         state.budget_N.index_add_(0, frame_M, -tried_M.long())
-        # The first step decides what the next frame remembers: later ones end in a refusal by design.
+        # The next frame remembers the first window of a cell only: the last one is always refused, or the loop capped.
         first = state.first.windows_NC
         is_first = tried_M & (first[of_cell] == UNKNOWN)
         first[of_cell] = torch.where(is_first, kept_M.to(first.dtype), first[of_cell])
@@ -142,7 +142,7 @@ class Windows:
         state.note(frame_M, (*at_M2.unbind(1), height, width), tried_M, kept_M)
 
     def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
-        """What G_p makes of windows, not clamped."""
+        """The windows after G_p, not clamped."""
         prepared = state.prepared
         seen = [state.blurred_NCHW, prepared.guess_NGHW]
         if state.consistent_NCHW is not None:
@@ -151,7 +151,7 @@ class Windows:
         return self._patch_generator(windows_MCyx, torch.cat(views, 1), hints_of(mined, state))
 
     def _seen(self, at_M2: Tensor, grid: Grid) -> tuple[Tensor, tuple[int, int]]:
-        """(y, x) and size of what D_i must be shown so that every map value that a window touches is exact."""
+        """(y, x) and size of the area that D_i must see, so that each map value that a window changes is exact."""
         if self.decider.margin_px is None:
             return torch.zeros_like(at_M2), (grid.height, grid.width)
         around = 2 * self.decider.margin_px
@@ -163,7 +163,7 @@ class Windows:
         return torch.stack([y_M.clamp(0, grid.height - height), x_M.clamp(0, grid.width - width)], 1), (height, width)
 
     def _touched(self, mined: MinedWindows, grid: Grid, map_at: Tensor, size: tuple[int, int]) -> Tensor:
-        """Which of the map values that D_i was shown a window changes in its own cell, (M, h, w)."""
+        """True for the map values of the area shown to D_i that a window changes in its own cell, (M, h, w)."""
         cell_M4, margin_px, inside = grid.cells_C4[mined.cell_M], self.decider.margin_px, []
         for axis, place in enumerate(places(map_at, size)):
             start_M, stop_M = cell_M4[:, axis], cell_M4[:, axis] + cell_M4[:, axis + 2]
@@ -178,12 +178,12 @@ class Windows:
 
 
 class PathWindows(Windows):
-    """Windows of a video: G_p is given samples along the motion, from the results of the frames beside it, too.
+    """Windows of a video: G_p is also given taps of this result and of the results of the frames beside it.
 
     Args:
         patch_generator: G_p(window, guesses, hints, taps, velocity).
-        judge: D_i, as it was trained with this G_p.
-        settings: How far refining goes.
+        judge: The D_i that was trained with this G_p.
+        settings: Limits and margins.
     """
 
     def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
@@ -198,16 +198,16 @@ class PathWindows(Windows):
 
 
 def hints_of(mined: MinedWindows, state: State) -> Tensor:
-    """Hints at the blur of each window."""
+    """The hints of each window, (M, E, y / HINT_PX, x / HINT_PX)."""
     height, width = state.grid.window_px
     size = height // HINT_PX, width // HINT_PX
     return cut(state.prepared.hints_NEhw, mined.frame_M, mined.at_M2 // HINT_PX, size)
 
 
 def _feather(at_M2: Tensor, grid: Grid, feather_px: int) -> Tensor:
-    """Weight of refined windows, (M, y, x): 1 inside, falling to 0 at the border.
+    """The weight of refined windows, (M, y, x): 1 inside, falling towards the border.
 
-    Sides that lie on the frame's border do not fade: nothing is behind them.
+    A side on the frame's border does not fade, since nothing lies beyond it.
     """
     faded = []
     for axis, (length, side) in enumerate(zip(grid.window_px, (grid.height, grid.width), strict=True)):

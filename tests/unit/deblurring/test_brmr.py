@@ -1,4 +1,4 @@
-"""Algorithm 1, batched over cells and frames, against a plain loop over one frame."""
+"""`Brmr`, which batches Algorithm 1 over cells and frames, gives the same as a plain loop over one frame."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from tests.networks import SMALL, SMALL_PAPER, random_networks
 EMBEDDING_WIDTH = 128
 
 
-Previous = dict[str, dict[int, bool]]  # of each kind of step, by cell number: was the first one kept?
+Previous = dict[str, dict[int, bool]]  # kind of step -> cell number -> whether the first step was kept
 
 
 def decisions(previous: Previous, num_cells: int) -> Decisions:
@@ -40,9 +40,9 @@ def is_sharper(delta: float, new_delta: float, previous: bool | None, hysteresis
 def plain_loop(
     networks: Networks, blurred: Tensor, result: Tensor, prepared: Prepared, settings: BrmrSettings, previous: Previous
 ) -> tuple[Tensor, list[list[tuple[Area, bool]]], list[float]]:
-    """The paper's loop for one frame, cell by cell, with whole-frame discriminators and no tricks.
+    """The paper's loop for one frame, cell by cell. D_i sees the whole frame each time, and nothing is batched.
 
-    Returns the refined frame, each cell's steps (window, kept), and the smallest lead that any decision had.
+    Returns the refined frame, the steps (area, kept) of each cell, and the lead of each decision.
     """
     height, width = result.shape[2:]
     cells = cam.cells_of(height, width)
@@ -54,7 +54,7 @@ def plain_loop(
     nearer = None
 
     def cells_kept(proposal: Tensor, of_cells: list[int], margin: float, before: dict[int, bool]) -> list[int]:
-        """Those of the cells that keep their part of a proposal, which is put into `current`."""
+        """Put the proposal into `current` in each cell that keeps it, and return those cells."""
         nonlocal current
         new_map, mask, kept_cells = full_map(networks, blurred, proposal), torch.zeros(height, width), []
         for number in of_cells:
@@ -111,7 +111,7 @@ def plain_loop(
             shift = float(torch.nn.functional.avg_pool2d(step, 32).abs().max())
             candidate = current.clone()
             candidate[at] = current[at] + step
-            # A cell sees its own steps alone: what a neighbour's step did to the map beside it stays unseen.
+            # A cell sees its own steps alone: its map does not change when a neighbour's step is kept.
             margin = networks.discriminator.receptive_margin_px
             touched = cell.area if margin is None else window.grown(margin).within(cell.area)
             new_map = maps[number].copy()
@@ -142,7 +142,10 @@ def made_consistent(prepared: Prepared, result: Tensor) -> Tensor:
 def turned(
     networks: Networks, blurred: Tensor, current: Tensor, prepared: Prepared, *, is_first: bool = False
 ) -> Tensor:
-    """Towards what G_i makes of the current picture, then consistent; later only in cells with next to no noise."""
+    """The picture after a turn: G_i's output on it is blended in, then data consistency takes one step.
+
+    Only a first turn changes cells with noise.
+    """
     plan = prepared.read()
     mixtures, share = (plan.first_turn, 0.25) if is_first else (plan.repeatable, 0.5)
     assert prepared.consistency is not None
@@ -163,7 +166,7 @@ def is_any_in(wanted_RQ: Tensor, cell: cam.Cell) -> bool:
 
 
 def share_of(cell: cam.Cell, height: int, width: int) -> Tensor:
-    """A cell's share in each pixel: it falls to 0 over 32 px around each border that is not the frame's."""
+    """A cell's share in each pixel. It falls to 0 over 32 px around each border that is not the frame's."""
 
     def along(start: int, length: int, side: int) -> Tensor:
         position = torch.arange(side) + 0.5
@@ -185,7 +188,7 @@ def full_map(networks: Networks, blurred: Tensor, candidate: Tensor) -> cam.Map:
 def feather(
     window: Area, height: int, width: int, feather_px: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """The weight of each pixel, by its distance to those borders of the window that are not the frame's."""
+    """The weight of each pixel of a window. It falls towards each border that is not the frame's."""
     weight = np.ones((window.height, window.width), np.float32)
     for y in range(window.height):
         for x in range(window.width):
@@ -222,21 +225,21 @@ def make_brmr(networks: Networks, settings: BrmrSettings) -> Brmr:
 
 
 def not_asked(_frames: Tensor, _prepared: Prepared) -> Tensor:
-    """G_i where nothing was identified."""
+    """Stands for a G_i that must not be called, because no blur was identified."""
     raise AssertionError("G_i is not to be asked")
 
 
 def random_context(networks: Networks, blurred: Tensor, draw: torch.Generator) -> Prepared:
-    """Guesses and hints of the shapes that these networks want, at random."""
+    """Random guesses, hints and mixtures of the shapes that these networks take."""
     num, _, height, width = blurred.shape
     is_concert = isinstance(networks.image_generator, ConcertGenerator)
     num_guesses, num_hints = (4, EMBEDDING_WIDTH) if is_concert else (0, 0)
     frames = blurred[:, :, : height - 9, : width - 5]  # as if padded
     weights_NRQK = torch.rand(num, *blur_grid(*frames.shape[2:]), num_filters(), generator=draw).pow(50)
     weights_NRQK /= weights_NRQK.sum(-1, keepdim=True)
-    # One bold filter holds nearly all of a cell in two, which is promising then.
+    # In about half of the cells one bold filter holds nearly all of the mixture, so that the cell is promising.
     filters_NRQ = len(NOISE_TO_SIGNAL) * torch.randint(1, 90, weights_NRQK.shape[:3], generator=draw)
-    filters_NRQ += torch.where(torch.rand(filters_NRQ.shape, generator=draw) < 0.7, 1, 3)  # of little noise, or more
+    filters_NRQ += torch.where(torch.rand(filters_NRQ.shape, generator=draw) < 0.7, 1, 3)  # bold, or wary
     is_identified_NRQ = torch.rand(weights_NRQK.shape[:3], generator=draw) < 0.5
     ones_NRQK = torch.nn.functional.one_hot(filters_NRQ, num_filters())
     weights_NRQK.lerp_(ones_NRQK.float(), 0.95 * is_identified_NRQ[..., None].float())
@@ -271,7 +274,10 @@ SETTINGS = BrmrSettings(
 def test_same_as_the_plain_loop(
     architecture: Architecture, height: int, width: int, seed: int, by_masks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By masks alone, as on a GPU, too: there the number of windows is fixed, and some are not looked at."""
+    """The results are the same, also where the host reads no mask.
+
+    A GPU works that way: the number of windows is fixed there, and the outcome of some windows does not count.
+    """
     if by_masks:
         monkeypatch.setattr("concertdeblur.deblurring.brmr.state._is_read_for_nothing", lambda _: False)
     networks = random_networks(architecture, seed=seed, scale=0.1)
@@ -296,7 +302,7 @@ def test_same_as_the_plain_loop(
 
 
 def test_the_plain_loop_sees_both_decisions() -> None:
-    """Otherwise the comparison above would show little."""
+    """Steps of both kinds are kept and refused, so that the comparison above compares both."""
     kept = refused = kept_turns = refused_turns = 0
     for seed in (0, 1, 5, 9):
         networks = random_networks(seed=seed, scale=0.1)
@@ -337,7 +343,7 @@ def test_frames_of_a_batch_do_not_see_each_other() -> None:
 
 
 def test_the_map_that_is_returned_is_the_map_of_the_result() -> None:
-    """Only windows and their margins are computed again; one cell, so nothing else is stale."""
+    """D_i computes only windows and their margins again. In a frame of one cell the map must still be exact."""
     networks = random_networks(seed=5)
     blurred = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(4))
     made = blurred.clone()
