@@ -1,4 +1,4 @@
-"""What a source gave: looked for once, kept in the data set's cache, so that a run can go on after the last one."""
+"""The frames of each source: found once, then kept in the data set's cache for the next run."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits
-from concertdeblur.dataset.manifest import picking_versions
 from concertdeblur.dataset.picks import FRAMES_FOLDER, Pick, PickOptions, Picks, pick_frames
 from concertdeblur.dataset.scan import Scan, scan_clip
 from concertdeblur.dataset.shots import CutDetector
 from concertdeblur.dataset.sources import Source
 from concertdeblur.dataset.split import SplitName
+from concertdeblur.dataset.versions import picking_versions
 from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
 from concertdeblur.progress import StageProgress
 

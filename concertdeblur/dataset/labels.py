@@ -5,55 +5,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.dataset.frames import UNKNOWN, Box, FrameRecord
+from concertdeblur.dataset.reviews import Review
+from concertdeblur.dataset.shot_types import ShotTypist
 from concertdeblur.dataset.workspace import CACHE, Workspace
+from concertdeblur.errors import MissingDependencyError
 
 Picture = npt.NDArray[np.uint8]
-
-
-class Suggestion(Protocol):
-    """What is suggested for a frame."""
-
-    @property
-    def shot_type(self) -> str:
-        """Its type, or "unknown"."""
-
-    @property
-    def confidence(self) -> float:
-        """0 to 1."""
-
-    @property
-    def reason(self) -> str:
-        """In a few words."""
-
-    @property
-    def faces(self) -> tuple[Box, ...]:
-        """In px."""
-
-
-class Typist(Protocol):
-    """Suggests shot types."""
-
-    def suggest(self, frame: Picture) -> Suggestion:
-        """For a (height, width, 3) RGB frame."""
-
-
-class Review(Protocol):
-    """What a person decided on a frame."""
-
-    @property
-    def keep(self) -> bool:
-        """Whether it stays."""
-
-    @property
-    def shot_type(self) -> str | None:
-        """Its type; None if nothing was said of it."""
 
 
 class Suggestions:
@@ -64,7 +27,7 @@ class Suggestions:
         name = hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:12]
         self._path = workspace.path(CACHE, f"types-{name}.jsonl")
         self._known: dict[str, dict[str, Any]] = dict(self._read())
-        self._typist: Typist | None = None
+        self._typist: ShotTypist | None = None
         self._is_missing = False
 
     def label(self, record: FrameRecord, picture: Picture) -> FrameRecord:
@@ -87,14 +50,13 @@ class Suggestions:
             file.write(json.dumps({"frame_id": frame_id, **facts}) + "\n")
         return facts
 
-    def _made(self) -> Typist | None:
+    def _made(self) -> ShotTypist | None:
         try:
-            typist: Typist = import_module("concertdeblur.dataset.shot_types").ShotTypist()
-        except ImportError as error:  # MissingDependencyError is one: the face detector's package
+            return ShotTypist()
+        except MissingDependencyError as error:  # the package with the face detector's weights
             self._is_missing = True
             self._on_warning(f"shot types stay '{UNKNOWN}': {error}")
             return None
-        return typist
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         with contextlib.suppress(OSError):

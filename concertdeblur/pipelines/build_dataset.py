@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,9 +21,10 @@ from concertdeblur.dataset.collection import Collection
 from concertdeblur.dataset.downloads import Downloader
 from concertdeblur.dataset.findings import Finder, Finding, drop_duplicates
 from concertdeblur.dataset.frames import FRAMES_FILE, FrameRecord, frames_text
-from concertdeblur.dataset.labels import Review, Suggestions, is_dropped, reviewed
+from concertdeblur.dataset.labels import Suggestions, is_dropped, reviewed
 from concertdeblur.dataset.pairs import METADATA_FILE, PairPlace, PairRow, make_pairs
 from concertdeblur.dataset.picks import FRAMES_FOLDER
+from concertdeblur.dataset.reviews import Review, read_reviews
 from concertdeblur.dataset.shots import choose_detector
 from concertdeblur.dataset.sources import Entry, Failure, Source, plain, read_list, told
 from concertdeblur.dataset.split import SplitName, split_sources
@@ -37,6 +37,7 @@ from concertdeblur.dataset.summary_page import (
     summary_page,
     thumbnail,
 )
+from concertdeblur.dataset.versions import versions
 from concertdeblur.dataset.workspace import CACHE, MANIFEST_FILE, Workspace, open_workspace, read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, MissingDependencyError, TargetError
 from concertdeblur.media.containers import error_text
@@ -135,13 +136,13 @@ class _Build:
 
     def run(self) -> DatasetSummary:
         """Fetch, look, pick, name, split, blur, write: in this order."""
-        _read_reviews(self.workspace)  # nonsense in them is said before the work, not after
+        read_reviews(self.workspace.folder)  # reviews that cannot be read are an error before the work, not after it
         before = manifest.begin(self.workspace, self.job.lasting(), self.telling.on_warning)
         findings = self._look(before)
         drop_duplicates(findings)
-        reviews = _read_reviews(self.workspace)
+        reviews = read_reviews(self.workspace.folder)
         self._split(findings, reviews)
-        records = self._make(findings, reviews, is_fresh=before.versions != manifest.versions())
+        records = self._make(findings, reviews, is_fresh=before.versions != versions())
         dropped_ids = frozenset(record.frame_id for record in records if is_dropped(reviews.get(record.frame_id)))
         if records and len(dropped_ids) == len(records):
             self.telling.on_warning("every frame was dropped in review: the data set is empty until one is taken back")
@@ -210,7 +211,7 @@ class _Build:
 
     def _make(self, findings: Sequence[Finding], reviews: Mapping[str, Review], *, is_fresh: bool) -> list[FrameRecord]:
         """Name every frame, and make the pairs of those that were not dropped."""
-        suggestions = Suggestions(self.workspace, manifest.versions(), self.telling.on_warning)
+        suggestions = Suggestions(self.workspace, versions(), self.telling.on_warning)
         records = []
         todo = [(finding, pick) for finding in findings for pick in finding.kept]
         shown_ids = shown_on_page([pick.frame_id for _, pick in todo])
@@ -313,12 +314,3 @@ class _Build:
 
 def _since(started_s: float) -> float:
     return time.monotonic() - started_s
-
-
-def _read_reviews(workspace: Workspace) -> Mapping[str, Review]:
-    try:
-        reviews = import_module("concertdeblur.dataset.reviews")
-    except ModuleNotFoundError:
-        return {}
-    found: Mapping[str, Review] = reviews.read_reviews(workspace.folder)
-    return found

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -19,7 +18,9 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.dataset.access import DecordAccess, open_pictures
 from concertdeblur.dataset.downloads import Downloader, DownloadOptions, Fetched
 from concertdeblur.dataset.frames import Box, read_frames
+from concertdeblur.dataset.reviews import Review
 from concertdeblur.dataset.scan import scan_clip
+from concertdeblur.dataset.shot_types import ShotType
 from concertdeblur.dataset.shots import SceneDetectCuts
 from concertdeblur.dataset.workspace import read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, SourceError, TargetError
@@ -280,21 +281,17 @@ class TestReview:
                     shot_type="CU", confidence=0.75, reason="one face", faces=(Box(90, 200, 40, 30),)
                 )
 
-        module: Any = ModuleType("concertdeblur.dataset.shot_types")
-        module.ShotTypist = ShotTypist
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr("concertdeblur.dataset.labels.ShotTypist", ShotTypist)
         return asked
 
     @pytest.fixture
-    def reviews(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, SimpleNamespace]:
-        decided: dict[str, SimpleNamespace] = {}
-        module: Any = ModuleType("concertdeblur.dataset.reviews")
-        module.read_reviews = lambda _: decided
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    def reviews(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Review]:
+        decided: dict[str, Review] = {}
+        monkeypatch.setattr("concertdeblur.pipelines.build_dataset.read_reviews", lambda _: decided)
         return decided
 
     def test_suggestions_are_asked_for_once_and_faces_are_cropped(
-        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, Review]
     ) -> None:
         urls, target = write_list(tmp_path, clips / "second.mp4"), tmp_path / "set"
         build(urls, target)
@@ -309,14 +306,14 @@ class TestReview:
         assert x <= 200 <= 230 <= x + 128
 
     def test_a_rerun_applies_what_was_decided(
-        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, Review]
     ) -> None:
         urls, target = write_list(tmp_path, clips / "first.mp4", clips / "second.mp4"), tmp_path / "set"
         build(urls, target)
         before = contents(target)
         dropped, named, _ = (frame.frame_id for frame in read_frames(target))
-        reviews[dropped] = SimpleNamespace(keep=False, shot_type=None)
-        reviews[named] = SimpleNamespace(keep=True, shot_type="LS")
+        reviews[dropped] = Review(keep=False)
+        reviews[named] = Review(keep=True, shot_type=ShotType.LS)
         summary, _ = build(urls, target)
         assert summary.num_frames == 2
         every = [row for split in ("train", "test") for row in rows(target, split)]
@@ -328,12 +325,12 @@ class TestReview:
         assert contents(target) == before
 
     def test_dropping_every_frame_empties_the_set_and_can_be_taken_back(
-        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, SimpleNamespace]
+        self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, Review]
     ) -> None:
         urls, target = write_list(tmp_path, clips / "second.mp4"), tmp_path / "set"
         build(urls, target)
         before = contents(target)
-        reviews.update({frame.frame_id: SimpleNamespace(keep=False, shot_type=None) for frame in read_frames(target)})
+        reviews.update({frame.frame_id: Review(keep=False) for frame in read_frames(target)})
         summary, told = build(urls, target)
         assert summary.num_pairs == 0
         assert any("every frame was dropped in review" in line for line in told)
