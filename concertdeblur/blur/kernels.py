@@ -1,4 +1,4 @@
-"""The seven uniform blurs of the concert set (paper section 3.1; sizes by level: ours, METHOD.md).
+"""The seven uniform blurs of the concert set (paper section 3.1; sizes by level: ours, docs/method.md).
 
 They work on 8-bit gamma-encoded RGB pixels, as OpenCV sees them, with OpenCV's default border
 (reflection without repeating the edge pixel). The capture chain of a real camera is another module.

@@ -18,7 +18,7 @@ from concertdeblur.dataset.workspace import Workspace
 Picture = npt.NDArray[np.uint8]
 
 METADATA_FILE = "metadata.jsonl"
-MID_LEVEL = 0.5  # METHOD.md's "mid"
+MID_LEVEL = 0.5  # "mid" of docs/method.md
 CAPTURE = "capture"
 _MARGIN_PX = 32  # around a crop for the capture chain
 _CAPTURE_SETTINGS = CaptureSettings(sharp_share=0, flat_share=0)  # every pair blurred, and of this frame

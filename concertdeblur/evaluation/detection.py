@@ -1,4 +1,4 @@
-"""Blur detection: how well D_i finds the one blurred patch of a sharp picture (METHOD.md)."""
+"""Blur detection: how well D_i finds the one blurred patch of a sharp picture (docs/method.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -162,7 +162,7 @@ class Restoration(nn.Module):
 
     A video has a restoration of its own. It is also given taps, which are samples along the path of each pixel
     (path_taps.py), and the velocity of each place. Each pixel of its output is then also moved towards each tap by a
-    weight of its own.
+    weight of its own, and hints do not count.
 
     The network is given differences: each guess less the frame, each tap less the frame. Every block normalises what it
     reads. Without both, most units never answered (EXPERIMENTS.md, 2026-11-23, "why does a large restoration gain
@@ -224,13 +224,13 @@ class Restoration(nn.Module):
         Args:
             frames_NCHW: RGB in [0, 1]; H and W are multiples of HINT_PX.
             guess_NGHW: Guesses at the result, in [0, 1].
-            hints_NEhw: Hints at the blur, one for HINT_PX x HINT_PX.
+            hints_NEhw: Hints at the blur, one for HINT_PX x HINT_PX; they count only where no taps are given.
             taps_NTHW: Taps as RGB planes one after the other, T = 3 num_taps; uint8, or float in [0, 1]. None: the
                 motion is not known.
             velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None if the taps are None.
 
         Returns:
-            (N, 3, H, W), not clamped. Hints count only where there are no taps.
+            (N, 3, H, W), not clamped.
         """
         hints = self.hint(self.norm(hints_NEhw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         hints = F.interpolate(hints, scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")

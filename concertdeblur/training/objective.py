@@ -65,7 +65,7 @@ def discriminator_loss(
     restored_NCHW: Tensor,
     is_blurred_N: Tensor,
 ) -> Tensor:
-    """What D sees (METHOD.md): (B, S) and (S, S) sharp; (B, G(B)), (B, B) and (P, P) blur.
+    """What D sees (docs/method.md): (B, S) and (S, S) sharp; (B, G(B)), (B, B) and (P, P) blur.
 
     P is S with its blurred half pasted in, left or right. Pairs whose B is sharp are left out of the
     blur class, where they would contradict (S, S).
