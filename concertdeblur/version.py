@@ -1,3 +1,3 @@
 """The version of the package, for whatever writes down what it was made with."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
