@@ -37,8 +37,8 @@ _STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
 _NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
 _VELOCITY_UNIT_PX = 16.0
 _HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
-# How far a result may leave the range of the frame's own samples: by so much, and by their range times so much for each
-# px of speed and once more. It costs 0.003 dB on real pairs.
+# A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
+# of speed. The bound costs 0.003 dB on real pairs.
 _BOUND, _BOUND_GROWTH = 2 / 255, 0.25
 # The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
