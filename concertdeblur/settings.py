@@ -76,7 +76,7 @@ def _converted(value: Any, hint: Any, *, where: str) -> Any:
         return tuple(_converted(item, arguments[0], where=where) for item in value)
     if origin in (typing.Union, types.UnionType):
         table = next((inner for inner in arguments if dataclasses.is_dataclass(inner)), None)
-        return value if table is None else _converted(value, table, where=where)
+        return value if table is None or value is None else _converted(value, table, where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -28,6 +28,7 @@ _LONGEST_PX = 48.0  # of a path in a frame interval, at the widest field
 _TREMOR = (0.3, 2.2)  # radians a frame interval: hands tremble with 4 to 10 Hz, clips have 24 to 60 frames a second
 _MARGIN_PX = 80  # around what is seen, so that the camera has something to move over
 _LEAST_DETAIL = 8.0  # grey levels, standard deviation of a crop
+_MOST_TRIES = 32  # at one
 _MOST_STEPS = 160
 _LAYER_COUNTS, _LAYER_SHARES = (0, 1, 2), (0.45, 0.35, 0.2)
 
@@ -140,15 +141,16 @@ def _path(rng: np.random.Generator, length: float) -> Displacement:
 
 
 def _crop(rng: np.random.Generator, photos: Sequence[Picture], side: int) -> Picture:
-    """A part of a photograph with some detail in it, scaled down and turned."""
-    while True:
+    """A part of a photograph, with some detail in it where there is any, scaled down and turned."""
+    for _ in range(_MOST_TRIES):
         photo = photos[int(rng.integers(len(photos)))]
         scale = rng.uniform(0.5, 1.0) if rng.random() < 0.6 else 1.0
         cut = min(int(np.ceil(side / scale)), *photo.shape[:2])
         y, x = int(rng.integers(photo.shape[0] - cut + 1)), int(rng.integers(photo.shape[1] - cut + 1))
         crop = cv2.resize(photo[y : y + cut, x : x + cut], (side, side), interpolation=cv2.INTER_AREA)
         if crop.std() >= _LEAST_DETAIL:
-            return np.ascontiguousarray(np.rot90(crop, int(rng.integers(4))), dtype=np.uint8)
+            break
+    return np.ascontiguousarray(np.rot90(crop, int(rng.integers(4))), dtype=np.uint8)
 
 
 def _linear(picture: Picture, gamma: float) -> Plane:

@@ -12,6 +12,8 @@ from concertdeblur.training.curves import Curves
 from concertdeblur.training.report import Report
 
 SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
+SHOWN |= {"video-igan": "video iGAN", "video-pgan": "video pGAN"}
+_JUDGED = ("igan", "video-igan")  # whose last figures a summary says
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,8 +46,8 @@ class Narrator:
         if self.curves is not None:
             self.curves.add(report)
         self._facts = {"loss": report.objective, **_told(dict(report.held_out), self._facts)}
-        if report.held_out and report.stage == "igan":
-            self.held_out = dict(report.held_out)
+        if report.held_out and report.stage in _JUDGED:
+            self.held_out |= report.held_out
         waiting = waited_s / report.elapsed_s if report.elapsed_s else 0.0
         self.on_progress(
             StageProgress(
@@ -61,8 +63,8 @@ class Narrator:
 
     def end(self, stage: str) -> None:
         """A stage has ended here; what an earlier call found on held-out pictures is remembered."""
-        if stage == "igan" and not self.held_out and self.curves is not None:
-            self.held_out = self.curves.last_held_out("igan")
+        if stage in _JUDGED and self.curves is not None:
+            self.held_out = self.curves.last_held_out(stage) | self.held_out
 
     def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
         """A callback (done, total) for work that is not done in steps, such as reading pictures.
@@ -103,6 +105,11 @@ def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[st
     gain_db = mean_gain_db(held_out)
     if gain_db is not None:
         return {"held-out gain": f"{gain_db:+.2f} dB"}
+    if "real" in held_out:
+        return {"gain on real frames": f"{held_out['real']:+.2f} dB", "worst": f"{held_out['real, worst']:+.2f} dB"}
+    if "windows" in held_out:
+        kept = f"{100 * held_out['windows, kept']:.0f} %"
+        return {"gain in windows": f"{held_out['windows']:+.2f} dB", "kept": kept}
     if "lost_db" in held_out:
         return {"filter behind the best by": f"{held_out['lost_db']:.2f} dB"}
     return {name: value for name, value in before.items() if name != "loss"}
