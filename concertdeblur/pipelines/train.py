@@ -147,7 +147,8 @@ def train(
         TrainingError: If the data cannot be used, the folder holds another run, or a loss is not a number.
         Interrupted: If `stop` was set.
     """
-    recipe, began_s = job.recipe, time.monotonic()
+    job, began_s = _with_what_can_be_learned(job, on_warning), time.monotonic()
+    recipe = job.recipe
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
     stop = stop or threading.Event()
@@ -183,6 +184,19 @@ def train(
         waited_share=narrator.waited_s / narrator.trained_s if narrator.trained_s else 0.0,
         skipped=read_skipped(job.out / _PICTURES),
     )
+
+
+def _with_what_can_be_learned(job: TrainJob, on_warning: Callable[[str], None]) -> TrainJob:
+    """The job without networks that there is nothing to learn for: the G_p of a video wants sequences."""
+    video = job.recipe.architecture.video
+    if video is None or video.patch_generator is None or job.has_sequences:
+        return job
+    on_warning(
+        "without --real or --clips there is nothing to learn refining of videos on: they will be deblurred by G_i"
+    )
+    alone = replace(video, patch_generator=None, discriminator=None)
+    architecture = replace(job.recipe.architecture, video=alone)
+    return replace(job, recipe=replace(job.recipe, architecture=architecture))
 
 
 def _open(job: TrainJob, session: Session) -> None:

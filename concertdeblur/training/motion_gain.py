@@ -63,7 +63,7 @@ def whole_frame(
     return MotionCrops(
         blurred_NCHW=planes(frame),
         sharp_NCHW=planes(store.sharp(row, number)),
-        guess_NGHW=torch.from_numpy(np.ascontiguousarray(guesses.read(row, number)[:, :height, :width]))[None],
+        guess_NGHW=torch.from_numpy(np.array(guesses.read(row, number)[:, :height, :width]))[None],
         taps_NTHW=torch.from_numpy(taps)[None],
         velocity_N2hw=torch.from_numpy(np.ascontiguousarray(reduced.transpose(2, 0, 1)))[None],
     )

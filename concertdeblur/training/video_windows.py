@@ -231,7 +231,7 @@ def _around(start: int, side: int) -> slice:
 
 
 def _picture(pixels: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
 
 
 def _planes(flow: Flow) -> Tensor:

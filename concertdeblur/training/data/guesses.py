@@ -43,7 +43,7 @@ class Guesser:
     def __call__(self, frame: Picture, velocity: Flow | None) -> Guesses:
         """The guesses of a whole frame (height, width, 3) that moves as its reduced velocity says."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
+            pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
             velocities = None if velocity is None else _of_cells(velocity, *frame.shape[:2])
             prepared = self._generator.prepare(
                 pixels,
