@@ -33,7 +33,7 @@ _MAX_SUBFRAMES = 16  # interpolated from one frame to the next
 MAX_MISMATCH_PX = 1.0  # of flow there and back
 MAX_MISMATCH_SHARE = 0.25  # of a crop: more is a cut, a strobe or an occlusion
 MAX_CHANGE = 12.0  # grey levels, mean, between a frame and its neighbour brought onto it; a cut or a strobe
-_MIN_CRISPNESS = 0.23  # see `crispness`: photographs have 0.28 to 0.60, under a Gaussian of 1 px 0.14 to 0.19
+MIN_CRISPNESS = 0.23  # see `crispness`: photographs have 0.28 to 0.60, under a Gaussian of 1 px 0.14 to 0.19
 _MIN_DETAIL = 2.0  # grey levels; less is noise
 _MIN_CONTRAST = 10.0  # standard deviation of a crop, in grey levels: empty sky shows no blur
 _FLAT = 6  # grey levels; rows and columns with less between darkest and brightest are bars or empty sky
@@ -165,7 +165,7 @@ def _pair(
     reach = int(rng.integers(1, _LONGEST // 2 + 1))
     middle = len(window) // 2
     used = window[middle - reach : middle + reach + 1]
-    if crispness(window[middle].luma) < _MIN_CRISPNESS:
+    if crispness(window[middle].luma) < MIN_CRISPNESS:
         return None
     flows = [(flow(a.luma, b.luma), flow(b.luma, a.luma)) for a, b in pairwise(used)]
     if any(
@@ -210,7 +210,7 @@ def _is_sharp(luma: Picture, moving: npt.NDArray[np.bool_]) -> bool:
     flat = [float((np.ptp(luma, axis=axis) < _FLAT).mean()) for axis in (0, 1)]
     if max(flat) > _MAX_FLAT_SHARE or luma.std() < _MIN_CONTRAST:
         return False
-    return crispness(luma) >= _MIN_CRISPNESS and crispness(luma, moving) >= _MIN_CRISPNESS
+    return crispness(luma) >= MIN_CRISPNESS and crispness(luma, moving) >= MIN_CRISPNESS
 
 
 def _between(first: Light, second: Light, there: Flow, back: Flow, time: float) -> Light:

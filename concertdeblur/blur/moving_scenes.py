@@ -28,7 +28,8 @@ _LONGEST_PX = 48.0  # of a path in a frame interval, at the widest field
 _TREMOR = (0.3, 2.2)  # radians a frame interval: hands tremble with 4 to 10 Hz, clips have 24 to 60 frames a second
 _MARGIN_PX = 80  # around what is seen, so that the camera has something to move over
 _LEAST_DETAIL = 8.0  # grey levels, standard deviation of a crop
-_MOST_STEPS = 36
+_MOST_TRIES = 32  # at one
+_MOST_STEPS = 160
 _LAYER_COUNTS, _LAYER_SHARES = (0, 1, 2), (0.45, 0.35, 0.2)
 
 
@@ -100,11 +101,9 @@ def moving_scene(
     paths = [_path(rng, 0.0 if is_still else n) for n in (length, rng.uniform(0, 0.02), rng.uniform(0, 0.015))]
     lit = [_lit(back, lights, frame, gamma) * level for frame in range(NUM_FRAMES)]
     tints = [np.ones(3, np.float32) if lights is None else lights.tints[frame] for frame in range(NUM_FRAMES)]
-    num_steps = int(np.clip(np.ceil(1.1 * _travelled(paths[0], layers, exposure)) + 2, 5, _MOST_STEPS))
-    if is_still and not layers:
-        num_steps = 1
     means = []
     for frame, middle in enumerate(range(-(NUM_FRAMES // 2), NUM_FRAMES // 2 + 1)):
+        num_steps = 1 if is_still and not layers else _num_steps(paths[0], layers, middle, exposure)
         times = middle + exposure * ((np.arange(num_steps) + 0.5) / num_steps - 0.5)
         seen = [_seen(lit[frame], layers, paths, float(t), side_px, level * tints[frame]) for t in times]
         means.append(np.clip(np.mean(seen, axis=0), 0, 1))
@@ -114,12 +113,13 @@ def moving_scene(
     return MovingScene(np.stack(_coded(frames, rng, settings)), _encoded(sharp, gamma), field)
 
 
-def _travelled(camera: Displacement, layers: Sequence[_Layer], exposure: float) -> float:
-    """The longest way, px, that the camera and any layer before it take together in an exposure."""
-    times = exposure * (np.arange(9) / 8 - 0.5)
+def _num_steps(camera: Displacement, layers: Sequence[_Layer], middle: float, exposure: float) -> int:
+    """How many looks it takes that nothing before the camera jumps by more than a pixel, in one exposure."""
+    times = middle + exposure * (np.arange(9) / 8 - 0.5)
     by_camera = np.array([camera(float(time)) for time in times])
     ways = [by_camera, *(by_camera + [layer.path(float(time)) for time in times] for layer in layers)]
-    return max(float(np.hypot(*np.diff(way, axis=0).T).sum()) for way in ways)
+    fastest = max(float(np.hypot(*np.diff(way, axis=0).T).max()) for way in ways) * (len(times) - 1)
+    return int(np.clip(np.ceil(fastest) + 1, 5, _MOST_STEPS))
 
 
 def _number(rng: np.random.Generator) -> int:
@@ -141,15 +141,16 @@ def _path(rng: np.random.Generator, length: float) -> Displacement:
 
 
 def _crop(rng: np.random.Generator, photos: Sequence[Picture], side: int) -> Picture:
-    """A part of a photograph with some detail in it, scaled down and turned."""
-    while True:
+    """A part of a photograph, with some detail in it where there is any, scaled down and turned."""
+    for _ in range(_MOST_TRIES):
         photo = photos[int(rng.integers(len(photos)))]
         scale = rng.uniform(0.5, 1.0) if rng.random() < 0.6 else 1.0
         cut = min(int(np.ceil(side / scale)), *photo.shape[:2])
         y, x = int(rng.integers(photo.shape[0] - cut + 1)), int(rng.integers(photo.shape[1] - cut + 1))
         crop = cv2.resize(photo[y : y + cut, x : x + cut], (side, side), interpolation=cv2.INTER_AREA)
         if crop.std() >= _LEAST_DETAIL:
-            return np.ascontiguousarray(np.rot90(crop, int(rng.integers(4))), dtype=np.uint8)
+            break
+    return np.ascontiguousarray(np.rot90(crop, int(rng.integers(4))), dtype=np.uint8)
 
 
 def _linear(picture: Picture, gamma: float) -> Plane:

@@ -20,8 +20,8 @@ from concertdeblur.cli.options import (
 from concertdeblur.cli.signals import stop_on_signals
 from concertdeblur.cli.stages import stage_display
 
-_RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "gopro", "paper", "tiny"))
-_STAGE = click.Choice(["analysis", "igan", "mining", "pgan"])
+_RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "concert-video", "gopro", "paper", "tiny"))
+_STAGE = click.Choice(["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"])
 
 # "\b" keeps click from filling the paragraph
 _SEVERAL = """\b
@@ -33,16 +33,21 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
 @together(
     option(
         "Training", "--recipe", default="concert", show_default=True, metavar="NAME|FILE.toml",
-        help="A shipped parameter set (concert, concert-fast, gopro, paper, tiny), or your own: base = \"concert\" and "
-        "what differs.",
+        help="A shipped parameter set (concert, concert-fast, concert-video, gopro, paper, tiny), or your own: "
+        "base = \"concert\" and what differs.",
     ),
     option(
         "Training", "--data", type=FILE, default=Path("dataset"), show_default=True, metavar="DIR",
         help="Sharp pictures, or pairs as build-dataset, GOPRO or REDS lay them out.",
     ),
     option(
+        "Training", "--real", type=FILE, metavar="DIR",
+        help="Real pairs as videos: clips NAME_blurred.mkv and NAME_sharp.mkv, or folders of frames as GOPRO and REDS "
+        "have them. What your own camera does is learned from these.",
+    ),
+    option(
         "Training", "--clips", type=FILE, metavar="DIR",
-        help="Clips, best sharp and moving: their motion gives more pairs.",
+        help="Clips, best sharp and moving: their motion gives more pairs, and averages of their frames blurred ones.",
     ),
     option(
         "Training", "--start-from", default="", metavar="NAME|FOLDER",
@@ -55,7 +60,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     ),
     option(
         "Training", "--stage", type=_STAGE,
-        help="Stop after this stage; pgan is the last.  [default: all]",
+        help="Stop after this stage.  [default: all that the recipe has]",
     ),
     option(
         "Training", "--minutes", type=float, metavar="N",
@@ -74,7 +79,8 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
 def train(*, recipe: str, start_from: str, out: Path | None, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Train a weight set on your own pictures.
 
-    Runs the stages one after the other: iGAN, mining of the windows that stay blurred, pGAN. A run that DIR holds
+    Runs the stages one after the other: iGAN, mining of the windows that stay blurred, pGAN; then iGAN and pGAN of
+    videos, along the motion. A run that DIR holds
     already is gone on with, exactly where it stood; Ctrl-C saves first. The weight set in DIR/weights is for
     'concertdeblur video --weights DIR/weights'.
     """

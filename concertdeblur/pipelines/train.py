@@ -3,6 +3,7 @@
 Read `train` and then `train_stages` from top to bottom to see the whole job.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -13,14 +14,14 @@ from typing import Literal
 import torch
 
 from concertdeblur.errors import UsageError
+from concertdeblur.media.sequences import find_sequences
 from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_stages import TrainingData, train_stages
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
-from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.curves import Curves
-from concertdeblur.training.distributed import joined, local_device, wait_for_all
+from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import (
     PictureStore,
@@ -30,13 +31,17 @@ from concertdeblur.training.data.pictures import (
     read_contents,
     read_skipped,
 )
+from concertdeblur.training.data.sequence_sources import SEQUENCE_PARTS, SequenceSettings, build_sequence_store
+from concertdeblur.training.data.sequences import read_sequence_contents
+from concertdeblur.training.distributed import joined, local_device, wait_for_all
+from concertdeblur.training.motion_gain import REAL, REAL_WORST
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
 from concertdeblur.training.session import Session
 
 _MIN_SIDE_PX = 256  # of a training picture: the paper's
-_PICTURES, _CLIPS = "pictures", "clip_pairs"  # the stores in a run's folder
+_PICTURES, _CLIPS, _SEQUENCES = "pictures", "clip_pairs", "sequences"  # the stores in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +50,12 @@ class TrainJob:
 
     recipe: Recipe
     data: Path  # sharp pictures (blur is made on the fly), or pairs
-    clips: Path | None = None  # a folder of clips, whose motion gives pairs as well
+    real: Path | None = None  # a folder of real pairs, as sequences
+    clips: Path | None = None  # a folder of clips, whose motion gives pairs as well, and averages of their frames
     out: Path  # checkpoints, the picture store, curves and the weight set go here
-    stage: Literal["analysis", "igan", "mining", "pgan"] | None = None  # the last one of this call; None: all
+    stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"] | None = (
+        None  # the last one of this call; None: all
+    )
     minutes: float | None = None  # stop after this long; run again to go on
     resume: bool = False  # there must be a run to go on with
     restart: bool = False  # throw away what is there, from `stage` on
@@ -56,6 +64,21 @@ class TrainJob:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError(f"--minutes must be more than 0, but it is {self.minutes:g}")
+        if self.real is not None and not self.takes_taps:
+            raise UsageError(
+                f"--real is for networks that look along the motion, but those of recipe {self.recipe.name} do not;"
+                " take recipe concert-video, or give it an [architecture.video]"
+            )
+
+    @property
+    def takes_taps(self) -> bool:
+        """Whether there are networks that look along the motion."""
+        return self.recipe.architecture.video is not None
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether there are stored ones."""
+        return self.takes_taps and (self.real is not None or self.clips is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +92,10 @@ class TrainSummary:
     is_stage_done: bool  # the stage that the user wanted to stop after
     num_pictures: int
     num_pairs: int
-    held_out: dict[str, float] = field(default_factory=dict)  # dB gained by kernel on held-out pictures, iGAN alone
+    num_sequences: int = 0  # of real frames, at all their sizes, and of what clips give
+    held_out: dict[str, float] = field(
+        default_factory=dict
+    )  # dB gained, iGAN alone: by kernel on held-out pictures, on real frames
     elapsed_s: float
     waited_share: float  # of the training time, waiting for data
     skipped: tuple[SkippedPicture, ...] = ()  # pictures that cannot be trained on
@@ -83,12 +109,18 @@ class TrainSummary:
             goes_on = "without --stage the run goes on" if self.is_stage_done else "the same command goes on"
             lines = [f"Stopped after {self.stands_at}, saved in {self.out}; {goes_on}."]
         counted = f"{self.num_pictures} sharp pictures" + (f", {self.num_pairs} pairs" if self.num_pairs else "")
+        counted += f", {self.num_sequences} sequences" if self.num_sequences else ""
         lines.append(f"  data        {counted}")
         if self.skipped:
             lines.append(f"  skipped     {len(self.skipped)}: {', '.join(map(str, self.skipped))}")
         gain_db = mean_gain_db(self.held_out)
         if gain_db is not None:
             lines.append(f"  held-out    {gain_db:+.2f} dB, mean over the seven kernels at level 0.5, iGAN alone")
+        if REAL in self.held_out:
+            gain_db, worst_db = self.held_out[REAL], self.held_out[REAL_WORST]
+            lines.append(
+                f"  real        {gain_db:+.2f} dB on held-out real frames, the worst {worst_db:+.2f}, iGAN alone"
+            )
         spent = f"{self.elapsed_s / 60:.1f} min" if self.elapsed_s >= 60 else f"{self.elapsed_s:.0f} s"
         lines.append(f"  time        {spent}; {100 * self.waited_share:.0f} % of the training was waiting for data")
         return "\n".join(lines)
@@ -115,7 +147,8 @@ def train(
         TrainingError: If the data cannot be used, the folder holds another run, or a loss is not a number.
         Interrupted: If `stop` was set.
     """
-    recipe, began_s = job.recipe, time.monotonic()
+    job, began_s = _with_what_can_be_learned(job, on_warning), time.monotonic()
+    recipe = job.recipe
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
     stop = stop or threading.Event()
@@ -145,6 +178,7 @@ def train(
         is_stage_done=job.stage is not None and job.stage == session.done_stage,
         num_pictures=contents.num_pictures,
         num_pairs=contents.num_pairs,
+        num_sequences=0 if data.sequences is None else read_sequence_contents(data.sequences).num_sequences,
         held_out=narrator.held_out,
         elapsed_s=time.monotonic() - began_s,
         waited_share=narrator.waited_s / narrator.trained_s if narrator.trained_s else 0.0,
@@ -152,10 +186,25 @@ def train(
     )
 
 
+def _with_what_can_be_learned(job: TrainJob, on_warning: Callable[[str], None]) -> TrainJob:
+    """The job without networks that there is nothing to learn for: the G_p of a video wants sequences."""
+    video = job.recipe.architecture.video
+    if video is None or video.patch_generator is None or job.has_sequences:
+        return job
+    on_warning(
+        "without --real or --clips there is nothing to learn refining of videos on: they will be deblurred by G_i"
+    )
+    alone = replace(video, patch_generator=None, discriminator=None)
+    architecture = replace(job.recipe.architecture, video=alone)
+    return replace(job, recipe=replace(job.recipe, architecture=architecture))
+
+
 def _open(job: TrainJob, session: Session) -> None:
     """See whether this run may go on in its folder, and bring the pictures there."""
     if job.clips is not None:
         find_clips(job.clips)  # a wrong name fails before the pictures are read
+    if job.real is not None:
+        find_sequences(job.real)
     folder = RunFolder(job.out, job.recipe)
     if job.restart:
         folder.restart(job.stage)
@@ -174,6 +223,18 @@ def _open(job: TrainJob, session: Session) -> None:
             pictures_sha256=read_contents(store).sha256, tell=session.narrator.telling(CLIP_PARTS),
             on_warning=session.narrator.on_warning,
         )  # fmt: skip
+    if job.has_sequences:
+        motion = job.recipe.motion
+        settings = SequenceSettings(
+            least_side_px=job.recipe.video_igan.crop_px,
+            held_out_share=motion.held_out,
+            most_frames=motion.most_real_frames,
+        )
+        build_sequence_store(
+            job.out / _SEQUENCES, settings, real=job.real, clips=[] if job.clips is None else find_clips(job.clips),
+            seed=job.recipe.seed, tell=session.narrator.telling(SEQUENCE_PARTS),
+            on_warning=session.narrator.on_warning,
+        )  # fmt: skip
     folder.begin(_data(job)[0])
 
 
@@ -186,8 +247,15 @@ def _data(job: TrainJob) -> tuple[StoreContents, TrainingData, Recipe]:
         contents = both(contents, read_contents(job.out / _CLIPS))
         pairs = MixedPairs([pairs, PairStore(job.out / _CLIPS, "train")], [own * (1 - share), share])
         recipe = replace(recipe, samples=replace(recipe.samples, pair_share=own * (1 - share) + share))
+    sequences = job.out / _SEQUENCES if job.has_sequences else None
+    if sequences is not None:
+        contents = replace(contents, sha256=_both(contents.sha256, read_sequence_contents(sequences).sha256))
     pictures, held_out = PictureStore(store, "train"), PictureStore(store, "held_out")
-    return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out), recipe
+    return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out, sequences=sequences), recipe
+
+
+def _both(first: str, second: str) -> str:
+    return hashlib.sha256(f"{first} {second}".encode()).hexdigest()
 
 
 def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dict[str, float]) -> Path:

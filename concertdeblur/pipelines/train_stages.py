@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.pipelines.train_video import VideoCourse
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.data.loader import BatchT, on_device
 from concertdeblur.training.data.pairs import PairStore
@@ -47,14 +49,16 @@ class TrainingData:
     pictures: PictureStore
     pairs: PairStore  # of the data and of clips; there may be none
     held_out: PictureStore
+    sequences: Path | None = None  # store of real ones, and of averages of clips; None: there are none
 
 
 def train_stages(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
     """Train the recipe's networks stage by stage; None if they are not at their end, or `last` is before it."""
     is_paper = recipe.architecture.kind == "paper"
     course: _Course[Any] = _PaperCourse(recipe, session, data) if is_paper else _ConcertCourse(recipe, session, data)
-    for name, run in course.stages().items():
-        if not run() or (name == last and name != "pgan"):
+    stages = course.stages()
+    for name, run in stages.items():
+        if not run() or (name == last and name != list(stages)[-1]):
             return None
     return course.networks
 
@@ -92,28 +96,19 @@ class _Course(ABC, Generic[WindowsT]):
         return SampleStream(self.data.pictures, settings, seed=seed, batch_size=batch_size, pairs=self.data.pairs)
 
     def share(self, batch_size: int) -> int:
-        """This process's part of a batch."""
+        """The part of a batch that this process makes."""
         return share_of(batch_size, self.session.world)
 
-    def trained(
+    def trained_igan(
         self,
         stage: Stage[GivenT],
         batches: Callable[[int], BatchT],
         prepared: Callable[[BatchT, int], GivenT],
         *,
-        is_heavy: bool = False,
         uses: int = 1,
     ) -> bool:
-        """Train a stage as `Session.run` does; at its end its network takes over the averaged weights."""
-        if not self.session.run(stage, batches, prepared, is_heavy=is_heavy, uses=uses):
-            return False
-        stage.network.load_state_dict(stage.ema.module.state_dict())
-        return True
-
-    def trained_igan(self, stage: Stage[GivenT], batches: Callable[[int], BatchT],
-                     prepared: Callable[[BatchT, int], GivenT], *, uses: int = 1) -> bool:
         """Train iGAN; at its end G_i is ready for inside testing."""
-        if not self.trained(stage, batches, prepared, uses=uses):
+        if not self.session.train(stage, batches, prepared, uses=uses):
             return False
         self.igan_step = stage.step
         self.networks.image_generator.requires_grad_(False).eval()
@@ -152,8 +147,16 @@ class _ConcertCourse(_Course[MinedWindows]):
         self.patch_generator = networks.patch_generator
 
     def stages(self) -> dict[str, Callable[[], bool]]:
-        """As of any course, after the analysis."""
-        return {"analysis": self.analysis} | super().stages()
+        """As of any course, after the analysis; then those of networks for videos."""
+        stages = {"analysis": self.analysis} | super().stages()
+        if self.networks.video is None:
+            return stages
+        course = VideoCourse(self.recipe, self.session, self.networks, self.samples)
+        sequences = self.data.sequences
+        stages["video-igan"] = lambda: course.igan(self.data.pictures, sequences)
+        if self.networks.video.patch_generator is not None:
+            stages["video-pgan"] = lambda: course.pgan(sequences)
+        return stages
 
     def analysis(self) -> bool:
         """Which filter serves a cell best."""
@@ -165,20 +168,20 @@ class _ConcertCourse(_Course[MinedWindows]):
             self.generator.analysis, recipe.analysis, session.out, held_out=on_device(judged, session.device),
             seed=recipe.seed, world=session.world,
         )  # fmt: skip
-        return self.trained(stage, cells.batch, _as_it_is, is_heavy=True)
+        return self.session.train(stage, cells.batch, _as_it_is, is_heavy=True)
 
     def igan(self) -> bool:
         """G_i against D_i, on crops of cells."""
         settings = self.recipe.igan
         cells = self.samples(self.share(settings.batch_size), seed=self.recipe.seed + 1)
-        stage = IganStage(
-            self.generator, self.discriminator, settings, self.session.out, held_out=self.data.held_out
-        )
+        stage = IganStage(self.generator, self.discriminator, settings, self.session.out, held_out=self.data.held_out)
         return self.trained_igan(stage, cells.batch, _with_seed, uses=settings.crops_per_cell)
 
     def mining(self) -> bool:
         """Mining in pictures of one cell."""
         recipe = self.recipe
+        if not recipe.pgan.steps:
+            return True  # G_p is taken as it is
         of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
         cells = self.samples(recipe.igan.batch_size, seed=recipe.seed + 2, recipe=of_one_cell)
 
@@ -190,13 +193,15 @@ class _ConcertCourse(_Course[MinedWindows]):
     def pgan(self) -> bool:
         """G_p against D_p; D_i learns on."""
         recipe, session = self.recipe, self.session
+        if not recipe.pgan.steps:
+            return True
         assert self.windows is not None
         discriminator = _placed(ConcertDiscriminator(recipe.architecture.discriminator.width), session)
         stage = PganStage(
             self.patch_generator, discriminator, recipe.pgan, session.out, image_discriminator=self.discriminator
         )
         batches = drawn(self.windows, batch_size=self.share(recipe.pgan.batch_size), seed=recipe.seed)
-        return self.trained(stage, batches, _as_it_is)
+        return self.session.train(stage, batches, _as_it_is)
 
 
 class _PaperCourse(_Course[PaperWindows]):
@@ -240,7 +245,7 @@ class _PaperCourse(_Course[PaperWindows]):
         discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
         stage = PaperPganStage(self.patch_generator, discriminator, recipe.pgan, session.out, seed=recipe.seed)
         batches = drawn_windows(self.windows, batch_size=self.share(recipe.pgan.batch_size), seed=recipe.seed)
-        return self.trained(stage, batches, _as_it_is)
+        return self.session.train(stage, batches, _as_it_is)
 
 
 def _with_seed(batch: Batch, number: int) -> Cells:

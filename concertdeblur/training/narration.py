@@ -11,7 +11,9 @@ from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.report import Report
 
-SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages by the names users read
+SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
+SHOWN |= {"video-igan": "video iGAN", "video-pgan": "video pGAN"}
+_JUDGED = ("igan", "video-igan")  # whose last figures a summary says
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,8 +51,8 @@ class Narrator:
         if self.curves is not None:
             self.curves.add(report)
         self._facts = {"loss": report.objective, **_told(dict(report.held_out), self._facts)}
-        if report.held_out and report.stage == "igan":
-            self.held_out = dict(report.held_out)
+        if report.held_out and report.stage in _JUDGED:
+            self.held_out |= report.held_out
         waiting = waited_s / report.elapsed_s if report.elapsed_s else 0.0
         self.on_progress(
             StageProgress(
@@ -66,8 +68,8 @@ class Narrator:
 
     def end(self, stage: str) -> None:
         """Take note that a stage has ended; held-out figures of an earlier call are looked up."""
-        if stage == "igan" and not self.held_out and self.curves is not None:
-            self.held_out = self.curves.last_held_out("igan")
+        if stage in _JUDGED and self.curves is not None:
+            self.held_out = self.curves.last_held_out(stage) | self.held_out
 
     def counted(self, stage: str, unit: str) -> Callable[[int, int], None]:
         """A callback (done, total) for work that is not training, such as reading pictures.
@@ -108,6 +110,11 @@ def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[st
     gain_db = mean_gain_db(held_out)
     if gain_db is not None:
         return {"held-out gain": f"{gain_db:+.2f} dB"}
+    if "real" in held_out:
+        return {"gain on real frames": f"{held_out['real']:+.2f} dB", "worst": f"{held_out['real, worst']:+.2f} dB"}
+    if "windows" in held_out:
+        kept = f"{100 * held_out['windows, kept']:.0f} %"
+        return {"gain in windows": f"{held_out['windows']:+.2f} dB", "kept": kept}
     if "lost_db" in held_out:
         return {"filter behind the best by": f"{held_out['lost_db']:.2f} dB"}
     return {name: value for name, value in before.items() if name != "loss"}

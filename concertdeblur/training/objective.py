@@ -10,6 +10,13 @@ from torch.nn import functional as F
 
 from concertdeblur.models.discriminator import CamDiscriminator
 
+_CHARBONNIER = 1e-6  # the square of a thousandth: a quarter of a grey level
+
+
+def charbonnier(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> Tensor:
+    """L1 whose gradient fades where little is wrong (Charbonnier): what is right is left alone."""
+    return ((restored_NCHW - sharp_NCHW).square() + _CHARBONNIER).sqrt().mean()
+
 
 def relative_l1(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> Tensor:
     """Mean over the pictures of each one's L1, as a share of what it is just now: its gradient is that of log L1.

@@ -203,9 +203,25 @@ def judgement_loss(
     Telling real from fake does not teach that: a step may look more real and lie further from the truth. A step
     counts by its gain, fully from `_CLEAR_GAIN_DB` on.
     """
-    errors = [(x - batch.sharp_MCHW).square().mean((1, 2, 3)) + 1e-7 for x in (before_MCHW, after_MCHW)]
-    gain_db_M = 10 * (errors[0] / errors[1]).log10()
-    confidence_2M = delta(discriminator, batch.blurred_MCHW.repeat(2, 1, 1, 1), torch.cat([before_MCHW, after_MCHW]))
-    grown_M = confidence_2M[len(gain_db_M) :] - confidence_2M[: len(gain_db_M)]
+    return judgement_loss_of(discriminator, batch.blurred_MCHW, batch.sharp_MCHW, before_MCHW, after_MCHW)
+
+
+def judgement_loss_of(
+    discriminator: ConcertDiscriminator, blurred_MCHW: Tensor, sharp_MCHW: Tensor, before_MCHW: Tensor,
+    after_MCHW: Tensor,
+) -> Tensor:  # fmt: skip
+    """`judgement_loss` of steps whose input and truth are given."""
+    gain_db_M, grown_M = judged_steps(discriminator, blurred_MCHW, sharp_MCHW, before_MCHW, after_MCHW)
     weight_M = (gain_db_M.abs() / _CLEAR_GAIN_DB).clamp_max(1)
     return (weight_M * F.softplus(-gain_db_M.sign() * grown_M / _CLEAR_GROWTH)).mean()
+
+
+def judged_steps(
+    discriminator: ConcertDiscriminator, blurred_MCHW: Tensor, sharp_MCHW: Tensor, before_MCHW: Tensor,
+    after_MCHW: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """What each step gains, dB, and by how much D_i's confidence grows with it, (M,) each."""
+    errors = [(x - sharp_MCHW).square().mean((1, 2, 3)) + 1e-7 for x in (before_MCHW, after_MCHW)]
+    gain_db_M = 10 * (errors[0] / errors[1]).log10()
+    confidence_2M = delta(discriminator, blurred_MCHW.repeat(2, 1, 1, 1), torch.cat([before_MCHW, after_MCHW]))
+    return gain_db_M, confidence_2M[len(gain_db_M) :] - confidence_2M[: len(gain_db_M)]

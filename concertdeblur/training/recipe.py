@@ -10,10 +10,13 @@ from concertdeblur.models import Architecture
 from concertdeblur.settings import read_table, settings_from_table
 from concertdeblur.training.analysis import AnalysisSchedule
 from concertdeblur.training.data.clip_pairs import ClipSettings
+from concertdeblur.training.data.motion import MotionSettings
 from concertdeblur.training.data.samples import SampleSettings
 from concertdeblur.training.data.sources import DataSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
+from concertdeblur.training.video import VideoIganSettings
+from concertdeblur.training.video_windows import VideoPganSettings
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
@@ -32,6 +35,10 @@ class Recipe:
     start_from: str = ""  # a weight set's name or folder; empty: fresh weights
     data: DataSettings = field(default=DataSettings())
     clips: ClipSettings = field(default=ClipSettings())
+    # of networks for videos, where the architecture has them
+    motion: MotionSettings = field(default=MotionSettings())
+    video_igan: VideoIganSettings = field(default=VideoIganSettings(steps=0, cooldown_steps=0, batch_size=1))
+    video_pgan: VideoPganSettings = field(default=VideoPganSettings(steps=0, cooldown_steps=0, batch_size=1))
     # the paper's generator has no analysis to train
     analysis: AnalysisSchedule = field(default=AnalysisSchedule(steps=0, cooldown_steps=0, batch_size=1))
 

@@ -14,7 +14,8 @@ from concertdeblur.training.mined import MINED_PARTS
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.version import __version__
 
-STAGE_FILES = {name: f"{name}.safetensors" for name in ("analysis", "igan", "mining", "pgan")}  # in their order
+STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "video-pgan")  # in their order
+STAGE_FILES = {name: f"{name}.safetensors" for name in STAGES}
 
 
 class RunFolder:

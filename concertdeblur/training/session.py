@@ -32,6 +32,21 @@ class Session:
     done_stage: str | None = None  # the last stage that came to its end
     cpu_s: dict[str, float] = field(default_factory=dict)  # CPU seconds of each stage, over all calls
 
+    def train(
+        self,
+        stage: Stage[GivenT],
+        batches: Callable[[int], BatchT],
+        prepared: Callable[[BatchT, int], GivenT],
+        *,
+        is_heavy: bool = False,
+        uses: int = 1,
+    ) -> bool:
+        """Train a stage as `run` does; at its end its network takes over the averaged weights."""
+        if not self.run(stage, batches, prepared, is_heavy=is_heavy, uses=uses):
+            return False
+        stage.network.load_state_dict(stage.ema.module.state_dict())
+        return True
+
     def run(
         self,
         stage: Stage[GivenT],

@@ -1,14 +1,19 @@
-"""What a run begins with: fresh networks, or those of a weight set, grown where the recipe's are larger."""
+"""What a run begins with: fresh networks, or those of a weight set, grown where the recipe's are larger.
+
+What the weight set lacks begins fresh: the layers that take taps, and networks for videos.
+"""
 
 import torch
 from torch import nn
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks, build_networks
-from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator, Restoration
 from concertdeblur.models.growth import grow
 from concertdeblur.pretrained import find_weights, load_networks, read_manifest
 from concertdeblur.training.recipe import Recipe
+
+_PATCH_GENERATORS = (ConcertPatchGenerator, ConcertPathGenerator)
 
 
 def first_networks(recipe: Recipe) -> Networks:
@@ -31,15 +36,23 @@ def first_networks(recipe: Recipe) -> Networks:
         )
     trained = load_networks(folder, manifest)
     generator = torch.Generator().manual_seed(recipe.seed)
-    for before, now in zip(trained.by_name().values(), networks.by_name().values(), strict=True):
+    before = trained.by_name()
+    for name, now in networks.by_name().items():
+        if name not in before:
+            continue  # a set without networks for videos: they begin fresh
         try:
-            _take_over(before, now, generator)
+            _take_over(before[name], now, generator)
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"the networks of {recipe.start_from} do not fit into those of recipe {recipe.name}: widths must be"
                 " multiples, and there must be as many blocks"
             ) from error
     return networks
+
+
+def has_video_networks(recipe: Recipe) -> bool:
+    """Whether the weight set that the run starts from has networks for videos."""
+    return bool(recipe.start_from) and read_manifest(find_weights(recipe.start_from)).architecture.video is not None
 
 
 def _take_over(before: nn.Module, now: nn.Module, generator: torch.Generator) -> None:
@@ -49,8 +62,10 @@ def _take_over(before: nn.Module, now: nn.Module, generator: torch.Generator) ->
     if isinstance(before, ConcertGenerator) and isinstance(now, ConcertGenerator):
         now.analysis.load_state_dict(before.analysis.state_dict())
         grow(before.restoration, now.restoration, generator=generator)
-    elif isinstance(before, ConcertPatchGenerator) and isinstance(now, ConcertPatchGenerator):
+    elif isinstance(before, _PATCH_GENERATORS) and isinstance(now, type(before)):
         grow(before.restoration, now.restoration, generator=generator)
+    elif isinstance(before, Restoration) and isinstance(now, Restoration):
+        grow(before, now, generator=generator)
     else:
         raise ValueError("other shapes, and not of a kind that grows")
 

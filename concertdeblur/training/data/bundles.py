@@ -11,15 +11,19 @@ BundleT = TypeVar("BundleT")
 
 
 def mapped(bundle: BundleT, change: Callable[[Tensor], Tensor]) -> BundleT:
-    """The bundle with each of its tensors changed; what is no tensor stays."""
+    """The bundle with each of its tensors changed, and those of bundles within it; what is no tensor stays."""
     assert dataclasses.is_dataclass(bundle)
-    tensors: dict[str, Any] = {
-        field.name: change(value)
-        for field in dataclasses.fields(bundle)
-        if isinstance(value := getattr(bundle, field.name), Tensor)
-    }
-    changed: BundleT = dataclasses.replace(cast(Any, bundle), **tensors)
+    changes = {field.name: _mapped(getattr(bundle, field.name), change) for field in dataclasses.fields(bundle)}
+    changed: BundleT = dataclasses.replace(cast(Any, bundle), **changes)
     return changed
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_mapped(one, change) for one in value)
+    return mapped(value, change) if dataclasses.is_dataclass(value) else value
 
 
 def joined(kind: type[BundleT], bundles: Sequence[BundleT]) -> BundleT:

@@ -48,7 +48,7 @@ def network_threads(device: torch.device, workers: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class Order:
     """Which batch a step gets: with two uses 0 1 2 3, 0 1 2 3, 4 5 6 7, 4 5 6 7."""
 
     uses: int
@@ -65,6 +65,10 @@ class _Order:
         """The highest number up to this step."""
         group, within = divmod(step, self.uses * self._apart)
         return group * self._apart + min(within, self._apart - 1)
+
+    def use(self, step: int) -> int:
+        """Which of the batch's uses the step is, from 0."""
+        return step % (self.uses * self._apart) // self._apart
 
     def last_step(self, number: int) -> int:
         """The last step that gets the batch."""
@@ -89,7 +93,7 @@ class Loader(Generic[BatchT]):
 
     def __init__(self, batches: Callable[[int], BatchT], device: torch.device, *, workers: int, uses: int = 1) -> None:
         self._batches = batches
-        self._order = _Order(uses)
+        self._order = Order(uses)
         self._device = device
         self._takes_turns = workers == 0
         num_threads = workers or min(_MOST_WORKERS, available_cpus())

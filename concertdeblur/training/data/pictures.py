@@ -42,12 +42,15 @@ __all__ = [
     "StoredPicture",
     "build_store",
     "is_store_of",
+    "open_pixels",
     "read_contents",
     "read_index",
     "read_picture",
     "read_skipped",
     "replaced",
     "split_of",
+    "view",
+    "write_index",
     "write_store",
 ]
 
@@ -170,8 +173,7 @@ def build_store(
     with replaced(folder) as part:
         index = _write_pixels(part / "pixels.u8", sources, _Reader(chosen.pair_crop_px, min_side_px), on_progress)
         _settle(index, source, sources, on_warning)
-        text = json.dumps({"format": _FORMAT, **index, "origin": origin}, indent=1)
-        (part / "index.json").write_text(text, encoding="utf-8")
+        write_index(part, index | {"origin": origin})
 
 
 def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
@@ -221,7 +223,6 @@ def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, orig
                 file.write(pixels)
         num_bytes = file.tell()
     index = {
-        "format": _FORMAT,
         "num_bytes": num_bytes,
         "sha256": digest.hexdigest(),
         "pairs": [
@@ -231,8 +232,14 @@ def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, orig
         "pictures": [asdict(row) for row in rows],
         "origin": origin,
     }
-    (folder / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    write_index(folder, index)
     return len(rows) // 2
+
+
+def write_index(folder: Path, index: dict[str, Any]) -> None:
+    """Write the index of a store: plain data, with `num_bytes` of the pixels and `origin`, what it was made from."""
+    text = json.dumps({"format": _FORMAT, **index}, indent=1)
+    (folder / "index.json").write_text(text, encoding="utf-8")
 
 
 def read_contents(folder: Path) -> StoreContents:

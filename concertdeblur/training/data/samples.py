@@ -1,6 +1,7 @@
 """Training samples: (blurred, sharp) crops, each a pure function of (seed, index)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import cv2
@@ -70,7 +71,9 @@ def _inner(surrounded: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """A cell before it is part of a batch."""
+
     blurred: Picture  # surrounded
     sharp: Picture
     type_index: int
@@ -99,10 +102,14 @@ class SampleStream:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step; the same for the same (seed, step), whatever came before."""
-        first = step * self._batch_size
-        return collate([self._sample(first + i) for i in range(self._batch_size)])
+        return self.cells(step, range(self._batch_size))
 
-    def _sample(self, index: int) -> _Sample:
+    def cells(self, step: int, places: Iterable[int]) -> Batch:
+        """Some cells of the batch of a step, by their places in it."""
+        return collate([self.sample(step * self._batch_size + place) for place in places])
+
+    def sample(self, index: int) -> Sample:
+        """One of all the cells."""
         rng = np.random.default_rng([self._seed, index])
         s = self._settings
         if self._pairs is not None and rng.random() < s.pair_share:
@@ -125,9 +132,9 @@ class SampleStream:
             blurred, sharp = _degraded(rng, made[inner, inner], s), region[inner, inner]
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
-        return _Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed, velocity(moved_px, rng))
+        return Sample(blurred, sharp, type_index, level if type_index else 0.0, is_framed, velocity(moved_px, rng))
 
-    def _pair(self, pairs: PairStore, rng: np.random.Generator) -> _Sample:
+    def _pair(self, pairs: PairStore, rng: np.random.Generator) -> Sample:
         number = int(rng.integers(len(pairs)))
         pair = pairs.pairs[number]
         is_framed = rng.random() < self._settings.framed_share or pair.shorter_side_px < SURROUNDED_PX
@@ -137,7 +144,7 @@ class SampleStream:
         # what is not one of the seven is a camera's: the capture chain, or averaged frames as GOPRO has them
         type_index = BLUR_TYPES.index(pair.kernel if pair.kernel in BLUR_TYPES else "capture")
         level = _UNKNOWN_LEVEL if pair.level is None else pair.level
-        return _Sample(blurred, sharp, type_index, level, is_framed)
+        return Sample(blurred, sharp, type_index, level, is_framed)
 
     def _region(self, rng: np.random.Generator, side_px: int) -> Picture:
         if rng.random() < self._settings.drawn_share:
@@ -175,7 +182,7 @@ def surrounded(cell: Picture) -> Picture:
     return np.asarray(cv2.copyMakeBorder(cell, *around, cv2.BORDER_REFLECT_101), dtype=np.uint8)
 
 
-def collate(samples: list[_Sample]) -> Batch:
+def collate(samples: list[Sample]) -> Batch:
     """Stack samples into tensors."""
     return Batch(
         surrounded_blurred=to_tensor(np.stack([s.blurred for s in samples])),
@@ -189,7 +196,7 @@ def collate(samples: list[_Sample]) -> Batch:
 
 def collate_pictures(blurred: list[Picture], sharp: Picture) -> Batch:
     """Versions of one picture of a cell, each ending where the cell ends."""
-    samples = [_Sample(surrounded(b), surrounded(sharp), 1, 0.0, True) for b in blurred]
+    samples = [Sample(surrounded(b), surrounded(sharp), 1, 0.0, True) for b in blurred]
     return collate(samples)
 
 

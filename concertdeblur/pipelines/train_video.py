@@ -1,0 +1,161 @@
+"""The stages of a video's own networks: G_i's restoration along the motion; G_p and D_i on windows of its results."""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import TrainingError
+from concertdeblur.models import Networks
+from concertdeblur.models.concert import ConcertGenerator, Restoration
+from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.growth import grow
+from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
+from concertdeblur.training.data.loader import Order, on_device
+from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import SampleStream
+from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
+from concertdeblur.training.distributed import share_of, wait_for_all
+from concertdeblur.training.motion_gain import judge_of, whole_frame
+from concertdeblur.training.recipe import Recipe
+from concertdeblur.training.session import Session
+from concertdeblur.training.start import has_video_networks
+from concertdeblur.training.video import VideoIganStage, restored, take_over_alike
+from concertdeblur.training.video_windows import (
+    PathWindowBatch,
+    PathWindowStream,
+    VideoPganStage,
+    frame_results,
+)
+
+_JUDGED_WINDOWS = 24  # held-out ones
+_SEED = 10  # added to the run's, so that these stages draw numbers of their own
+
+
+class VideoCourse:
+    """Trains the networks that a video has of its own; each stage returns whether it came to its end.
+
+    Args:
+        recipe: What is trained.
+        session: The call of `train`.
+        networks: With those for videos; the analysis of G_i is ready.
+        samples: Makes cells of the training pictures: samples(batch_size, seed=...).
+    """
+
+    def __init__(
+        self, recipe: Recipe, session: Session, networks: Networks, samples: Callable[..., SampleStream]
+    ) -> None:
+        assert networks.video is not None
+        assert isinstance(networks.image_generator, ConcertGenerator)
+        self._recipe, self._session, self._samples = recipe, session, samples
+        self._networks, self._video, self._generator = networks, networks.video, networks.image_generator
+        self._is_fresh = not has_video_networks(recipe)
+
+    def igan(self, pictures: PictureStore, sequences: Path | None) -> bool:
+        """The restoration of G_i along the motion; fresh, it begins as that of pictures."""
+        settings, session, seed = self._recipe.video_igan, self._session, self._recipe.seed + _SEED
+        restoration = self._video.restoration
+        if self._is_fresh:
+            _begin_as(self._generator.restoration, restoration, seed)
+        guesser = Guesser(self._generator)
+        train, held_out = _both_splits(sequences)
+        for store in (train, held_out):
+            if store is not None:
+                self._by_first(partial(make_guesses, store, guesser, on_progress=self._counted("guess blur")))
+        size = share_of(settings.batch_size, session.world)
+        stream = MotionStream(
+            pictures, self._samples(size, seed=seed), train, guesser, self._recipe.motion, seed=seed + 1,
+            batch_size=size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
+        )  # fmt: skip
+        judge = judge_of(held_out) if held_out is not None and held_out.of_kind("real") else None
+        order, world_size = Order(settings.crops_per_clip), session.world.size
+
+        def used(batch: MotionBatch, number: int) -> MotionCrops:
+            return batch.crops[order.use(number // world_size)]
+
+        stage = VideoIganStage(restoration, settings, session.out, judge=judge)
+        return session.train(stage, stream.batch, used, uses=settings.crops_per_clip)
+
+    def pgan(self, sequences: Path | None) -> bool:
+        """G_p and D_i of a video; fresh, they begin as G_i along the motion and as the D_i of pictures."""
+        generator, discriminator = self._video.patch_generator, self._video.discriminator
+        assert generator is not None
+        assert isinstance(discriminator, ConcertDiscriminator)
+        recipe, session = self._recipe, self._session
+        if self._is_fresh:
+            take_over_alike(self._video.restoration, generator.restoration)
+            take_over_alike(self._networks.discriminator, discriminator)
+        train, held_out = _both_splits(sequences)
+        if train is None:
+            raise TrainingError("the G_p of a video learns on sequences; name real pairs with --real, or --clips")
+        made_with = _digest(self._generator.analysis, self._video.restoration)
+        for store in (train, held_out):
+            if store is not None:
+                self._by_first(partial(self._make_results, store, made_with))
+        size, seed = share_of(recipe.video_pgan.batch_size, session.world), recipe.seed + _SEED + 2
+        stream = PathWindowStream(train, recipe.motion, seed=seed, batch_size=size)
+        if not len(stream):
+            raise TrainingError("the G_p of a video learns on windows of 128 px, but all sequences are smaller")
+        judged = None
+        if held_out is not None:
+            judged = PathWindowStream(held_out, recipe.motion, seed=seed, batch_size=_JUDGED_WINDOWS, is_turned=False)
+        stage = VideoPganStage(
+            generator, discriminator, recipe.video_pgan, session.out, held_out=judged if judged else None
+        )
+        return session.train(stage, stream.batch, _as_it_is)
+
+    def _make_results(self, store: SequenceStore, made_with: str) -> None:
+        guesses, restoration = guesses_of(store), self._video.restoration
+
+        @torch.no_grad()
+        def make(row: StoredSequence, number: int) -> Picture:
+            crops = on_device(whole_frame(store, guesses, row, number), self._session.device)
+            made = restored(restoration, crops).restored_NCHW[0].clamp(0, 1)
+            return np.asarray((made * 255 + 0.5).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
+
+        frame_results(store).make(make, made_with=made_with, on_progress=self._counted("deblur frames"))
+
+    def _counted(self, what: str) -> Callable[[int, int], None]:
+        return self._session.narrator.counted(what, "frames")
+
+    def _by_first(self, work: Callable[[], None]) -> None:
+        """Have the first process do something while the others wait."""
+        try:
+            if self._session.world.is_first:
+                work()
+        finally:
+            wait_for_all()  # also where the first one is stopped
+
+
+def _both_splits(sequences: Path | None) -> tuple[SequenceStore | None, SequenceStore | None]:
+    """What is trained on, and what is held out."""
+    if sequences is None:
+        return None, None
+    train, held_out = SequenceStore(sequences, "train"), SequenceStore(sequences, "held_out")
+    return train if len(train) else None, held_out if len(held_out) else None
+
+
+def _begin_as(small: Restoration, large: Restoration, seed: int) -> None:
+    """Give a restoration along the motion the weights of the one of pictures, where it has room for them."""
+    before = {name: value.clone() for name, value in large.state_dict().items()}
+    try:
+        grow(small, large, generator=torch.Generator().manual_seed(seed))
+    except ValueError:
+        large.load_state_dict(before)
+
+
+def _digest(*modules: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for module in modules:
+        for value in module.state_dict().values():
+            digest.update(value.numpy(force=True).tobytes())
+    return digest.hexdigest()
+
+
+def _as_it_is(batch: PathWindowBatch, _number: int) -> PathWindowBatch:
+    return batch

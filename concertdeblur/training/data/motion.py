@@ -1,0 +1,279 @@
+"""Motion samples: crops of frames that move, with all that G_i is given of them in a video.
+
+They come from real pairs, from averages of sharp clips, from sharp sequences, from clips rendered of photographs while
+the network trains, and from cells seen by a camera that stands still. A sample is a pure function of (seed, index).
+
+Shape suffixes: U uses, N samples, T planes of taps, G channels of guesses, C channels, H height, W width (h, w: a value
+for VELOCITY_PX px).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
+from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
+from concertdeblur.models.path_taps import Path, PathSearch, flow_in, taps_of
+from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
+from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.samples import SampleStream
+from concertdeblur.training.data.sequences import SCALES, Kind, SequenceStore, StoredSequence
+
+MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
+_TRIES = 5  # places in a frame, until one moves
+_MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # what moves
+_CONTENT_SHARE = 0.1  # of places are taken though they stand still
+_REDUCED_SHARE = 0.25  # of its size, in which the flow of a frame of 1280x720 is searched
+_WIDEST_FIELD = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionSettings:
+    """What motion samples are made of; of the first five only the ratio counts, of those that are there."""
+
+    real: float = 0.4  # real pairs (--real)
+    clips: float = 0.2  # averages of sharp clips (--clips)
+    sharp: float = 0.06  # sequences that are sharp
+    rendered: float = 0.27  # clips rendered of the training pictures
+    still: float = 0.07  # cells of pictures as a still camera sees them
+    dropped: float = 0.06  # of all of them lack one of their neighbours
+    scales: tuple[float, ...] = (0.42, 0.28, 0.3)  # of real samples as filmed, at half and at a quarter of that size
+    held_out: float = 0.25  # of each real sequence, to judge by; 0: nothing is judged, all is learned from
+    most_real_frames: int = 1200  # stored, as filmed: 5.5 MB each at 1280x720, and half as much again for guesses
+    scene: SceneSettings = field(default=SceneSettings())
+
+    def __post_init__(self) -> None:
+        shares = (self.real, self.clips, self.sharp, self.rendered, self.still)
+        if min(shares) < 0 or not self.rendered + self.still:
+            raise ValueError(f"shares of motion samples must not be negative, nor rendered and still both 0: {shares}")
+        if len(self.scales) != len(SCALES) or min(self.scales) < 0 or not sum(self.scales):
+            raise ValueError(f"scales must be {len(SCALES)} shares, but they are {self.scales}")
+        if not 0 <= self.dropped <= 1 or not 0 <= self.held_out <= 0.5 or self.most_real_frames < 1:
+            raise ValueError(
+                "dropped must lie in [0, 1], held_out in [0, 0.5], and most_real_frames must be 1 at least"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionCrops:
+    """N crops of frames that move, in memory as they are stored."""
+
+    blurred_NCHW: Tensor  # uint8
+    sharp_NCHW: Tensor  # uint8
+    guess_NGHW: Tensor  # float16
+    taps_NTHW: Tensor  # uint8
+    velocity_N2hw: Tensor  # float32, px a frame interval
+
+    def __len__(self) -> int:
+        return len(self.blurred_NCHW)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionBatch:
+    """Motion samples, of which each step that uses them gets other crops."""
+
+    crops: tuple[MotionCrops, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """Three frames, the truth of the middle one, its path and its guesses, before a crop is cut."""
+
+    frames: tuple[Picture, Picture, Picture]
+    sharp: Picture
+    path: Path
+    guess: Guesses
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    blurred: Picture
+    sharp: Picture
+    guess: Guesses  # (G, H, W)
+    taps: npt.NDArray[np.uint8]  # (T, H, W)
+    velocity: npt.NDArray[np.float32]  # (H, W, 2)
+
+
+class MotionStream:
+    """An endless, seekable stream of motion samples.
+
+    Args:
+        pictures: Clips are rendered of them.
+        cells: Cells for the still camera.
+        sequences: Stored ones of the split `train`; None: there are none.
+        guesser: Makes guesses of what is rendered; those of `sequences` are stored.
+        settings: What samples are made of.
+        seed: With the index of a sample, this decides everything.
+        batch_size: Of a step.
+        crop_px: Side of the crops.
+        uses: Crops of each sample, one a step; a rendered clip is rendered once for all of them.
+    """
+
+    def __init__(
+        self, pictures: PictureStore, cells: SampleStream, sequences: SequenceStore | None, guesser: Guesser,
+        settings: MotionSettings, *, seed: int, batch_size: int, crop_px: int, uses: int,
+    ) -> None:  # fmt: skip
+        self._pictures = [pictures.read(number) for number in range(len(pictures))]
+        self._cells, self._guesser, self._settings = cells, guesser, settings
+        self._sequences = sequences
+        self._guesses = None if sequences is None else guesses_of(sequences)
+        self._seed, self._batch_size, self._crop_px, self._uses = seed, batch_size, crop_px, uses
+        stored: tuple[Kind, ...] = ("real", "clips", "sharp")
+        self._of_kind = {kind: [] if sequences is None else sequences.of_kind(kind) for kind in stored}
+        made: tuple[MotionKind, ...] = ("rendered", "still")
+        self._kinds: list[MotionKind] = [*(kind for kind in stored if self._of_kind[kind]), *made]
+        shares = np.array([getattr(settings, kind) for kind in self._kinds])
+        self._shares = shares / shares.sum()
+
+    def batch(self, number: int) -> MotionBatch:
+        """A batch by its number."""
+        first = number * self._batch_size
+        made = [self._sample(first + place) for place in range(self._batch_size)]
+        return MotionBatch(crops=tuple(_collated([crops[use] for crops in made]) for use in range(self._uses)))
+
+    def _sample(self, index: int) -> list[_Crop]:
+        """As many crops as there are uses."""
+        rng = np.random.default_rng([self._seed, index])
+        kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
+        if kind == "rendered" or kind == "still":
+            moving = self._rendered(rng) if kind == "rendered" else self._still(index)
+            return [self._cropped(moving, self._place(moving, rng), rng) for _ in range(self._uses)]
+        return [self._of_sequence(kind, rng) for _ in range(self._uses)]
+
+    def _of_sequence(self, kind: Kind, rng: np.random.Generator) -> _Crop:
+        """A crop of a stored frame; where something moves, if a few tries find it."""
+        store, guesses = self._sequences, self._guesses
+        assert store is not None
+        assert guesses is not None
+        row = drawn_sequence(self._of_kind[kind], self._settings.scales, rng)
+        for attempt in range(_TRIES):
+            number = int(rng.integers(row.inner.start, row.inner.stop))
+            path = store.path(row, number)
+            place = _drawn_place(rng, row.height, row.width, self._crop_px)
+            if (attempt and rng.random() < _CONTENT_SHARE) or _moves(path, row, place):
+                break
+        frames = store.frame(row, number - 1), store.frame(row, number), store.frame(row, number + 1)
+        moving = _Moving(frames, store.sharp(row, number), path, guesses.read(row, number))
+        return self._cropped(moving, place, rng)
+
+    def _rendered(self, rng: np.random.Generator) -> _Moving:
+        scene = moving_scene(self._pictures, rng, side_px=BLUR_CELL_PX, settings=self._settings.scene)
+        path = scene_path(scene)
+        before, frame, after = scene.frames
+        return _Moving((before, frame, after), scene.sharp, path, self._guesser(frame, path.velocity()))
+
+    def _still(self, index: int) -> _Moving:
+        """A cell as frames of a camera that stands still."""
+        sample = self._cells.sample(index)
+        inner = slice(BEFORE_PX, BEFORE_PX + BLUR_CELL_PX)
+        frame, sharp = (np.ascontiguousarray(picture[inner, inner]) for picture in (sample.blurred, sample.sharp))
+        nothing = np.zeros((BLUR_CELL_PX // VELOCITY_PX, BLUR_CELL_PX // VELOCITY_PX, 2), np.float32)
+        path = Path(to_before=nothing, to_after=nothing)
+        return _Moving((frame, frame, frame), sharp, path, self._guesser(frame, path.velocity()))
+
+    def _place(self, moving: _Moving, rng: np.random.Generator) -> tuple[slice, slice]:
+        height, width = moving.sharp.shape[:2]
+        return _drawn_place(rng, height, width, self._crop_px)
+
+    def _cropped(self, moving: _Moving, place: tuple[slice, slice], rng: np.random.Generator) -> _Crop:
+        """A crop; time runs either way, a neighbour may be missing, sides are mirrored and turned."""
+        before, frame, after = moving.frames
+        to_before, to_after = moving.path.to_before, moving.path.to_after
+        if rng.random() < 0.5:
+            before, after, to_before, to_after = after, before, to_after, to_before
+        if rng.random() < self._settings.dropped:
+            to_before = None
+        path = Path(to_before=to_before, to_after=to_after)
+        velocity = path.velocity()
+        assert velocity is not None
+        crop = _Crop(
+            blurred=frame[place],
+            sharp=moving.sharp[place],
+            guess=moving.guess[:, place[0], place[1]],
+            taps=taps_of(before, frame, after, path, area=place),
+            velocity=flow_in(velocity, frame.shape[0], frame.shape[1], *place),
+        )
+        return _turned(crop, *(rng.random(3) < 0.5))
+
+
+def scene_path(scene: MovingScene) -> Path:
+    """The path of a rendered clip's middle frame, searched as if it were a part of a frame as wide as its field."""
+    side = scene.sharp.shape[0]
+    reduced = round(side * min(1.0, _REDUCED_SHARE * _WIDEST_FIELD / scene.field))
+    lumas = []
+    for frame in scene.frames:
+        small = frame if reduced == side else cv2.resize(frame, (reduced, reduced), interpolation=cv2.INTER_AREA)
+        lumas.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
+    search = PathSearch()
+    return Path(
+        to_before=search.flow(lumas[1], lumas[0], side, side), to_after=search.flow(lumas[1], lumas[2], side, side)
+    )
+
+
+def drawn_sequence(rows: list[StoredSequence], scales: tuple[float, ...], rng: np.random.Generator) -> StoredSequence:
+    """One of the sequences: first its scale by the shares of the scales, then any of that scale."""
+    shares = dict(zip(SCALES, scales, strict=True))
+    given = sorted({row.scale for row in rows}, reverse=True)
+    weights = np.array([shares[scale] for scale in given]) + 1e-9  # where none of those that are wanted is there
+    scale = given[int(rng.choice(len(given), p=weights / weights.sum()))]
+    of_scale = [row for row in rows if row.scale == scale]
+    return of_scale[int(rng.integers(len(of_scale)))]
+
+
+def _drawn_place(rng: np.random.Generator, height: int, width: int, crop_px: int) -> tuple[slice, slice]:
+    """A place for a crop, at multiples of HINT_PX."""
+    top, left = (int(rng.integers((length - crop_px) // HINT_PX + 1)) * HINT_PX for length in (height, width))
+    return slice(top, top + crop_px), slice(left, left + crop_px)
+
+
+def _moves(path: Path, row: StoredSequence, place: tuple[slice, slice]) -> bool:
+    flow = path.to_after
+    assert flow is not None
+    down, across = row.flow_height / row.height, row.flow_width / row.width
+    rows = slice(int(place[0].start * down), max(1, int(place[0].stop * down)))
+    columns = slice(int(place[1].start * across), max(1, int(place[1].stop * across)))
+    speed = np.hypot(flow[rows, columns, 0], flow[rows, columns, 1])
+    return bool(np.percentile(speed, _MOVING_PERCENTILE) > _MOVING_PX)
+
+
+def _turned(crop: _Crop, is_mirrored: bool, is_flipped: bool, is_transposed: bool) -> _Crop:
+    """Mirrored, turned upside down and transposed, and the motion with it."""
+
+    def turned(values: npt.NDArray[Any], axes: tuple[int, int]) -> npt.NDArray[Any]:
+        values = np.flip(values, axes[1]) if is_mirrored else values
+        values = np.flip(values, axes[0]) if is_flipped else values
+        return np.swapaxes(values, *axes) if is_transposed else values
+
+    signs = np.array([-1 if is_mirrored else 1, -1 if is_flipped else 1], np.float32)
+    velocity = turned(crop.velocity, (0, 1)) * signs
+    if is_transposed:
+        velocity = velocity[..., ::-1]
+    return _Crop(
+        blurred=turned(crop.blurred, (0, 1)),
+        sharp=turned(crop.sharp, (0, 1)),
+        guess=turned(crop.guess, (1, 2)),
+        taps=turned(crop.taps, (1, 2)),
+        velocity=velocity,
+    )
+
+
+def _collated(crops: list[_Crop]) -> MotionCrops:
+    def stacked(of_crop: Callable[[_Crop], npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack([of_crop(crop) for crop in crops]))
+
+    velocity_N2HW = stacked(lambda crop: crop.velocity.transpose(2, 0, 1))
+    return MotionCrops(
+        blurred_NCHW=stacked(lambda crop: crop.blurred).permute(0, 3, 1, 2),
+        sharp_NCHW=stacked(lambda crop: crop.sharp).permute(0, 3, 1, 2),
+        guess_NGHW=stacked(lambda crop: crop.guess),
+        taps_NTHW=stacked(lambda crop: crop.taps),
+        velocity_N2hw=torch.nn.functional.avg_pool2d(velocity_N2HW, VELOCITY_PX),
+    )

@@ -1,0 +1,178 @@
+"""Where sequences come from: real pairs as `media/sequences.py` finds them, and sharp clips whose frames are averaged.
+
+Real pairs are taken as they are and scaled down to a half and a quarter, as far as crops still fit: the blur of a phone
+held still is that of a small picture. Of each, the last frames are held out, to judge by; or whole sequences, where
+folders are named test or val. Their truths are sequences of their own: what moves and is sharp must stay sharp.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from concertdeblur.blur.averaged_clips import averaged_sequences
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.media.sequences import ClipSequence, find_sequences
+from concertdeblur.media.sequences import Sequence as RealSequence
+from concertdeblur.training.data.pictures import is_store_of, replaced
+from concertdeblur.training.data.sequences import LEAST_FRAMES, SCALES, MadeSequence, SequenceWriter
+from concertdeblur.training.data.sources import Split
+
+Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+SEQUENCE_PARTS = {"read real pairs": "sequences", "average clips": "clips"}  # of the work, with their units
+_MOST_FRAMES = 128  # of one real sequence: it is held in memory while its copies are made
+_LEAST_TAKEN = 8  # frames of a sequence, however many there are
+_SHARP_FRAMES = 20  # of a real sequence, as a sharp one
+_HELD_OUT_NAMES = ("test", "val")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceSettings:
+    """What is stored."""
+
+    least_side_px: int  # of the frames: crops are cut
+    held_out_share: float  # of each real sequence, at its end
+    most_frames: int  # of real sequences, as filmed, all together; spread over them
+
+    def taken(self, num_sequences: int) -> int:
+        """Frames of each of so many real sequences."""
+        return min(_MOST_FRAMES, max(_LEAST_TAKEN, self.most_frames // num_sequences))
+
+
+def build_sequence_store(
+    folder: Path,
+    settings: SequenceSettings,
+    *,
+    real: Path | None,
+    clips: list[Path],
+    seed: int,
+    tell: Tell = lambda _what, _done, _total: None,
+    on_warning: Callable[[str], None] = lambda _message: None,
+) -> None:
+    """Store the sequences, unless a store of the same files and settings is there; it appears when complete.
+
+    Args:
+        folder: Where the store goes.
+        settings: What is stored.
+        real: A folder of real pairs.
+        clips: Sharp clips, to be averaged.
+        seed: Of what is averaged.
+        tell: Told what is done; may raise to stop.
+        on_warning: Told of what gives nothing.
+
+    Raises:
+        SourceError: If there are no real pairs in the folder, or files cannot be read or do not belong together.
+        TrainingError: If no real sequence can be trained on.
+    """
+    found = find_sequences(real) if real is not None else []
+    files = [path for sequence in found for path in _files_of(sequence)]
+    origin: dict[str, Any] = {
+        "real": [_stamp(path, real) for path in files if real is not None],
+        "clips": [_stamp(path, path.parent) for path in clips],
+        "settings": asdict(settings),
+        "seed": seed,
+    }
+    if is_store_of(folder, origin):
+        return
+    with replaced(folder) as part, SequenceWriter(part, origin) as writer:
+        for number, sequence in enumerate(found):
+            tell("read real pairs", number, len(found))
+            for made in _of_real(sequence, found, settings, on_warning):
+                writer.add(made)
+        if found:
+            tell("read real pairs", len(found), len(found))
+            if not any(row.kind == "real" and row.split == "train" for row in writer.rows):
+                raise TrainingError(
+                    f"{real}: no sequence to train on; it takes {LEAST_FRAMES} consecutive frames of"
+                    f" {settings.least_side_px} px or more"
+                )
+        for number, path in enumerate(clips):
+            tell("average clips", number, len(clips))
+            for made in _of_clip(path, settings, seed):
+                writer.add(made)
+        if clips:
+            tell("average clips", len(clips), len(clips))
+
+
+def _files_of(sequence: RealSequence) -> list[Path]:
+    if isinstance(sequence, ClipSequence):
+        return [sequence.blurred, sequence.sharp]
+    return [path for pair in sequence.paths for path in pair]
+
+
+def _stamp(path: Path, root: Path | None) -> list[object]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+    return [path.relative_to(root or path.parent).as_posix(), stat.st_size, stat.st_mtime_ns]
+
+
+def _of_real(
+    sequence: RealSequence, among: list[RealSequence], settings: SequenceSettings, on_warning: Callable[[str], None]
+) -> Iterator[MadeSequence]:
+    pairs = list(sequence.frames(settings.taken(len(among))))
+    if len(pairs) < LEAST_FRAMES:
+        on_warning(f"{sequence.name}: {len(pairs)} frames are too few; it takes {LEAST_FRAMES} that follow each other")
+        return
+    blurred, sharp = [pair.blurred_picture() for pair in pairs], [pair.sharp for pair in pairs]
+    if min(sharp[0].shape[:2]) < settings.least_side_px:
+        size = f"{sharp[0].shape[1]}x{sharp[0].shape[0]}"
+        on_warning(f"{sequence.name}: {size} is too small, crops of {settings.least_side_px} px are cut")
+        return
+    parts = _parts(sequence, among, len(pairs), settings.held_out_share)
+    for scale in SCALES:
+        if scale * min(sharp[0].shape[:2]) < settings.least_side_px:
+            break
+        few, truths = _scaled(blurred, scale), _scaled(sharp, scale)
+        for split, place in parts:
+            yield MadeSequence(
+                name=sequence.name, kind="real", split=split, scale=scale, blurred=few[place], sharp=truths[place]
+            )
+            if split == "train":
+                still_sharp = truths[place][:_SHARP_FRAMES]
+                yield MadeSequence(
+                    name=sequence.name, kind="sharp", split=split, scale=scale, blurred=still_sharp, sharp=still_sharp
+                )
+
+
+def _parts(
+    sequence: RealSequence, among: list[RealSequence], num_frames: int, held_out_share: float
+) -> list[tuple[Split, slice]]:
+    """What of a sequence is trained on and what is held out; the latter's first neighbour is the former's last frame.
+
+    A frame is never both: the ends of either part are neighbours only.
+    """
+    if held_out_share and any(_is_named_held_out(one) for one in among):
+        return [("held_out" if _is_named_held_out(sequence) else "train", slice(0, num_frames))]
+    num_held_out = max(2, round(held_out_share * num_frames)) if held_out_share else 0
+    cut = num_frames - num_held_out
+    if not num_held_out or cut < LEAST_FRAMES:
+        return [("train", slice(0, num_frames))]
+    return [("train", slice(0, cut)), ("held_out", slice(cut - 1, num_frames))]
+
+
+def _is_named_held_out(sequence: RealSequence) -> bool:
+    return any(part.split("_")[0] in _HELD_OUT_NAMES for part in Path(sequence.name).parts)
+
+
+def _scaled(pictures: list[Picture], scale: float) -> list[Picture]:
+    if scale == 1:
+        return pictures
+    size = round(pictures[0].shape[1] * scale), round(pictures[0].shape[0] * scale)
+    return [np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for one in pictures]
+
+
+def _of_clip(clip: Path, settings: SequenceSettings, seed: int) -> Iterator[MadeSequence]:
+    for made in averaged_sequences(clip, seed=seed):
+        if min(made.sharp[0].shape[:2]) < settings.least_side_px:
+            return
+        yield MadeSequence(
+            name=made.name, kind="sharp" if made.blurred is made.sharp else "clips", split="train", scale=1.0,
+            blurred=made.blurred, sharp=made.sharp,
+        )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Stage video iGAN: the restoration of G_i along the motion, on frames that move.
+
+Guesses come from G_i's analysis, which learns no more. D_i does not take part: PSNR wants less of it, and the D_i of a
+video learns with its G_p (video_windows.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from concertdeblur.models.concert import Restoration
+from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.training.data.motion import MotionCrops
+from concertdeblur.training.objective import charbonnier, log_squared_error
+from concertdeblur.training.stage import Schedule, Stage, StepResult
+
+LOG_WEIGHT, LEAST_SQUARED_ERROR = 0.01, 2e-5  # 47 dB: better than that hardly counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoIganSettings(Schedule):
+    """Schedule of the stage."""
+
+    crop_px: int = 160  # a multiple of HINT_PX
+    crops_per_clip: int = 3  # in as many steps: rendering a clip costs as much as a part of a step
+
+    def __post_init__(self) -> None:
+        if self.crop_px % HINT_PX or not 64 <= self.crop_px <= 256:
+            raise ValueError(f"crop_px must be a multiple of {HINT_PX} from 64 to 256, but {self.crop_px = }")
+        if self.crops_per_clip < 1:
+            raise ValueError(f"crops_per_clip must be at least 1, but {self.crops_per_clip = }")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """N crops, as floats, and what G_i makes of them; not clamped."""
+
+    blurred_NCHW: Tensor
+    sharp_NCHW: Tensor
+    restored_NCHW: Tensor
+
+
+class VideoIganStage(Stage[MotionCrops]):
+    """Trains the restoration of G_i along the motion.
+
+    Args:
+        restoration: The network.
+        settings: Schedule.
+        folder: Of the checkpoint.
+        judge: Gain on held-out frames, by name; None: there are none.
+    """
+
+    def __init__(
+        self,
+        restoration: Restoration,
+        settings: VideoIganSettings,
+        folder: Path,
+        *,
+        judge: Callable[[Restoration], dict[str, float]] | None = None,
+    ) -> None:
+        super().__init__("video-igan", restoration, {}, settings, folder)
+        self.restoration, self._judge = restoration, judge
+
+    def train_step(self, crops: MotionCrops) -> StepResult:
+        """One step."""
+        with self.mixed():
+            made = restored(self.restoration, crops)
+        losses = errors(made.restored_NCHW, made.sharp_NCHW)
+        objective = self.descend(losses)
+        with torch.no_grad():
+            l1 = (made.restored_NCHW - made.sharp_NCHW).abs().mean()
+            before = (made.blurred_NCHW - made.sharp_NCHW).abs().mean()
+        return StepResult(objective=objective, figures=losses | {"l1": l1, "l1_before": before})
+
+    def evaluate(self) -> dict[str, float]:
+        """Gain on held-out real frames."""
+        return self._judge(cast(Restoration, self.ema.module)) if self._judge is not None else {}
+
+
+def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:
+    """What the distance to the truth costs: the parts of a loss."""
+    squared = log_squared_error(restored_NCHW, sharp_NCHW, floor=LEAST_SQUARED_ERROR)
+    return {"charbonnier": charbonnier(restored_NCHW, sharp_NCHW), "log_squared": LOG_WEIGHT * squared}
+
+
+def restored(restoration: Restoration, crops: MotionCrops) -> Restored:
+    """What the restoration makes of frames that move, or of crops of them."""
+    blurred, sharp = (as_floats(some) for some in (crops.blurred_NCHW, crops.sharp_NCHW))
+    made = restoration(
+        blurred, crops.guess_NGHW.float(), no_hints(restoration, blurred), crops.taps_NTHW, crops.velocity_N2hw
+    )
+    return Restored(blurred_NCHW=blurred, sharp_NCHW=sharp, restored_NCHW=made.float())
+
+
+def no_hints(restoration: Restoration, frames_NCHW: Tensor) -> Tensor:
+    """Hints for frames with taps: nothing, since hints do not count there."""
+    num, _, height, width = frames_NCHW.shape
+    return frames_NCHW.new_zeros(num, restoration.norm.normalized_shape[0], height // HINT_PX, width // HINT_PX)
+
+
+def as_floats(pictures_NCHW: Tensor) -> Tensor:
+    """8 bits -> [0, 1]."""
+    return pictures_NCHW.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def take_over_alike(source: nn.Module, target: nn.Module) -> None:
+    """Give a network the weights of another one wherever they have the same name and shape."""
+    known, wanted = source.state_dict(), target.state_dict()
+    target.load_state_dict(wanted | {k: v for k, v in known.items() if k in wanted and wanted[k].shape == v.shape})

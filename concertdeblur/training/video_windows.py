@@ -1,0 +1,313 @@
+"""Stage video pGAN: G_p and D_i of a video, on windows of what G_i made of stored sequences.
+
+G_p is given what it is given in a video (`models/path_windows.py`): the results beside a frame along the path, and what
+the result lacks of the input. D_i learns to tell results from truths at several stages, and to judge steps.
+
+Shape suffixes: M windows, C channels, H, y rows, W, x columns, G channels of guesses, T planes of taps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.deblurring import cam
+from concertdeblur.models.concert import ConcertPathGenerator, Restoration
+from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.path_taps import Flow, flow_in
+from concertdeblur.models.path_windows import Along, path_views
+from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.training.data.bundles import joined
+from concertdeblur.training.data.loader import on_device
+from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
+from concertdeblur.training.data.results import FrameResults
+from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
+from concertdeblur.training.objective import discriminator_loss
+from concertdeblur.training.pgan import judged_steps, judgement_loss_of
+from concertdeblur.training.stage import Schedule, Stage, StepResult
+from concertdeblur.training.video import errors, no_hints
+
+_AROUND_PX = 80  # what moves into a window lies there
+_PLACE_PX = 8  # windows begin at multiples
+_WORST_SHARE = 0.7  # of windows are the worse of two
+_SHARPEST_ERROR = 2e-5  # mean squared: what differs less from its truth is sharp
+_JUDGED_WINDOWS = 24  # held-out ones
+_THIRD_STEPS = (-0.7, 1.7)  # of G_p's step: D_i must see steps back and steps too far
+_WINDOW_PX = cam.PATCH_PX
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoPganSettings(Schedule):
+    """Schedule of the stage."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathWindowBatch:
+    """M windows with what G_p is given of them."""
+
+    result_MCHW: Tensor
+    blurred_MCHW: Tensor
+    sharp_MCHW: Tensor
+    guess_MGHW: Tensor
+    taps_MTHW: Tensor
+    velocity_M2hw: Tensor
+
+    @property
+    def is_blurred_M(self) -> Tensor:
+        """Which inputs are not sharp."""
+        return (self.blurred_MCHW - self.sharp_MCHW).square().mean((1, 2, 3)) > _SHARPEST_ERROR
+
+
+def frame_results(store: SequenceStore) -> FrameResults[np.uint8]:
+    """What G_i makes of a store's frames, (height, width, 3), sides down to multiples of HINT_PX."""
+    return FrameResults(store, "results.u8", np.uint8, lambda row: (*_size_of(row), 3))
+
+
+def _size_of(row: StoredSequence) -> tuple[int, int]:
+    return row.height - row.height % HINT_PX, row.width - row.width % HINT_PX
+
+
+class PathWindowStream:
+    """An endless, seekable stream of windows.
+
+    Args:
+        store: Sequences, at least one.
+        settings: Shares of what is stored.
+        seed: With the number of a batch, this decides everything.
+        batch_size: Windows.
+        is_turned: Whether sides are mirrored and turned, and time runs either way.
+    """
+
+    def __init__(
+        self, store: SequenceStore, settings: MotionSettings, *, seed: int, batch_size: int, is_turned: bool = True
+    ) -> None:
+        self._store, self._results, self._settings = store, frame_results(store), settings
+        self._seed, self._batch_size, self._is_turned = seed, batch_size, is_turned
+        stored: tuple[Kind, ...] = ("real", "clips", "sharp")
+        self._of_kind = {
+            kind: rows for kind in stored if (rows := [row for row in store.of_kind(kind) if _has_room(row)])
+        }
+        shares = np.array([getattr(settings, kind) for kind in self._of_kind]) + 1e-9
+        self._shares = shares / shares.sum()
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self._of_kind.values())
+
+    def batch(self, number: int) -> PathWindowBatch:
+        """A batch by its number."""
+        first = number * self._batch_size
+        return joined(PathWindowBatch, [self._window(first + place) for place in range(self._batch_size)])
+
+    def _window(self, index: int) -> PathWindowBatch:
+        rng = np.random.default_rng([self._seed, index])
+        kind = list(self._of_kind)[int(rng.choice(len(self._of_kind), p=self._shares))]
+        row = drawn_sequence(self._of_kind[kind], self._settings.scales, rng)
+        number = int(rng.integers(row.inner.start, row.inner.stop))
+        at = self._place(row, number, rng)
+        part = _Part.cut(self._store, self._results, row, number, at)
+        if self._is_turned:
+            part = part.turned(rng)
+        return part.window()
+
+    def _place(self, row: StoredSequence, number: int, rng: np.random.Generator) -> tuple[int, int]:
+        """(y, x) of a window; mostly of two the one that is further from its truth."""
+        height, width = _size_of(row)
+        tries = [
+            tuple(_PLACE_PX * int(rng.integers((side - _WINDOW_PX) // _PLACE_PX + 1)) for side in (height, width))
+            for _ in range(2)
+        ]
+        result, sharp = self._results.read(row, number), self._store.sharp(row, number)
+
+        def error(at: tuple[int, ...]) -> float:
+            place = tuple(slice(start, start + _WINDOW_PX, 2) for start in at)
+            return float(np.square(result[place].astype(np.float32) - sharp[place]).mean())
+
+        y, x = max(tries, key=error) if rng.random() < _WORST_SHARE else tries[0]
+        return y, x
+
+
+def _has_room(row: StoredSequence) -> bool:
+    return min(_size_of(row)) >= _WINDOW_PX
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """A window's surroundings, with all that is sampled from them."""
+
+    before: Picture | None  # results beside the frame
+    result: Picture
+    after: Picture | None
+    blurred: Picture
+    sharp: Picture
+    to_before: Flow  # reduced by VELOCITY_PX
+    to_after: Flow
+    at: tuple[int, int]  # (y, x) of the window in them
+
+    @classmethod
+    def cut(
+        cls, store: SequenceStore, results: FrameResults[np.uint8], row: StoredSequence, number: int,
+        at: tuple[int, int],
+    ) -> "_Part":  # fmt: skip
+        """The surroundings of the window at a place (y, x) of a frame."""
+        area = tuple(_around(start, side) for start, side in zip(at, _size_of(row), strict=True))
+        beside = [
+            np.asarray(results.read(row, one)[area]) if one in row.inner else None for one in (number - 1, number + 1)
+        ]
+        path = store.path(row, number)
+        size = tuple((side.stop - side.start) // VELOCITY_PX for side in reversed(area))
+
+        def reduced(flow: Flow | None) -> Flow:
+            assert flow is not None
+            there = flow_in(flow, row.height, row.width, area[0], area[1])
+            return np.asarray(cv2.resize(there, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+        return cls(
+            before=beside[0], result=results.read(row, number)[area], after=beside[1],
+            blurred=store.frame(row, number)[area], sharp=store.sharp(row, number)[area],
+            to_before=reduced(path.to_before), to_after=reduced(path.to_after),
+            at=(at[0] - area[0].start, at[1] - area[1].start),
+        )  # fmt: skip
+
+    def turned(self, rng: np.random.Generator) -> "_Part":
+        """Time and sides turned at random."""
+        made = self
+        if rng.random() < 0.5:
+            made = replace(made, before=made.after, after=made.before, to_before=made.to_after, to_after=made.to_before)
+        height, width = made.sharp.shape[:2]
+        if rng.random() < 0.5:
+            made = made._changed(lambda some: some[:, ::-1], (-1, 1), (made.at[0], width - made.at[1] - _WINDOW_PX))
+        if rng.random() < 0.5:
+            made = made._changed(lambda some: some[::-1], (1, -1), (height - made.at[0] - _WINDOW_PX, made.at[1]))
+        if rng.random() < 0.5:
+            made = made._changed(lambda some: some.swapaxes(0, 1), (1, 1), (made.at[1], made.at[0]))
+            made = replace(made, to_before=made.to_before[..., ::-1], to_after=made.to_after[..., ::-1])
+        return made
+
+    def _changed(
+        self, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], signs: tuple[int, int],
+        at: tuple[int, int],
+    ) -> "_Part":  # fmt: skip
+        names = ("before", "result", "after", "blurred", "sharp")
+        changed: dict[str, Any] = {
+            name: None if getattr(self, name) is None else change(getattr(self, name)) for name in names
+        }
+        for name in ("to_before", "to_after"):
+            changed[name] = change(getattr(self, name)) * np.array(signs, np.float32)
+        return replace(self, **changed, at=at)
+
+    def window(self) -> PathWindowBatch:
+        """The window and what G_p is given of it."""
+        result, blurred, sharp = (_picture(some) for some in (self.result, self.blurred, self.sharp))
+        along = Along(
+            result_1CHW=result,
+            before_1CHW=None if self.before is None else _picture(self.before),
+            after_1CHW=None if self.after is None else _picture(self.after),
+            velocity_12hw=_planes((self.to_after - self.to_before) * np.float32(0.5)),
+            to_before_12hw=_planes(self.to_before),
+            to_after_12hw=_planes(self.to_after),
+        )
+        y, x = self.at
+        views = path_views(along, blurred, torch.tensor([[y, x]]), (_WINDOW_PX, _WINDOW_PX))
+        cut = (..., slice(y, y + _WINDOW_PX), slice(x, x + _WINDOW_PX))
+        return PathWindowBatch(
+            result_MCHW=result[cut], blurred_MCHW=blurred[cut], sharp_MCHW=sharp[cut], guess_MGHW=views.guess_MGyx,
+            taps_MTHW=views.taps_MTyx, velocity_M2hw=views.velocity_M2hw,
+        )  # fmt: skip
+
+
+def _around(start: int, side: int) -> slice:
+    """A window and what lies around it, at multiples of HINT_PX or at the frame's border."""
+    first = max(0, start - _AROUND_PX)
+    first -= first % HINT_PX
+    last = min(side, start + _WINDOW_PX + _AROUND_PX)
+    return slice(first, min(side, last + -last % HINT_PX))
+
+
+def _picture(pixels: Picture) -> Tensor:
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+
+
+def _planes(flow: Flow) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
+
+
+class VideoPganStage(Stage[PathWindowBatch]):
+    """Trains G_p of a video, and its D_i.
+
+    Args:
+        generator: G_p.
+        discriminator: D_i.
+        settings: Schedule.
+        folder: Of the checkpoint.
+        held_out: Windows to judge by; None: there are none.
+    """
+
+    def __init__(
+        self,
+        generator: ConcertPathGenerator,
+        discriminator: ConcertDiscriminator,
+        settings: VideoPganSettings,
+        folder: Path,
+        *,
+        held_out: PathWindowStream | None,
+    ) -> None:
+        super().__init__("video-pgan", generator.restoration, {"discriminator": discriminator}, settings, folder)
+        self.discriminator, self._held_out = discriminator, held_out
+
+    def train_step(self, batch: PathWindowBatch) -> StepResult:
+        """One step of G_p and one of D_i."""
+        blurred, sharp, result = batch.blurred_MCHW, batch.sharp_MCHW, batch.result_MCHW
+        with self.mixed():
+            made = refined(cast(Restoration, self.network), batch)
+        made = made.float()
+        losses = errors(made, sharp)
+        objective = self.descend(losses)
+        made = made.detach().clamp(0, 1)
+        draw = torch.Generator().manual_seed(self.step)
+        is_made, share = (torch.rand(len(made), 1, 1, 1, generator=draw).to(made.device) for _ in range(2))
+        low, high = _THIRD_STEPS
+        third = (result + (low + (high - low) * share) * (made - result)).clamp(0, 1)
+        with self.mixed():
+            told = discriminator_loss(
+                self.discriminator, blurred, sharp, torch.where(is_made < 0.5, made, result), batch.is_blurred_M
+            )
+            judged = [
+                weight * judgement_loss_of(self.discriminator, blurred, sharp, before, after)
+                for weight, before, after in ((1.0, result, made), (0.5, result, third), (0.3, blurred, result))
+            ]
+        judgement = torch.stack(judged).sum()
+        self.descend_opponent("discriminator", told + judgement)
+        return StepResult(objective=objective, figures=losses | {"discriminator": told, "judgement": judgement})
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """What G_p gains on held-out windows, dB; how many D_i keeps, and what those gain."""
+        if self._held_out is None:
+            return {}
+        batch = on_device(self._held_out.batch(0), self.device)
+        made = refined(cast(Restoration, self.ema.module), batch).float().clamp(0, 1)
+        gain_M, grown_M = judged_steps(
+            self.discriminator, batch.blurred_MCHW, batch.sharp_MCHW, batch.result_MCHW, made
+        )
+        kept_M = grown_M > 0
+        return {
+            "windows": gain_M.mean().item(),
+            "windows, kept": kept_M.float().mean().item(),
+            "windows, gain of the kept": gain_M[kept_M].mean().item() if kept_M.any() else 0.0,
+        }
+
+
+def refined(restoration: Restoration, batch: PathWindowBatch) -> Tensor:
+    """What G_p makes of windows; not clamped."""
+    made: Tensor = restoration(
+        batch.result_MCHW, batch.guess_MGHW, no_hints(restoration, batch.result_MCHW), batch.taps_MTHW,
+        batch.velocity_M2hw,
+    )  # fmt: skip
+    return made

@@ -1,0 +1,194 @@
+"""Samples along the motion: what they are of a picture that moves in a known way."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from concertdeblur.models.path_taps import (
+    ALONG,
+    BESIDE,
+    NUM_TAPS,
+    SOFT_PX,
+    Path,
+    PathSearch,
+    flow_in,
+    reduced_luma,
+    taps_of,
+)
+
+HEIGHT, WIDTH, EDGE = 120, 160, 24
+FloatPicture = npt.NDArray[np.float32]
+MIDDLES = [len(ALONG) + len(SOFT_PX) + side * len(BESIDE) + BESIDE.index(0.0) for side in (0, 1)]
+
+
+def textured(height: int, width: int, *, seed: int = 0, sigma_px: float = 2.0) -> FloatPicture:
+    noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), sigma_px)
+    return np.asarray((soft - soft.min()) / (soft.max() - soft.min()), dtype=np.float32)
+
+
+def view(x: float, y: float, *, height: int = HEIGHT, width: int = WIDTH, sigma_px: float = 2.0) -> FloatPicture:
+    """What a camera sees when the picture before it has moved by (x, y) px."""
+    wide = textured(height + 120, width + 120, sigma_px=sigma_px)
+    shift = np.array([[1, 0, 60 - x], [0, 1, 60 - y]], np.float64)
+    seen = cv2.warpAffine(wide, shift, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(seen, dtype=np.float32)
+
+
+def steady_flow(x: float, y: float, *, height: int = HEIGHT, width: int = WIDTH) -> npt.NDArray[np.float32]:
+    flow = np.empty((height // 2, width // 2, 2), np.float32)
+    flow[...] = x, y
+    return flow
+
+
+def linear_path(x: float, y: float) -> Path:
+    return Path(to_before=steady_flow(-x, -y), to_after=steady_flow(x, y))
+
+
+def by_tap(taps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(NUM_TAPS, 3, height, width)."""
+    return taps.reshape(NUM_TAPS, 3, *taps.shape[1:])
+
+
+def inside(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return picture[..., EDGE:-EDGE, EDGE:-EDGE]
+
+
+def planes(picture: FloatPicture) -> FloatPicture:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+
+class TestTaps:
+    @pytest.mark.parametrize("velocity", [(6.0, -3.0), (0.0, 0.0), (-11.0, 4.0)])
+    def test_a_neighbour_shows_the_frame_where_its_content_has_moved_to(self, velocity: tuple[float, float]) -> None:
+        x, y = velocity
+        before, frame, after = view(-x, -y), view(0, 0), view(x, y)
+        taps = by_tap(taps_of(before, frame, after, linear_path(x, y)))
+        for middle in MIDDLES:
+            assert np.abs(inside(taps[middle]) - inside(planes(frame))).max() < 0.02
+
+    def test_the_mean_over_the_path_of_a_sharp_picture_is_its_blur(self) -> None:
+        x, y = 7.0, 4.0
+        sharp = view(0, 0, sigma_px=4.0)
+        shares = (np.arange(64) + 0.5) / 64 - 0.5
+        exposed = [view(share * x, share * y, sigma_px=4.0) for share in shares]
+        blurred = planes(np.asarray(np.mean(exposed, axis=0), dtype=np.float32))
+        taps = by_tap(taps_of(None, sharp, None, linear_path(x, y)))
+        along = {0.0: planes(sharp)} | {share: taps[number] for number, share in enumerate(ALONG)}
+        quarter = 0.25  # the trapezoidal rule over the path from -1/2 to 1/2
+        mean = sum(quarter * along[share] for share in (-0.25, 0.0, 0.25))
+        mean = mean + quarter / 2 * (along[-0.5] + along[0.5])
+        left = np.abs(inside(mean) - inside(blurred)).mean()
+        assert left < 0.15 * np.abs(inside(planes(sharp)) - inside(blurred)).mean()
+
+    def test_taps_lie_at_their_shares_of_the_path(self) -> None:
+        frame = view(0, 0)
+        taps = by_tap(taps_of(None, frame, None, linear_path(8, 0)))
+        for number, share in enumerate(ALONG):
+            assert np.abs(inside(taps[number]) - inside(planes(view(-8 * share, 0)))).max() < 0.02
+
+    def test_soft_taps_are_the_frame_under_a_gaussian(self) -> None:
+        frame = view(0, 0)
+        taps = by_tap(taps_of(None, frame, None, linear_path(3, 3)))
+        for number, sigma_px in enumerate(SOFT_PX, len(ALONG)):
+            expected = planes(np.asarray(cv2.GaussianBlur(frame, (0, 0), sigma_px), dtype=np.float32))
+            assert np.abs(inside(taps[number]) - inside(expected)).max() < 0.01
+
+    def test_missing_neighbours_say_nothing(self) -> None:
+        before, frame, after = view(-6, 0), view(0, 0), view(6, 0)
+        own = planes(frame)
+        first = len(ALONG) + len(SOFT_PX)
+        to_after = Path(to_before=None, to_after=steady_flow(6, 0))
+        taps = by_tap(taps_of(None, frame, after, to_after))
+        assert all((tap == own).all() for tap in taps[first : first + len(BESIDE)])
+        assert (taps[first + len(BESIDE)] != own).any()
+        to_before = Path(to_before=steady_flow(-6, 0), to_after=None)
+        taps = by_tap(taps_of(before, frame, None, to_before))
+        assert all((tap == own).all() for tap in taps[first + len(BESIDE) :])
+        taps = by_tap(taps_of(before, frame, after, Path(to_before=None, to_after=None)))
+        assert all((tap == own).all() for tap in taps)
+
+    def test_one_neighbour_is_enough_for_the_velocity(self) -> None:
+        for path in (
+            Path(to_before=steady_flow(-6, 2), to_after=None),
+            Path(to_before=None, to_after=steady_flow(6, -2)),
+        ):
+            velocity = path.velocity()
+            assert velocity is not None
+            assert np.allclose(velocity, [6, -2])
+        assert Path(to_before=None, to_after=None).velocity() is None
+
+    @pytest.mark.parametrize("gaps", [(1, 2), (40, 80), (2, 1), (1, 1), (None, None)])
+    def test_the_velocity_counts_the_shorter_gap(self, gaps: tuple[int | None, int | None]) -> None:
+        """Content that moves by (3, 1) px in the shorter interval."""
+        before, after = gaps
+        shorter = min(before or 1, after or 1)
+        path = Path(
+            to_before=steady_flow(-3 * (before or 1) / shorter, -1 * (before or 1) / shorter),
+            to_after=steady_flow(3 * (after or 1) / shorter, 1 * (after or 1) / shorter),
+            gaps=gaps,
+        )
+        velocity = path.velocity()
+        assert velocity is not None
+        assert np.allclose(velocity, [3, 1], atol=1e-5)
+
+    def test_an_area_is_a_part_of_the_whole(self) -> None:
+        before, frame, after = view(-6, 2), view(0, 0), view(6, -2)
+        whole = taps_of(before, frame, after, linear_path(6, -2))
+        part = taps_of(before, frame, after, linear_path(6, -2), area=(slice(16, 80), slice(32, 112)))
+        # cv2 reads between pixels in steps of 1/32 px, which round in another way
+        assert np.abs(part - whole[:, 16:80, 32:112]).max() < 0.02
+
+    def test_padding_moves_nothing(self) -> None:
+        pictures = view(-6, 2), view(0, 0), view(6, -2)
+        path = linear_path(6, -2)
+        padded = [cv2.copyMakeBorder(picture, 0, 8, 0, 16, cv2.BORDER_REFLECT_101) for picture in pictures]
+        taps = taps_of(*padded, path, frame_size=(HEIGHT, WIDTH))
+        assert taps.shape == (3 * NUM_TAPS, HEIGHT + 8, WIDTH + 16)
+        expected = taps_of(*pictures, path)
+        assert np.abs(inside(taps[:, :HEIGHT, :WIDTH]) - inside(expected)).max() < 0.02
+
+    def test_whole_numbers_and_floats_agree(self) -> None:
+        levels = [np.asarray(np.rint(255 * some), dtype=np.uint8) for some in (view(-5, 1), view(0, 0), view(5, -1))]
+        floats = [np.asarray(some / np.float32(255), dtype=np.float32) for some in levels]
+        whole, fraction = taps_of(*levels, linear_path(5, -1)), taps_of(*floats, linear_path(5, -1))
+        assert (whole.dtype, fraction.dtype) == (np.uint8, np.float32)
+        assert np.abs(whole.astype(np.float32) - 255 * fraction).max() < 2
+
+
+class TestSearch:
+    @pytest.mark.parametrize("shift", [(4.0, -2.0), (-9.0, 3.5), (0.0, 0.0)])
+    @pytest.mark.parametrize("size", [(180, 320), (360, 640)])
+    def test_a_known_shift_is_found(self, shift: tuple[float, float], size: tuple[int, int]) -> None:
+        height, width = size
+        scale = width / 320
+        first, second = (
+            view(x, y, height=height, width=width, sigma_px=2 * scale)
+            for x, y in ((0, 0), (shift[0] * scale, shift[1] * scale))
+        )
+        found = PathSearch().flow(reduced_luma(first), reduced_luma(second), height, width)
+        assert found is not None
+        assert found.shape == (180, 320, 2)
+        there = found[20:-20, 30:-30].reshape(-1, 2)
+        assert np.abs(np.median(there, axis=0) - np.array(shift) * scale).max() < 0.5
+        assert np.percentile(np.abs(there - np.array(shift) * scale), 95) < 0.5 * scale
+
+    def test_frames_without_room_for_a_search_have_no_flow(self) -> None:
+        tiny = reduced_luma(view(0, 0)[:20, :40])
+        assert PathSearch().flow(tiny, tiny, 20, 40) is None
+
+    def test_the_luma_is_reduced_to_one_area_and_never_enlarged(self) -> None:
+        large, small = (
+            reduced_luma(np.zeros((720, 1280, 3), np.uint8)),
+            reduced_luma(np.zeros((90, 100, 3), np.float32)),
+        )
+        assert (large.shape, large.dtype) == ((180, 320), np.uint8)
+        assert (small.shape, small.dtype) == ((90, 100), np.uint8)
+
+    def test_a_reduced_flow_lies_on_the_frame_as_a_resized_one(self) -> None:
+        draw = np.random.default_rng(0)
+        flow = np.asarray(cv2.GaussianBlur(draw.normal(size=(45, 80, 2)).astype(np.float32), (0, 0), 3), np.float32)
+        whole = cv2.resize(flow, (320, 180), interpolation=cv2.INTER_LINEAR)
+        part = flow_in(flow, 180, 320, slice(16, 96), slice(48, 208))
+        assert np.abs(part - whole[16:96, 48:208]).max() < 0.01

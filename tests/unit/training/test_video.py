@@ -1,0 +1,245 @@
+"""Networks of a video in training: samples that move, windows, stages, and what judges them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from concertdeblur.models.concert import ConcertGenerator, Restoration
+from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.path_taps import NUM_TAPS
+from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
+from concertdeblur.training.data.motion import MotionSettings, MotionStream
+from concertdeblur.training.data.pictures import PictureStore, build_store
+from concertdeblur.training.data.samples import SampleSettings, SampleStream
+from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
+from concertdeblur.training.data.sequences import SequenceStore
+from concertdeblur.training.motion_gain import REAL, REAL_WORST, judge_of, whole_frame
+from concertdeblur.training.report import Report
+from concertdeblur.training.video import VideoIganSettings, VideoIganStage, restored
+from concertdeblur.training.video_windows import (
+    PathWindowStream,
+    VideoPganSettings,
+    VideoPganStage,
+    frame_results,
+)
+from tests.networks import SMALL_VIDEO, random_networks
+from tests.pictures import photograph
+from tests.sequences import write_gopro_folder
+
+CROP_PX = 64
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureStore:
+    source = tmp_path_factory.mktemp("photographs")
+    for number in range(4):
+        part = np.roll(photograph(400, 400), 40 * number, axis=1)[:300, :320]
+        cv2.imwrite(str(source / f"p{number}.png"), np.ascontiguousarray(part[:, :, ::-1]))
+    folder = tmp_path_factory.mktemp("store") / "pictures"
+    build_store(source, folder, min_side_px=256)
+    return PictureStore(folder, "train")
+
+
+@pytest.fixture(scope="module")
+def generator() -> ConcertGenerator:
+    network = random_networks(SMALL_VIDEO).image_generator
+    assert isinstance(network, ConcertGenerator)
+    return network
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory: pytest.TempPathFactory, generator: ConcertGenerator) -> Path:
+    root = tmp_path_factory.mktemp("sequences")
+    write_gopro_folder(root / "real", "a", 9, height=160, width=176)
+    settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.4, most_frames=100)
+    build_sequence_store(root / "store", settings, real=root / "real", clips=[], seed=1)
+    for split in ("train", "held_out"):
+        make_guesses(SequenceStore(root / "store", split), Guesser(generator))  # type: ignore[arg-type]
+    return root / "store"
+
+
+def stream(
+    pictures: PictureStore, generator: ConcertGenerator, store: SequenceStore | None, settings: MotionSettings,
+    *, seed: int = 3, batch_size: int = 4, uses: int = 2,
+) -> MotionStream:  # fmt: skip
+    cells = SampleStream(pictures, SampleSettings(capture_share=0), seed=5, batch_size=batch_size)
+    return MotionStream(
+        pictures, cells, store, Guesser(generator), settings, seed=seed, batch_size=batch_size, crop_px=CROP_PX,
+        uses=uses,
+    )  # fmt: skip
+
+
+def only(kind: str) -> MotionSettings:
+    """Samples of one kind, next to nothing of the others."""
+    none = MotionSettings(real=0, clips=0, sharp=0, rendered=0, still=1e-9)
+    return replace(none, **{kind: 1.0})
+
+
+class TestMotionSamples:
+    def test_a_batch_is_a_function_of_seed_and_number(
+        self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
+    ) -> None:
+        store = SequenceStore(sequences, "train")
+        first, second = (stream(pictures, generator, store, MotionSettings()) for _ in range(2))
+        second.batch(0)
+        for one, other in zip(first.batch(2).crops, second.batch(2).crops, strict=True):
+            for name in ("blurred_NCHW", "sharp_NCHW", "guess_NGHW", "taps_NTHW", "velocity_N2hw"):
+                assert torch.equal(getattr(one, name), getattr(other, name)), name
+        other_seed = stream(pictures, generator, store, MotionSettings(), seed=4).batch(2).crops[0]
+        assert not torch.equal(first.batch(2).crops[0].blurred_NCHW, other_seed.blurred_NCHW)
+
+    @pytest.mark.parametrize("kind", ["real", "sharp", "rendered", "still"])
+    def test_shapes_and_types(
+        self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path, kind: str
+    ) -> None:
+        batch = stream(pictures, generator, SequenceStore(sequences, "train"), only(kind)).batch(0)
+        assert len(batch.crops) == 2
+        for crops in batch.crops:
+            assert crops.blurred_NCHW.shape == crops.sharp_NCHW.shape == (4, 3, CROP_PX, CROP_PX)
+            assert crops.guess_NGHW.shape == (4, 4, CROP_PX, CROP_PX)
+            assert crops.taps_NTHW.shape == (4, 3 * NUM_TAPS, CROP_PX, CROP_PX)
+            assert crops.velocity_N2hw.shape == (4, 2, CROP_PX // VELOCITY_PX, CROP_PX // VELOCITY_PX)
+            assert crops.blurred_NCHW.dtype == crops.taps_NTHW.dtype == torch.uint8
+        if kind == "sharp":
+            assert torch.equal(batch.crops[0].blurred_NCHW, batch.crops[0].sharp_NCHW)
+        if kind == "still":
+            assert not batch.crops[0].velocity_N2hw.any()
+        if kind == "real":
+            assert batch.crops[0].velocity_N2hw.abs().amax((1, 2, 3)).min() > 1
+
+    def test_what_is_turned_moves_with_its_sides(
+        self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
+    ) -> None:
+        """A tap further along the path shows what a small move of the crop along its velocity shows."""
+        settings = replace(only("real"), dropped=0.0, scales=(1.0, 0.0, 0.0))
+        crops = (
+            stream(pictures, generator, SequenceStore(sequences, "train"), settings, batch_size=24).batch(0).crops[0]
+        )
+        directions = {tuple(np.sign(np.round(v.mean((1, 2)).numpy(), 0))) for v in crops.velocity_N2hw}
+        assert {(6.0, 0.0), (0.0, 1.0)} & directions or len(directions) > 2
+        for number in range(24):
+            frame = crops.blurred_NCHW[number].float()
+            x, y = (round(float(v)) for v in crops.velocity_N2hw[number].mean((1, 2)))
+            taps = crops.taps_NTHW[number].view(NUM_TAPS, 3, CROP_PX, CROP_PX).float()
+            at_one = taps[8]  # a whole frame interval along
+            moved = torch.roll(frame, (-y, -x), (1, 2))
+            inner = (slice(None), slice(12, -12), slice(12, -12))
+            assert (at_one - moved)[inner].abs().mean() < 0.5 * (at_one - frame)[inner].abs().mean()
+
+    def test_without_sequences_clips_are_rendered_in_their_place(
+        self, pictures: PictureStore, generator: ConcertGenerator
+    ) -> None:
+        crops = stream(pictures, generator, None, MotionSettings(), uses=3).batch(0).crops
+        assert len(crops) == 3
+        assert crops[0].velocity_N2hw.any()
+        assert not torch.equal(crops[0].blurred_NCHW, crops[1].blurred_NCHW)
+
+    def test_impossible_shares_are_refused(self) -> None:
+        for wrong in ({"real": -0.1}, {"rendered": 0.0, "still": 0.0}, {"scales": (1.0,)}, {"held_out": 0.8}):
+            with pytest.raises(ValueError, match=next(iter(wrong)) if "real" not in wrong else "shares"):
+                MotionSettings(**wrong)  # type: ignore[arg-type]
+
+
+def video_restoration() -> Restoration:
+    video = random_networks(SMALL_VIDEO, scale=0.0).video
+    assert video is not None
+    return video.restoration.requires_grad_(True).train()
+
+
+class TestVideoIgan:
+    SETTINGS = VideoIganSettings(steps=6, cooldown_steps=3, batch_size=4, crop_px=CROP_PX, warmup_steps=1)
+
+    def test_it_learns_and_goes_on_exactly(
+        self, tmp_path: Path, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
+    ) -> None:
+        source = stream(pictures, generator, SequenceStore(sequences, "train"), only("real"), uses=1)
+        judge = judge_of(SequenceStore(sequences, "held_out"))
+        reports: list[Report] = []
+        whole = VideoIganStage(video_restoration(), self.SETTINGS, tmp_path / "whole", judge=judge)
+        whole.run(lambda step: source.batch(step).crops[0], until_s=600, on_report=reports.append)
+        assert {REAL, REAL_WORST} <= reports[-1].held_out.keys()
+        assert reports[-1].held_out[REAL] > 0
+
+        def killed(step: int) -> None:
+            if step == 3:
+                raise KeyboardInterrupt
+
+        first = VideoIganStage(video_restoration(), self.SETTINGS, tmp_path / "parts")
+        with pytest.raises(KeyboardInterrupt):
+            first.run(
+                lambda step: (killed(step), source.batch(step).crops[0])[1], until_s=600, on_report=lambda _: None
+            )
+        second = VideoIganStage(video_restoration(), self.SETTINGS, tmp_path / "parts")
+        assert second.resume()
+        assert second.step == 3
+        second.run(lambda step: source.batch(step).crops[0], until_s=600, on_report=lambda _: None)
+        for name, value in whole.restoration.state_dict().items():
+            assert torch.equal(value, second.restoration.state_dict()[name]), name
+
+    def test_an_untrained_restoration_gains_nothing(self, sequences: Path) -> None:
+        gains = judge_of(SequenceStore(sequences, "held_out"))(video_restoration().eval())
+        assert gains == {name: pytest.approx(0, abs=1e-3) for name in gains}
+        assert {REAL, REAL_WORST, "real, scale 1", "real, scale 0.5"} == gains.keys()
+
+
+def made_results(sequences: Path, restoration: Restoration) -> None:
+    for split in ("train", "held_out"):
+        store = SequenceStore(sequences, split)  # type: ignore[arg-type]
+        guesses = guesses_of(store)
+        frame_results(store).make(
+            lambda row, number, store=store, guesses=guesses: (
+                restored(restoration, whole_frame(store, guesses, row, number))
+                .restored_NCHW[0].clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy(force=True)
+            ),
+            made_with="a test",
+        )  # fmt: skip
+
+
+class TestVideoPgan:
+    @pytest.fixture(autouse=True)
+    def results(self, sequences: Path) -> None:
+        made_results(sequences, video_restoration().eval())
+
+    def test_windows_are_a_function_of_seed_and_number(self, sequences: Path) -> None:
+        store = SequenceStore(sequences, "train")
+        first, second = (PathWindowStream(store, MotionSettings(), seed=2, batch_size=3) for _ in range(2))
+        assert torch.equal(first.batch(4).result_MCHW, second.batch(4).result_MCHW)
+        assert torch.equal(first.batch(4).taps_MTHW, second.batch(4).taps_MTHW)
+        assert first.batch(4).result_MCHW.shape == (3, 3, 128, 128)
+
+    def test_turned_windows_have_taps_that_fit(self, sequences: Path) -> None:
+        """A tap a frame interval along is nearer to the window moved by its velocity than to the window itself."""
+        settings = replace(MotionSettings(), sharp=0.0, scales=(1.0, 0.0, 0.0))
+        batch = PathWindowStream(SequenceStore(sequences, "train"), settings, seed=2, batch_size=16).batch(0)
+        inner = (slice(None), slice(16, -16), slice(16, -16))
+        for number in range(16):
+            x, y = (round(float(v)) for v in batch.velocity_M2hw[number].mean((1, 2)))
+            assert (x, y) != (0, 0)
+            window = batch.result_MCHW[number]
+            at_one = batch.taps_MTHW[number].view(NUM_TAPS, 3, 128, 128)[8]
+            moved = torch.roll(window, (-y, -x), (1, 2))
+            assert (at_one - moved)[inner].abs().mean() < 0.6 * (at_one - window)[inner].abs().mean()
+
+    def test_g_p_learns_and_d_i_with_it(self, tmp_path: Path, sequences: Path) -> None:
+        video = random_networks(SMALL_VIDEO, scale=0.0).video
+        assert video is not None
+        assert video.patch_generator is not None
+        assert isinstance(video.discriminator, ConcertDiscriminator)
+        video.patch_generator.requires_grad_(True)
+        video.discriminator.requires_grad_(True)
+        before = {name: value.clone() for name, value in video.discriminator.state_dict().items()}
+        settings = VideoPganSettings(steps=4, cooldown_steps=2, batch_size=2, warmup_steps=1)
+        held_out = PathWindowStream(
+            SequenceStore(sequences, "held_out"), MotionSettings(), seed=2, batch_size=4, is_turned=False
+        )
+        stage = VideoPganStage(video.patch_generator, video.discriminator, settings, tmp_path, held_out=held_out)
+        source = PathWindowStream(SequenceStore(sequences, "train"), MotionSettings(), seed=2, batch_size=2)
+        reports: list[Report] = []
+        stage.run(source.batch, until_s=600, on_report=reports.append)
+        assert {"windows", "windows, kept"} <= reports[-1].held_out.keys()
+        assert any((before[name] != value).any() for name, value in video.discriminator.state_dict().items())
