@@ -11,9 +11,8 @@ import torch
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks
-from concertdeblur.models.concert import ConcertGenerator, Restoration
+from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.growth import grow
 from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
 from concertdeblur.training.data.loader import Order, on_device
 from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
@@ -24,7 +23,7 @@ from concertdeblur.training.distributed import share_of, wait_for_all
 from concertdeblur.training.motion_gain import judge_of, whole_frame
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
-from concertdeblur.training.start import has_video_networks
+from concertdeblur.training.start import begin_as, has_video_networks
 from concertdeblur.training.video import VideoIganStage, restored, take_over_alike
 from concertdeblur.training.video_windows import (
     PathWindowBatch,
@@ -61,7 +60,7 @@ class VideoCourse:
         settings, session, seed = self._recipe.video_igan, self._session, self._recipe.seed + _SEED
         restoration = self._video.restoration
         if self._is_fresh:
-            _begin_as(self._generator.restoration, restoration, seed)
+            begin_as(self._generator.restoration, restoration, seed)
         guesser = Guesser(self._generator)
         train, held_out = _both_splits(sequences)
         for store in (train, held_out):
@@ -138,15 +137,6 @@ def _both_splits(sequences: Path | None) -> tuple[SequenceStore | None, Sequence
         return None, None
     train, held_out = SequenceStore(sequences, "train"), SequenceStore(sequences, "held_out")
     return train if len(train) else None, held_out if len(held_out) else None
-
-
-def _begin_as(small: Restoration, large: Restoration, seed: int) -> None:
-    """Give a restoration along the motion the weights of the one of pictures, where it has room for them."""
-    before = {name: value.clone() for name, value in large.state_dict().items()}
-    try:
-        grow(small, large, generator=torch.Generator().manual_seed(seed))
-    except ValueError:
-        large.load_state_dict(before)
 
 
 def _digest(*modules: torch.nn.Module) -> str:

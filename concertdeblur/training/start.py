@@ -55,6 +55,15 @@ def has_video_networks(recipe: Recipe) -> bool:
     return bool(recipe.start_from) and read_manifest(find_weights(recipe.start_from)).architecture.video is not None
 
 
+def begin_as(small: Restoration, large: Restoration, seed: int) -> None:
+    """Give a restoration along the motion the weights of the one of pictures; nothing where it has no room for them."""
+    before = {name: value.clone() for name, value in large.state_dict().items()}
+    try:
+        grow(small, large, generator=torch.Generator().manual_seed(seed))
+    except (RuntimeError, ValueError):
+        large.load_state_dict(before)
+
+
 def _take_over(before: nn.Module, now: nn.Module, generator: torch.Generator) -> None:
     if _shapes(before) == _shapes(now):
         now.load_state_dict(before.state_dict())

@@ -36,6 +36,7 @@ def weight_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         "train iGAN",
         "mine windows",
         "train pGAN",
+        "train video iGAN",
     ]
     return folder
 

@@ -143,8 +143,10 @@ class TestTaps:
     def test_padding_moves_nothing(self) -> None:
         pictures = view(-6, 2), view(0, 0), view(6, -2)
         path = linear_path(6, -2)
-        padded = [cv2.copyMakeBorder(picture, 0, 8, 0, 16, cv2.BORDER_REFLECT_101) for picture in pictures]
-        taps = taps_of(*padded, path, frame_size=(HEIGHT, WIDTH))
+        before, frame, after = (
+            np.asarray(cv2.copyMakeBorder(picture, 0, 8, 0, 16, cv2.BORDER_REFLECT_101)) for picture in pictures
+        )
+        taps = taps_of(before, frame, after, path, frame_size=(HEIGHT, WIDTH))
         assert taps.shape == (3 * NUM_TAPS, HEIGHT + 8, WIDTH + 16)
         expected = taps_of(*pictures, path)
         assert np.abs(inside(taps[:, :HEIGHT, :WIDTH]) - inside(expected)).max() < 0.02
@@ -152,8 +154,8 @@ class TestTaps:
     def test_whole_numbers_and_floats_agree(self) -> None:
         levels = [np.asarray(np.rint(255 * some), dtype=np.uint8) for some in (view(-5, 1), view(0, 0), view(5, -1))]
         floats = [np.asarray(some / np.float32(255), dtype=np.float32) for some in levels]
-        whole, fraction = taps_of(*levels, linear_path(5, -1)), taps_of(*floats, linear_path(5, -1))
-        assert (whole.dtype, fraction.dtype) == (np.uint8, np.float32)
+        whole, fraction = (taps_of(some[0], some[1], some[2], linear_path(5, -1)) for some in (levels, floats))
+        assert [taps.dtype.name for taps in (whole, fraction)] == ["uint8", "float32"]
         assert np.abs(whole.astype(np.float32) - 255 * fraction).max() < 2
 
 
@@ -183,8 +185,8 @@ class TestSearch:
             reduced_luma(np.zeros((720, 1280, 3), np.uint8)),
             reduced_luma(np.zeros((90, 100, 3), np.float32)),
         )
-        assert (large.shape, large.dtype) == ((180, 320), np.uint8)
-        assert (small.shape, small.dtype) == ((90, 100), np.uint8)
+        assert [luma.shape for luma in (large, small)] == [(180, 320), (90, 100)]
+        assert [luma.dtype.name for luma in (large, small)] == ["uint8", "uint8"]
 
     def test_a_reduced_flow_lies_on_the_frame_as_a_resized_one(self) -> None:
         draw = np.random.default_rng(0)

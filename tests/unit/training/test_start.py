@@ -8,12 +8,14 @@ import torch
 
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import TrainingError, WeightsError
-from concertdeblur.models import Networks
-from concertdeblur.models.concert import ConcertGenerator
+from concertdeblur.models import Networks, build_networks
+from concertdeblur.models.architecture import GeneratorSettings, VideoArchitecture
+from concertdeblur.models.concert import ConcertGenerator, Restoration
+from concertdeblur.models.path_taps import NUM_TAPS
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
-from concertdeblur.training.start import first_networks
-from tests.networks import SMALL, SMALL_PAPER, random_networks
+from concertdeblur.training.start import begin_as, first_networks, has_video_networks
+from tests.networks import SMALL, SMALL_PAPER, SMALL_VIDEO, random_networks
 
 
 @pytest.fixture
@@ -68,3 +70,64 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained: tuple[Path, Network
 def test_a_weight_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no weight set"):
         first_networks(recipe_of(tmp_path / "none"))
+
+
+class TestVideos:
+    """Weight sets with and without networks for videos, and recipes with and without them."""
+
+    def test_networks_for_videos_are_taken_over(self, tmp_path: Path) -> None:
+        networks = random_networks(SMALL_VIDEO)
+        save_weight_set(
+            tmp_path, networks, recipe="video", architecture=SMALL_VIDEO, brmr=BrmrSettings(), provenance={}
+        )
+        recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(tmp_path))
+        assert has_video_networks(recipe)
+        begun = first_networks(recipe).by_name()
+        assert {"video_image_generator", "video_patch_generator", "video_discriminator"} <= begun.keys()
+        for name, network in networks.by_name().items():
+            for key, value in network.state_dict().items():
+                assert torch.equal(value, begun[name].state_dict()[key]), (name, key)
+        for_pictures = first_networks(replace(recipe, architecture=SMALL)).by_name()
+        assert for_pictures.keys() == {"image_generator", "discriminator", "patch_generator"}
+
+    def test_what_a_set_lacks_begins_fresh(self, trained: tuple[Path, Networks]) -> None:
+        folder, networks = trained
+        recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(folder))
+        assert not has_video_networks(recipe)
+        begun = first_networks(recipe)
+        for key, value in networks.image_generator.state_dict().items():
+            assert torch.equal(value, begun.image_generator.state_dict()[key]), key
+        assert begun.video is not None
+        assert not begun.video.restoration.path_tail.weight.any()
+        assert not has_video_networks(replace(recipe, start_from=""))
+
+    @pytest.mark.parametrize(("width", "deep"), [(8, 1), (16, 2)])
+    def test_a_fresh_restoration_begins_as_that_of_pictures(self, width: int, deep: int) -> None:
+        """Where the taps say nothing: they are the frame itself."""
+        pictures = random_networks().image_generator.restoration
+        assert isinstance(pictures, Restoration)
+        settings = GeneratorSettings(width=width, num_blocks=2, num_deep_blocks=deep, num_taps=NUM_TAPS)
+        video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
+        assert video is not None
+        begin_as(pictures, video.restoration, 1)
+        draw = torch.Generator().manual_seed(5)
+        frames, guess = torch.rand(1, 3, 64, 64, generator=draw), torch.rand(1, 4, 64, 64, generator=draw)
+        with torch.no_grad():
+            # hints do not count where there are taps, and a path that stands still says nothing
+            for parameter in pictures.hint.parameters():
+                parameter.zero_()
+            expected = pictures(frames, guess, torch.rand(1, 128, 4, 4, generator=draw))
+            taps, still = frames.repeat(1, NUM_TAPS, 1, 1), torch.zeros(1, 2, 16, 16)
+            made = video.restoration(frames, guess, torch.zeros(1, 128, 4, 4), taps, still)
+        assert (expected - frames).abs().max() > 0.01
+        assert torch.allclose(made, expected, atol=1e-4)
+
+    def test_one_without_room_begins_as_it_is(self) -> None:
+        pictures = random_networks().image_generator.restoration
+        assert isinstance(pictures, Restoration)
+        settings = GeneratorSettings(width=12, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS)
+        video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
+        assert video is not None
+        before = {name: value.clone() for name, value in video.restoration.state_dict().items()}
+        begin_as(pictures, video.restoration, 1)
+        assert all(torch.equal(value, before[name]) for name, value in video.restoration.state_dict().items())

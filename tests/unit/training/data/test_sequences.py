@@ -74,9 +74,9 @@ def test_folders_named_test_are_held_out_whole(tmp_path: Path) -> None:
     write_gopro_folder(tmp_path / "real" / "train", "a", 6)
     write_gopro_folder(tmp_path / "real" / "test", "b", 6)
     build_sequence_store(tmp_path / "store", SETTINGS, real=tmp_path / "real", clips=[], seed=1)
-    for split, name in (("train", "train/a"), ("held_out", "test/b")):
-        rows = SequenceStore(tmp_path / "store", split).of_kind("real")  # type: ignore[arg-type]
-        assert {(row.name, row.num_frames) for row in rows} == {(name, 6)}
+    train, held_out = SequenceStore(tmp_path / "store", "train"), SequenceStore(tmp_path / "store", "held_out")
+    assert {(row.name, row.num_frames) for row in train.of_kind("real")} == {("train/a", 6)}
+    assert {(row.name, row.num_frames) for row in held_out.of_kind("real")} == {("test/b", 6)}
 
 
 def test_a_store_of_the_same_files_is_kept_and_one_of_others_is_made_again(
