@@ -103,7 +103,7 @@ class TestVideos:
 
     @pytest.mark.parametrize(("width", "deep"), [(8, 1), (16, 2)])
     def test_a_fresh_restoration_begins_as_that_of_pictures(self, width: int, deep: int) -> None:
-        """Where the taps say nothing: they are the frame itself."""
+        """But for what taps and hints say, which differs."""
         pictures = random_networks().image_generator.restoration
         assert isinstance(pictures, Restoration)
         settings = GeneratorSettings(width=width, num_blocks=2, num_deep_blocks=deep, num_taps=NUM_TAPS)
@@ -113,12 +113,12 @@ class TestVideos:
         draw = torch.Generator().manual_seed(5)
         frames, guess = torch.rand(1, 3, 64, 64, generator=draw), torch.rand(1, 4, 64, 64, generator=draw)
         with torch.no_grad():
-            # hints do not count where there are taps, and a path that stands still says nothing
-            for parameter in pictures.hint.parameters():
+            for parameter in (*pictures.hint.parameters(), *video.restoration.path_head.parameters()):
                 parameter.zero_()
             expected = pictures(frames, guess, torch.rand(1, 128, 4, 4, generator=draw))
-            taps, still = frames.repeat(1, NUM_TAPS, 1, 1), torch.zeros(1, 2, 16, 16)
-            made = video.restoration(frames, guess, torch.zeros(1, 128, 4, 4), taps, still)
+            # samples that differ much, and a fast path, leave the result all the room that it wants
+            taps, fast = torch.rand(1, 3 * NUM_TAPS, 64, 64, generator=draw), torch.full((1, 2, 16, 16), 100.0)
+            made = video.restoration(frames, guess, torch.zeros(1, 128, 4, 4), taps, fast)
         assert (expected - frames).abs().max() > 0.01
         assert torch.allclose(made, expected, atol=1e-4)
 
