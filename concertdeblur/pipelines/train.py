@@ -147,7 +147,7 @@ def train(
         TrainingError: If the data cannot be used, the folder holds another run, or a loss is not a number.
         Interrupted: If `stop` was set.
     """
-    job, began_s = _with_what_can_be_learned(job, on_warning), time.monotonic()
+    wanted, job, began_s = job, _with_what_can_be_learned(job), time.monotonic()
     recipe = job.recipe
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
@@ -164,6 +164,8 @@ def train(
         )
         if world.is_first:
             _open(job, session)
+            if job is not wanted:
+                on_warning("refining of videos is not learned: it takes real pairs (--real) or clips (--clips)")
         wait_for_all()
         contents, data, recipe = _data(job)
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
@@ -186,14 +188,11 @@ def train(
     )
 
 
-def _with_what_can_be_learned(job: TrainJob, on_warning: Callable[[str], None]) -> TrainJob:
+def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
     """The job without networks that there is nothing to learn for: the G_p of a video wants sequences."""
     video = job.recipe.architecture.video
     if video is None or video.patch_generator is None or job.has_sequences:
         return job
-    on_warning(
-        "without --real or --clips there is nothing to learn refining of videos on: they will be deblurred by G_i"
-    )
     alone = replace(video, patch_generator=None, discriminator=None)
     architecture = replace(job.recipe.architecture, video=alone)
     return replace(job, recipe=replace(job.recipe, architecture=architecture))

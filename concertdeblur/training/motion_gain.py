@@ -21,7 +21,7 @@ from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.data.sources import evenly
 from concertdeblur.training.video import restored
 
-_MOST_JUDGED = 6  # frames a scale, evenly chosen
+_MOST_JUDGED = 4  # frames a scale, evenly chosen
 REAL, REAL_WORST = "real", "real, worst"  # names of the figures, beside those of the kernels
 
 

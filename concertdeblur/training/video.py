@@ -78,7 +78,10 @@ class VideoIganStage(Stage[MotionCrops]):
 
     def evaluate(self) -> dict[str, float]:
         """Gain on held-out real frames."""
-        return self._judge(cast(Restoration, self.ema.module)) if self._judge is not None else {}
+        if self._judge is None:
+            return {}
+        with self.mixed():
+            return self._judge(cast(Restoration, self.ema.module))
 
 
 def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:

@@ -90,7 +90,7 @@ def test_without_sequences_nothing_is_refined_along_the_motion(folder: Path) -> 
     args = ("train", "--recipe", "short.toml", "--data", "pictures", "--out", "alone", "--stage", "analysis")
     ended = run_here(*args, folder=folder)
     assert ended.returncode == 0, ended.stderr
-    assert "without --real or --clips" in ended.stderr
+    assert "refining of videos is not learned" in ended.stderr
     assert '"patch_generator": null' in (folder / "alone" / "run.json").read_text()
 
 
