@@ -195,7 +195,7 @@ class Deblurrer:
             if given is None:
                 return None
             with span("steady"):
-                return _steadied(given, steadier)
+                return _steadied(given, steadier, takes_taps=self._image_generator.takes_taps)
 
         pairs = with_following(frames)
         given = _with_end(pairs) if of_frame.waits else pairs
@@ -254,10 +254,11 @@ def _timed(name: str, engine: Engine) -> Engine:
     return run
 
 
-def _steadied(given: OnHost, steadier: Steadier) -> DeblurredFrame:
+def _steadied(given: OnHost, steadier: Steadier, *, takes_taps: bool) -> DeblurredFrame:
     seen = given.seen
     # a copy: the host buffer goes to another frame
-    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion)
+    is_along_motion = takes_taps and seen.neighbours is not None
+    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, is_along_motion=is_along_motion)
     pixels = quantised(steadied, like=seen.pixels)
     refinement = given.refinement()
     return DeblurredFrame(

@@ -186,7 +186,8 @@ class FrameStages:
             frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
             trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
             trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
-            mixed = guarded(frame, (result - frame).mul_(trust).add_(frame))
+            is_motion_known = given.prepared.path is not None
+            mixed = guarded(frame, (result - frame).mul_(trust).add_(frame), is_motion_known=is_motion_known)
             if self._options.strength < 1:
                 mixed = frame + self._options.strength * (mixed - frame)
             result_HWC = mixed[0].permute(1, 2, 0).contiguous()

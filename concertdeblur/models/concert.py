@@ -23,7 +23,7 @@ from concertdeblur.models.inverse_filter import filter_frames
 from concertdeblur.models.kernel_bank import num_filters, stronger
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
-from concertdeblur.models.path_taps import ALONG
+from concertdeblur.models.path_taps import ALONG, SOFT_PX
 from concertdeblur.models.path_windows import EXPOSURES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
@@ -36,10 +36,15 @@ _NORM_EPSILON = 1e-6
 _STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
 _NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
 _VELOCITY_UNIT_PX = 16.0
+_NUM_OWN = len(ALONG) + len(SOFT_PX)  # taps of the frame itself, which come first
+# A neighbour's sample may leave the range of the frame's own ones by _NEIGHBOUR_ROOM and by _NEIGHBOUR_SHARE of that
+# range. Beyond, it is believed the less, and _NEIGHBOUR_EXCESS further off not at all. It costs 0.02 dB on real pairs.
+_NEIGHBOUR_ROOM, _NEIGHBOUR_SHARE, _NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
 _HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
 # A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
 # of speed. The bound costs 0.003 dB on real pairs.
 _BOUND, _BOUND_GROWTH = 2 / 255, 0.25
+_STILL_PX = 1.0  # a frame interval: what moves so far has a path that tells its blur
 # The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
 # The probability that a cell is sharp: below the first the cell is changed in full, above the second it is left alone,
@@ -47,9 +52,11 @@ BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "m
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
-# Speeds in px a frame interval. Below the first the spectrum alone decides whether a place is sharp. Above the second
-# the place is always changed: the network has learned on sharp moving frames, too, and leaves those as they are.
+# Speeds in px a frame interval. Below the first the limits above decide whether a place is taken for sharp, above the
+# second these. The network has learned on sharp moving frames, too, so the spectrum must be surer: nine in ten cells of
+# real pairs lie below the first probability, those of sharp pans between the two.
 _MOVING_PX = (0.25, 0.75)
+_MAYBE_SHARP_MOVING = (0.4, 0.8)
 # The filters of a video are regularised this many steps stronger. Bold filters amplify rounding, and what lies beyond
 # the border, in another way in every frame, so the video flickers. EXPERIMENTS.md, 2026-11-23, "bold filters and
 # steadiness".
@@ -257,7 +264,9 @@ class Restoration(nn.Module):
             by_colour = [(weights_NKHW * ways_NTHW[:, colour::3]).sum(1) for colour in range(3)]
             assert velocity_N2hw is not None
             step_NCHW = restored - frames_NCHW + torch.stack(by_colour, 1)
-            restored = frames_NCHW + _bounded(step_NCHW, ways_NTHW, velocity_N2hw)
+            own = [ways_NTHW[:, 3 * n : 3 * n + 3] for n, share in enumerate(ALONG) if abs(share) <= _HALF_INTERVAL]
+            guesses = [steps_NGHW[:, first : first + 3] for first in range(0, 3 * num_rgb, 3)]
+            restored = frames_NCHW + _bounded(step_NCHW, own, guesses, velocity_N2hw)
         return restored
 
 
@@ -267,23 +276,48 @@ def _luma(frames_NCHW: Tensor) -> Tensor:
 
 
 def _ways(frames_NCHW: Tensor, taps_NTHW: Tensor) -> Tensor:
-    """Each tap less the frame, (N, T, H, W) float."""
-    taps = taps_NTHW if taps_NTHW.is_floating_point() else taps_NTHW.float() * (1 / 255)
-    return taps - frames_NCHW.contiguous().repeat(1, taps_NTHW.shape[1] // 3, 1, 1)
+    """From the frame to each tap, (N, T, H, W) float; a neighbour's only as far as the frame's own ones allow.
 
-
-def _bounded(step_NCHW: Tensor, ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
-    """A step of the result that goes no further than the frame's own samples within the exposure allow.
-
-    Where they are all alike there is no blur to undo, whatever the neighbours show: a lamp that is lit in this frame
-    alone stays lit. The longer the path, the more a thin bright line lost by being smeared, so the bound grows with it.
+    What a pixel's path carries is the same in all frames, but for what was hidden and for light that changes. A lamp
+    that is lit in a neighbour alone lies far outside what this frame shows anywhere along the path: such a sample is
+    taken for the frame itself, which says nothing.
     """
-    own = [ways_NTHW[:, 3 * n : 3 * n + 3] for n, share in enumerate(ALONG) if abs(share) <= _HALF_INTERVAL]
-    zero = torch.zeros_like(step_NCHW)
-    highest, lowest = zero, zero
-    for way in own:
-        highest, lowest = torch.maximum(highest, way), torch.minimum(lowest, way)
+    taps = taps_NTHW if taps_NTHW.is_floating_point() else taps_NTHW.float() * (1 / 255)
+    ways = taps - frames_NCHW.contiguous().repeat(1, taps_NTHW.shape[1] // 3, 1, 1)
+    own, others = ways[:, : 3 * _NUM_OWN], ways[:, 3 * _NUM_OWN :]
+    lowest, highest = _range([own[:, 3 * n : 3 * n + 3] for n in range(len(ALONG))])
+    room = _NEIGHBOUR_ROOM + _NEIGHBOUR_SHARE * (highest - lowest)
+    num = others.shape[1] // 3
+    low, high = ((lowest - room).repeat(1, num, 1, 1), (highest + room).repeat(1, num, 1, 1))
+    near = torch.minimum(torch.maximum(others, low), high)
+    belief = (1 - (others - near).abs() / _NEIGHBOUR_EXCESS).clamp(0, 1)
+    return torch.cat([own, belief * near], 1)
+
+
+def _range(ways: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest of some ways (N, 3, H, W), and of standing still."""
+    lowest = highest = torch.zeros_like(ways[0])
+    for way in ways:
+        lowest, highest = torch.minimum(lowest, way), torch.maximum(highest, way)
+    return lowest, highest
+
+
+def _bounded(step_NCHW: Tensor, own: list[Tensor], guesses: list[Tensor], velocity_N2hw: Tensor) -> Tensor:
+    """A step of the result that goes no further than what this frame itself allows.
+
+    Where its own samples within the exposure are all alike there is no motion blur to undo. The longer the path, the
+    more a thin bright line lost by being smeared, so the bound grows with it. What stands still has no path: there the
+    guesses say what other blur there is.
+
+    Args:
+        step_NCHW: From the frame to the result.
+        own: From the frame to its own samples within the exposure.
+        guesses: From the frame to each guess.
+        velocity_N2hw: px a frame interval.
+    """
     speed_N1HW = F.interpolate(velocity_N2hw.norm(dim=1, keepdim=True), scale_factor=UNSHUFFLE, mode="nearest")
+    still_N1HW = (1 - speed_N1HW / _STILL_PX).clamp(0, 1)
+    lowest, highest = _range([*own, *(still_N1HW * guess for guess in guesses)])
     room = _BOUND + (1 + _BOUND_GROWTH * speed_N1HW) * (highest - lowest)
     return torch.minimum(torch.maximum(step_NCHW, lowest - room), highest + room)
 
@@ -346,7 +380,10 @@ class ConcertGenerator(nn.Module):
         height, width = frames_NCHW.shape[2:]
         trust_N1hw = spread(((high - sharp_M) / (high - low)).clamp(0, 1).view(num, rows, columns, 1), height, width)
         if path is not None:
-            trust_N1hw = torch.maximum(trust_N1hw, _moving(path.velocity_N2hw, like=trust_N1hw))
+            low, high = _MAYBE_SHARP_MOVING
+            of_moving_M = ((high - sharp_M) / (high - low)).clamp(0, 1)
+            of_moving = spread(of_moving_M.view(num, rows, columns, 1), height, width)
+            trust_N1hw = torch.maximum(trust_N1hw, of_moving * _moving(path.velocity_N2hw, like=trust_N1hw))
         return Prepared(
             guess_NGHW=filter_frames(frames_NCHW, of_guess),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
