@@ -37,7 +37,7 @@ from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encod
 from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
-from concertdeblur.pipelines.segments.cutting import MOST_FRAMES
+from concertdeblur.pipelines.segments.cutting import is_long
 from concertdeblur.pipelines.segments.identity import WEIGHT_SET, asked, difference
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
@@ -360,8 +360,7 @@ class VideoRun:
 
 def is_segmented(info: StreamInfo, job: VideoJob) -> bool:
     """Whether a clip is done in segments: one of more than a segment's frames; the writer ffmpeg makes one piece."""
-    num_frames = expected_frames(info, job)
-    return job.writer == "pyav" and (num_frames is None or num_frames > MOST_FRAMES)
+    return job.writer == "pyav" and is_long(expected_frames(info, job))
 
 
 def least_bytes(info: StreamInfo, codec: str, num_frames: int) -> float:

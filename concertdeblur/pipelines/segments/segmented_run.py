@@ -26,8 +26,10 @@ Made: TypeAlias = "DeblurredFrame | Unchanged"
 Picture: TypeAlias = Callable[[Made], Frame | None]
 
 # Frames that are computed before a segment and thrown away, so that its own do not depend on where it began. What the
-# networks carry from frame to frame halves with each (running spectra), or falls to 0.84 (steadying).
-WARM_UP_FRAMES = 7
+# networks carry from frame to frame halves with each (running spectra), or falls to 0.84 (steadying). Lowest PSNR of
+# a frame against the run in one piece, over clips of real cameras and heavily blurred pans: 40 dB without warming up, 47 dB
+# with 5 frames, 50 dB with 7, 53 dB with 9, 57 dB with 12.
+WARM_UP_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +116,7 @@ class SegmentedRun:
                 tape.forget_before(max(0, first_needed(following, start, self.warm_up)))
                 if is_cut(tape, following, start):
                     break
+        tape.check()
         row = partial(
             DoneSegment, start=start, num_frames=following - start, windows_tried=num_tried,
             windows_accepted=num_accepted,
