@@ -332,5 +332,9 @@ def test_seams_are_invisible(tmp_path: Path) -> None:
     seam = 24
     anew = [np.asarray(made.frame.pixels) for made in deblurrer.stream(frames[seam - WARM_UP_FRAMES :], options)]
     given = [np.asarray(frame.pixels) for frame in frames]
-    assert max(psnr_db(now, before) for now, before in zip(straight, given, strict=True)) < 40  # much is changed
-    assert min(psnr_db(*pair) for pair in zip(anew[WARM_UP_FRAMES:], straight[seam:], strict=True)) >= 50
+    assert (
+        max(psnr_db(now, before, full_scale=255) for now, before in zip(straight, given, strict=True)) < 40
+    )  # much is changed
+    assert (
+        min(psnr_db(*pair, full_scale=255) for pair in zip(anew[WARM_UP_FRAMES:], straight[seam:], strict=True)) >= 50
+    )
