@@ -22,6 +22,7 @@ from concertdeblur.errors import Interrupted, TargetError
 from concertdeblur.media import joining
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
+from concertdeblur.pipelines import quality
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_video
 from concertdeblur.pipelines.segments import cutting
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES
@@ -199,6 +200,23 @@ def test_another_source_and_other_weights_begin_anew(tmp_path: Path, source: Pat
     make_clip(source, ClipSpec(num_frames=48, options={**_OPTIONS, "crf": "11"}, **_SOUND))
     _, notes, _ = whole(source, target, job)
     assert notes == ["begins anew, without the 10 frames of an earlier run: the source changed"]
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_the_weight_set_that_auto_chose_stays(
+    tmp_path: Path, source: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pretrained.load(weights, device="cpu", backend="torch")
+    made.name = "concert-fast"
+    target, job = tmp_path / "out.mp4", VideoJob(refine=False, backend="torch")
+    with monkeypatch.context() as patch:
+        patch.setattr(quality, "load_for_clip", lambda *_, **__: made)
+        stopped(source, target, job, after=15)
+    asked: list[str] = []
+    monkeypatch.setattr(pretrained, "load", lambda name, **_: asked.append(name) or made)  # type: ignore[func-returns-value]
+    summary, _, _ = whole(source, target, job)
+    assert asked == ["concert-fast"]
+    assert summary.num_frames_before == 10
 
 
 @pytest.mark.usefixtures("short_segments")
