@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 SOURCE, WEIGHTS, WEIGHT_SET = "source", "weights", "weight set"
 _HASHED = {SOURCE: "the source", WEIGHTS: "the weights"}
-# What of a job changes frames; sound, tags and names are dealt with when the segments are joined.
-_FRAME_CHOICES = (
-    "strength", "refine", "reader", "video_stream", "start_s", "end_s", "strict", "deinterlace", "compatible",
-)  # fmt: skip
+# What of a job changes no frame, or is told of in other words: the encoding, the weights' hash, the runtime.
+_OTHER_CHOICES = frozenset({
+    "weights", "quality", "device", "backend", "writer", "codec", "crf", "preset", "overwrite", "restart", "keep_date",
+    "audio", "fits_sound", "drop_streams", "heatmap", "compare",
+})  # fmt: skip
 _PACKAGES = ("torch", "openvino", "numpy", "opencv-python", "decord2")
 
 
@@ -40,7 +42,8 @@ def asked(
 
     """
     told = {SOURCE: file_digest(source)}
-    told |= {f"--{name.removesuffix('_s').replace('_', '-')}": str(getattr(job, name)) for name in _FRAME_CHOICES}
+    choices = [each.name for each in fields(job) if each.name not in _OTHER_CHOICES]
+    told |= {f"--{name.removesuffix('_s').replace('_', '-')}": str(getattr(job, name)) for name in choices}
     told["video stream"] = str(info.index)
     for name, encoding in encodings.items():
         settings = encoding.settings
