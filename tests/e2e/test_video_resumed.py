@@ -24,7 +24,7 @@ from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines import quality
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_video
-from concertdeblur.pipelines.segments import cutting
+from concertdeblur.pipelines.segments import cutting, segmented_run
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES
 from concertdeblur.pipelines.segments.work_folder import WorkFolder
 from concertdeblur.psnr import psnr_db
@@ -277,6 +277,19 @@ def test_a_full_disk_in_the_middle_loses_nothing(tmp_path: Path, source: Path, m
         with pytest.raises(TargetError, match=r"no space left on the device; 20 frames are done and kept: make room"):
             deblur_video(source, target, VideoJob(strength=0))
     assert whole(source, target, VideoJob(strength=0))[0].num_frames_before == 20
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_a_full_disk_at_the_end_loses_nothing(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmented_run, "sync_file", full)
+        with pytest.raises(TargetError, match=r"no space left on the device; 48 frames are done and kept"):
+            deblur_video(source, tmp_path / "out.mp4", VideoJob(strength=0))
+    assert not (tmp_path / "out.mp4").exists()
+    assert whole(source, tmp_path / "out.mp4", VideoJob(strength=0))[0].num_frames_before == 48
 
 
 @pytest.mark.usefixtures("short_segments")

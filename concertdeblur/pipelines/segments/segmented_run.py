@@ -87,8 +87,9 @@ class SegmentedRun:
     def join(self) -> None:
         """Put all segments into the outputs, and wait until they are on the disk."""
         for outlet in self.outlets:
-            join(outlet.writer, outlet.part, self.work.files(outlet.name), outlet.info.time_base)
-            sync_file(outlet.part)
+            with self._writing(outlet):
+                join(outlet.writer, outlet.part, self.work.files(outlet.name), outlet.info.time_base)
+                sync_file(outlet.part)
         self.work.joined()
 
     def close(self) -> None:
@@ -159,6 +160,8 @@ class SegmentedRun:
         try:
             yield
         except (OSError, *MUX_ERRORS) as error:
+            if is_disk_full(error):
+                raise self.work.full_disk() from error
             if isinstance(error, ConcertDeblurError):
                 raise
-            raise (self.work.full_disk() if is_disk_full(error) else target_error(outlet.part, error)) from error
+            raise target_error(outlet.part, error) from error
