@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -45,6 +46,20 @@ def busy_cpus(seconds: float = 0.5) -> float | None:
     if before is None or after is None or after[1] <= before[1]:
         return None
     return allowed_cpus() * (after[0] - before[0]) / (after[1] - before[1])
+
+
+@cache
+def has_avx512(root: Path = _ROOT) -> bool:
+    """Whether the processor has AVX-512, as far as the system says.
+
+    Args:
+        root: Where `proc` lies.
+    """
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("flags") and "avx512f" in line.split() for line in lines)
 
 
 def _group_folders(root: Path) -> list[Path]:

@@ -67,7 +67,8 @@ def load(weights: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", backend
     runtime = choose_runtime(device, backend)
     folder = find_weights(weights)
     manifest = read_manifest(folder)
-    return Deblurrer(load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe)
+    digest = hashlib.sha256((folder / "manifest.toml").read_bytes()).hexdigest()
+    return Deblurrer(load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe, digest=digest)
 
 
 def has_fast() -> bool:

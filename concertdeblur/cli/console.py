@@ -53,6 +53,9 @@ class Display(Protocol):
     def warning(self, message: str) -> None:
         """Something is not kept as it was."""
 
+    def note(self, message: str) -> None:
+        """Something that is good to know."""
+
     def done(self, summary: Summary) -> None:
         """One output is complete."""
 
@@ -138,6 +141,9 @@ class QuietDisplay:
     def warning(self, message: str) -> None:
         """Say nothing."""
 
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
     def done(self, summary: Summary) -> None:
         """Say nothing."""
 
@@ -169,6 +175,10 @@ class JsonDisplay:
     def warning(self, message: str) -> None:
         """Write a `warning` event."""
         write_event("warning", {"message": message})
+
+    def note(self, message: str) -> None:
+        """Write a `note` event."""
+        write_event("note", {"message": message})
 
     def done(self, summary: Summary) -> None:
         """Write the `done` event with every field of the summary."""
@@ -226,10 +236,14 @@ class TextDisplay:
 
     def warning(self, message: str) -> None:
         """Write the warning, above the live line."""
+        self.note(f"Warning: {message}")
+
+    def note(self, message: str) -> None:
+        """Write the note, above the live line."""
         if self._line is None:
-            say(f"Warning: {message}")
+            say(message)
         else:
-            self._line.print_above(f"Warning: {message}")
+            self._line.print_above(message)
 
     def done(self, summary: Summary) -> None:
         """Write the summary."""

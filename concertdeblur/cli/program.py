@@ -43,6 +43,7 @@ from concertdeblur.cli.options import (
 from concertdeblur.cli.signals import interrupt_on_signals
 from concertdeblur.cli.train import train
 from concertdeblur.cli.video import video
+from concertdeblur.cli.watch import watch
 
 # "\b" keeps click from filling the paragraph
 _COMPLETION_FILES = """\b
@@ -188,6 +189,7 @@ def completion(shell: str) -> None:
 
 
 cli.add_command(video)
+cli.add_command(watch)
 cli.add_command(train)
 cli.add_command(build_dataset)
 cli.add_command(evaluate)

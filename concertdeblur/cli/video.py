@@ -147,6 +147,10 @@ class VideoCommand(GroupedCommand):
     ),
     option("Output", "--skip-existing", is_flag=True, help="An output that exists is done, as with several clips."),
     overwrite_option,
+    option(
+        "Output", "--restart", is_flag=True,
+        help="Begin anew, instead of going on with what an earlier run of this command has done of a clip.",
+    ),
 )  # fmt: skip
 @reporting
 def video(
@@ -157,7 +161,8 @@ def video(
 
     IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name; left out, it is IN with '.deblurred'
     in its name. With several clips, or a folder, OUT is a folder, and a clip that fails stops no other. Sound,
-    subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file.
+    subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file; where a long clip was stopped,
+    the same command goes on.
     """
     refuse_both(as_json, quiet)
     if skip_existing and choices["overwrite"]:
@@ -182,8 +187,9 @@ def video(
 
         job = replace(job, fits_sound=target is None or target.is_dir())
         made = deblur_video(
-            items[0].source, items[0].target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop
-        )
+            items[0].source, items[0].target, job, on_progress=shown.progress, on_warning=shown.warning,
+            on_note=shown.note, stop=stop,
+        )  # fmt: skip
         shown.done(made)
 
 
@@ -199,8 +205,9 @@ def _run_batch(items: Any, job: "VideoJob", shown: Display, stop: "threading.Eve
         shown.warning(sentence if source.name in sentence else f"{source}: {sentence}")
 
     for summary in deblur_batch(
-        items, job, on_progress=shown.progress, on_warning=shown.warning, on_failure=on_failure, stop=stop
-    ):
+        items, job, on_progress=shown.progress, on_warning=shown.warning, on_note=shown.note, on_failure=on_failure,
+        stop=stop,
+    ):  # fmt: skip
         if isinstance(summary, BatchSummary):
             shown.batch(summary)
         else:

@@ -68,8 +68,11 @@ class Deblurrer:
     Not thread-safe: use one from one thread at a time.
     """
 
-    def __init__(self, networks: Networks, brmr: BrmrSettings, runtime: Runtime, *, name: str = "unnamed") -> None:
+    def __init__(
+        self, networks: Networks, brmr: BrmrSettings, runtime: Runtime, *, name: str = "unnamed", digest: str = ""
+    ) -> None:
         self.name = name
+        self.digest = digest  # of the weight set's manifest, which holds those of its files
         self.runtime = runtime
         video = networks.video
         self._image_generator = ImageGenerator(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import av
 import av.error
 from av.codec.context import Flags
+from av.container import OutputContainer
 
 from concertdeblur.errors import ConcertDeblurError, UnsupportedStreamError
 from concertdeblur.frame import Frame, StreamInfo
@@ -48,7 +50,7 @@ class PyavWriter:
                 self._copier = PacketCopier(companions, self._output, self._add_video)
             else:
                 self._add_video()
-            self._open_encoder()
+            open_encoder(self._stream, self._info, self._encoding)
             self._output.start_encoding()
         except BaseException as error:
             self.close()
@@ -64,12 +66,9 @@ class PyavWriter:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame; its pts must be larger than the last one's."""
-        picture = planes_of(frame, self._converter)
-        picture.pts = frame.pts - self._shift
-        picture.time_base = self._info.time_base
-        picture.pict_type = 0  # the encoder decides; the source's choice would be an order to it
+        picture = encoder_input(frame, self._converter, self._info.time_base, shift=self._shift)
         if frame.duration:
-            self._durations[picture.pts] = frame.duration
+            self._durations[frame.pts - self._shift] = frame.duration
         try:
             self._mux(self._stream.encode(picture))
         except MUX_ERRORS as error:
@@ -79,13 +78,25 @@ class PyavWriter:
         """Drain the encoder, copy the rest of the other streams, complete the file."""
         try:
             self._mux(self._mended(self._stream.encode(None)))
-            if self._held is not None:
-                if self._encoding.format_name in ("mp4", "mov"):
-                    self._held.duration = self._span.last_duration() or self._held.duration
-                self._mux_one(self._held)
-            if self._copier:
-                self._copier.finish()
-            self._output.close()
+            self._complete()
+        except MUX_ERRORS as error:
+            raise target_error(self._part, error) from error
+        finally:
+            self.close()
+
+    def join(self, packets: "Iterable[av.Packet[Any]]") -> None:
+        """Complete the file with packets that encoders like this one made, in coding order, instead of frames.
+
+        Args:
+            packets: With the source's time stamps, in its time base; `dts` grow.
+
+        """
+        try:
+            for packet in packets:
+                packet.stream = self._stream
+                packet.pts, packet.dts = (packet.pts or 0) - self._shift, (packet.dts or 0) - self._shift
+                self._mux([packet])
+            self._complete()
         except MUX_ERRORS as error:
             raise target_error(self._part, error) from error
         finally:
@@ -96,42 +107,24 @@ class PyavWriter:
         with contextlib.suppress(*MUX_ERRORS):  # without `finish` the file is given up anyway
             self._output.close()
 
-    def _add_video(self) -> av.VideoStream:
-        info, settings = self._info, self._encoding.settings
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
-        options = settings.options(info.hdr) | ENCODER_OPTIONS.get(settings.encoder, {})
-        added = self._output.add_stream(settings.encoder, rate=info.rate or 25, options=options)
-        stream = cast(av.VideoStream, added)
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = info.width, info.height, self._encoding.pixel_format
-        stream.time_base = info.time_base
-        context.time_base = info.time_base
-        context.thread_count = settings.num_threads
-        context.flags |= Flags.frame_duration
-        if info.sample_aspect_ratio:
-            context.sample_aspect_ratio = info.sample_aspect_ratio
-        tag_colour(context, info)
-        if settings.codec.startswith("hevc") and self._encoding.format_name in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players want it
-        if info.display_matrix is not None:
-            stream.set_display_matrix(info.display_matrix)
-        self._stream = stream
-        return stream
+    @property
+    def extradata(self) -> bytes:
+        """What decoders need before the first packet."""
+        return self._stream.codec_context.extradata or b""
 
-    def _open_encoder(self) -> None:
-        name = self._encoding.settings.encoder
-        try:
-            with kept_priorities():
-                self._stream.codec_context.open()
-        except MUX_ERRORS as error:
-            hint = "; is its device there?" if self._encoding.settings.is_hardware else ""
-            raise UnsupportedStreamError(
-                f"the encoder {name} does not open for {self._info.width}x{self._info.height} "
-                f"{self._encoding.pixel_format} ({error_text(error)}){hint}"
-            ) from error
-        left = set(self._stream.codec_context.options) - {"threads"}
-        if left:  # FFmpeg drops what an encoder does not know without a word
-            raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
+    def _complete(self) -> None:
+        """The last packet, the rest of the other streams, the end of the file."""
+        if self._held is not None:
+            if self._encoding.format_name in ("mp4", "mov"):
+                self._held.duration = self._span.last_duration() or self._held.duration
+            self._mux_one(self._held)
+        if self._copier:
+            self._copier.finish()
+        self._output.close()
+
+    def _add_video(self) -> av.VideoStream:
+        self._stream = add_encoder(self._output, self._info, self._encoding)
+        return self._stream
 
     def _mended(self, packets: list[Any]) -> list[Any]:
         """The last packets, with new dts where x265 made none: in clips shorter than its look-ahead."""
@@ -154,6 +147,59 @@ class PyavWriter:
             stamp = packet.dts if packet.dts is not None else packet.pts
             self._copier.copy_until(stamp * packet.time_base + self._begin_s)
         self._output.mux_one(packet)
+
+
+def add_encoder(output: OutputContainer, info: StreamInfo, encoding: Encoding) -> av.VideoStream:
+    """Add the stream of an output for which frames are encoded; `open_encoder` opens it."""
+    settings = encoding.settings
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
+    options = settings.options(info.hdr) | ENCODER_OPTIONS.get(settings.encoder, {})
+    stream = cast(av.VideoStream, output.add_stream(settings.encoder, rate=info.rate or 25, options=options))
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = info.width, info.height, encoding.pixel_format
+    stream.time_base = info.time_base
+    context.time_base = info.time_base
+    context.thread_count = settings.num_threads
+    context.flags |= Flags.frame_duration
+    if info.sample_aspect_ratio:
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+    tag_colour(context, info)
+    if settings.codec.startswith("hevc") and encoding.format_name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # Apple's players want it
+    if info.display_matrix is not None:
+        stream.set_display_matrix(info.display_matrix)
+    return stream
+
+
+def open_encoder(stream: av.VideoStream, info: StreamInfo, encoding: Encoding) -> None:
+    """Open the encoder of a stream.
+
+    Raises:
+        UnsupportedStreamError: If it does not open.
+
+    """
+    name = encoding.settings.encoder
+    try:
+        with kept_priorities():
+            stream.codec_context.open()
+    except MUX_ERRORS as error:
+        hint = "; is its device there?" if encoding.settings.is_hardware else ""
+        raise UnsupportedStreamError(
+            f"the encoder {name} does not open for {info.width}x{info.height} "
+            f"{encoding.pixel_format} ({error_text(error)}){hint}"
+        ) from error
+    left = set(stream.codec_context.options) - {"threads"}
+    if left:  # FFmpeg drops what an encoder does not know without a word
+        raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
+
+
+def encoder_input(frame: Frame, converter: PlaneConverter, time_base: Fraction, *, shift: int = 0) -> av.VideoFrame:
+    """A frame as an encoder takes it; its pts is moved back by `shift` units of the time base."""
+    picture = planes_of(frame, converter)
+    picture.pts = frame.pts - shift
+    picture.time_base = time_base
+    picture.pict_type = 0  # the encoder decides; the source's choice would be an order to it
+    return picture
 
 
 def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:

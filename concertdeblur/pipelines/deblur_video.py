@@ -34,8 +34,13 @@ from concertdeblur.media.reader import ReaderOptions, VideoReader
 from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
 from concertdeblur.media.tags import losses
 from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encoding
+from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
+from concertdeblur.pipelines.segments.cutting import is_long
+from concertdeblur.pipelines.segments.identity import WEIGHT_SET, asked, difference
+from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
+from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
 from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
 from concertdeblur.streaming import Prefetch, Sink
 
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "VideoJob", "VideoSummary", "VideoRun", "deblur_video"]
 
+SHIPPED_SETS = ("concert", "concert-fast")  # that the quality auto chooses from
+_LEAST_PIXEL_BYTES = {"ffv1": 0.3, "prores": 0.3}
+_LEAST_LOSSY_PIXEL_BYTES = 0.002
 _QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
 
 
@@ -58,9 +66,13 @@ def deblur_video(
     *,
     on_progress: Callable[[Progress], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
+    on_note: Callable[[str], None] = _ignore,
     stop: threading.Event | None = None,
 ) -> VideoSummary:
     """Deblur one clip; the output appears under its name only when it is complete.
+
+    Long clips are done in segments that are kept beside the output until all are there, so that the same call goes on
+    where the last one ended, however that was.
 
     Args:
         source: The clip.
@@ -68,13 +80,16 @@ def deblur_video(
         job: The user's choices.
         on_progress: Called after every frame, in the caller's thread.
         on_warning: Called once for each thing that is not kept as it was, maybe from another thread.
-        stop: When set, the run ends: nothing is left behind and `Interrupted` says how far it got.
+        on_note: Told what of an earlier run is used.
+        stop: When set, the run ends: nothing but finished segments is left, and `Interrupted` says how far it got.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
 
     """
-    run = VideoRun(source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, stop=stop)
+    run = VideoRun(
+        source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, on_note=on_note, stop=stop
+    )  # fmt: skip
     return run.guarded()
 
 
@@ -88,10 +103,13 @@ class VideoRun:
     on_progress: Callable[[Progress], None]
     on_warning: Callable[[str], None]
     stop: threading.Event | None
+    on_note: Callable[[str], None] = _ignore
     deblurrer: "Deblurrer | None" = None
     encoder: str = ""  # FFmpeg's name
     num_clips: int = 1  # of a folder: they all get one weight set
     progress: Progress = field(default_factory=Progress)
+    num_frames_before: int = 0  # of the progress, done by an earlier run
+    work: WorkFolder | None = None  # of a clip that is done in segments
     warnings: list[str] = field(default_factory=list)
     is_rounded: bool = False  # whether some time stamp is no whole number of milliseconds
     started_s: float = field(default_factory=time.monotonic)
@@ -119,13 +137,25 @@ class VideoRun:
             plans, lost = plan_streams(clip, reader.info.index, format_name, self._stream_choices())
             self._warn_all([*lost, *encoding.losses])
             self.encoder = settings.encoder
-            if self.deblurrer is None and not job.is_identity:
-                self.deblurrer = self._load(reader.info)
+            if is_segmented(reader.info, job):
+                self.work = stack.enter_context(WorkFolder(self.target))
+            self._ready_networks(reader.info)
             companions = self._companions(reader, clip, plans)
             parts = [stack.enter_context(output) for output in outputs]
             writer = stack.enter_context(open_writer(parts[0], reader.info, encoding, companions, backend=job.writer))
             extras = ExtraVideos(job, parts[1:], reader.info, stack)
-            self._stream(reader, writer, extras, stack)
+            self.progress = Progress(total_frames=expected_frames(reader.info, job))
+            if self.work is None:
+                self._stream(reader, writer, extras, stack)
+            else:
+                assert isinstance(writer, PyavWriter)
+                main = Outlet(
+                    name="video", part=parts[0], info=reader.info, encoding=encoding, writer=writer,
+                    picture=lambda made: made.frame,
+                )  # fmt: skip
+                self._in_segments(reader, [main, *extras.outlets], self.work, stack)
+            if reader.num_broken:
+                self._warn(f"{reader.num_broken} broken frames are replaced by the last good one before them")
             self._warn_all(
                 losses(
                     clip, parts[0], plans, start_s=reader.first_pts * reader.info.time_base - (companions.begin_s or 0),
@@ -140,6 +170,7 @@ class VideoRun:
             target=self.target,
             num_frames=self.progress.num_frames,
             num_broken=num_broken,
+            num_frames_before=self.num_frames_before,
             windows_tried=self.progress.windows_tried,
             windows_accepted=self.progress.windows_accepted,
             elapsed_s=time.monotonic() - self.started_s,
@@ -160,10 +191,25 @@ class VideoRun:
         whole = None if num_frames is None else num_frames * self.num_clips
         return load_deblurrer(self.job, info, num_frames=whole, on_warning=self._warn)
 
+    def _ready_networks(self, info: StreamInfo) -> None:
+        """Load the weight set, unless a run before has; one that auto chose for the segments that are there stays."""
+        if self.job.is_identity:
+            return
+        chosen = self._chosen_before()
+        if self.deblurrer is None or chosen not in ("", self.deblurrer.name):
+            if chosen:
+                self.job = replace(self.job, weights=chosen)
+            self.deblurrer = self._load(info)
+
+    def _chosen_before(self) -> str:
+        """The shipped set with which an earlier run began, where this one may choose; empty if there is none."""
+        if self.work is None or self.job.weights is not None or self.job.quality != "auto" or self.job.restart:
+            return ""
+        name = self.work.asked.get(WEIGHT_SET, "")
+        return name if name in SHIPPED_SETS else ""
+
     def _stream(self, reader: VideoReader, writer: VideoWriter, extras: ExtraVideos, stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
-        self.progress = Progress(total_frames=expected_frames(reader.info, self.job))
-        milliseconds = reader.info.time_base * 1000
         frames: Iterable[Frame] = reader.frames()
         sink: Sink[Frame] | None = None
         if _may_overlap(self.deblurrer):
@@ -171,13 +217,9 @@ class VideoRun:
             sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
             stack.callback(sink.abandon)
         push = sink.push if sink else writer.write
-        takes_captions = self.job.writer == "pyav" and keeps_captions(self.encoder)
-        made = stack.enter_context(closing(_deblurred(self._until_stopped(frames), self.deblurrer, self.job)))
+        made = stack.enter_context(closing(_deblurred(self._seen(frames, reader.info), self.deblurrer, self.job)))
         for one in made:
-            if one.source.captions is not None and not takes_captions:
-                self._warn("closed captions are dropped: only h264 and hevc of the writer pyav keep them")
             push(one.frame)
-            self.is_rounded |= one.source.pts * milliseconds.numerator % milliseconds.denominator != 0
             extras.write(one)
             self._advance(one.windows_tried, one.windows_accepted)
         self._raise_if_stopped()
@@ -185,29 +227,78 @@ class VideoRun:
             sink.close()
         writer.finish()
         extras.finish()
-        if reader.num_broken:
-            self._warn(f"{reader.num_broken} broken frames are replaced by the last good one before them")
 
-    def _advance(self, windows_tried: int, windows_accepted: int) -> None:
+    def _in_segments(self, reader: VideoReader, outlets: list[Outlet], work: WorkFolder, stack: ExitStack) -> None:
+        """The same, segment by segment, each on the disk before it counts; those that are there are not done again."""
+        frames: Iterable[Frame] = reader.frames()
+        self._begin(work, reader.info, {one.name: one.encoding for one in outlets})
+        run = SegmentedRun(
+            outlets=outlets, work=work, warm_up=0 if self.deblurrer is None else WARM_UP_FRAMES,
+            deblur=lambda given: _deblurred(given, self.deblurrer, self.job),
+            on_made=lambda made: self._advance(made.windows_tried, made.windows_accepted),
+            on_done_before=self._skip, total_frames=self.progress.total_frames,
+        )  # fmt: skip
+        stack.callback(run.close)
+        sink: Sink[Callable[[], None]] | None = None
+        if _may_overlap(self.deblurrer):
+            frames = stack.enter_context(Prefetch(frames, depth=_QUEUE_DEPTH, name="decode"))
+            sink = Sink(lambda task: task(), depth=_QUEUE_DEPTH, name="encode")
+            stack.callback(sink.abandon)
+            run.hand_over = sink.push
+        run.compute(self._seen(frames, reader.info))
+        self._raise_if_stopped()
+        if sink:
+            sink.close()
+        run.join()
+
+    def _begin(self, work: WorkFolder, info: StreamInfo, encodings: dict[str, Encoding]) -> None:
+        """Go on with what an earlier run has done, or begin anew, and say which and why."""
+        now = asked(self.source, self.job, info, encodings, self.deblurrer)
+        done = work.num_frames
+        why = "--restart" if self.job.restart else difference(work.asked, now)
+        work.begin(now, anew=self.job.restart)
+        total = f" of {self.progress.total_frames:,}" if self.progress.total_frames else ""
+        if done and why:
+            self.on_note(f"begins anew, without the {done:,} frames of an earlier run: {why}")
+        elif done:
+            self.on_note(f"{done:,}{total} frames were done by an earlier run; this one goes on from there")
+        least = least_bytes(info, encodings["video"].settings.codec, self.progress.total_frames or 0)
+        work.check_room(least * (1 if work.num_frames else 2))
+
+    def _skip(self, done: DoneSegment) -> None:
+        self.num_frames_before += done.num_frames
+        self._advance(done.windows_tried, done.windows_accepted, num_frames=done.num_frames)
+
+    def _advance(self, windows_tried: int, windows_accepted: int, *, num_frames: int = 1) -> None:
         self.progress = replace(
             self.progress,
-            num_frames=self.progress.num_frames + 1,
+            num_frames=self.progress.num_frames + num_frames,
             windows_tried=self.progress.windows_tried + windows_tried,
             windows_accepted=self.progress.windows_accepted + windows_accepted,
             elapsed_s=time.monotonic() - self.started_s,
         )
         self.on_progress(self.progress)
 
-    def _until_stopped(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def _seen(self, frames: Iterable[Frame], info: StreamInfo) -> Iterator[Frame]:
+        """The frames until the run is stopped; what will be lost of them is noticed."""
+        milliseconds = info.time_base * 1000
+        takes_captions = self.job.writer == "pyav" and keeps_captions(self.encoder)
         for frame in frames:
             self._raise_if_stopped()
+            if frame.captions is not None and not takes_captions:
+                self._warn("closed captions are dropped: only h264 and hevc of the writer pyav keep them")
+            self.is_rounded |= frame.pts * milliseconds.numerator % milliseconds.denominator != 0
             yield frame
 
     def _raise_if_stopped(self) -> None:
         if self.stop is not None and self.stop.is_set():
             total = self.progress.total_frames
             count = f"{self.progress.num_frames} of {total}" if total else str(self.progress.num_frames)
-            raise Interrupted(f"stopped after {count} frames; {self.target} is not written")
+            if self.work is not None and self.work.num_frames:
+                kept = f"{self.work.num_frames:,} of them are kept, and the same command goes on from there"
+            else:
+                kept = f"{self.target} is not written"
+            raise Interrupted(f"stopped after {count} frames; {kept}")
 
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
@@ -265,6 +356,16 @@ class VideoRun:
         if self.job.end_s is not None:
             end_s = reader.origin_s + self.job.end_s
         return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s)
+
+
+def is_segmented(info: StreamInfo, job: VideoJob) -> bool:
+    """Whether a clip is done in segments: one of more than a segment's frames; the writer ffmpeg makes one piece."""
+    return job.writer == "pyav" and is_long(expected_frames(info, job))
+
+
+def least_bytes(info: StreamInfo, codec: str, num_frames: int) -> float:
+    """What the frames take at the very least once they are encoded."""
+    return info.height * info.width * num_frames * _LEAST_PIXEL_BYTES.get(codec, _LEAST_LOSSY_PIXEL_BYTES)
 
 
 def _may_overlap(deblurrer: "Deblurrer | None") -> bool:

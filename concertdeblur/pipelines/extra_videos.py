@@ -3,18 +3,15 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from concertdeblur.frame import StreamInfo
+from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
-from concertdeblur.media.encoding import plan_encoding
+from concertdeblur.media.encoding import Encoding, plan_encoding
 from concertdeblur.media.pyav_writer import PyavWriter
-from concertdeblur.pipelines.video_job import Unchanged, VideoJob
-
-if TYPE_CHECKING:
-    from concertdeblur.deblurring.deblurrer import DeblurredFrame
+from concertdeblur.pipelines.segments.segmented_run import Made, Outlet, Picture
+from concertdeblur.pipelines.video_job import VideoJob
 
 
 class ExtraVideos:
@@ -22,34 +19,51 @@ class ExtraVideos:
 
     def __init__(self, job: VideoJob, parts: list[Path], info: StreamInfo, stack: ExitStack) -> None:
         self._rotation_deg = info.rotation_deg
+        self.outlets: list[Outlet] = []
         left = iter(parts)
-        self._heatmap = self._open(next(left), job.heatmap, info, stack) if job.heatmap else None
-        self._compare = None
+        if job.heatmap:
+            self._add("heatmap", next(left), job.heatmap, info, self._heated, stack)
         if job.compare:
             height, width = doubled_size(info)
-            self._compare = self._open(next(left), job.compare, replace(info, height=height, width=width), stack)
+            doubled = replace(info, height=height, width=width)
+            self._add("compare", next(left), job.compare, doubled, self._compared, stack)
 
-    @staticmethod
-    def _open(part: Path, target: Path, info: StreamInfo, stack: ExitStack) -> PyavWriter:
-        format_name = output_format(target)
-        settings = EncoderSettings(codec="av1" if format_name == "webm" else "h264", num_threads=1)
-        return stack.enter_context(PyavWriter(part, info, plan_encoding(info, format_name, settings)))
+    def _add(
+        self, name: str, part: Path, target: Path, info: StreamInfo, picture: Picture, stack: ExitStack
+    ) -> None:
+        encoding = _encoding_of(target, info)
+        writer = stack.enter_context(PyavWriter(part, info, encoding))
+        self.outlets.append(Outlet(name=name, part=part, info=info, encoding=encoding, writer=writer, picture=picture))
 
-    def write(self, made: "DeblurredFrame | Unchanged") -> None:
+    def write(self, made: Made) -> None:
         """Write one frame to each."""
-        before = made.source
-        old, new = before.pixels, made.frame.pixels
-        if old is None or new is None:
-            return
-        if self._heatmap and made.heatmap is not None:
-            from concertdeblur.deblurring.cam import heat_overlay  # imports torch
-
-            self._heatmap.write(before.with_pixels(heat_overlay(new, made.heatmap)))
-        if self._compare:
-            self._compare.write(before.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg)))
+        for outlet in self.outlets:
+            frame = outlet.picture(made)
+            if frame is not None:
+                outlet.writer.write(frame)
 
     def finish(self) -> None:
         """Complete the files."""
-        for writer in (self._heatmap, self._compare):
-            if writer:
-                writer.finish()
+        for outlet in self.outlets:
+            outlet.writer.finish()
+
+    @staticmethod
+    def _heated(made: Made) -> Frame | None:
+        new = made.frame.pixels
+        if new is None or made.heatmap is None:
+            return None
+        from concertdeblur.deblurring.cam import heat_overlay  # imports torch
+
+        return made.source.with_pixels(heat_overlay(new, made.heatmap))
+
+    def _compared(self, made: Made) -> Frame | None:
+        old, new = made.source.pixels, made.frame.pixels
+        if old is None or new is None:
+            return None
+        return made.source.with_pixels(side_by_side(old, new, rotation_deg=self._rotation_deg))
+
+
+def _encoding_of(target: Path, info: StreamInfo) -> Encoding:
+    format_name = output_format(target)
+    settings = EncoderSettings(codec="av1" if format_name == "webm" else "h264", num_threads=1)
+    return plan_encoding(info, format_name, settings)

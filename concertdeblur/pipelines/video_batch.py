@@ -144,6 +144,7 @@ def deblur_batch(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
     on_failure: Callable[[Path, Exception], None] = lambda _source, _error: None,
     stop: threading.Event | None = None,
 ) -> Iterator[VideoSummary | BatchSummary]:
@@ -157,6 +158,7 @@ def deblur_batch(
         job: The user's choices, for every clip.
         on_progress: As for `deblur_video`.
         on_warning: As for `deblur_video`; each warning names its clip.
+        on_note: As for `deblur_video`; each note names its clip.
         on_failure: Called with a clip and what went wrong with it.
         stop: When set, the run ends with `Interrupted`.
 
@@ -184,7 +186,7 @@ def deblur_batch(
             continue
         run = VideoRun(
             source=item.source, target=item.target, job=job, on_progress=on_progress,
-            on_warning=_naming(item.source, on_warning), stop=stop,
+            on_warning=_naming(item.source, on_warning), on_note=_naming(item.source, on_note), stop=stop,
         )  # fmt: skip
         run.deblurrer, run.num_clips = deblurrer, len(items)
         try:

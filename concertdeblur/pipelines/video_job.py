@@ -37,6 +37,7 @@ class VideoJob:
     start_s: Fraction | None = None  # from the first video frame
     end_s: Fraction | None = None
     overwrite: bool = False
+    restart: bool = False  # what an earlier run has done of the clip is not used
     keep_date: bool | None = None  # the output's file date is the source's; None: for several clips only
     audio: SoundChoice = "copy"
     fits_sound: bool = False  # sound that the container cannot hold is converted: nobody chose the container
@@ -88,13 +89,17 @@ class VideoSummary:
     elapsed_s: float
     runtime: str  # what the networks ran on; "identity" if none ran
     warnings: tuple[str, ...]
+    num_frames_before: int = 0  # of them, how many an earlier run had done
 
     def text(self) -> str:
         """In words."""
         frames = str(self.num_frames)
         if self.num_broken:
             frames += f", {self.num_broken} of them broken and replaced by the last good one"
-        speed = f" ({speed_text(self.num_frames / self.elapsed_s)})" if self.elapsed_s > 0 else ""
+        if self.num_frames_before:
+            frames += f", {self.num_frames_before} of them by an earlier run"
+        num_now = self.num_frames - self.num_frames_before
+        speed = f" ({speed_text(num_now / self.elapsed_s)})" if self.elapsed_s > 0 and num_now else ""
         rows = [("frames", frames), ("time", f"{duration_text(self.elapsed_s)}{speed}")]
         if self.windows_tried:
             rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))

@@ -70,7 +70,7 @@ def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
     words = (
         "--strength 0.5 --no-refine --refine 0.3 --weights mine --device cpu --backend torch --reader decord"
         " --writer ffmpeg"
-        " --codec hevc --crf 21.5 --preset slow --video-stream 3 --start 1:02:03.004 --end 3724.1 --overwrite"
+        " --codec hevc --crf 21.5 --preset slow --video-stream 3 --start 1:02:03.004 --end 3724.1 --overwrite --restart"
         " --drop-streams --strict --deinterlace --heatmap heat.mp4 --compare both.mkv --audio flac --keep-date"
     )
     result = invoke("video", "in.mp4", "out.mp4", *words.split())
@@ -91,6 +91,7 @@ def test_every_option_is_passed(jobs: list[VideoJob]) -> None:
         start_s=Fraction(3723004, 1000),
         end_s=Fraction(37241, 10),
         overwrite=True,
+        restart=True,
         drop_streams=True,
         audio="flac",
         keep_date=True,
@@ -309,6 +310,7 @@ def test_help_groups_the_options_and_lists_what_works() -> None:
     text = invoke("--help").output
     assert [line.split()[0] for line in text.split("Commands:\n")[1].splitlines()] == [
         "annotate", "bench", "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
+        "watch",
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from concertdeblur.cpus import allowed_cpus, available_cpus, busy_cpus, quota_cpus
+from concertdeblur.cpus import allowed_cpus, available_cpus, busy_cpus, has_avx512, quota_cpus
 
 V2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
 V1 = (
@@ -78,3 +78,14 @@ def test_others_work_is_seen() -> None:
             other.kill()
     assert busy is not None
     assert 0.3 < busy <= allowed_cpus() + 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("flags\t\t: fpu avx2 avx512f avx512bw\n", True), ("flags\t\t: fpu avx2\n", False), (None, False)],
+)
+def test_avx512_is_read_off_the_processors_flags(tmp_path: Path, text: str | None, expected: bool) -> None:
+    if text is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(text)
+    assert has_avx512(tmp_path) is expected

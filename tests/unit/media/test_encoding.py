@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from concertdeblur.errors import UnsupportedStreamError, UsageError
 from concertdeblur.frame import Colour, Pixels, StreamInfo
+from concertdeblur.media import encoders
 from concertdeblur.media.colour import PlaneConverter, coefficients, effective_range, is_untagged_hd, rgb_converter
 from concertdeblur.media.encoders import EncoderSettings, available_codecs, supported_pixel_formats
 from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
@@ -84,8 +85,12 @@ def test_settings_are_checked(choices: dict[str, object]) -> None:
         EncoderSettings(**choices)  # type: ignore[arg-type]
 
 
-def test_settings_reach_the_encoder_by_its_own_names() -> None:
-    assert EncoderSettings(crf=23, preset="fast").options() == {"preset": "fast", "crf": "23"}
+@pytest.mark.parametrize(("has_avx512", "added"), [(False, {}), (True, {"x264-params": "asm=AVX2"})])
+def test_settings_reach_the_encoder_by_its_own_names(
+    monkeypatch: pytest.MonkeyPatch, has_avx512: bool, added: dict[str, str]
+) -> None:
+    monkeypatch.setattr(encoders, "has_avx512", lambda: has_avx512)
+    assert EncoderSettings(crf=23, preset="fast").options() == {"preset": "fast", "crf": "23"} | added
     assert EncoderSettings(codec="h264_nvenc", crf=23).options() == {"rc": "vbr", "cq": "23"}
     assert EncoderSettings(codec="av1").encoder == "libsvtav1"
     assert {"h264", "hevc", "av1", "ffv1"} <= set(available_codecs())

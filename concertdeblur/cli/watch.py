@@ -1,0 +1,73 @@
+"""The command `watch`: a folder whose clips are deblurred as they come."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concertdeblur.cli.console import display, run_facts
+from concertdeblur.cli.exits import describe_error, show_traceback
+from concertdeblur.cli.options import (
+    CODEC,
+    LOCAL_FILE,
+    GroupedCommand,
+    deblurring_options,
+    is_debugging,
+    option,
+    refuse_both,
+    reporting,
+    together,
+)
+from concertdeblur.cli.signals import stop_on_signals
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("source", metavar="IN", type=LOCAL_FILE)
+@click.argument("target", metavar="OUT", type=LOCAL_FILE)
+@deblurring_options
+@together(
+    option(
+        "Input", "--settle", "settle_s", type=float, default=10, show_default=True, metavar="SECONDS",
+        help="A clip is taken once its size and date have stood still for so long.",
+    ),
+    option("Input", "--recursive", is_flag=True, help="Take the clips of subfolders, too."),
+    option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which fail otherwise."),
+    option("Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...", help="As of 'video'."),
+    option("Output", "--crf", type=float, metavar="N", help="As of 'video'."),
+    option("Output", "--preset", metavar="NAME", help="As of 'video'."),
+    option("Output", "--compatible", is_flag=True, help="As of 'video': write what plays everywhere."),
+)  # fmt: skip
+@reporting
+def watch(
+    source: Path, target: Path, *, settle_s: float, recursive: bool, no_refine: bool, as_json: bool, quiet: bool,
+    **choices: Any,
+) -> None:  # fmt: skip
+    """Deblur clips as they appear in the folder IN, one after the other, into the folder OUT.
+
+    A clip that has its output is done. One that fails is named in OUT/watch.log and tried again once its file changes.
+    Ctrl-C or SIGTERM ends the watch; the next one goes on where a long clip was stopped.
+    """
+    refuse_both(as_json, quiet)
+    debugging = is_debugging()
+    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
+        from concertdeblur.pipelines.video_job import VideoJob
+        from concertdeblur.pipelines.watch_folder import WatchedFolder, watch_folder
+
+        def on_failure(path: Path, error: Exception) -> str:
+            if debugging:
+                show_traceback(error)
+            sentence, _ = describe_error(error)
+            shown.warning(sentence if path.name in sentence else f"{path}: {sentence}")
+            return sentence
+
+        job = VideoJob(refine=not no_refine, **choices)
+        watched = WatchedFolder(
+            source=source, target=target, settle_s=settle_s, recursive=recursive, as_mp4=job.compatible
+        )
+        shown.start(run_facts("watch", source, target, job))
+        shown.note(f"watches {source}; what went well or wrong is in {target / 'watch.log'}")
+        for made in watch_folder(
+            watched, job, stop=stop, on_progress=shown.progress, on_warning=shown.warning, on_note=shown.note,
+            on_failure=on_failure,
+        ):  # fmt: skip
+            shown.done(made)
