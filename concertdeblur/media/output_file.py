@@ -144,7 +144,9 @@ def target_error(target: Path, error: BaseException) -> TargetError:
     """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
     target = target.with_name(_PART.sub(r"\1\2", target.name))
     if is_disk_full(error):
-        return TargetError(f"{target}: no space left on the device; nothing was written")
+        full = TargetError(f"{target}: no space left on the device; nothing was written")
+        full.errno = errno.ENOSPC  # so that `is_disk_full` knows it, whatever its cause
+        return full
     return TargetError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
 

@@ -162,6 +162,13 @@ def test_codecs_by_the_names_that_people_know(tmp_path: Path, name: str, suffix:
     assert [frame.time for frame in frames_of(tmp_path / f"out{suffix}")] == pytest.approx([n / 25 for n in range(12)])
 
 
+@pytest.mark.parametrize("codec", ["av1", "ffv1"])
+def test_what_mov_cannot_hold_is_refused_before_work(tmp_path: Path, codec: str) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec())
+    with pytest.raises(UnsupportedStreamError, match=rf"a mov file cannot hold {codec} video; .*\.mp4.*\.mkv"):
+        deblur_video(source, tmp_path / "out.mov", VideoJob(strength=0, codec=codec))
+
+
 def test_crf_need_not_be_whole(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec(height=128, width=128, num_frames=25))
     for codec in ("h264", "hevc", "av1"):
