@@ -19,10 +19,10 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import Display, display, run_facts, say, show_report, write_event
+from concertdeblur.cli.console import display, run_facts, say, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import describe_error, flush_output, report_error, show_traceback
+from concertdeblur.cli.exits import flush_output, report_error, warn_of_failure
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -130,8 +130,9 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
     """
     refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
+        from concertdeblur.pipelines.batch import BatchCount
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
-        from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
+        from concertdeblur.pipelines.image_batch import batch_text, deblur_images, plan_images
 
         job = ImageJob(refine=not no_refine, **choices)
         tasks = plan_images(paths, job)
@@ -142,15 +143,15 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
             shown.done(deblur_image(source, target, job, on_warning=shown.warning))
             return
         shown.start(run_facts("image", paths[0], tasks[0].target.parent, job))
-        count = BatchCount()
+        count, debug = BatchCount(), is_debugging()
         made = deblur_images(
             tasks, job, count=count, on_warning=shown.warning,
-            on_failure=lambda path, error: _warn_of_failure(shown, path, error),
+            on_failure=lambda path, error: warn_of_failure(shown, path, error, debug=debug),
         )  # fmt: skip
         for summary in made:
             shown.done(summary)
         if not as_json and not quiet:
-            say(count.text() + ".")
+            say(batch_text(count) + ".")
 
 
 @cli.command(cls=GroupedCommand)
@@ -200,11 +201,3 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
-
-
-def _warn_of_failure(shown: Display, path: Path, error: Exception) -> None:
-    """Say in one line why one item of a batch failed."""
-    text, _ = describe_error(error)
-    shown.warning(text if str(path) in text else f"{path}: {text}")
-    if is_debugging():
-        show_traceback(error)

@@ -130,6 +130,16 @@ def _is_alive(part: Path) -> bool:
     return False
 
 
+def keep_date(source: Path, target: Path) -> str:
+    """Give a target the file date of its source; why not, in words, or nothing."""
+    try:
+        times = source.stat()
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    except OSError as error:
+        return f"the file's date is not kept ({error.strerror})"
+    return ""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error goes back to a full disk, or to a quota that is used up."""
     seen: BaseException | None = error

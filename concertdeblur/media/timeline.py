@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _LEAST_STEP_BACK_S = Fraction(1, 4)  # smaller steps are mended frame by frame
 _LEAST_LEAP_S = 60  # further ahead than any pause of a transport stream
+_COUNTED = ("mpegts", "mpeg")  # transport and program streams, whose clocks have 33 bits
 _CLOCK_S = Fraction(2**33, 90_000)  # after which the clock of a transport or program stream begins at 0 again
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: the format's clock may be set anew
 _INDEXED = ("mov", "avi")  # their tables count durations up, so that time cannot run backwards
@@ -144,7 +145,8 @@ def read_timeline(path: Path) -> Timeline:
     with open_source(path) as container:
         if any(name in container.format.name.split(",") for name in _INDEXED):
             return Timeline()
-        pieces = _Pieces(may_leap=bool(_flags(container) & _TS_DISCONT))
+        is_counted = container.format.name in _COUNTED
+        pieces = _Pieces(may_leap=bool(_flags(container) & _TS_DISCONT), may_begin_before_0=not is_counted)
         try:
             for packet in container.demux(*(each for each in container.streams if each.type in ("audio", "video"))):
                 stamp = packet.dts if packet.dts is not None else packet.pts
@@ -198,8 +200,8 @@ class _Piece:
 class _Pieces:
     """Finds where a clock is set. One packet with a wrong time stamp is no new clock: the next one decides."""
 
-    def __init__(self, *, may_leap: bool) -> None:
-        self._may_leap = may_leap
+    def __init__(self, *, may_leap: bool, may_begin_before_0: bool) -> None:
+        self._may_leap, self._may_begin_before_0 = may_leap, may_begin_before_0
         self._done: list[_Piece] = []
         self._piece = _Piece(position=0)
         self._doubtful: list[_Moment] = []  # since a packet that does not go on from the one before
@@ -234,7 +236,8 @@ class _Pieces:
     def _first_shift_s(self) -> Fraction:
         """By how much the first piece begins too early: FFmpeg counts backwards from where a clock begins anew."""
         first = (*self._done, self._piece)[0]
-        return -first.begin_s if self._may_leap and first.begin_s is not None and first.begin_s < 0 else Fraction(0)
+        is_around = not self._may_begin_before_0 and first.begin_s is not None and first.begin_s < 0
+        return -first.begin_s if is_around and first.begin_s is not None else Fraction(0)
 
     def _goes_on(self, moment: _Moment) -> bool:
         last_s = self._piece.last_s.get(moment.stream)

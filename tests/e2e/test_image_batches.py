@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from concertdeblur.pipelines import image_batch
+from concertdeblur.pipelines.batch import BatchCount
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
-from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
+from concertdeblur.pipelines.image_batch import deblur_images, plan_images
 from tests.commands import events, run, run_here
 from tests.pictures import photograph
 

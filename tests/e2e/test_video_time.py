@@ -321,6 +321,23 @@ def test_sound_that_is_away_for_minutes_sets_no_clock(tmp_path: Path) -> None:
     assert not read_timeline(path).is_joined
 
 
+def test_a_fragmented_file_that_is_cut_off_is_named_as_that(tmp_path: Path) -> None:
+    plain, whole = make_clip(tmp_path / "plain.mp4", ClipSpec(num_frames=50)), tmp_path / "whole.mp4"
+    with (
+        av.open(str(plain)) as clip,
+        av.open(str(whole), "w", container_options={"movflags": "empty_moov+frag_keyframe"}) as output,
+    ):
+        stream = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                output.mux_one(packet)
+    assert deblur_video(whole, tmp_path / "a.mp4", VideoJob(strength=0)).warnings == ()
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    told = deblur_video(tmp_path / "cut.mp4", tmp_path / "b.mp4", VideoJob(strength=0)).warnings
+    assert any("cut.mp4: ends early" in warning for warning in told)
+
+
 def test_one_recording_and_a_pause_are_no_new_time(tmp_path: Path) -> None:
     assert not read_timeline(recording(tmp_path / "one.ts", begin_s=Fraction(7))).is_joined
     parts = [recording(tmp_path / f"{n}.ts", begin_s=Fraction(begin)) for n, begin in enumerate((0, 21))]
