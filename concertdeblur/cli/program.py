@@ -51,6 +51,8 @@ zsh:  concertdeblur completion zsh > _concertdeblur, in a folder of $fpath
 fish: concertdeblur completion fish > ~/.config/fish/completions/concertdeblur.fish
 """
 
+_MOST_NAMED = 10  # of files in one line
+
 
 class Program(click.Group):
     """The group of commands; whatever ends it is one sentence and an exit code."""
@@ -132,10 +134,15 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
         from concertdeblur.pipelines.batch import BatchCount
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
-        from concertdeblur.pipelines.image_batch import batch_text, deblur_images, plan_images
+        from concertdeblur.pipelines.image_batch import batch_text, deblur_images, passed_over, plan_images
 
         job = ImageJob(refine=not no_refine, **choices)
         tasks = plan_images(paths, job)
+        if others := passed_over(paths[:1] if len(paths) == 1 else paths[:-1], job):
+            names = ", ".join(path.name for path in others[:_MOST_NAMED]) + (
+                ", ..." if len(others) > _MOST_NAMED else ""
+            )
+            shown.warning(f"{len(others)} pictures of kinds that are not supported are passed over: {names}")
         if len(tasks) == 1 and not (tasks[0].is_of_folder or job.skip_existing):
             source, target = tasks[0].source, tasks[0].target
             tasks[0].make_folder()

@@ -36,7 +36,8 @@ def output_format(target: Path) -> str:
         return FORMATS[target.suffix.lower()]
     except KeyError:
         known = ", ".join(sorted(FORMATS))
-        raise UsageError(f"{target.name}: the output's name must end in one of {known}") from None
+        hint = "" if target.suffix else "; if it is meant as a folder, create it first"
+        raise UsageError(f"{target.name}: the output's name must end in one of {known}{hint}") from None
 
 
 def open_source(path: Path) -> InputContainer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
-from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name
+from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name, why_not_read
 from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_image import ImageJob, ImageSummary, LoadedNetworks, deblur_image
 
@@ -60,6 +60,13 @@ def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
     if len(tasks) > 1 and (job.heatmap or job.compare):
         raise UsageError("--heatmap and --compare belong to one picture, not to several")
     return _apart(tasks)
+
+
+def passed_over(paths: Sequence[Path], job: ImageJob) -> list[Path]:
+    """Pictures in folders of kinds that are not supported, as a camera's raw ones: they are named, but no failure."""
+    folders = [path for path in paths if path.is_dir()]
+    found = (each for folder in folders for each in (folder.rglob("*") if job.recursive else folder.iterdir()))
+    return sorted(each for each in found if why_not_read(each) is not None and not each.name.startswith("."))
 
 
 def deblur_images(
