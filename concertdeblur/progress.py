@@ -17,6 +17,11 @@ class StageProgress:
     facts: Mapping[str, float | str] = field(default_factory=dict)  # figures to show beside it: {"loss": 0.021}
 
 
+def runtime_text(runtime: str) -> str:
+    """What the networks ran on, in words; "identity" is said where none ran."""
+    return "no network: with strength 0 nothing is deblurred" if runtime == "identity" else runtime
+
+
 def speed_text(rate_fps: float) -> str:
     """Frames a second, or seconds a frame where that reads better."""
     return f"{rate_fps:.1f} frames/s" if rate_fps >= 1 or rate_fps <= 0 else f"{1 / rate_fps:.1f} s a frame"

@@ -77,6 +77,8 @@ def make_clip(path: Path, spec: ClipSpec) -> Path:
         audio = output.add_stream(spec.audio, rate=48000) if spec.audio else None
         if audio is not None:
             audio.metadata["language"] = "deu"
+            if spec.audio == "wmav2":
+                audio.codec_context.bit_rate = 64_000  # it has no rate of its own
         text: Any = _add_text(output, spec.cue_codec) if spec.cues else None
         cover: Any = _add_cover(output) if spec.cover else None
         if spec.chapters:

@@ -4,11 +4,12 @@ import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from concertdeblur.cli.console import printable, say, write_event
+from concertdeblur.cli.console import Display, printable, say, write_event
 from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory")
@@ -39,6 +40,22 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
 def show_traceback(error: BaseException) -> None:
     """Write where an error came from, for a bug report."""
     click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
+def warn_of_failure(shown: Display, source: Path, error: Exception, *, debug: bool) -> None:
+    """Say in one line why one item of several failed.
+
+    Args:
+        shown: Where it is said.
+        source: The item.
+        error: What went wrong with it.
+        debug: Write the traceback before the line.
+
+    """
+    if debug:
+        show_traceback(error)
+    sentence, _ = describe_error(error)
+    shown.warning(sentence if source.name in sentence else f"{source}: {sentence}")
 
 
 def describe_error(error: BaseException) -> tuple[str, int]:

@@ -116,6 +116,9 @@ def command_for(name: str) -> str:
     path = Path(name)
     if path.suffix.lower() in _PICTURES:
         return "image"
+    if path.is_dir():
+        kinds = {each.suffix.lower() for each in path.iterdir()}
+        return "image" if kinds & _PICTURES and not kinds & _CLIPS else "video"
     is_file = path.suffix.lower() in _CLIPS or path.exists() or _URL.match(name)
     return "video" if is_file else ""
 

@@ -19,10 +19,10 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import Display, display, run_facts, say, show_report, write_event
+from concertdeblur.cli.console import display, run_facts, say, show_report, write_event
 from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import describe_error, flush_output, report_error, show_traceback
+from concertdeblur.cli.exits import flush_output, report_error, warn_of_failure
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -51,6 +51,8 @@ bash: concertdeblur completion bash > ~/.local/share/bash-completion/completions
 zsh:  concertdeblur completion zsh > _concertdeblur, in a folder of $fpath
 fish: concertdeblur completion fish > ~/.config/fish/completions/concertdeblur.fish
 """
+
+_MOST_NAMED = 10  # of files in one line
 
 
 class Program(click.Group):
@@ -131,11 +133,17 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
     """
     refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:
+        from concertdeblur.pipelines.batch import BatchCount
         from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
-        from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
+        from concertdeblur.pipelines.image_batch import batch_text, deblur_images, passed_over, plan_images
 
         job = ImageJob(refine=not no_refine, **choices)
         tasks = plan_images(paths, job)
+        if others := passed_over(paths[:1] if len(paths) == 1 else paths[:-1], job):
+            names = ", ".join(path.name for path in others[:_MOST_NAMED]) + (
+                ", ..." if len(others) > _MOST_NAMED else ""
+            )
+            shown.warning(f"{len(others)} pictures of kinds that are not supported are passed over: {names}")
         if len(tasks) == 1 and not (tasks[0].is_of_folder or job.skip_existing):
             source, target = tasks[0].source, tasks[0].target
             tasks[0].make_folder()
@@ -143,15 +151,15 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
             shown.done(deblur_image(source, target, job, on_warning=shown.warning))
             return
         shown.start(run_facts("image", paths[0], tasks[0].target.parent, job))
-        count = BatchCount()
+        count, debug = BatchCount(), is_debugging()
         made = deblur_images(
             tasks, job, count=count, on_warning=shown.warning,
-            on_failure=lambda path, error: _warn_of_failure(shown, path, error),
+            on_failure=lambda path, error: warn_of_failure(shown, path, error, debug=debug),
         )  # fmt: skip
         for summary in made:
             shown.done(summary)
         if not as_json and not quiet:
-            say(count.text() + ".")
+            say(batch_text(count) + ".")
 
 
 @cli.command(cls=GroupedCommand)
@@ -202,11 +210,3 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()
-
-
-def _warn_of_failure(shown: Display, path: Path, error: Exception) -> None:
-    """Say in one line why one item of a batch failed."""
-    text, _ = describe_error(error)
-    shown.warning(text if str(path) in text else f"{path}: {text}")
-    if is_debugging():
-        show_traceback(error)

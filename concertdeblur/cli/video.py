@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from concertdeblur.cli.console import Display, display, run_facts
-from concertdeblur.cli.exits import describe_error, show_traceback
+from concertdeblur.cli.exits import warn_of_failure
 from concertdeblur.cli.options import (
     CODEC,
     FILE,
@@ -196,17 +196,10 @@ def video(
 def _run_batch(items: Any, job: "VideoJob", shown: Display, stop: "threading.Event") -> None:
     from concertdeblur.pipelines.video_batch import BatchSummary, deblur_batch
 
-    debugging = is_debugging()
-
-    def on_failure(source: Path, error: Exception) -> None:
-        if debugging:
-            show_traceback(error)
-        sentence, _ = describe_error(error)
-        shown.warning(sentence if source.name in sentence else f"{source}: {sentence}")
-
+    debug = is_debugging()
     for summary in deblur_batch(
-        items, job, on_progress=shown.progress, on_warning=shown.warning, on_note=shown.note, on_failure=on_failure,
-        stop=stop,
+        items, job, on_progress=shown.progress, on_warning=shown.warning, on_note=shown.note,
+        on_failure=lambda source, error: warn_of_failure(shown, source, error, debug=debug), stop=stop,
     ):  # fmt: skip
         if isinstance(summary, BatchSummary):
             shown.batch(summary)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from concertdeblur.media.containers import FORMATS
 
-_READ_ONLY = "avi mpg mpeg ts mts m2ts wmv flv 3gp 3g2 mxf ogv vob asf"
+_READ_ONLY = "avi divx dv mpg mpeg m2v ts mts m2ts mod tod wmv flv f4v 3gp 3g2 mxf ogv qt vob asf"
 CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(f".{suffix}" for suffix in _READ_ONLY.split())
 
 

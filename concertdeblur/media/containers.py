@@ -36,7 +36,8 @@ def output_format(target: Path) -> str:
         return FORMATS[target.suffix.lower()]
     except KeyError:
         known = ", ".join(sorted(FORMATS))
-        raise UsageError(f"{target.name}: the output's name must end in one of {known}") from None
+        hint = "" if target.suffix else "; if it is meant as a folder, create it first"
+        raise UsageError(f"{target.name}: the output's name must end in one of {known}{hint}") from None
 
 
 def open_source(path: Path) -> InputContainer:
@@ -125,13 +126,18 @@ def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
 
 
 def can_encode(encoder: str, format_name: str) -> bool:
-    """Whether the container takes what an encoder makes."""
+    """Whether the container takes what an encoder makes; the header of mov says more than FFmpeg's tables."""
     size = {"width": 64, "height": 64} if encoder not in ("aac", "libopus", "flac") else {}
+    trial = av.open(io.BytesIO(), "w", format=format_name)
     try:
-        with av.open(io.BytesIO(), "w", format=format_name) as trial:
-            trial.add_mux_stream(encoder, rate=25 if size else 48_000, **size)
+        trial.add_mux_stream(encoder, rate=25 if size else 48_000, **size)
+        if format_name == "mov":  # other headers want the encoder's description, which there is not yet
+            trial.start_encoding()
     except MUX_ERRORS:
         return False
+    finally:
+        with contextlib.suppress(*MUX_ERRORS):
+            trial.close()
     return True
 
 

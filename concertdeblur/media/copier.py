@@ -20,7 +20,7 @@ from av.stream import Stream
 
 from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
-from concertdeblur.media.hidden import Curtain, hides_priming, primed_stream
+from concertdeblur.media.hidden import Curtain, hides_priming, is_trimmed, primed_stream
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
 from concertdeblur.media.subtitles import ASS_HEADER, convert
@@ -88,7 +88,7 @@ class PacketCopier:
             self._mux_sound(index, converter.convert(None))
 
     def _peek(self) -> frozenset[int]:
-        """The streams whose first packet is hidden: sound that begins with packets which only prime a decoder."""
+        """The streams that begin with hidden packets which only prime a decoder, and hide nothing that was cut off."""
         if not self._clip.has_edit_lists:
             return frozenset()
         wanted = {plan.index for plan in self._plans.values() if plan.kind == "audio" and plan.action is Action.COPY}
@@ -99,7 +99,7 @@ class PacketCopier:
             seen.append(packet)
             if packet.stream.index not in known:
                 known.add(packet.stream.index)
-                hidden |= {packet.stream.index} if packet.is_discard else set()
+                hidden |= {packet.stream.index} if packet.is_discard and not is_trimmed(packet) else set()
         self._packets = itertools.chain(seen, self._packets)
         return frozenset(hidden)
 

@@ -5,6 +5,8 @@ A pipe of raw frames carries no time stamps. So ffmpeg encodes at a constant rat
 """
 
 import contextlib
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -199,6 +201,8 @@ class FfmpegWriter:
                 raise target_error(self._part, error) from error
 
     def _failed(self, reason: str) -> TargetError:
+        if os.strerror(errno.ENOSPC) in reason:
+            return target_error(self._part, OSError(errno.ENOSPC, reason))
         return TargetError(f"ffmpeg's encoder {self._encoding.settings.encoder} failed: {reason}")
 
     def _remux(

@@ -5,6 +5,7 @@ decoder. A container with edit lists hides them again; Matroska can hide as many
 """
 
 import math
+import struct
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,11 +22,20 @@ _MOST_PRIMING_S = Fraction(8, 100)  # what Opus wants, the most of all
 _MOST_AAC_PRIMING = 2112  # samples; what most encoders but FFmpeg's use
 _AAC_DELAY = 1024  # samples that FFmpeg's encoder says its decoder needs, and that Matroska then hides
 _ROUNDING_S = Fraction(2, 1000)  # less than anybody hears; Matroska counts in milliseconds
+_OPUS_RATE, _OPUS_HEAD = 48_000, struct.Struct("<8sBBH")  # magic, version, channels, samples to skip
 
 
 def hides_priming(format_name: str) -> bool:
     """Whether a container hides what lies before time 0."""
     return format_name in ("mp4", "mov")
+
+
+def is_trimmed(first: "Packet[Any]") -> bool:
+    """Whether more is hidden at the beginning of a stream than what primes its decoder, by its first packet."""
+    context = first.stream.codec_context
+    if first.pts is None or context is None or not context.sample_rate:
+        return False
+    return -first.pts * first.time_base > Fraction(_MOST_AAC_PRIMING, context.sample_rate)
 
 
 def primed_stream(output: OutputContainer, origin: Any) -> Any:
@@ -67,7 +77,8 @@ class Curtain:
         codec = origin.codec_context.codec.canonical_name if origin.codec_context is not None else ""
         is_aac = codec == "aac"
         self._most_s = Fraction(_MOST_AAC_PRIMING, origin.codec_context.sample_rate) if is_aac else _MOST_PRIMING_S
-        self._knows_its_delay = codec == "opus"
+        if codec == "opus":  # which says itself how much of it is skipped
+            self._delay_s = _opus_delay_s(origin.codec_context.extradata)
 
     def lifted(self, packet: "Packet[Any]") -> "Iterator[Packet[Any]]":
         """The packets that are muxed now that this one has come."""
@@ -90,9 +101,9 @@ class Curtain:
 
     def _into_reach(self, first: "Packet[Any]") -> int:
         """By how much sound is late, so that not every stream has to be: at most 2 ms."""
-        if self._delay_s is None or first.pts is None:
+        if self._kind != "audio" or self._can_hide or first.pts is None:
             return 0
-        return max(0, math.ceil(-self._delay_s / first.time_base) - first.pts)
+        return max(0, math.ceil(-(self._delay_s or 0) / first.time_base) - first.pts)
 
     def _nudged(self, packet: "Packet[Any]") -> "Packet[Any]":
         if self._nudge:
@@ -105,7 +116,7 @@ class Curtain:
             return self._can_hide
         if self._kind != "audio" or hidden.pts is None or first.pts is None:
             return False
-        if self._can_hide or self._knows_its_delay:
+        if self._can_hide:
             return (first.pts - hidden.pts) * hidden.time_base <= self._most_s
         return self._delay_s is not None and hidden.pts * hidden.time_base >= -self._delay_s - _ROUNDING_S
 
@@ -113,6 +124,13 @@ class Curtain:
         """Whether a stream may begin with this packet, with nothing before it."""
         if self._kind == "video":
             return packet.is_keyframe
-        if self._can_hide or self._knows_its_delay or packet.pts is None:
+        if self._can_hide or packet.pts is None:
             return True
         return packet.pts * packet.time_base >= -(self._delay_s or 0) - _ROUNDING_S
+
+
+def _opus_delay_s(head: bytes | None) -> Fraction:
+    """How much sound an Opus decoder skips at the beginning, as the stream's description says."""
+    if head is None or len(head) < _OPUS_HEAD.size:
+        return Fraction(0)
+    return Fraction(_OPUS_HEAD.unpack_from(head)[3], _OPUS_RATE)

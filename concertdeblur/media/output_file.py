@@ -130,6 +130,16 @@ def _is_alive(part: Path) -> bool:
     return False
 
 
+def keep_date(source: Path, target: Path) -> str:
+    """Give a target the file date of its source; why not, in words, or nothing."""
+    try:
+        times = source.stat()
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    except OSError as error:
+        return f"the file's date is not kept ({error.strerror})"
+    return ""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error goes back to a full disk, or to a quota that is used up."""
     seen: BaseException | None = error
@@ -144,7 +154,9 @@ def target_error(target: Path, error: BaseException) -> TargetError:
     """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
     target = target.with_name(_PART.sub(r"\1\2", target.name))
     if is_disk_full(error):
-        return TargetError(f"{target}: no space left on the device; nothing was written")
+        full = TargetError(f"{target}: no space left on the device; nothing was written")
+        full.errno = errno.ENOSPC  # so that `is_disk_full` knows it, whatever its cause
+        return full
     return TargetError(f"{target}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
 

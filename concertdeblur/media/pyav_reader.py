@@ -22,7 +22,7 @@ from concertdeblur.media.reader import ReaderOptions, closing_on_error, ignore_w
 from concertdeblur.media.repair import Decoded, FrameRepair
 from concertdeblur.media.selection import describe, hides_alpha, promised_end_s, select_video
 from concertdeblur.media.side_data import lost_side_data
-from concertdeblur.media.timeline import Timeline, intervals, read_timeline
+from concertdeblur.media.timeline import Timeline, intervals, read_timeline, within_the_clock
 
 _INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
 _END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers round by a frame or two
@@ -45,12 +45,9 @@ class PyavReader:
         self._last_packet_end: int | None = None
         self._last_packet = (0, 0)  # (pts, duration) of the one that is shown last
         self._timeline = read_timeline(path)
-        self._container = open_source(path)
-        with closing_on_error(self._container.close):
-            self._stream = select_video(self._container, path, options.video_stream)
+        self._open()
+        with closing_on_error(lambda: self._container.close()):
             context = self._stream.codec_context
-            context.thread_type = ThreadType.AUTO
-            context.thread_count = options.num_threads
             crop = container_crop(self._container, self._stream.index)
             if options.even_size:
                 crop = cropped_to_even(crop, context.height, context.width)
@@ -59,9 +56,10 @@ class PyavReader:
             self._decoded = self._chosen()
             self._first = self._first_frame()
             self._info = describe(self._stream, self._first.picture)
+            self._check_sizes()
             self._convert = rgb_converter(self._info) if options.wants_pixels else None
             self._deinterlacer = self._make_deinterlacer()
-            if self._timeline.is_joined:
+            if self._timeline.is_moved:
                 on_warning(f"{path.name}: {self._timeline.text()}")
             for lost in lost_side_data(self._first.picture) + ["transparency"] * hides_alpha(self._stream):
                 on_warning(f"{path.name}: {lost} is dropped")
@@ -97,7 +95,7 @@ class PyavReader:
     def origin_s(self) -> Fraction:
         """The source's time from which start and end are counted."""
         assert self._stream.time_base is not None
-        return (self._stream.start_time or 0) * self._stream.time_base
+        return self._begin * self._stream.time_base
 
     @property
     def timeline(self) -> Timeline:
@@ -136,9 +134,7 @@ class PyavReader:
         """All chosen frames in order; may be called once."""
         for decoded in self._progressive(itertools.chain([self._first], self._decoded)):
             picture = decoded.picture
-            if (picture.height, picture.width) != (self._info.height, self._info.width):
-                sizes = f"{self._info.width}x{self._info.height} to {picture.width}x{picture.height}"
-                raise UnsupportedStreamError(f"{self._path}: the picture size changes from {sizes}; cut the clip there")
+            self._check_size(picture, self._since_begin_s(decoded.pts))
             self._num_broken += decoded.is_repeated
             yield Frame(
                 pts=decoded.pts,
@@ -149,12 +145,53 @@ class PyavReader:
                 is_repeated=decoded.is_repeated,
             )
 
+    @property
+    def _begin(self) -> int:
+        """When the stream begins, as its header says, in the clip's one time."""
+        assert self._stream.time_base is not None
+        return (self._stream.start_time or 0) + round(self._timeline.first_shift_s / self._stream.time_base)
+
+    def _check_sizes(self) -> None:
+        """Look at the first picture of every later piece of joined recordings that is wanted."""
+        if not self._timeline.is_joined:
+            return
+        first_s, index = self._since_begin_s(self._first.pts), self._stream.index
+        with open_source(self._path) as container:
+            stream = next(each for each in container.streams.video if each.index == index)
+            assert stream.time_base is not None
+            for stretch in self._timeline.stretches[1:]:
+                container.seek(stretch.begins_at(index), unsupported_byte_offset=True)
+                picture = next((frame for frame in container.decode(stream) if frame.pts is not None), None)
+                if picture is None or picture.pts is None:
+                    continue
+                at_s = within_the_clock(picture.pts * stream.time_base + stretch.shift_s - self.origin_s)
+                if first_s < at_s and (self._options.end_s is None or at_s < self._options.end_s):
+                    self._check_size(self._cropper.cut(picture) if self._cropper else picture, at_s)
+
+    def _check_size(self, picture: av.VideoFrame, at_s: Fraction) -> None:
+        if (picture.height, picture.width) != (self._info.height, self._info.width):
+            sizes = f"{self._info.width}x{self._info.height} to {picture.width}x{picture.height}"
+            raise UnsupportedStreamError(
+                f"{self._path}: the picture size changes from {sizes} at {float(at_s):.2f} s; cut the clip there,"
+                f" or use --end {float(at_s):.2f}"
+            )
+
+    def _open(self) -> None:
+        self._container = open_source(self._path)
+        with closing_on_error(self._container.close):
+            self._stream = select_video(self._container, self._path, self._options.video_stream)
+            context = self._stream.codec_context
+            context.thread_type = ThreadType.AUTO
+            context.thread_count = self._options.num_threads
+
     def _first_frame(self) -> Decoded:
         first = next(self._decoded, None)
         if first is not None:
             return first
         if self._options.start_s is not None or self._options.end_s is not None:
-            raise UsageError(f"{self._path}: there is no frame between start and end")
+            ended = self._last_packet_end
+            known = "" if ended is None else f"; the last one ends at {float(self._since_begin_s(ended)):.2f} s"
+            raise UsageError(f"{self._path}: there is no frame between start and end{known}")
         raise SourceError(f"{self._path}: no frame of video stream {self._stream.index} can be decoded")
 
     def _make_deinterlacer(self) -> Deinterlacer | None:
@@ -185,8 +222,8 @@ class PyavReader:
 
     def _seek_to_start(self) -> None:
         """Go to a key frame before the start; without one that is known, decoding begins at the beginning."""
-        start, first = self.start_pts, self._stream.start_time or 0
-        if start is None or start <= first or self._timeline.is_joined:
+        start, first = self.start_pts, self._begin
+        if start is None or start <= first or self._timeline.is_moved:
             return
         assert self._stream.time_base is not None
         with contextlib.suppress(av.error.FFmpegError):  # not seekable
@@ -198,7 +235,8 @@ class PyavReader:
                 if self._has_key_frame_until(start):
                     self._container.seek(target, stream=self._stream, backward=True)
                     return
-            self._container.seek(first, stream=self._stream, backward=True)
+        self._container.close()  # seeking to the beginning misses it in formats that seek by coding time
+        self._open()
 
     def _has_key_frame_until(self, start: int) -> bool:
         """Whether decoding from here gives the frame that is on screen at `start`: formats seek by coding time."""
@@ -212,7 +250,11 @@ class PyavReader:
     def _pts_at(self, seconds: Fraction) -> int:
         """The first time stamp that is not before a moment counted from the stream's start."""
         assert self._stream.time_base is not None
-        return (self._stream.start_time or 0) - int(-seconds / self._stream.time_base // 1)
+        return self._begin - int(-seconds / self._stream.time_base // 1)
+
+    def _since_begin_s(self, pts: int) -> Fraction:
+        assert self._stream.time_base is not None
+        return (pts - self._begin) * self._stream.time_base
 
     def _chosen(self) -> Generator[Decoded]:
         """What is on screen between start and end, each picture as long as it is there."""

@@ -99,7 +99,8 @@ def hides_alpha(stream: av.VideoStream) -> bool:
 
 def promised_end_s(stream: av.VideoStream) -> Fraction | None:
     """When the container says that a stream's last packet ends; None if it says nothing of this stream alone."""
-    if stream.duration and stream.frames and stream.time_base is not None:  # mp4's index
+    has_index = bool(stream.frames) or "mp4" in cast(InputContainer, stream.container).format.name.split(",")
+    if stream.duration and has_index and stream.time_base is not None:  # mp4's index, or those of its fragments
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     told = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
     if found := _CLOCK.fullmatch(told):  # Matroska's statistics

@@ -48,6 +48,8 @@ class SoundConverter:
         self.stream, self._rate, self._layout = _added(output, origin.codec_context, codec)
         self._begin_s, self._end_s = begin_s, end_s
         self._graph: Graph | None = None
+        self._time_base: Fraction | None = None  # of the decoded frames
+        self._decoded_s = Fraction(0)  # the end of what was decoded so far
         self.num_broken = 0  # packets that did not decode
 
     def convert(self, packet: "Packet[Any] | None") -> "list[Packet[Any]]":
@@ -68,6 +70,8 @@ class SoundConverter:
         return made
 
     def _encoded(self, frame: av.AudioFrame | None) -> "list[Packet[Any]]":
+        if frame is not None:
+            self._stamp(frame)
         if self._graph is None:
             if frame is None:
                 return []
@@ -84,6 +88,14 @@ class SoundConverter:
                 ready.time_base = Fraction(1, self._rate)
                 made += self.stream.encode(ready)
         return made
+
+    def _stamp(self, frame: av.AudioFrame) -> None:
+        """Let a frame without a time follow the one before: some decoders give such ones, WMA's at the end."""
+        if self._time_base is None:
+            self._time_base = frame.time_base or Fraction(1, frame.sample_rate)
+        if frame.pts is None:
+            frame.pts, frame.time_base = round(self._decoded_s / self._time_base), self._time_base
+        self._decoded_s = frame.pts * self._time_base + Fraction(frame.samples, frame.sample_rate)
 
     def _made(self, first: av.AudioFrame) -> Graph:
         """Cut, fill gaps with silence, and bring to the encoder's form."""

@@ -1,6 +1,7 @@
 """Tags and chapters: which are the clip's, and which a muxer makes itself."""
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
 from concertdeblur.media.streams import Action, StreamPlan
 
+_MOST_REORDERED = 20  # packets within which the first frame comes
 _MUXERS_OWN = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _STATISTICS = ("_statistics", "bps", "duration", "number_of_frames", "number_of_bytes", "source_id")
 _CODEC_SPECIFIC = frozenset({"encoder", "vendor_id", "alpha_mode"})  # of the stream that is encoded anew
@@ -119,6 +121,13 @@ def _lost_tags(before: InputContainer, after: InputContainer, plans: tuple[Strea
     return warnings
 
 
+def _begin_s(container: InputContainer, stream: Stream) -> Fraction:
+    """When a stream's first frame is shown: its packets say it, the header of a short Matroska only of all streams."""
+    packets = (packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
+    shown_s = ((packet.pts or 0) * packet.time_base for packet in islice(packets, _MOST_REORDERED))
+    return min(shown_s, default=Fraction(0))
+
+
 def _lost_time(
     container: InputContainer, plans: tuple[StreamPlan, ...], start_s: Fraction, is_rounded: bool
 ) -> list[str]:
@@ -126,7 +135,7 @@ def _lost_time(
     position = next(number for number, plan in enumerate(present) if plan.action is Action.ENCODE)
     stream = container.streams[position]
     time_base = stream.time_base or Fraction(1, 1000)
-    starts_s = (stream.start_time or 0) * time_base
+    starts_s = _begin_s(container, stream)
     warnings = []
     if is_rounded and time_base == Fraction(1, 1000):
         warnings.append("time stamps are rounded to milliseconds: this container keeps no finer ones")

@@ -21,7 +21,9 @@ from concertdeblur.media.containers import open_source
 T = TypeVar("T")
 
 _LEAST_STEP_BACK_S = Fraction(1, 4)  # smaller steps are mended frame by frame
-_LEAST_LEAP_S = 600  # further ahead than any pause of a transport stream
+_LEAST_LEAP_S = 60  # further ahead than any pause of a transport stream
+_COUNTED = ("mpegts", "mpeg")  # transport and program streams, whose clocks have 33 bits
+_CLOCK_S = Fraction(2**33, 90_000)  # after which the clock of a transport or program stream begins at 0 again
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: the format's clock may be set anew
 _INDEXED = ("mov", "avi")  # their tables count durations up, so that time cannot run backwards
 
@@ -91,11 +93,22 @@ class Timeline:
         """Whether there is more than one piece."""
         return len(self.stretches) > 1
 
+    @property
+    def first_shift_s(self) -> Fraction:
+        """By how much the first piece is moved: it is where its clock lies before 0."""
+        return self.stretches[0].shift_s
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether some time stamp is not as it is in the file."""
+        return any(stretch.shift_s for stretch in self.stretches)
+
     def text(self) -> str:
         """What is done, in words; empty if nothing."""
         if not self.is_joined:
-            return ""
-        moved = [f"{float(shift_s):.2f}" for shift_s in (stretch.shift_s for stretch in self.stretches[1:])]
+            told = "its clock begins anew while it runs: all of it is moved by"
+            return f"{told} {float(self.first_shift_s):.2f} s, so that it begins at 0" if self.is_moved else ""
+        moved = [f"{float(within_the_clock(stretch.shift_s)):.2f}" for stretch in self.stretches[1:]]
         if len(moved) == 1:
             return f"time begins anew once (joined recordings?): what follows is moved by {moved[0]} s, sound too"
         shown = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
@@ -103,7 +116,7 @@ class Timeline:
 
     def moved(self, packets: "Iterable[av.Packet[Any]]") -> "Iterator[av.Packet[Any]]":
         """The same packets in the moved time; they must be read from the beginning of the file."""
-        if not self.is_joined:
+        if not self.is_moved:
             yield from packets
             return
         last: dict[int, int] = {}  # stream -> its last packet's position
@@ -118,6 +131,12 @@ class Timeline:
             yield packet
 
 
+def within_the_clock(span_s: Fraction) -> Fraction:
+    """A span of time as it is without FFmpeg's guess that a clock that was set back has gone once around."""
+    turns = round(span_s / _CLOCK_S) if abs(span_s) > _CLOCK_S / 2 else 0
+    return span_s - turns * _CLOCK_S
+
+
 def read_timeline(path: Path) -> Timeline:
     """Look through the packets of a clip for places where time begins anew.
 
@@ -126,7 +145,8 @@ def read_timeline(path: Path) -> Timeline:
     with open_source(path) as container:
         if any(name in container.format.name.split(",") for name in _INDEXED):
             return Timeline()
-        pieces = _Pieces(may_leap=bool(_flags(container) & _TS_DISCONT))
+        is_counted = container.format.name in _COUNTED
+        pieces = _Pieces(may_leap=bool(_flags(container) & _TS_DISCONT), may_begin_before_0=not is_counted)
         try:
             for packet in container.demux(*(each for each in container.streams if each.type in ("audio", "video"))):
                 stamp = packet.dts if packet.dts is not None else packet.pts
@@ -180,8 +200,8 @@ class _Piece:
 class _Pieces:
     """Finds where a clock is set. One packet with a wrong time stamp is no new clock: the next one decides."""
 
-    def __init__(self, *, may_leap: bool) -> None:
-        self._may_leap = may_leap
+    def __init__(self, *, may_leap: bool, may_begin_before_0: bool) -> None:
+        self._may_leap, self._may_begin_before_0 = may_leap, may_begin_before_0
         self._done: list[_Piece] = []
         self._piece = _Piece(position=0)
         self._doubtful: list[_Moment] = []  # since a packet that does not go on from the one before
@@ -202,7 +222,8 @@ class _Pieces:
     def timeline(self) -> Timeline:
         """What was found."""
         self._decide(is_new=len({moment.stream for moment in self._doubtful}) > 1)
-        stretches, shift_s, end_s = [Stretch()], Fraction(0), None
+        shift_s, end_s = self._first_shift_s(), None
+        stretches = [Stretch(shift_s=shift_s)]
         for piece in (*self._done, self._piece):
             if piece.begin_s is None or piece.end_s is None:
                 continue
@@ -212,9 +233,19 @@ class _Pieces:
             end_s = piece.end_s + shift_s
         return Timeline(tuple(stretches))
 
+    def _first_shift_s(self) -> Fraction:
+        """By how much the first piece begins too early: FFmpeg counts backwards from where a clock begins anew."""
+        first = (*self._done, self._piece)[0]
+        is_around = not self._may_begin_before_0 and first.begin_s is not None and first.begin_s < 0
+        return -first.begin_s if is_around and first.begin_s is not None else Fraction(0)
+
     def _goes_on(self, moment: _Moment) -> bool:
         last_s = self._piece.last_s.get(moment.stream)
-        return last_s is None or self._follows(last_s, moment)
+        if last_s is None or self._follows(last_s, moment):
+            return True
+        # no clock was set where one stream was away while another one went on
+        is_back = moment.decoded_s < last_s
+        return not is_back and self._piece.end_s is not None and self._follows(self._piece.end_s, moment)
 
     def _follows(self, last_s: Fraction, moment: _Moment) -> bool:
         step_s = moment.decoded_s - last_s

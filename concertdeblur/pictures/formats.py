@@ -50,7 +50,7 @@ FORMATS = (
 _BY_SUFFIX = {suffix: one for one in FORMATS for suffix in one.suffixes}
 
 WRITTEN_SUFFIXES = frozenset(_BY_SUFFIX)
-READ_ONLY_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".gif", ".jp2", ".ppm", ".pgm"})
+READ_ONLY_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".mpo", ".gif", ".jp2", ".ppm", ".pgm"})
 READ_SUFFIXES = WRITTEN_SUFFIXES | READ_ONLY_SUFFIXES
 
 # what people have, what it is, and what turns it into something that can be read
@@ -100,6 +100,6 @@ def default_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in WRITTEN_SUFFIXES:
         return path.suffix
-    if suffix in (".heic", ".heif", ".hif"):
+    if suffix in (".heic", ".heif", ".hif", ".mpo"):
         return ".jpg"
     return ".png"  # which holds animations, too

@@ -219,7 +219,10 @@ def _open_tiff(path: Path, data: bytes) -> PictureFile:
     depth_bits = max(_tiff_depth_bits(every[n]) for n in numbers)
     image: Image.Image | None = None
     if not _is_deep(first):
-        image = _opened(data)
+        try:
+            image = _opened(data)
+        except UnidentifiedImageError as error:
+            raise _Unsupported(f"has {_samples_of(first)}; 8 and 16 bits, and float of 32, are supported") from error
         image.seek(numbers[0])
         changes += _conversions(image)
         metadata = _in_new_colours(metadata, image)
@@ -449,8 +452,7 @@ def _deep_page(data: bytes, directory: tiff.Directory, page: int) -> Still:
         )
     sample_format, bits = tiff.first_of(directory.get(tiff.SAMPLE_FORMAT, 1)), _tiff_depth_bits(directory)
     if (sample_format, bits) not in ((1, 16), (3, 32)):
-        kind = {1: "", 2: "signed ", 3: "float "}.get(sample_format, "unknown ")
-        raise _Unsupported(f"has {kind}samples of {bits} bits; 8 and 16 bits, and float of 32, are supported")
+        raise _Unsupported(f"has {_samples_of(directory)}; 8 and 16 bits, and float of 32, are supported")
     still = split(deep.read_tiff(data, page))
     if still.pixels.dtype == np.float32:
         still = replace(still, pixels=_unit_floats(still.pixels))
@@ -458,6 +460,12 @@ def _deep_page(data: bytes, directory: tiff.Directory, page: int) -> Still:
     if still.alpha is not None and extra == 0:
         return replace(still, alpha=None)
     return _divided(still) if still.alpha is not None and extra == _ALPHA_MULTIPLIED else still
+
+
+def _samples_of(directory: tiff.Directory) -> str:
+    sample_format = tiff.first_of(directory.get(tiff.SAMPLE_FORMAT, 1))
+    kind = {1: "", 2: "signed ", 3: "float "}.get(sample_format, "unknown ")
+    return f"{kind}samples of {_tiff_depth_bits(directory)} bits"
 
 
 def _divided(still: Still) -> Still:

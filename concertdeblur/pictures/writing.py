@@ -31,10 +31,12 @@ class Sequence:
 
 
 def what_is_lost(
-    target: PictureFormat, suffix: str, metadata: Metadata, *, depth_bits: int, has_alpha: bool
+    target: PictureFormat, suffix: str, metadata: Metadata, *, depth_bits: int, has_alpha: bool, loop: int = 0
 ) -> list[str]:
-    """What a format cannot hold of a picture, each a clause for a warning."""
+    """What a format cannot hold of a picture, each a clause for a warning; `loop` is 0 where it plays for ever."""
     told = []
+    if loop and target.name == "AVIF":
+        told.append(f"{suffix} plays for ever; it was to play {loop} time{'' if loop == 1 else 's'}")
     if depth_bits > target.depth_bits:
         told.append(f"{suffix} holds {target.depth_bits} bits a channel; the {depth_bits} bits are rounded")
     if has_alpha and not target.has_alpha:
@@ -68,7 +70,7 @@ def encode(
     """
     ready = [_fitting(still, target) for still in stills]
     if target.name == "TIFF":
-        return tiff.pages(ready, metadata)
+        return tiff.pages([_readable_in_tiff(still) for still in ready], metadata)
     if len(ready) > 1:
         return _animation(target, ready, metadata, sequence or Sequence())
     (still,) = ready
@@ -89,6 +91,12 @@ def _fitting(still: Still, target: PictureFormat) -> Still:
     if not target.has_alpha:
         still = replace(still, alpha=None)
     return still if target.has_grey else replace(still, pixels=still.rgb)
+
+
+def _readable_in_tiff(still: Still) -> Still:
+    """Grey with alpha in more than 8 bits as colour with alpha, which more programs read."""
+    is_rare = still.alpha is not None and still.pixels.ndim == 2 and still.pixels.dtype != np.uint8
+    return replace(still, pixels=still.rgb) if is_rare else still
 
 
 def _image(still: Still) -> Image.Image:

@@ -1,6 +1,5 @@
 """`concertdeblur image`: read a picture, deblur it, write it with everything that it carries."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from concertdeblur.deblurring.cam import heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredPicture
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.frame import Pixels
-from concertdeblur.media.output_file import OutputFile, target_error
+from concertdeblur.media.output_file import OutputFile, keep_date, target_error
 from concertdeblur.pictures.formats import FORMATS, PictureFormat, format_of
 from concertdeblur.pictures.metadata import Metadata
 from concertdeblur.pictures.reading import PictureFile, open_picture
 from concertdeblur.pictures.stills import Still
 from concertdeblur.pictures.writing import Sequence, encode, what_is_lost
-from concertdeblur.progress import duration_text
+from concertdeblur.progress import duration_text, runtime_text
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
@@ -74,7 +73,7 @@ class ImageSummary:
         rows = [("picture", f"{self.width} x {self.height} px (width x height)"), ("time", duration_text(self.elapsed_s))]
         if self.windows_tried:
             rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))
-        rows.append(("ran on", self.runtime))
+        rows.append(("ran on", runtime_text(self.runtime)))
         return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])
 
 
@@ -144,9 +143,8 @@ def deblur_image(
     if job.compare:
         both = Still(pixels=np.concatenate([before.rgb, made.pixels], axis=1))
         _write(outputs[-1], [both], metadata.only_colour(), job, opened)
-    if job.keep_date:
-        stamp = source.stat()
-        os.utime(target, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    if job.keep_date and (told := keep_date(source, target)):
+        on_warning(f"{source.name}: {told}")
     return ImageSummary(
         source=source,
         target=target,
@@ -204,7 +202,10 @@ def _fits(wanted: PictureFormat, opened: PictureFile, width: int) -> bool:
 def _warn(opened: PictureFile, target: Path, metadata: Metadata, on_warning: Callable[[str], None]) -> None:
     wanted = format_of(target)
     depth_bits = 8 if opened.holds == "animation" else opened.depth_bits
-    lost = what_is_lost(wanted, target.suffix, metadata, depth_bits=depth_bits, has_alpha=opened.has_alpha)
+    lost = what_is_lost(
+        wanted, target.suffix, metadata, depth_bits=depth_bits, has_alpha=opened.has_alpha,
+        loop=opened.loop if opened.holds == "animation" else 0,
+    )  # fmt: skip
     for clause in (*opened.changes, *lost):
         on_warning(f"{opened.path.name}: {clause}")
 

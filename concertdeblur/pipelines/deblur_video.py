@@ -3,7 +3,6 @@
 Read `VideoRun.run` from top to bottom to see the whole job.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -28,7 +27,7 @@ from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings, canonical_codec
-from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.output_file import OutputFile, keep_date
 from concertdeblur.media.backends import open_reader, open_writer, supported_by
 from concertdeblur.media.reader import ReaderOptions, VideoReader
 from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
@@ -163,8 +162,8 @@ class VideoRun:
                 )
             )  # fmt: skip
             num_broken = reader.num_broken
-        if job.keep_date:
-            self._keep_date()
+        if job.keep_date and (told := keep_date(self.source, self.target)):
+            self._warn(told)
         return VideoSummary(
             source=self.source,
             target=self.target,
@@ -177,14 +176,6 @@ class VideoRun:
             runtime=str(self.deblurrer.runtime) if self.deblurrer else "identity",
             warnings=tuple(self.warnings),
         )
-
-    def _keep_date(self) -> None:
-        """Give the output the source's file date."""
-        try:
-            times = self.source.stat()
-            os.utime(self.target, ns=(times.st_atime_ns, times.st_mtime_ns))
-        except OSError as error:
-            self._warn(f"the file's date is not kept ({error.strerror})")
 
     def _load(self, info: StreamInfo) -> "Deblurrer":
         num_frames = expected_frames(info, self.job)

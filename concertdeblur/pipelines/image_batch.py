@@ -1,24 +1,21 @@
 """Several pictures, or folders of them, in one call of `concertdeblur image`."""
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
-from concertdeblur.media.output_file import target_error
-from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name
+from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name, why_not_read
+from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_image import ImageJob, ImageSummary, LoadedNetworks, deblur_image
 
 _MARK = ".deblurred"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageTask:
+class ImageTask(Item):
     """One picture to deblur."""
 
-    source: Path
-    target: Path
     is_of_folder: bool = False  # found in a folder
     makes_folder: bool = False  # goes into an output folder, which may be missing
 
@@ -29,29 +26,7 @@ class ImageTask:
             TargetError: If it cannot be made.
         """
         if self.makes_folder:
-            try:
-                self.target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise target_error(self.target.parent, error) from error
-
-
-@dataclass(slots=True)
-class BatchCount:
-    """How a batch went; counted while it goes."""
-
-    num_tasks: int = 0
-    num_made: int = 0
-    num_there: int = 0  # done by an earlier run, and left as they are
-    failed: list[Path] = field(default_factory=list)
-
-    def text(self) -> str:
-        """The batch in one sentence."""
-        parts = [f"{self.num_made} of {self.num_tasks} pictures are written"]
-        if self.num_there:
-            parts.append(f"{self.num_there} were there already")
-        if self.failed:
-            parts.append(f"{len(self.failed)} failed: {', '.join(str(path) for path in self.failed)}")
-        return ", ".join(parts)
+            make_folder(self.target.parent)
 
 
 def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
@@ -87,6 +62,13 @@ def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
     return _apart(tasks)
 
 
+def passed_over(paths: Sequence[Path], job: ImageJob) -> list[Path]:
+    """Pictures in folders of kinds that are not supported, as a camera's raw ones: they are named, but no failure."""
+    folders = [path for path in paths if path.is_dir()]
+    found = (each for folder in folders for each in (folder.rglob("*") if job.recursive else folder.iterdir()))
+    return sorted(each for each in found if why_not_read(each) is not None and not each.name.startswith("."))
+
+
 def deblur_images(
     tasks: Sequence[ImageTask],
     job: ImageJob,
@@ -108,33 +90,40 @@ def deblur_images(
 
     Raises:
         SourceError: At the end, if some pictures failed; the message names them.
-        TargetError: If the disk is full.
+        TargetError: If the outputs' folder cannot be written to, or the disk is full.
+        WeightsError: If the weights cannot be loaded.
         Interrupted: After Ctrl-C; the message says how many are done.
     """
-    counted, networks = count or BatchCount(), LoadedNetworks(job)
-    counted.num_tasks = len(tasks)
-    for task in tasks:
+    networks = LoadedNetworks(job)
+
+    def is_done(task: ImageTask) -> bool:
         is_of_batch = task.is_of_folder or (task.makes_folder and len(tasks) > 1)
         is_kept = job.skip_existing or (is_of_batch and not job.overwrite)
-        if is_kept and task.target.is_file():  # outputs appear under their names only when they are complete
-            counted.num_there += 1
-            continue
+        return is_kept and task.target.is_file()  # outputs appear under their names only when they are complete
+
+    def make(task: ImageTask) -> ImageSummary:
         own = job if job.keep_date is not None else replace(job, keep_date=task.is_of_folder)
         try:
             task.make_folder()
-            summary = deblur_image(task.source, task.target, own, networks=networks, on_warning=on_warning)
-        except (KeyboardInterrupt, Interrupted) as error:
-            raise Interrupted(f"stopped; {counted.text()}") from error
-        except Exception as error:
-            if _is_disk_full(error):
-                raise
-            counted.failed.append(task.source)
-            on_failure(task.source, error)
-        else:
-            counted.num_made += 1
-            yield summary
-    if counted.failed:
-        raise SourceError(counted.text())
+            return deblur_image(task.source, task.target, own, networks=networks, on_warning=on_warning)
+        except KeyboardInterrupt as error:
+            raise Interrupted("stopped") from error
+
+    new = [task for task in tasks if task.makes_folder and not is_done(task)]
+    if new:
+        make_folder(folder_of_all(new))
+    counted = count or BatchCount()
+    yield from run_batch(tasks, make, counted, is_done=is_done, on_failure=on_failure, wording=batch_text)
+
+
+def batch_text(count: BatchCount) -> str:
+    """A batch of pictures in one sentence."""
+    parts = [f"{count.num_made} of {count.num_items} pictures are written"]
+    if count.num_there:
+        parts.append(f"{count.num_there} were there already")
+    if count.failed:
+        parts.append(f"{len(count.failed)} failed: {', '.join(str(path) for path in count.failed)}")
+    return ", ".join(parts)
 
 
 def _split(paths: list[Path]) -> tuple[list[Path], Path | None]:
@@ -191,10 +180,3 @@ def _apart(tasks: list[ImageTask]) -> list[ImageTask]:
         made.append(replace(task, target=target))
     return made
 
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            return True
-        error = error.__cause__
-    return False

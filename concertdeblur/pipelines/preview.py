@@ -14,7 +14,7 @@ from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.frame import Pixels
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.comparison import side_by_side
-from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.output_file import OutputFile, target_error
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.deblur_video import expected_frames, load_deblurrer
 from concertdeblur.pipelines.video_job import Progress, VideoJob
@@ -148,4 +148,7 @@ def _write(output: OutputFile, picture: Pixels, rotation_deg: int) -> None:
     if not is_encoded:
         raise TargetError(f"{output.target}: the picture cannot be encoded")
     with output as part:
-        part.write_bytes(data.tobytes())
+        try:
+            part.write_bytes(data.tobytes())
+        except OSError as error:
+            raise target_error(output.target, error) from error

@@ -7,18 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from concertdeblur.errors import (
-    ConcertDeblurError,
-    Interrupted,
-    MissingDependencyError,
-    SourceError,
-    TargetError,
-    UsageError,
-    WeightsError,
-)
+from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError
 from concertdeblur.media.clip_folder import clips_in, looks_like_clip
 from concertdeblur.media.containers import FORMATS
-from concertdeblur.media.output_file import is_disk_full
+from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_video import VideoRun
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
@@ -28,14 +20,6 @@ if TYPE_CHECKING:
 _DEFAULT_SUFFIX = ".mp4"
 _MADE = ".deblurred"  # what a default output name has before its suffix
 _MOST_NAMED = 20  # of the clips that failed, in the last line
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """A clip and its output."""
-
-    source: Path
-    target: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +152,7 @@ def deblur_batch(
     Raises:
         SourceError: At the end, if some clips failed.
         UsageError: If heatmap or compare files are asked for, which belong to one clip.
-        TargetError: If the disk is full.
+        TargetError: If the outputs' folder cannot be written to, or the disk is full.
         WeightsError: If the weights cannot be loaded.
         MissingDependencyError: If a package or program is missing.
         Interrupted: If `stop` is set.
@@ -177,40 +161,36 @@ def deblur_batch(
     if job.heatmap or job.compare:
         raise UsageError("heatmap and compare name one file; use them with one clip, not with a folder")
     job = replace(job, fits_sound=True, keep_date=job.keep_date is not False)
-    num_done = num_before = 0
-    failed: list[Path] = []
     deblurrer: Deblurrer | None = None
-    for item in items:
-        if item.target.exists() and not job.overwrite:
-            num_before += 1
-            continue
+
+    def is_done(item: Item) -> bool:
+        return item.target.exists() and not job.overwrite
+
+    def make(item: Item) -> VideoSummary:
+        nonlocal deblurrer
         run = VideoRun(
             source=item.source, target=item.target, job=job, on_progress=on_progress,
             on_warning=_naming(item.source, on_warning), on_note=_naming(item.source, on_note), stop=stop,
         )  # fmt: skip
         run.deblurrer, run.num_clips = deblurrer, len(items)
         try:
-            _make_folder(item.target.parent)
-            summary = run.guarded()
-        except Interrupted as error:
-            raise Interrupted(f"{num_done + num_before} of {_counted(len(items))} are done; {error}") from error
-        except (WeightsError, MissingDependencyError):  # every other clip would fail alike
-            raise
-        except Exception as error:
-            if is_disk_full(error):
-                raise
-            failed.append(item.source)
-            on_failure(item.source, error)
-        else:
-            num_done += 1
-            yield summary
-        deblurrer = run.deblurrer
-    summarised = BatchSummary(num_done=num_done, num_done_before=num_before, failed=tuple(failed))
-    if failed:
-        names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
-        done = f"; the other {num_done + num_before} are done" if num_done + num_before else ""
-        raise SourceError(f"{len(failed)} of {_counted(len(items))} failed: {names}{done}")
-    yield summarised
+            make_folder(item.target.parent)
+            return run.guarded()
+        finally:
+            deblurrer = run.deblurrer
+
+    if not all(map(is_done, items)):
+        make_folder(folder_of_all(items))
+    count = BatchCount()
+    yield from run_batch(items, make, count, is_done=is_done, on_failure=on_failure, wording=_failed_text)
+    yield BatchSummary(num_done=count.num_made, num_done_before=count.num_there, failed=())
+
+
+def _failed_text(count: BatchCount) -> str:
+    failed, done = count.failed, count.num_made + count.num_there
+    names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
+    others = f"; the other {done} are done" if done else ""
+    return f"{len(failed)} of {_counted(count.num_items)} failed: {names}{others}"
 
 
 def _naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
@@ -218,13 +198,6 @@ def _naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], 
         on_warning(message if source.name in message else f"{source.name}: {message}")
 
     return named
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"{folder}: cannot be used ({error.strerror})") from error
 
 
 def _counted(number: int) -> str:

@@ -10,7 +10,7 @@ from concertdeblur.frame import Frame
 from concertdeblur.media.encoders import canonical_codec
 from concertdeblur.media.reader import ReaderName
 from concertdeblur.media.sound import SoundChoice
-from concertdeblur.progress import duration_text, speed_text
+from concertdeblur.progress import duration_text, runtime_text, speed_text
 
 
 _WIDELY_HEARD = ("copy", "aac", "drop")  # what goes with `compatible`, which converts what is no aac
@@ -103,7 +103,7 @@ class VideoSummary:
         rows = [("frames", frames), ("time", f"{duration_text(self.elapsed_s)}{speed}")]
         if self.windows_tried:
             rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))
-        rows.append(("ran on", self.runtime))
+        rows.append(("ran on", runtime_text(self.runtime)))
         if self.warnings:
             rows.append(("warnings", f"{len(self.warnings)}, named above"))
         return "\n".join([f"{self.target} is written.", *(f"  {name:<9} {text}" for name, text in rows)])

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
-from concertdeblur.pipelines.video_batch import BatchSummary, Item, deblur_batch, find_items
+from concertdeblur.pipelines.batch import Item
+from concertdeblur.pipelines.video_batch import BatchSummary, deblur_batch, find_items
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
 LOG = "watch.log"

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from concertdeblur.pipelines import image_batch
+from concertdeblur.pipelines.batch import BatchCount
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
-from concertdeblur.pipelines.image_batch import BatchCount, deblur_images, plan_images
+from concertdeblur.pipelines.image_batch import deblur_images, plan_images
 from tests.commands import events, run, run_here
 from tests.pictures import photograph
 
@@ -86,6 +87,16 @@ def test_a_bad_picture_does_not_end_the_others(photos: Path) -> None:
     assert "A.png: is cut off" in ended.stderr
     assert ended.stderr.splitlines()[-1].startswith("Error: 2 of 3 pictures are written, 1 failed: ")
     assert ended.stderr.splitlines()[-1].endswith("A.png")
+
+
+def test_pictures_that_are_not_supported_are_named_and_no_failure(photos: Path) -> None:
+    for name in ("raw.CR2", "x.jxl", "._raw.CR2", "deep/other.nef"):
+        (photos / name).write_bytes(b"raw")
+    ended = run_here("image", photos, photos.parent / "out", *ZERO)
+    assert ended.returncode == 0
+    assert "Warning: 2 pictures of kinds that are not supported are passed over: raw.CR2, x.jxl\n" in ended.stderr
+    ended = run_here("image", photos, photos.parent / "all", "--recursive", *ZERO)
+    assert "3 pictures of kinds" in ended.stderr
 
 
 def test_what_an_earlier_run_has_made_counts_as_done(photos: Path) -> None:

@@ -114,7 +114,9 @@ def test_zero_size(tmp_path: Path, out: Path) -> None:
 @pytest.mark.parametrize("name", ["out.avi", "out", "out.txt"])
 def test_wrong_suffix(tmp_path: Path, out: Path, name: str) -> None:
     clip = make_clip(tmp_path / "in.mp4", ClipSpec())
-    assert ".mkv" in refused(clip, out.with_name(name), UsageError)
+    told = refused(clip, out.with_name(name), UsageError)
+    assert ".mkv" in told
+    assert ("meant as a folder, create it first" in told) == (name == "out")
 
 
 def test_container_that_cannot_hold_the_codec(tmp_path: Path, out: Path) -> None:

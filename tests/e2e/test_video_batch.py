@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from concertdeblur.errors import SourceError, TargetError, UsageError
 from concertdeblur.pipelines import deblur_video as deblurring
-from concertdeblur.pipelines.video_batch import BatchSummary, Item, deblur_batch, find_items
+from concertdeblur.pipelines.batch import Item
+from concertdeblur.pipelines.video_batch import BatchSummary, deblur_batch, find_items
 from concertdeblur.pipelines.video_job import VideoJob, VideoSummary
 from tests.clips import ClipSpec, frames_of, make_clip, stream_facts
 from tests.commands import events, run, run_here
@@ -109,6 +111,35 @@ def test_the_command_names_what_failed_and_ends_with_1(clips: Path, tmp_path: Pa
     (clips / "bad.mp4").write_text("not a clip at all")
     again = run("video", clips, tmp_path / "sharp", "--strength", 0, "--debug")
     assert "in open_source" in again.stderr  # where the clip's own error came from
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_said_once(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for command, source in (("video", clips), ("image", tmp_path / "photos")):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        for name in ("a.png", "b.png"):
+            (tmp_path / "photos" / name).write_bytes(b"not read")
+        ended = run_here(command, source, tmp_path / "file" / "out", "--strength", 0)
+        assert ended.returncode == 1
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith("Error: ")
+        assert str(tmp_path / "file" / "out") in line
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)  # as on a file system that is mounted to be read only
+        with pytest.raises(TargetError, match="sharp: cannot be written to"):
+            batch(clips, tmp_path / "sharp")
+
+
+@pytest.mark.parametrize("command", ["video", "image"])
+def test_weights_that_are_missing_are_said_once(clips: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name)
+    source = clips if command == "video" else tmp_path / "photos"
+    ended = run_here(command, source, tmp_path / "out", "--weights", "nowhere")
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "nowhere" in ended.stderr
 
 
 def test_names_that_are_no_utf8(clips: Path, tmp_path: Path) -> None:

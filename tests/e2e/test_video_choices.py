@@ -66,6 +66,18 @@ def test_sound_is_converted_on_request(
         assert stream_facts(target)[1].payloads == stream_facts(source)[1].payloads
 
 
+@pytest.mark.parametrize("audio", ["aac", "opus", "flac"])
+def test_sound_whose_last_samples_have_no_time_is_converted_whole(tmp_path: Path, audio: Any) -> None:
+    """WMA's decoder gives its last frame at the end, without a time."""
+    source = make_clip(tmp_path / "in.wmv", ClipSpec(num_frames=25, codec="wmv2", options={}, audio="wmav2"))
+    deblur_video(source, tmp_path / "out.mkv", VideoJob(strength=0, audio=audio))
+    with av.open(str(source)) as before, av.open(str(tmp_path / "out.mkv")) as after:
+        num_before, num_after = (sum(f.samples for f in clip.decode(audio=0)) for clip in (before, after))
+    assert num_after == pytest.approx(num_before, abs=2048)
+    sound_s = [float(time_s) for time_s in stream_facts(tmp_path / "out.mkv")[1].times_s]
+    assert sound_s[-1] - sound_s[0] == pytest.approx(num_before / 48_000, abs=0.1)
+
+
 def test_converted_sound_is_cut_with_the_picture(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mkv", ClipSpec(num_frames=75, audio="pcm_s16le"))
     warned(source, tmp_path / "out.mp4", audio="aac", start_s=Fraction(1), end_s=Fraction("2.5"))
@@ -162,6 +174,13 @@ def test_codecs_by_the_names_that_people_know(tmp_path: Path, name: str, suffix:
     assert [frame.time for frame in frames_of(tmp_path / f"out{suffix}")] == pytest.approx([n / 25 for n in range(12)])
 
 
+@pytest.mark.parametrize("codec", ["av1", "ffv1"])
+def test_what_mov_cannot_hold_is_refused_before_work(tmp_path: Path, codec: str) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec())
+    with pytest.raises(UnsupportedStreamError, match=rf"a mov file cannot hold {codec} video; .*\.mp4.*\.mkv"):
+        deblur_video(source, tmp_path / "out.mov", VideoJob(strength=0, codec=codec))
+
+
 def test_crf_need_not_be_whole(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec(height=128, width=128, num_frames=25))
     for codec in ("h264", "hevc", "av1"):
@@ -175,6 +194,14 @@ def test_crf_need_not_be_whole(tmp_path: Path) -> None:
         warned(source, tmp_path / "new.mkv", codec="h264_qsv", crf=18.5)
     with pytest.raises(UsageError, match="fixed quality"):
         warned(source, tmp_path / "new.mov", codec="prores", crf=18)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("a.jpg", "image"), ("a.mp4", "video")])
+def test_a_folder_in_a_commands_place_is_for_what_it_holds(tmp_path: Path, name: str, meant: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"")
+    ended = run_here("in", "out", folder=tmp_path)
+    assert (ended.returncode, f"Did you mean 'concertdeblur {meant} in out'?" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])

@@ -1,5 +1,6 @@
 """The writer through the system's ffmpeg keeps what PyAV's keeps."""
 
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import av
 import pytest
 
-from concertdeblur.errors import MissingDependencyError, UnsupportedStreamError
+from concertdeblur.errors import MissingDependencyError, TargetError, UnsupportedStreamError
 from concertdeblur.frame import Colour
+from concertdeblur.media.output_file import is_disk_full
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
 from tests.clips import VFR_PTS, ClipSpec, frames_of, make_clip, same_planes, stream_facts
 
@@ -75,3 +77,23 @@ def test_without_ffmpeg_its_name_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(MissingDependencyError, match="ffmpeg on PATH"):
         deblur_video(source, tmp_path / "out.mp4", VideoJob(strength=0, writer="ffmpeg"))
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@needs_ffmpeg
+def test_a_full_disk_is_told_from_an_encoder_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ffmpeg that finds no space says so in its log only."""
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    real = shutil.which("ffmpeg")
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *"-h encoder"*|*one.nut*) exec {real} "$@";; esac\n'
+        'echo "Error closing file: No space left on device" >&2\nexit 1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    source = make_clip(tmp_path / "in.mp4", ClipSpec())
+    with pytest.raises(TargetError, match=r"out\.mp4: no space left on the device") as failed:
+        deblur_video(source, tmp_path / "out.mp4", VideoJob(strength=0, writer="ffmpeg"))
+    assert is_disk_full(failed.value)
+    assert not list(tmp_path.glob(".*part*"))

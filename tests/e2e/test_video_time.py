@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 
+from concertdeblur.errors import UnsupportedStreamError, UsageError
 from concertdeblur.media.timeline import read_timeline
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
-from tests.clips import STEP, ClipSpec, frames_of, make_clip, picture, stream_facts
+from tests.clips import STEP, ClipSpec, frames_of, make_clip, picture, same_planes, stream_facts
 
 HELD = (0, 512, 1024, 1536, 60_000, 60_512, 61_024, 120_000, 120_512)  # two pauses
 HELD_BEFORE_THE_LAST = (0, 512, 1024, 1536, 2048, 2560, 60_000)
@@ -95,13 +96,13 @@ def test_a_cut_lasts_as_long_as_was_asked_for(tmp_path: Path, suffix: str, write
     assert float(sound.times_s[-1] - sound.times_s[0]) == pytest.approx(4 - 1024 / 48000, abs=1024 / 48000)
 
 
-def secret_clip(path: Path) -> Path:
+def secret_clip(path: Path, *, encoder: str = "aac", rate: int = 44100) -> Path:
     """2 s of which an edit list hides the first: a tone is heard in the hidden one only."""
-    rate = 44100
+    size = 1024 if encoder == "aac" else 960
     with av.open(str(path), "w") as output:
         video: Any = output.add_stream("libx264", rate=25, options={"g": "25", "bf": "0"})
         video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
-        audio: Any = output.add_stream("aac", rate=rate, layout="mono")
+        audio: Any = output.add_stream(encoder, rate=rate, layout="mono")
         packets: list[Any] = []
         for number in range(50):
             frame = av.VideoFrame.from_ndarray(picture(number, 48, 64), "rgb24")
@@ -110,8 +111,10 @@ def secret_clip(path: Path) -> Path:
         packets += video.encode(None)
         time_s = np.arange(2 * rate) / rate
         tone = (0.5 * np.sin(2 * np.pi * 880 * time_s) * (time_s < 0.9)).astype(np.float32)
-        for start in range(0, 2 * rate - 1024, 1024):
-            sound = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], "fltp", "mono")
+        for start in range(0, 2 * rate - size, size):
+            sound = av.AudioFrame.from_ndarray(
+                tone[None, start : start + size], "fltp" if size == 1024 else "flt", "mono"
+            )
             sound.sample_rate, sound.pts, sound.time_base = rate, start - rate, Fraction(1, rate)
             packets += audio.encode(sound)
         packets += audio.encode(None)
@@ -148,25 +151,39 @@ def test_what_an_edit_list_hides_does_not_come_back(tmp_path: Path, suffix: str,
     assert min(hidden_s) >= -0.08  # no more than what primes a decoder
 
 
+@pytest.mark.parametrize(("encoder", "rate"), [("aac", 44100), ("libopus", 48000)])
+def test_what_was_cut_off_is_not_even_in_a_file_that_cannot_hide(tmp_path: Path, encoder: str, rate: int) -> None:
+    source, target = secret_clip(tmp_path / "in.mp4", encoder=encoder, rate=rate), tmp_path / "out.mkv"
+    summary = deblur_video(source, target, VideoJob(strength=0))
+    assert not any("later" in warning for warning in summary.warnings)
+    with av.open(str(target)) as clip:
+        sound_s = [float(p.pts * p.time_base) for p in clip.demux(audio=0) if p.pts is not None and p.size]
+    skipped_s = 312 / 48000 if encoder == "libopus" else 0  # what every player of Opus leaves out
+    assert -skipped_s - 0.002 <= sound_s[0] < 0.025
+    assert sound_s[-1] == pytest.approx(1, abs=0.06)
+
+
 def joined(path: Path, parts: list[Path]) -> Path:
     """Files one after the other, as `cat` does."""
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 
 
-def recording(path: Path, *, begin_s: Fraction, num_frames: int = 25, codec: str = "libx264") -> Path:
+def recording(
+    path: Path, *, begin_s: Fraction, num_frames: int = 25, codec: str = "libx264", width: int = 64, gop: int = 12
+) -> Path:
     """A transport or program stream whose time begins somewhere."""
     base = Fraction(1, 90_000) if codec == "libx264" else Fraction(1, 25)
     pts = tuple(int((begin_s + Fraction(number, 25)) / base) for number in range(num_frames))
-    options = {"crf": "20", "bf": "2", "g": "12"} if codec == "libx264" else {"g": "12", "bf": "2"}
+    options = {"bf": "2", "g": str(gop)} | ({"crf": "20"} if codec == "libx264" else {})
     with av.open(str(path), "w", format="mpegts" if path.suffix == ".ts" else "vob") as output:
         video: Any = output.add_stream(codec, rate=25, options=options)
-        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        video.height, video.width, video.pix_fmt = 48, width, "yuv420p"
         video.time_base = video.codec_context.time_base = base
         sound: Any = output.add_stream("mp2", rate=48_000, layout="stereo")
         packets: list[Any] = []
         for number, stamp in enumerate(pts):
-            frame = av.VideoFrame.from_ndarray(picture(number, 48, 64), "rgb24")
+            frame = av.VideoFrame.from_ndarray(picture(number, 48, width), "rgb24")
             frame.pts, frame.time_base = stamp, base
             packets += video.encode(frame)
         packets += video.encode(None)
@@ -182,7 +199,11 @@ def recording(path: Path, *, begin_s: Fraction, num_frames: int = 25, codec: str
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
-@pytest.mark.parametrize("begins_s", [(0, 0), (10, 3), (5, 5, 1), (0, 40_000)], ids=["twice", "back", "thrice", "leap"])
+@pytest.mark.parametrize(
+    "begins_s",
+    [(0, 0), (10, 3), (5, 5, 1), (0, 40_000), (0, 90), (100, 1)],
+    ids=["twice", "back", "thrice", "leap", "short leap", "far back"],
+)
 def test_joined_recordings_follow_one_another(tmp_path: Path, suffix: str, begins_s: tuple[int, ...]) -> None:
     parts = [recording(tmp_path / f"{n}.ts", begin_s=Fraction(begin)) for n, begin in enumerate(begins_s)]
     source, target = joined(tmp_path / "in.ts", parts), tmp_path / f"out{suffix}"
@@ -218,6 +239,103 @@ def test_a_part_of_joined_recordings(tmp_path: Path) -> None:
     assert len(times) in (10, 11)
     assert times[0] == 0
     assert video_length_s(tmp_path / "out.mp4") == pytest.approx(0.4, abs=0.04)
+
+
+def test_the_seconds_that_are_said_are_those_of_the_recordings(tmp_path: Path) -> None:
+    parts = [recording(tmp_path / f"{n}.ts", begin_s=Fraction(begin)) for n, begin in enumerate((100, 1))]
+    told = read_timeline(joined(tmp_path / "in.ts", parts)).text()
+    assert float(told.split("moved by ")[1].split(" s")[0]) == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(("suffix_in", "codec"), [(".ts", "libx264"), (".vob", "mpeg2video")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_clock_that_begins_anew_within_a_recording(tmp_path: Path, suffix_in: str, codec: str, suffix: str) -> None:
+    begin_s = Fraction(2**33, 90_000) - Fraction(13, 25)  # 33 bits are then used up
+    source = recording(tmp_path / f"in{suffix_in}", begin_s=begin_s, codec=codec)
+    summary = deblur_video(source, tmp_path / f"out{suffix}", VideoJob(strength=0))
+    assert any("clock begins anew" in warning for warning in summary.warnings)
+    assert not any("later" in warning for warning in summary.warnings)
+    times = [float(frame.time) for frame in frames_of(tmp_path / f"out{suffix}")]
+    assert len(times) == 25
+    assert np.diff(times) == pytest.approx(0.04, abs=0.0011)
+    sound = [float(time_s) for time_s in stream_facts(tmp_path / f"out{suffix}")[1].times_s]
+    assert len(sound) == len(stream_facts(source)[1].times_s)
+    assert min(times[0], sound[0]) == pytest.approx(0, abs=0.001)
+    cut = VideoJob(strength=0, start_s=Fraction(1, 5), end_s=Fraction(4, 5))  # across the place
+    deblur_video(source, tmp_path / f"cut{suffix}", cut)
+    assert len(frames_of(tmp_path / f"cut{suffix}")) in (15, 16)
+
+
+def test_a_picture_size_that_changes_is_seen_before_work(tmp_path: Path) -> None:
+    parts = [recording(tmp_path / f"{width}.ts", begin_s=Fraction(5), width=width) for width in (64, 80)]
+    source, target = joined(tmp_path / "in.ts", parts), tmp_path / "out.mp4"
+    told: list[object] = []
+    with pytest.raises(UnsupportedStreamError, match=r"from 64x48 to 80x48 at 1\.0\d s.*--end"):
+        deblur_video(source, target, VideoJob(strength=0), on_progress=told.append)
+    assert told == []
+    deblur_video(source, target, VideoJob(strength=0, end_s=Fraction(1)))
+    assert len(frames_of(target)) == 25
+    deblur_video(source, tmp_path / "second.mp4", VideoJob(strength=0, start_s=Fraction(11, 10)))
+    assert {frame.width for frame in frames_of(tmp_path / "second.mp4")} == {80}
+
+
+def test_a_cut_of_a_stream_with_one_key_frame_shows_what_was_asked_for(tmp_path: Path) -> None:
+    source, target = recording(tmp_path / "in.ts", begin_s=Fraction(3), gop=250), tmp_path / "out.mp4"
+    summary = deblur_video(source, target, VideoJob(strength=0, crf=0, start_s=Fraction(2, 5), end_s=Fraction(4, 5)))
+    assert summary.num_broken == 0
+    wanted, made = frames_of(source)[10:20], frames_of(target)
+    assert len(made) == len(wanted)
+    assert all(same_planes(first, second) for first, second in zip(wanted, made, strict=True))
+
+
+def test_a_part_behind_the_end_names_the_end(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec())
+    with pytest.raises(UsageError, match=r"no frame between start and end; the last one ends at 0\.48 s"):
+        deblur_video(source, tmp_path / "out.mp4", VideoJob(strength=0, start_s=Fraction(5)))
+
+
+def test_the_beginning_of_one_frame_is_not_misread(tmp_path: Path) -> None:
+    source = recording(tmp_path / "in.ts", begin_s=Fraction(3), num_frames=1)
+    summary = deblur_video(source, tmp_path / "out.mkv", VideoJob(strength=0))
+    assert not any("later" in warning for warning in summary.warnings)
+
+
+def test_sound_that_is_away_for_minutes_sets_no_clock(tmp_path: Path) -> None:
+    path, stamps = tmp_path / "in.ts", [*range(5), *range(100, 105)]
+    with av.open(str(path), "w", format="mpegts") as output:
+        video: Any = output.add_stream("libx264", rate=1, options={"g": "10", "bf": "0"})
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sound: Any = output.add_stream("mp2", rate=48_000, layout="stereo")
+        packets: list[Any] = []
+        for number in range(105):
+            frame = av.VideoFrame.from_ndarray(picture(number, 48, 64), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1)
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for second in stamps:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1152), np.int16), "s16", "stereo")
+            silence.sample_rate, silence.time_base, silence.pts = 48_000, Fraction(1, 48_000), second * 48_000
+            packets += sound.encode(silence)
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            output.mux_one(packet)
+    assert not read_timeline(path).is_joined
+
+
+def test_a_fragmented_file_that_is_cut_off_is_named_as_that(tmp_path: Path) -> None:
+    plain, whole = make_clip(tmp_path / "plain.mp4", ClipSpec(num_frames=50)), tmp_path / "whole.mp4"
+    with (
+        av.open(str(plain)) as clip,
+        av.open(str(whole), "w", container_options={"movflags": "empty_moov+frag_keyframe"}) as output,
+    ):
+        stream = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                output.mux_one(packet)
+    assert deblur_video(whole, tmp_path / "a.mp4", VideoJob(strength=0)).warnings == ()
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    told = deblur_video(tmp_path / "cut.mp4", tmp_path / "b.mp4", VideoJob(strength=0)).warnings
+    assert any("cut.mp4: ends early" in warning for warning in told)
 
 
 def test_one_recording_and_a_pause_are_no_new_time(tmp_path: Path) -> None:

@@ -152,6 +152,12 @@ def test_kinds_of_samples_that_are_not_supported_are_named(tmp_path: Path, dtype
         decoded(tmp_path / "in.tif")
 
 
+def test_grey_samples_that_are_not_supported_are_named(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", photograph(20, 30)[:, :, 0].astype(np.float16))
+    with pytest.raises(SourceError, match="has float samples of 16 bits; 8 and 16 bits"):
+        decoded(tmp_path / "in.tif")
+
+
 def test_planes_of_16_bits_are_refused_with_what_to_do(tmp_path: Path) -> None:
     planes = photograph(20, 30).astype(np.uint16).transpose(2, 0, 1)
     tifffile.imwrite(tmp_path / "in.tif", planes, photometric="rgb", planarconfig="separate")

@@ -169,14 +169,15 @@ def test_16_bits_keep_their_numbers_and_their_profile(tmp_path: Path, suffix: st
     assert made.metadata.colour_profile == (PROFILE if suffix == ".png" else None)
 
 
-def test_grey_with_alpha_in_16_bits_keeps_its_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["out.png", "out.tif"])
+def test_grey_with_alpha_in_16_bits_keeps_its_numbers(tmp_path: Path, target: str) -> None:
     grey, alpha = deep(3)[:, :, 0], deep(3)[:, :, 1]
     rows = np.dstack([grey, alpha]).astype(">u2").reshape(40, -1).view(np.uint8)
     header = np.array([50, 40], ">u4").tobytes() + bytes([16, 4, 0, 0, 0])
     pixels = zlib.compress(np.hstack([np.zeros((40, 1), np.uint8), rows]).tobytes())
     chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
     (tmp_path / "in.png").write_bytes(PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
-    made = open_picture(passed(tmp_path / "in.png", "out.png")).still()
+    made = open_picture(passed(tmp_path / "in.png", target)).still()
     assert np.array_equal(made.rgb[:, :, 1], grey)
     assert made.alpha is not None
     assert np.array_equal(made.alpha, alpha)

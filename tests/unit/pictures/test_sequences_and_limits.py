@@ -43,6 +43,14 @@ def test_every_picture_of_an_animation_is_processed_and_keeps_its_time(
         assert made.loop == (4 if suffix == ".gif" else 3)
 
 
+@pytest.mark.parametrize(("loop", "words"), [(3, "plays for ever; it was to play 3 times"), (0, "")])
+def test_how_often_an_avif_plays_is_said(tmp_path: Path, loop: int, words: str) -> None:
+    told: list[str] = []
+    passed(animation(tmp_path / "in.webp", loop=loop), "out.avif", warned=told)
+    assert " ".join(told).endswith(words)
+    assert bool(told) == bool(words)
+
+
 def test_a_gif_plays_once_unless_it_says_otherwise(tmp_path: Path) -> None:
     assert open_picture(animation(tmp_path / "once.gif")).loop == 1
     assert open_picture(animation(tmp_path / "ever.gif", loop=0)).loop == 0

@@ -1,0 +1,106 @@
+"""Several items, one after the other: what has its output is done, and an item that fails stops no other."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from concertdeblur.errors import Interrupted, MissingDependencyError, SourceError, TargetError, WeightsError
+from concertdeblur.media.output_file import is_disk_full, target_error
+
+SummaryT = TypeVar("SummaryT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """An input and its output."""
+
+    source: Path
+    target: Path
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+
+
+@dataclass(kw_only=True, slots=True)
+class BatchCount:
+    """How a batch went; counted while it goes."""
+
+    num_items: int = 0
+    num_made: int = 0
+    num_there: int = 0  # done by an earlier run, and left as they are
+    failed: list[Path] = field(default_factory=list)
+
+
+def run_batch(
+    items: Sequence[ItemT],
+    make: Callable[[ItemT], SummaryT],
+    count: BatchCount,
+    *,
+    is_done: Callable[[ItemT], bool],
+    on_failure: Callable[[Path, Exception], None],
+    wording: Callable[[BatchCount], str],
+) -> Iterator[SummaryT]:
+    """Make output after output.
+
+    Args:
+        items: What to do.
+        make: Makes the output of an item and sums up what it did.
+        count: Filled while the batch goes.
+        is_done: Whether an item has its output already.
+        on_failure: Called with an input and what went wrong with it.
+        wording: Says how the batch went, for the error at its end.
+
+    Yields:
+        A summary after each output; work goes on when the next is asked for.
+
+    Raises:
+        SourceError: At the end, if some items failed.
+        TargetError: If the disk is full.
+        WeightsError: If the weights cannot be loaded.
+        MissingDependencyError: If a package or program is missing.
+        Interrupted: If an item's making was; the message says how many are done.
+
+    """
+    count.num_items = len(items)
+    for item in items:
+        if is_done(item):
+            count.num_there += 1
+            continue
+        try:
+            made = make(item)
+        except Interrupted as error:
+            raise Interrupted(f"{count.num_made + count.num_there} of {len(items)} are done; {error}") from error
+        except (WeightsError, MissingDependencyError):  # every other item would fail alike
+            raise
+        except Exception as error:
+            if is_disk_full(error):
+                raise
+            count.failed.append(item.source)
+            on_failure(item.source, error)
+        else:
+            count.num_made += 1
+            yield made
+    if count.failed:
+        raise SourceError(wording(count))
+
+
+def make_folder(folder: Path) -> None:
+    """See to it that a folder for outputs is there and can be written to.
+
+    Raises:
+        TargetError: If not.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise target_error(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TargetError(f"{folder}: cannot be written to; choose another folder, or allow it")
+
+
+def folder_of_all(items: Sequence[Item]) -> Path:
+    """The folder that all outputs lie in, or in folders below."""
+    return Path(os.path.commonpath([item.target.parent.absolute() for item in items]))
