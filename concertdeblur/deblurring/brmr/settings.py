@@ -15,6 +15,7 @@ class BrmrSettings:
     window_margin: float = 0.0  # of a window; a smaller gain is as often wrong as right
     video_window_margin: float = 0.0  # of a window that is refined along the motion, by other networks
     consistency_margin: float = 0.0  # of a first turn; below 0: D_i refuses only where its confidence falls by more
+    video_max_shift: float = 16 / 255  # as `max_shift`, for a video: what moves is smeared far, and goes back far
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square by more is not kept
 
     def __post_init__(self) -> None:

@@ -187,7 +187,8 @@ class PathWindows(Windows):
     """
 
     def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
-        super().__init__(patch_generator, judge, replace(settings, window_margin=settings.video_window_margin))
+        own = replace(settings, window_margin=settings.video_window_margin, max_shift=settings.video_max_shift)
+        super().__init__(patch_generator, judge, own)
 
     def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
         assert state.along is not None

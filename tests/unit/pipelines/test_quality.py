@@ -42,8 +42,8 @@ def chosen(wanted: pretrained.Quality, *, num_frames: int | None = 10) -> tuple[
     [
         ("best", 10**6, "concert"),
         ("fast", 1, "concert-fast"),
-        ("auto", 60, "concert"),
-        ("auto", 61, "concert-fast"),
+        ("auto", 180, "concert"),
+        ("auto", 181, "concert-fast"),
         ("auto", None, "concert-fast"),
     ],
 )
@@ -58,7 +58,7 @@ def test_long_clips_get_the_fast_set_by_themselves(
 def test_how_long_it_would_take_is_told(shipped: Path) -> None:
     assert shipped.is_dir()
     assert "would take about 2.8 hours, so the faster concert-fast is used" in chosen("auto", num_frames=1000)[1][0]
-    assert "would take about 17 minutes" in chosen("auto", num_frames=100)[1][0]
+    assert "would take about 33 minutes" in chosen("auto", num_frames=200)[1][0]
 
 
 def test_without_the_fast_set_there_is_the_best(shipped: Path) -> None:
