@@ -198,7 +198,7 @@ class Deblurrer:
             if given is None:
                 return None
             with span("steady"):
-                return _steadied(given, steadier, takes_taps=self._image_generator.takes_taps)
+                return _steadied(given, steadier)
 
         pairs = with_following(frames)
         given = _with_end(pairs) if of_frame.waits else pairs
@@ -257,11 +257,10 @@ def _timed(name: str, engine: Engine) -> Engine:
     return run
 
 
-def _steadied(given: OnHost, steadier: Steadier, *, takes_taps: bool) -> DeblurredFrame:
+def _steadied(given: OnHost, steadier: Steadier) -> DeblurredFrame:
     seen = given.seen
     # a copy: the host buffer goes to another frame
-    is_along_motion = takes_taps and seen.neighbours is not None
-    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, is_along_motion=is_along_motion)
+    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, is_along_motion=given.is_along_motion)
     pixels = quantised(steadied, like=seen.pixels)
     refinement = given.refinement()
     return DeblurredFrame(

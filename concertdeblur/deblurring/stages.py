@@ -70,6 +70,7 @@ class Refined:
     """A frame after BRMR."""
 
     seen: StreamFrame
+    is_along_motion: bool  # whether it was restored along its motion
     result_HWC: Tensor  # in [0, 1], what goes back to the host
     heatmap: npt.NDArray[np.float32] | None
     refinements: Refinements | None
@@ -80,6 +81,7 @@ class OnHost:
     """What came back of a frame; arrays may be a slot's, which another frame gets next."""
 
     seen: StreamFrame
+    is_along_motion: bool  # as in Refined
     result: npt.NDArray[np.float32]  # (H, W, 3)
     heatmap: npt.NDArray[np.float32] | None
     steps: npt.NDArray[np.int32] | None  # as in Refinements; None if nothing was refined
@@ -191,14 +193,26 @@ class FrameStages:
             if self._options.strength < 1:
                 mixed = frame + self._options.strength * (mixed - frame)
             result_HWC = mixed[0].permute(1, 2, 0).contiguous()
-            return Refined(seen=given.seen, result_HWC=result_HWC, heatmap=heatmap, refinements=refinements)
+            return Refined(
+                seen=given.seen,
+                is_along_motion=is_motion_known,
+                result_HWC=result_HWC,
+                heatmap=heatmap,
+                refinements=refinements,
+            )
 
     @torch.inference_mode()
     def copy_out(self, given: Refined, slot: Slot | None = None) -> OnHost:
         """Bring the result to the host, through the slot's buffers if there is one."""
         with span("copy out"):
             steps = None if given.refinements is None else to_host(given.refinements.steps, slot, name="steps")
-            return OnHost(seen=given.seen, result=to_host(given.result_HWC, slot), heatmap=given.heatmap, steps=steps)
+            return OnHost(
+                seen=given.seen,
+                is_along_motion=given.is_along_motion,
+                result=to_host(given.result_HWC, slot),
+                heatmap=given.heatmap,
+                steps=steps,
+            )
 
     def _velocities(self, seen: StreamFrame) -> Tensor | None:
         if seen.velocities_RQ3 is None:

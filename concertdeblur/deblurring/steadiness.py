@@ -22,6 +22,7 @@ from concertdeblur.frame import Pixels, full_scale
 # enough that more would blur them. On real pairs 0.3 gains 0.7 dB over the full share, and 0.04 dB over none.
 _MOST_OF_MOVING = 0.3
 _MOVING_PX = (0.5, 1.5)  # reduced px a frame: the cap sets in
+_FLICKER = (3 / 255, 9 / 255)  # differences up to the first are flicker, from the second on they are none
 _CURRENT_SHARE = 0.16  # of a frame in the running average once it has settled
 _FIRST_WEIGHT = 4.0  # a scene's first frame counts four times: short clips and first seconds are steady too
 _NEIGHBOURHOOD_PX = 5
@@ -45,6 +46,7 @@ class _Carried:
 
     flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
     share: Plane  # (h, w), of the frame before in the average, 0 to 1
+    most: Plane  # (h, w), of that share where the frame before differs much
     weight: Plane  # (h, w), how many frames are then in it
 
 
@@ -88,13 +90,15 @@ def _carried(weight_before: Plane | None, motion: Motion, *, is_along_motion: bo
         moved = cv2.remap(weight_before, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     weight = motion.belief * moved
     share = np.minimum(weight / (weight + 1), motion.belief * np.float32(1 - _CURRENT_SHARE))
+    most = np.ones_like(share, dtype=np.float32)
     if is_along_motion:
         low, high = _MOVING_PX
         moving = np.clip((np.hypot(motion.flow[..., 0], motion.flow[..., 1]) - low) / (high - low), 0, 1)
-        share = np.minimum(share, 1 - moving * np.float32(1 - _MOST_OF_MOVING))
+        most -= moving.astype(np.float32) * np.float32(1 - _MOST_OF_MOVING)
     return _Carried(
         flow=motion.flow,
         share=share.astype(np.float32),
+        most=most,
         weight=np.clip(weight + 1, _FIRST_WEIGHT, 1 / _CURRENT_SHARE).astype(np.float32),
     )
 
@@ -105,7 +109,8 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
     small_height, small_width = carried.share.shape
     around = highest_channel(cv2.resize(change, (small_width, small_height), interpolation=cv2.INTER_AREA))
     around = np.asarray(cv2.blur(cv2.dilate(around, np.ones((3, 3), np.uint8)), (5, 5)), dtype=np.float32)
-    flow, share, around = (_enlarged(plane, width, height) for plane in (carried.flow, carried.share, around))
+    planes = (carried.flow, carried.share, carried.most, around)
+    flow, share, most_share, around = (_enlarged(plane, width, height) for plane in planes)
     flow *= np.array([width / small_width, height / small_height], dtype=np.float32)
     steadied = np.empty_like(result)
     for band, halo in _bands(height):
@@ -119,10 +124,17 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
         np.minimum(most, cv2.merge([around[band] * np.float32(_MOST_OF_CHANGE)] * 3), out=most)
         np.minimum(step, most, out=step)
         np.maximum(step, np.negative(most, out=most), out=step)
-        step *= cv2.merge([share[band]] * 3)
+        step *= cv2.merge([_lessened(share[band], most_share[band], step)] * 3)
         step += now
         np.clip(step, 0, 1, out=steadied[band])
     return steadied
+
+
+def _lessened(share: Plane, most: Plane, step: Plane) -> Plane:
+    """The share where the frame before differs little, as flicker does; down to `most` of it where it differs much."""
+    low, high = _FLICKER
+    much = np.clip((highest_channel(np.abs(step)) - low) / np.float32(high - low), 0, 1)
+    return np.asarray(np.minimum(share, 1 - much * (1 - most)), dtype=np.float32)
 
 
 def _bands(height: int) -> Iterator[tuple[slice, slice]]:

@@ -43,7 +43,7 @@ _NEIGHBOUR_ROOM, _NEIGHBOUR_SHARE, _NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
 _HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
 # A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
 # of speed. The bound costs 0.003 dB on real pairs.
-_BOUND, _BOUND_GROWTH = 2 / 255, 0.25
+_BOUND, _BOUND_GROWTH = 1.4 / 255, 0.2
 _STILL_PX = 1.0  # a frame interval: what moves so far has a path that tells its blur
 # The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
@@ -56,7 +56,11 @@ _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 # second these. The network has learned on sharp moving frames, too, so the spectrum must be surer: nine in ten cells of
 # real pairs lie below the first probability, those of sharp pans between the two.
 _MOVING_PX = (0.25, 0.75)
-_MAYBE_SHARP_MOVING = (0.4, 0.8)
+_MAYBE_SHARP_MOVING = (0.3, 0.6)
+# A frame is restored along its motion if its cells are, on average, blurred by motion or as a camera does it with at
+# least this probability. Frames of real pairs have 0.04 to 0.94, frames under one of the seven kernels 0.01 at most.
+_BY_CAMERA = [BLUR_TYPES.index("motion"), BLUR_TYPES.index("capture")]
+_LEAST_BY_CAMERA = 0.02
 # The filters of a video are regularised this many steps stronger. Bold filters amplify rounding, and what lies beyond
 # the border, in another way in every frame, so the video flickers. EXPERIMENTS.md, 2026-11-23, "bold filters and
 # steadiness".
@@ -379,6 +383,8 @@ class ConcertGenerator(nn.Module):
         of_guess = stronger(weights_NRQK, steps=_VIDEO_STEPS) if medium is Medium.VIDEO else weights_NRQK
         height, width = frames_NCHW.shape[2:]
         trust_N1hw = spread(((high - sharp_M) / (high - low)).clamp(0, 1).view(num, rows, columns, 1), height, width)
+        if path is not None and not _moves_blur(analysis.type_logits):
+            path = None
         if path is not None:
             low, high = _MAYBE_SHARP_MOVING
             of_moving_M = ((high - sharp_M) / (high - low)).clamp(0, 1)
@@ -431,6 +437,15 @@ class ConcertPathGenerator(nn.Module):
             num_deep_blocks=num_deep_blocks,
             num_taps=num_taps,
         )
+
+
+def _moves_blur(type_logits: Tensor) -> bool:
+    """Whether motion may be what blurs a frame, and not one of the seven kernels.
+
+    Under those the restoration of pictures knows more. On a GPU this waits for the device.
+    """
+    shares = type_logits.softmax(1).mean(0).cpu().numpy()
+    return float(shares[_BY_CAMERA].sum()) >= _LEAST_BY_CAMERA
 
 
 def _moving(velocity_N2hw: Tensor, *, like: Tensor) -> Tensor:
