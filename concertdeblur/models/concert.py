@@ -442,9 +442,12 @@ class ConcertPathGenerator(nn.Module):
 def _moves_blur(type_logits: Tensor) -> bool:
     """Whether motion may be what blurs a frame, and not one of the seven kernels.
 
-    Under those the restoration of pictures knows more. On a GPU this waits for the device.
+    Under those the restoration of pictures knows more. On a GPU the answer is always yes: to know it the host would
+    have to wait for the device.
     """
-    shares = type_logits.softmax(1).mean(0).cpu().numpy()
+    if type_logits.device.type != "cpu":
+        return True
+    shares = type_logits.softmax(1).mean(0).numpy()
     return float(shares[_BY_CAMERA].sum()) >= _LEAST_BY_CAMERA
 
 
