@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SECOND = Fraction(1)
+_AROUND_S = Fraction(1, 6)  # before and after a frame
 _ONE_FRAME_S = Fraction(1, 1000)  # the frame on screen then, and no other
 _DEEP = 257  # levels of 16 bits in one of 8
 
@@ -99,22 +100,22 @@ def preview(
     with open_reader(source, whole, backend=job.reader, on_warning=on_warning) as reader:
         info = reader.info
     total = expected_frames(info, job)
-    length = _ONE_FRAME_S if time_s is not None else _SECOND
-    begin_s = _middle_s(job, total, info.rate) if time_s is None else time_s
-    part = replace(whole, start_s=begin_s, end_s=begin_s + length)
+    begin_s, end_s = _span(job, total, info.rate, time_s)
+    part = replace(whole, start_s=begin_s, end_s=end_s)
     deblurrer = load_deblurrer(job, info, num_frames=total, on_warning=on_warning)
     options = DeblurOptions(strength=job.strength, refine=job.refine, refine_share=job.refine_share)
     with open_reader(source, part, backend=job.reader) as reader:
         frames = list(reader.frames())
         origin_s = reader.origin_s
-    list(deblurrer.stream(frames[:1], options))  # the first one compiles and fills caches
+    list(deblurrer.stream(frames[:3], options))  # the first ones compile and fill caches
     started_s = time.monotonic()
     made: list[DeblurredFrame] = []
     for one in deblurrer.stream(frames, options):
         made.append(one)
         on_progress(Progress(num_frames=len(made), total_frames=len(frames), elapsed_s=time.monotonic() - started_s))
     frame_s = (time.monotonic() - started_s) / len(frames)
-    shown = made[len(made) // 2]
+    times_s = [one.source.pts * info.time_base - origin_s for one in made]
+    shown = made[len(made) // 2 if time_s is None else max(0, sum(time <= time_s for time in times_s) - 1)]
     assert shown.source.pixels is not None
     assert shown.frame.pixels is not None
     _write(
@@ -124,12 +125,22 @@ def preview(
         source=source,
         target=target,
         time_s=float(shown.source.pts * info.time_base - origin_s),
-        num_frames=len(frames),
+        num_frames=len(frames) if time_s is None else 1,
         frame_s=round(frame_s, 4),
         total_frames=total,
         estimate_s=None if total is None else round(total * frame_s, 1),
         runtime=str(deblurrer.runtime),
     )
+
+
+def _span(
+    job: VideoJob, num_frames: int | None, rate: Fraction | None, time_s: Fraction | None
+) -> tuple[Fraction, Fraction]:
+    """From when to when frames are deblurred: a second, or about a time, since neighbours say how a frame moves."""
+    if time_s is None:
+        begin_s = _middle_s(job, num_frames, rate)
+        return begin_s, begin_s + _SECOND
+    return max(Fraction(0), time_s - _AROUND_S), time_s + _ONE_FRAME_S + _AROUND_S
 
 
 def _middle_s(job: VideoJob, num_frames: int | None, rate: Fraction | None) -> Fraction:
