@@ -18,8 +18,6 @@ _FLAT_RANGE = (
 # where all has texture: where lamps streak, the sharp picture is darker, and holding it back costs `capture-mid`
 # 0.07 dB. Without lamps no picture came to more than 0.7 of the promise, bright, dark or whitened.
 _MAX_LEVEL_SHIFT = (0.9 / 255, 0.009)
-
-
 # So many times the limit where the motion is known. A camera averages light, so the encoded mean of what moves rises:
 # the blurred frames of a real collection are 5 grey levels of 90 brighter. With the plain limit it gains 0.5 dB less.
 _MOVING_FACTOR = 4.0

@@ -18,8 +18,9 @@ from concertdeblur.blur.optical_flow import grid
 from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
 from concertdeblur.frame import Pixels, full_scale
 
-# Of the frame before in the average, where the picture moves and results were restored along its motion: they are sharp
-# enough that more would blur them. On real pairs 0.3 gains 0.7 dB over the full share, and 0.04 dB over none.
+# The largest share of the frame before, where the picture moves, was restored along its motion and differs from that
+# frame: results are sharp enough that more would blur them. EXPERIMENTS.md, 2026-11-29, "what stood between the
+# networks and the video".
 _MOST_OF_MOVING = 0.3
 _MOVING_PX = (0.5, 1.5)  # reduced px a frame: the cap sets in
 _FLICKER = (3 / 255, 9 / 255)  # differences up to the first are flicker, from the second on they are none
@@ -46,7 +47,7 @@ class _Carried:
 
     flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
     share: Plane  # (h, w), of the frame before in the average, 0 to 1
-    most: Plane  # (h, w), of that share where the frame before differs much
+    most: Plane  # (h, w), the largest share where the frame before differs much
     weight: Plane  # (h, w), how many frames are then in it
 
 
@@ -131,7 +132,7 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
 
 
 def _lessened(share: Plane, most: Plane, step: Plane) -> Plane:
-    """The share where the frame before differs little, as flicker does; down to `most` of it where it differs much."""
+    """The share where the frame before differs little, as flicker does; `most` at the most where it differs much."""
     low, high = _FLICKER
     much = np.clip((highest_channel(np.abs(step)) - low) / np.float32(high - low), 0, 1)
     return np.asarray(np.minimum(share, 1 - much * (1 - most)), dtype=np.float32)
