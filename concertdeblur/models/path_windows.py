@@ -107,22 +107,26 @@ def _sampled(picture_1CHW: Tensor, places_MSyx2: Tensor) -> Tensor:
 
 
 def _softened(picture_1CHW: Tensor, sigma_px: float, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    """Windows of the picture under a Gaussian, (M, C, y, x)."""
+    """Windows of the picture under a Gaussian, reflected at the picture's border, (M, C, y, x)."""
     reach = int(4 * sigma_px + 0.999)
     position = torch.arange(-reach, reach + 1, device=picture_1CHW.device)
     weights = torch.exp(-0.5 * (position / sigma_px) ** 2)
     weights = weights / weights.sum()
     channels = picture_1CHW.shape[1]
-    soft = F.pad(picture_1CHW, (reach,) * 4, mode="reflect")
+    soft = _cut(picture_1CHW, at_M2 - reach, (size[0] + 2 * reach, size[1] + 2 * reach))
     soft = F.conv2d(soft, weights.view(1, 1, -1, 1).expand(channels, -1, -1, -1), groups=channels)
-    soft = F.conv2d(soft, weights.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
-    return _cut(soft, at_M2, size)
+    return F.conv2d(soft, weights.view(1, 1, 1, -1).expand(channels, -1, -1, -1), groups=channels)
 
 
 def _cut(picture_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    rows = at_M2[:, 0, None] + torch.arange(size[0], device=at_M2.device)
-    columns = at_M2[:, 1, None] + torch.arange(size[1], device=at_M2.device)
-    return picture_1CHW[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
+    """Windows of the picture, (M, C, y, x); what lies beyond its border is reflected."""
+    places = []
+    for axis, length in enumerate(picture_1CHW.shape[2:]):
+        along = at_M2[:, axis, None] + torch.arange(size[axis], device=at_M2.device)
+        last = length - 1
+        places.append((last - (last - along.abs()).abs()).clamp(0, last))
+    rows_My, columns_Mx = places
+    return picture_1CHW[0][:, rows_My[:, :, None], columns_Mx[:, None, :]].transpose(0, 1)
 
 
 def _mean(steps_MSCyx: Tensor, exposure: float) -> Tensor:
