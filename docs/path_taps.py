@@ -59,11 +59,11 @@ def rows_of(frames: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]], w
         velocity = motion.velocity()
         assert velocity is not None
         unit = [frame.astype(np.float32) / 255 for frame in (frames[number - 1][0], blurred, frames[number + 1][0])]
-        taps = taps_of(unit[0], unit[1], unit[2], motion).reshape(NUM_TAPS, 3, -1)
+        taps = taps_of(unit[0], unit[1], unit[2], motion)[: 3 * NUM_TAPS].reshape(3, NUM_TAPS, -1)
         speed = np.hypot(*np.moveaxis(flow_in(velocity, height, width, slice(0, height), slice(0, width)), -1, 0))
         picked = draw.integers(0, height * width, PIXELS)
         frame = unit[1].reshape(-1, 3)[picked]
-        ways = taps[:, :, picked].transpose(2, 1, 0) - frame[..., None]
+        ways = taps[:, :, picked].transpose(2, 0, 1) - frame[..., None]
         lacking = (sharp.astype(np.float32) / 255).reshape(-1, 3)[picked] - frame
         yield ways.astype(np.float64), lacking.astype(np.float64), np.digitize(speed.reshape(-1)[picked], SPEEDS_PX)
 

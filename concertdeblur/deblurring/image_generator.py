@@ -18,8 +18,9 @@ from concertdeblur.deblurring.tiles import in_tiles
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.frame import Medium
 from concertdeblur.models.architecture import ImageGeneratorNetwork
-from concertdeblur.models.concert import Restoration
+from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
+from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.runtime import Runtime
 
 
@@ -33,7 +34,7 @@ class ImageGenerator:
     """
 
     def __init__(
-        self, network: ImageGeneratorNetwork, runtime: Runtime, *, on_paths: Restoration | None = None
+        self, network: ImageGeneratorNetwork, runtime: Runtime, *, on_paths: PathRestoration | None = None
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(runtime.device)
         self._restore: Engine = make_engine(network.restoration, runtime, is_kept=True)
@@ -90,7 +91,7 @@ class ImageGenerator:
         restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
         if prepared.path is not None and self._restore_on_paths is not None:
             restore = self._restore_on_paths
-            given += [prepared.path.taps_NTHW, prepared.path.velocity_N2hw]
+            given = [prepared.guess_NGHW, *prepared.path.taps_NTHW.split(PLANES, 1), prepared.path.velocity_N2hw]
         return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 
     def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:

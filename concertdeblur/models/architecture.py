@@ -10,11 +10,11 @@ from concertdeblur.models.concert import (
     ConcertGenerator,
     ConcertPatchGenerator,
     ConcertPathGenerator,
-    Restoration,
 )
 from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import NUM_TAPS
+from concertdeblur.models.restoration import PathRestoration
 
 EMBEDDING_WIDTH = 128
 
@@ -82,7 +82,7 @@ class Architecture:
 class VideoNetworks:
     """What a video has of its own."""
 
-    restoration: Restoration  # of G_i, along the motion
+    restoration: PathRestoration  # of G_i, along the motion
     patch_generator: ConcertPathGenerator | None = None
     discriminator: CamDiscriminator | None = None
 
@@ -141,13 +141,11 @@ def build_networks(architecture: Architecture) -> Networks:
 def _video_networks(settings: VideoArchitecture) -> VideoNetworks:
     image, patch, discriminator = settings.image_generator, settings.patch_generator, settings.discriminator
     return VideoNetworks(
-        restoration=Restoration(
+        restoration=PathRestoration(
             width=image.width,
             num_blocks=image.num_blocks,
             num_guesses=NUM_GUESSES,
             num_deep_blocks=image.num_deep_blocks,
-            num_taps=image.num_taps,
-            embedding_width=EMBEDDING_WIDTH,
         ),
         patch_generator=None if patch is None else _path_generator(patch),
         discriminator=None if discriminator is None else ConcertDiscriminator(discriminator.width),
@@ -156,9 +154,5 @@ def _video_networks(settings: VideoArchitecture) -> VideoNetworks:
 
 def _path_generator(settings: GeneratorSettings) -> ConcertPathGenerator:
     return ConcertPathGenerator(
-        width=settings.width,
-        num_blocks=settings.num_blocks,
-        num_deep_blocks=settings.num_deep_blocks,
-        num_taps=settings.num_taps,
-        embedding_width=EMBEDDING_WIDTH,
+        width=settings.width, num_blocks=settings.num_blocks, num_deep_blocks=settings.num_deep_blocks
     )

@@ -1,8 +1,8 @@
 """The networks of architecture `concert`: a generator that knows the blur it inverts.
 
 The generator has two halves, which see different things. `BlurAnalysis` looks at the spectrum of each cell of the frame
-and names its blur. `Restoration` is a plain convolutional network: its receptive field is bounded, so it can be tiled,
-and it has no FFT, so engines other than torch can run it. Between the two stand the inverse filters of the cells.
+and names its blur. The restoration (restoration.py) is a plain convolutional network, which engines other than torch
+can run, in tiles if need be. Between the two stand the inverse filters of the cells.
 
 Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_PX), R rows and Q columns
 of cells, M cells in a row, E embedding, G channels of guesses, K filters of the bank.
@@ -23,28 +23,12 @@ from concertdeblur.models.inverse_filter import filter_frames
 from concertdeblur.models.kernel_bank import num_filters, stronger
 from concertdeblur.models.kernel_signatures import KernelSignatures
 from concertdeblur.models.motion_prior import MotionPrior
-from concertdeblur.models.path_taps import ALONG, SOFT_PX
 from concertdeblur.models.path_windows import EXPOSURES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
+from concertdeblur.models.restoration import PathRestoration, PictureRestoration
 from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
 
-UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution give the most dB for a second of a CPU
 NUM_GUESSES = 4  # channels: the inverse-filtered frame in RGB, and the luma of the cautiously filtered one
-_NUM_HINTS = 32
-_NORM_EPSILON = 1e-6
-# These bring what goes in and out to the order of 1: guesses differ from the frame by some hundredths, taps by more.
-_STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
-_NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
-_VELOCITY_UNIT_PX = 16.0
-_NUM_OWN = len(ALONG) + len(SOFT_PX)  # taps of the frame itself, which come first
-# A neighbour's sample may leave the range of the frame's own ones by _NEIGHBOUR_ROOM and by _NEIGHBOUR_SHARE of that
-# range. Beyond, it is believed the less, and _NEIGHBOUR_EXCESS further off not at all. It costs 0.02 dB on real pairs.
-_NEIGHBOUR_ROOM, _NEIGHBOUR_SHARE, _NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
-_HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
-# A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
-# of speed. A slightly wider one (2 and 0.25) cost 0.003 dB on real pairs.
-_BOUND, _BOUND_GROWTH = 1.4 / 255, 0.2
-_STILL_PX = 1.0  # a frame interval: what moves so far has a path that tells its blur
 # The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
 BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "motion", "capture")
 # The probability that a cell is sharp: below the first the cell is changed in full, above the second it is left alone,
@@ -115,228 +99,6 @@ class BlurAnalysis(nn.Module):
         )
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each pixel, (N, width, h, w); it sees no neighbours, so tiles stay exact."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1, width, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Bring each pixel to mean 0 and variance 1 over its channels, then scale and shift each channel."""
-        centred = features - features.mean(1, keepdim=True)
-        scale = (centred.square().mean(1, keepdim=True) + _NORM_EPSILON).rsqrt()
-        return centred * scale * self.weight + self.bias
-
-
-class ResidualBlock(nn.Module):
-    """Norm and two 3x3 convolutions, added to what goes in."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(width)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.scale = nn.Parameter(torch.full((1, width, 1, 1), 0.2))  # blocks start close to identity
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, width, h, w) -> the same."""
-        out: Tensor = features + self.scale * self.conv2(F.gelu(self.conv1(self.norm(features))))
-        return out
-
-
-class DeepLevel(nn.Module):
-    """Residual blocks of twice the width at half the resolution, added to what goes in.
-
-    Such a block costs as much as one of the single width at the full resolution, and has four times its weights.
-    """
-
-    def __init__(self, width: int, num_blocks: int) -> None:
-        super().__init__()
-        # The same as (un)shuffling and a 1x1 convolution, but faster in OpenVINO.
-        self.down = nn.Conv2d(width, 2 * width, 2, stride=2)
-        self.blocks = nn.Sequential(*[ResidualBlock(2 * width) for _ in range(num_blocks)])
-        self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, width, h, w) -> the same; h and w are even."""
-        out: Tensor = features + self.up(self.blocks(self.down(features)))
-        return out
-
-
-class Restoration(nn.Module):
-    """A frame, guesses at the result and hints at its blur -> the restored frame; the body of G_i and of G_p.
-
-    Each pixel of the output is the frame's pixel, moved towards each guess by a weight of its own (a gate), plus a
-    correction. Gates and corrections start at zero, so an untrained network is the identity. The last guess is a luma;
-    the others are RGB.
-
-    A video has a restoration of its own. It is also given taps, which are samples along the path of each pixel
-    (path_taps.py), and the velocity of each place. Each pixel of its output is then also moved towards each tap by a
-    weight of its own, and hints do not count.
-
-    The network is given differences: each guess less the frame, each tap less the frame. Every block normalises what it
-    reads. Without both, most units never answered (EXPERIMENTS.md, 2026-11-23, "why does a large restoration gain
-    nothing?").
-
-    Args:
-        width: Channels at a quarter of the resolution.
-        num_blocks: Residual blocks there.
-        num_guesses: Channels of the guesses.
-        embedding_width: Channels of the hints.
-        num_deep_blocks: Residual blocks of twice the width at an eighth of the resolution.
-        num_taps: Number of taps that it can be given; 0: it takes none.
-    """
-
-    multiple_px = HINT_PX
-
-    def __init__(
-        self,
-        *,
-        width: int,
-        num_blocks: int,
-        num_guesses: int,
-        embedding_width: int,
-        num_deep_blocks: int = 0,
-        num_taps: int = 0,
-    ) -> None:
-        super().__init__()
-        self.num_taps = num_taps
-        self.norm = nn.LayerNorm(embedding_width)
-        self.hint = nn.Conv2d(embedding_width, _NUM_HINTS, 1)
-        self.head = nn.Conv2d((3 + num_guesses) * UNSHUFFLE**2 + _NUM_HINTS, width, 3, padding=1)
-        before = num_blocks // 2 if num_deep_blocks else num_blocks
-        self.before = nn.Sequential(*[ResidualBlock(width) for _ in range(before)])
-        self.deep = DeepLevel(width, num_deep_blocks) if num_deep_blocks else nn.Identity()
-        self.after = nn.Sequential(*[ResidualBlock(width) for _ in range(num_blocks - before)])
-        self.tail_norm = ChannelNorm(width)
-        self.tail = nn.Conv2d(width, (3 + num_guesses) * UNSHUFFLE**2, 3, padding=1)
-        zeroed = [*self.tail.parameters()]
-        if num_taps:
-            self.path_head = nn.Conv2d(num_taps * UNSHUFFLE**2 + _NUM_VELOCITIES, width, 1, bias=False)
-            self.path_tail = nn.Conv2d(width, num_taps * UNSHUFFLE**2, 1)
-            zeroed += self.path_tail.parameters()
-        for parameter in zeroed:
-            nn.init.zeros_(parameter)
-        deep_px = 2 * UNSHUFFLE * (2 * num_deep_blocks + 1) if num_deep_blocks else 0
-        # Each 3x3 convolution looks one unshuffled pixel further; one more, as a pixel may lie anywhere within its own.
-        self.receptive_margin_px = UNSHUFFLE * (2 * num_blocks + 3) + deep_px
-
-    def forward(
-        self,
-        frames_NCHW: Tensor,
-        guess_NGHW: Tensor,
-        hints_NEhw: Tensor,
-        taps_NTHW: Tensor | None = None,
-        velocity_N2hw: Tensor | None = None,
-    ) -> Tensor:
-        """Restore frames.
-
-        Args:
-            frames_NCHW: RGB in [0, 1]; H and W are multiples of HINT_PX.
-            guess_NGHW: Guesses at the result, in [0, 1].
-            hints_NEhw: Hints at the blur, one for HINT_PX x HINT_PX; they count only where no taps are given.
-            taps_NTHW: Taps as RGB planes one after the other, T = 3 num_taps; uint8, or float in [0, 1]. None: the
-                motion is not known.
-            velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE; None if the taps are None.
-
-        Returns:
-            (N, 3, H, W), not clamped.
-        """
-        hints = self.hint(self.norm(hints_NEhw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        hints = F.interpolate(hints, scale_factor=HINT_PX // UNSHUFFLE, mode="nearest")
-        num_rgb = guess_NGHW.shape[1] // 3
-        steps_NGHW = guess_NGHW - torch.cat([*[frames_NCHW] * num_rgb, _luma(frames_NCHW)], 1)
-        views = F.pixel_unshuffle(torch.cat([2 * frames_NCHW - 1, _STEP_GAIN * steps_NGHW], 1), UNSHUFFLE)
-        if taps_NTHW is not None:
-            # Taps say more about the blur of what moves. The few collections of real pairs can be told apart by their
-            # hints, and a network that was given both gained only on footage that it knew (EXPERIMENTS.md, 2026-11-29).
-            hints = 0 * hints
-        features = self.head(torch.cat([views, hints], 1))
-        ways_NTHW = None
-        if taps_NTHW is not None and velocity_N2hw is not None:
-            ways_NTHW = _ways(frames_NCHW, taps_NTHW)
-            features = features + self.path_head(_seen_of_path(ways_NTHW, velocity_N2hw))
-        features = F.silu(self.tail_norm(self.after(self.deep(self.before(features)))))
-        out = F.pixel_shuffle(self.tail(features), UNSHUFFLE).float()
-        gated = out[:, 3:] * steps_NGHW
-        restored = frames_NCHW + _CORRECTION_GAIN * out[:, :3] + gated[:, -1:]
-        for first in range(0, 3 * num_rgb, 3):
-            restored = restored + gated[:, first : first + 3]
-        if ways_NTHW is not None:
-            weights_NKHW = F.pixel_shuffle(self.path_tail(features).contiguous(), UNSHUFFLE).float().contiguous()
-            by_colour = [(weights_NKHW * ways_NTHW[:, colour::3]).sum(1) for colour in range(3)]
-            assert velocity_N2hw is not None
-            step_NCHW = restored - frames_NCHW + torch.stack(by_colour, 1)
-            own = [ways_NTHW[:, 3 * n : 3 * n + 3] for n, share in enumerate(ALONG) if abs(share) <= _HALF_INTERVAL]
-            guesses = [steps_NGHW[:, first : first + 3] for first in range(0, 3 * num_rgb, 3)]
-            restored = frames_NCHW + _bounded(step_NCHW, own, guesses, velocity_N2hw)
-        return restored
-
-
-def _luma(frames_NCHW: Tensor) -> Tensor:
-    """Brightness, (N, 1, H, W)."""
-    return 0.299 * frames_NCHW[:, :1] + 0.587 * frames_NCHW[:, 1:2] + 0.114 * frames_NCHW[:, 2:]
-
-
-def _ways(frames_NCHW: Tensor, taps_NTHW: Tensor) -> Tensor:
-    """From the frame to each tap, (N, T, H, W) float; a neighbour's only as far as the frame's own ones allow.
-
-    What a pixel's path carries is the same in all frames, but for what was hidden and for light that changes. A lamp
-    that is lit in a neighbour alone lies far outside what this frame shows anywhere along the path: such a sample is
-    taken for the frame itself, which says nothing.
-    """
-    taps = taps_NTHW if taps_NTHW.is_floating_point() else taps_NTHW.float() * (1 / 255)
-    ways = taps - frames_NCHW.contiguous().repeat(1, taps_NTHW.shape[1] // 3, 1, 1)
-    own, others = ways[:, : 3 * _NUM_OWN], ways[:, 3 * _NUM_OWN :]
-    lowest, highest = _range([own[:, 3 * n : 3 * n + 3] for n in range(len(ALONG))])
-    room = _NEIGHBOUR_ROOM + _NEIGHBOUR_SHARE * (highest - lowest)
-    num = others.shape[1] // 3
-    low, high = ((lowest - room).repeat(1, num, 1, 1), (highest + room).repeat(1, num, 1, 1))
-    near = torch.minimum(torch.maximum(others, low), high)
-    belief = (1 - (others - near).abs() / _NEIGHBOUR_EXCESS).clamp(0, 1)
-    return torch.cat([own, belief * near], 1)
-
-
-def _range(ways: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest of some ways (N, 3, H, W), and of standing still."""
-    lowest = highest = torch.zeros_like(ways[0])
-    for way in ways:
-        lowest, highest = torch.minimum(lowest, way), torch.maximum(highest, way)
-    return lowest, highest
-
-
-def _bounded(step_NCHW: Tensor, own: list[Tensor], guesses: list[Tensor], velocity_N2hw: Tensor) -> Tensor:
-    """A step of the result that goes no further than what this frame itself allows.
-
-    Where its own samples within the exposure are all alike there is no motion blur to undo. The longer the path, the
-    more a thin bright line lost by being smeared, so the bound grows with it. What stands still has no path: there the
-    guesses say what other blur there is.
-
-    Args:
-        step_NCHW: From the frame to the result.
-        own: From the frame to its own samples within the exposure.
-        guesses: From the frame to each guess.
-        velocity_N2hw: px a frame interval.
-    """
-    speed_N1HW = F.interpolate(velocity_N2hw.norm(dim=1, keepdim=True), scale_factor=UNSHUFFLE, mode="nearest")
-    still_N1HW = (1 - speed_N1HW / _STILL_PX).clamp(0, 1)
-    lowest, highest = _range([*own, *(still_N1HW * guess for guess in guesses)])
-    room = _BOUND + (1 + _BOUND_GROWTH * speed_N1HW) * (highest - lowest)
-    return torch.minimum(torch.maximum(step_NCHW, lowest - room), highest + room)
-
-
-def _seen_of_path(ways_NTHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
-    """The input of `path_head`, at a quarter of the resolution: luma of the differences of the taps, and velocity."""
-    luma_NKHW = 0.299 * ways_NTHW[:, 0::3] + 0.587 * ways_NTHW[:, 1::3] + 0.114 * ways_NTHW[:, 2::3]
-    velocity = velocity_N2hw / _VELOCITY_UNIT_PX
-    squared = velocity.square().sum(1, keepdim=True)
-    log_speed = (squared / 1e-3 + 1).log() / 4  # 0 where nothing moves
-    seen = [F.pixel_unshuffle(_TAP_GAIN * luma_NKHW, UNSHUFFLE), velocity, (squared + 1e-6).sqrt() - 1e-3, log_speed]
-    return torch.cat(seen, 1)
-
-
 class ConcertGenerator(nn.Module):
     """G_i of architecture `concert`: analysis, inverse filters, restoration."""
 
@@ -344,7 +106,7 @@ class ConcertGenerator(nn.Module):
         super().__init__()
         self.descriptor = SpectrumDescriptor()
         self.analysis = BlurAnalysis(embedding_width)
-        self.restoration = Restoration(
+        self.restoration = PictureRestoration(
             width=width,
             num_blocks=num_blocks,
             num_guesses=NUM_GUESSES,
@@ -409,7 +171,7 @@ class ConcertPatchGenerator(nn.Module):
 
     def __init__(self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int = 0) -> None:
         super().__init__()
-        self.restoration = Restoration(
+        self.restoration = PictureRestoration(
             width=width,
             num_blocks=num_blocks,
             num_guesses=6 + NUM_GUESSES,
@@ -426,17 +188,13 @@ class ConcertPathGenerator(nn.Module):
     of `path_taps`, sampled from the result and from the results of the frames beside it.
     """
 
-    def __init__(
-        self, *, width: int, num_blocks: int, embedding_width: int, num_deep_blocks: int, num_taps: int
-    ) -> None:
+    def __init__(self, *, width: int, num_blocks: int, num_deep_blocks: int) -> None:
         super().__init__()
-        self.restoration = Restoration(
+        self.restoration = PathRestoration(
             width=width,
             num_blocks=num_blocks,
             num_guesses=3 * len(EXPOSURES) + 1,
-            embedding_width=embedding_width,
             num_deep_blocks=num_deep_blocks,
-            num_taps=num_taps,
         )
 
 

@@ -8,7 +8,7 @@ weights among the copies at random, so that they part as they learn (Net2Net: Ch
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.models.concert import Restoration
+from concertdeblur.models.restoration import PathRestoration, PictureRestoration, Restoration
 
 _SHARES = (0.3, 0.7)  # of a weight that one copy of its input may get, before they are made to sum to 1
 # The axes of a weight along which its layer's output and input channels lie; what is not named is not widened.
@@ -21,7 +21,8 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
 
     Args:
         small: Trained.
-        large: Its width a multiple, and at least as many blocks on each level; overwritten.
+        large: Its width a multiple, and at least as many blocks on each level; overwritten. One along the motion
+            grows out of one of pictures, too: it computes what that one computes of hints that say nothing.
         generator: Of the random shares.
 
     Raises:
@@ -30,6 +31,8 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
     """
     target = large.state_dict()
     source = small.state_dict()
+    if isinstance(small, PictureRestoration) and isinstance(large, PathRestoration):
+        source = _without_hints(small)
     layers = dict(large.named_modules())
     for name, tensor in target.items():
         layer_name, _, kind = name.rpartition(".")
@@ -41,6 +44,13 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
     missing = source.keys() - target.keys()
     if missing:
         raise ValueError(f"the large network has no {sorted(missing)[0]}: it needs as many blocks as the small one")
+
+
+def _without_hints(small: PictureRestoration) -> dict[str, Tensor]:
+    """Its weights, but for what makes hints and reads them; hints are the last that `head` reads."""
+    source = {name: value for name, value in small.state_dict().items() if name.split(".")[0] not in ("norm", "hint")}
+    source["head.weight"] = source["head.weight"][:, : -small.hint.out_channels]
+    return source
 
 
 def _widened(tensor: Tensor, shape: torch.Size, layer: nn.Module, kind: str, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur.models.path_taps import ALONG, BESIDE, SOFT_PX
+from concertdeblur.models.path_taps import (
+    ALONG,
+    BESIDE,
+    HALF_INTERVAL,
+    NEIGHBOUR_EXCESS,
+    NEIGHBOUR_ROOM,
+    NEIGHBOUR_SHARE,
+    SOFT_PX,
+)
 from concertdeblur.models.prepared import VELOCITY_PX
 
 EXPOSURES = (1.0, 0.8, 0.6)  # shares of the frame interval
@@ -37,7 +45,7 @@ class Along:
 class PathViews:
     """What the restoration of G_p is given for M windows."""
 
-    taps_MTyx: Tensor
+    taps_MTyx: Tensor  # planes as of `path_taps.taps_of`, float
     guess_MGyx: Tensor
     velocity_M2hw: Tensor
 
@@ -56,23 +64,48 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
     own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, velocity_Myx2, (*ALONG, *_STEPS)))
     steps_MSCyx = own_MSCyx[:, len(ALONG) :]
     result_MCyx = steps_MSCyx[:, _STEPS.index(0.0)]
-    taps = [own_MSCyx[:, : len(ALONG)]]
-    taps.append(torch.stack([_softened(along.result_1CHW, sigma_px, at_M2, size) for sigma_px in SOFT_PX], 1))
+    along_MSCyx = own_MSCyx[:, : len(ALONG)]
+    taps = [along_MSCyx, torch.stack([_softened(along.result_1CHW, sigma_px, at_M2, size) for sigma_px in SOFT_PX], 1)]
     for neighbour, flow in ((along.before_1CHW, along.to_before_12hw), (along.after_1CHW, along.to_after_12hw)):
         if neighbour is None or flow is None:
             taps.append(result_MCyx[:, None].expand(-1, len(BESIDE), -1, -1, -1))
         else:
             there = places_Myx2 + _flow_at(flow, places_Myx2)
-            taps.append(_sampled(neighbour, _along(there, velocity_Myx2, BESIDE)))
+            samples_MSCyx = _sampled(neighbour, _along(there, velocity_Myx2, BESIDE))
+            taps.append(_believed(samples_MSCyx, result_MCyx, along_MSCyx))
     blurred_MCyx = _cut(blurred_1CHW, at_M2, size)
     guesses = [result_MCyx + blurred_MCyx - _mean(steps_MSCyx, exposure) for exposure in EXPOSURES]
-    luma = 0.299 * blurred_MCyx[:, :1] + 0.587 * blurred_MCyx[:, 1:2] + 0.114 * blurred_MCyx[:, 2:]
     reduced = size[0] // VELOCITY_PX, size[1] // VELOCITY_PX
     return PathViews(
-        taps_MTyx=torch.cat(taps, 1).flatten(1, 2),
-        guess_MGyx=torch.cat([*guesses, luma], 1),
+        taps_MTyx=_planes(torch.cat(taps, 1), result_MCyx),
+        guess_MGyx=torch.cat([*guesses, _luma(blurred_MCyx)], 1),
         velocity_M2hw=_cut(along.velocity_12hw, at_M2 // VELOCITY_PX, reduced),
     )
+
+
+def _believed(samples_MSCyx: Tensor, result_MCyx: Tensor, own_MSCyx: Tensor) -> Tensor:
+    """Samples of a neighbour, as far as the result's own ones allow (path_taps.py)."""
+    lowest = torch.minimum(own_MSCyx.amin(1), result_MCyx)[:, None]
+    highest = torch.maximum(own_MSCyx.amax(1), result_MCyx)[:, None]
+    room = NEIGHBOUR_ROOM + NEIGHBOUR_SHARE * (highest - lowest)
+    near = torch.minimum(torch.maximum(samples_MSCyx, lowest - room), highest + room)
+    belief = (1 - (samples_MSCyx - near).abs() / NEIGHBOUR_EXCESS).clamp(0, 1)
+    own = result_MCyx[:, None]
+    return own + belief * (near - own)
+
+
+def _planes(taps_MKCyx: Tensor, result_MCyx: Tensor) -> Tensor:
+    """Taps as planes, in the order of `path_taps.taps_of`."""
+    within = [number for number, share in enumerate(ALONG) if abs(share) <= HALF_INTERVAL]
+    own_MSCyx = taps_MKCyx[:, within]
+    lowest = torch.minimum(own_MSCyx.amin(1), result_MCyx)
+    highest = torch.maximum(own_MSCyx.amax(1), result_MCyx)
+    red, green, blue = taps_MKCyx.unbind(2)
+    return torch.cat([red, green, blue, _luma(taps_MKCyx.flatten(0, 1)).view_as(red), lowest, highest], 1)
+
+
+def _luma(pictures_MCyx: Tensor) -> Tensor:
+    return 0.299 * pictures_MCyx[:, :1] + 0.587 * pictures_MCyx[:, 1:2] + 0.114 * pictures_MCyx[:, 2:]
 
 
 def _places(at_M2: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,7 +16,7 @@ VELOCITY_PX = 4  # one velocity stands for VELOCITY_PX x VELOCITY_PX
 class PathSamples:
     """The motion of N frames as a generator is given it, on the networks' device."""
 
-    taps_NTHW: Tensor  # samples along each pixel's path (path_taps.py), RGB planes; uint8, or float in [0, 1]
+    taps_NTHW: Tensor  # planes of samples along each pixel's path (path_taps.py); uint8, or float in [0, 1]
     velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
     to_before_N2hw: Tensor | None = None  # px, flow to the frame before; None: no such frame shows the scene
     to_after_N2hw: Tensor | None = None  # px, flow to the frame after

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import torch
 
-from concertdeblur.models.concert import Restoration
 from concertdeblur.models.path_taps import flow_in, taps_of
 from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.guesses import guesses_of
 from concertdeblur.training.data.loader import on_device
@@ -25,13 +25,13 @@ _MOST_JUDGED = 4  # frames a scale, evenly chosen
 REAL, REAL_WORST = "real", "real, worst"  # names of the figures, beside those of the kernels
 
 
-def judge_of(held_out: SequenceStore) -> Callable[[Restoration], dict[str, float]]:
+def judge_of(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, float]]:
     """What judges a restoration by held-out real frames: dB gained by scale, over all, and by the worst of them."""
     guesses = guesses_of(held_out)
     frames = [(row, number) for row in held_out.of_kind("real") for number in row.inner]
 
     @torch.no_grad()
-    def judge(restoration: Restoration) -> dict[str, float]:
+    def judge(restoration: PathRestoration) -> dict[str, float]:
         gains: dict[float, list[float]] = {}
         for scale in sorted({row.scale for row, _ in frames}, reverse=True):
             for row, number in evenly([frame for frame in frames if frame[0].scale == scale], _MOST_JUDGED):
@@ -69,7 +69,7 @@ def whole_frame(
     )
 
 
-def _gain_db(restoration: Restoration, crops: MotionCrops) -> float:
+def _gain_db(restoration: PathRestoration, crops: MotionCrops) -> float:
     made = restored(restoration, on_device(crops, next(restoration.parameters()).device))
     sharp = made.sharp_NCHW[0].numpy(force=True)
     before, after = (

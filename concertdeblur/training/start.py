@@ -8,8 +8,9 @@ from torch import nn
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks, build_networks
-from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator, Restoration
+from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator
 from concertdeblur.models.growth import grow
+from concertdeblur.models.restoration import Restoration
 from concertdeblur.pretrained import find_weights, load_networks, read_manifest
 from concertdeblur.training.recipe import Recipe
 

@@ -12,8 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.models.concert import Restoration
+from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.objective import charbonnier, log_squared_error
 from concertdeblur.training.stage import Schedule, Stage, StepResult
@@ -56,11 +57,11 @@ class VideoIganStage(Stage[MotionCrops]):
 
     def __init__(
         self,
-        restoration: Restoration,
+        restoration: PathRestoration,
         settings: VideoIganSettings,
         folder: Path,
         *,
-        judge: Callable[[Restoration], dict[str, float]] | None = None,
+        judge: Callable[[PathRestoration], dict[str, float]] | None = None,
     ) -> None:
         super().__init__("video-igan", restoration, {}, settings, folder)
         self.restoration, self._judge = restoration, judge
@@ -81,7 +82,7 @@ class VideoIganStage(Stage[MotionCrops]):
         if self._judge is None:
             return {}
         with self.mixed():
-            return self._judge(cast(Restoration, self.ema.module))
+            return self._judge(cast(PathRestoration, self.ema.module))
 
 
 def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:
@@ -90,19 +91,12 @@ def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:
     return {"charbonnier": charbonnier(restored_NCHW, sharp_NCHW), "log_squared": LOG_WEIGHT * squared}
 
 
-def restored(restoration: Restoration, crops: MotionCrops) -> Restored:
+def restored(restoration: PathRestoration, crops: MotionCrops) -> Restored:
     """What the restoration makes of frames that move, or of crops of them."""
     blurred, sharp = (as_floats(some) for some in (crops.blurred_NCHW, crops.sharp_NCHW))
-    made = restoration(
-        blurred, crops.guess_NGHW.float(), no_hints(restoration, blurred), crops.taps_NTHW, crops.velocity_N2hw
-    )
+    planes = crops.taps_NTHW.split(PLANES, 1)
+    made = restoration(blurred, crops.guess_NGHW.float(), *planes, crops.velocity_N2hw)
     return Restored(blurred_NCHW=blurred, sharp_NCHW=sharp, restored_NCHW=made.float())
-
-
-def no_hints(restoration: Restoration, frames_NCHW: Tensor) -> Tensor:
-    """Hints for frames with taps: nothing, since hints do not count there."""
-    num, _, height, width = frames_NCHW.shape
-    return frames_NCHW.new_zeros(num, restoration.norm.normalized_shape[0], height // HINT_PX, width // HINT_PX)
 
 
 def as_floats(pictures_NCHW: Tensor) -> Tensor:

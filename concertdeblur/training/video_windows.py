@@ -19,11 +19,12 @@ from torch import Tensor
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
-from concertdeblur.models.concert import ConcertPathGenerator, Restoration
+from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import Flow, flow_in
+from concertdeblur.models.path_taps import PLANES, Flow, flow_in
 from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.training.data.bundles import joined
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
@@ -32,7 +33,7 @@ from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSeq
 from concertdeblur.training.objective import discriminator_loss
 from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
-from concertdeblur.training.video import errors, no_hints
+from concertdeblur.training.video import errors
 
 _AROUND_PX = 80  # what moves into a window lies there
 _PLACE_PX = 8  # windows begin at multiples
@@ -265,7 +266,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
         """One step of G_p and one of D_i."""
         blurred, sharp, result = batch.blurred_MCHW, batch.sharp_MCHW, batch.result_MCHW
         with self.mixed():
-            made = refined(cast(Restoration, self.network), batch)
+            made = refined(cast(PathRestoration, self.network), batch)
         made = made.float()
         losses = errors(made, sharp)
         objective = self.descend(losses)
@@ -292,7 +293,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
         if self._held_out is None:
             return {}
         batch = on_device(self._held_out.batch(0), self.device)
-        made = refined(cast(Restoration, self.ema.module), batch).float().clamp(0, 1)
+        made = refined(cast(PathRestoration, self.ema.module), batch).float().clamp(0, 1)
         gain_M, grown_M = judged_steps(
             self.discriminator, batch.blurred_MCHW, batch.sharp_MCHW, batch.result_MCHW, made
         )
@@ -304,10 +305,8 @@ class VideoPganStage(Stage[PathWindowBatch]):
         }
 
 
-def refined(restoration: Restoration, batch: PathWindowBatch) -> Tensor:
+def refined(restoration: PathRestoration, batch: PathWindowBatch) -> Tensor:
     """What G_p makes of windows; not clamped."""
-    made: Tensor = restoration(
-        batch.result_MCHW, batch.guess_MGHW, no_hints(restoration, batch.result_MCHW), batch.taps_MTHW,
-        batch.velocity_M2hw,
-    )  # fmt: skip
+    planes = batch.taps_MTHW.split(PLANES, 1)
+    made: Tensor = restoration(batch.result_MCHW, batch.guess_MGHW, *planes, batch.velocity_M2hw)
     return made

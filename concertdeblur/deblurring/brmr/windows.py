@@ -19,6 +19,7 @@ from concertdeblur.deblurring.brmr.state import UNKNOWN, State, known_places
 from concertdeblur.deblurring.cam import MAP_PX
 from concertdeblur.deblurring.grid import Grid, cut, paste, places
 from concertdeblur.engines import Engine
+from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.path_windows import path_views
 from concertdeblur.models.prepared import HINT_PX
 
@@ -181,7 +182,7 @@ class PathWindows(Windows):
     """Windows of a video: G_p is also given taps of this result and of the results of the frames beside it.
 
     Args:
-        patch_generator: G_p(window, guesses, hints, taps, velocity).
+        patch_generator: G_p(window, guesses, red, green, blue, luma and range of the taps, velocity).
         judge: The D_i that was trained with this G_p.
         settings: Limits and margins.
     """
@@ -194,8 +195,8 @@ class PathWindows(Windows):
         assert state.along is not None
         along = replace(state.along, result_1CHW=state.result_NCHW)
         views = path_views(along, state.blurred_NCHW, mined.at_M2, state.grid.window_px)
-        hints = hints_of(mined, state)
-        return self._patch_generator(windows_MCyx, views.guess_MGyx, hints, views.taps_MTyx, views.velocity_M2hw)
+        planes = views.taps_MTyx.split(PLANES, 1)
+        return self._patch_generator(windows_MCyx, views.guess_MGyx, *planes, views.velocity_M2hw)
 
 
 def hints_of(mined: MinedWindows, state: State) -> Tensor:

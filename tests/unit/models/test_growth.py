@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from concertdeblur.models.concert import Restoration
 from concertdeblur.models.growth import grow
+from concertdeblur.models.restoration import PictureRestoration
 from tests.networks import shaken
 
 
-def restoration(*, width: int, blocks: int, deep: int) -> Restoration:
-    return Restoration(width=width, num_blocks=blocks, num_deep_blocks=deep, num_guesses=4, embedding_width=16)
+def restoration(*, width: int, blocks: int, deep: int) -> PictureRestoration:
+    return PictureRestoration(width=width, num_blocks=blocks, num_deep_blocks=deep, num_guesses=4, embedding_width=16)
 
 
-def trained() -> Restoration:
+def trained() -> PictureRestoration:
     network = restoration(width=8, blocks=2, deep=1)
     shaken(network, torch.Generator().manual_seed(1))
     return network

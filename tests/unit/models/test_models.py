@@ -17,11 +17,12 @@ from concertdeblur.models.blur_cells import (
     looped,
     surrounded_index,
 )
-from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator, ResidualBlock, Restoration
+from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator
 from concertdeblur.models.inverse_filter import apply_weights, filter_frames, wary_weights
 from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, bank_responses, kernel_bank, mixed, num_filters, response
 from concertdeblur.models.paper import PaperPatchGenerator, UNet
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.restoration import PictureRestoration, ResidualBlock
 from concertdeblur.models.spectrum import SpectrumDescriptor
 from tests.networks import random_networks
 from tests.pictures import photograph
@@ -75,7 +76,7 @@ def test_an_untrained_fast_generator_is_the_identity() -> None:
 
 def test_restoration_looks_no_further_than_its_margin() -> None:
     network = random_networks().image_generator.restoration
-    assert isinstance(network, Restoration)
+    assert isinstance(network, PictureRestoration)
     frames = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     changed = frames.clone()
     changed[..., 80, 80] += 1
@@ -88,7 +89,7 @@ def test_restoration_looks_no_further_than_its_margin() -> None:
 
 def test_most_units_answer_whatever_the_brightness() -> None:
     torch.manual_seed(0)
-    network = Restoration(width=16, num_blocks=2, num_deep_blocks=2, num_guesses=4, embedding_width=128)
+    network = PictureRestoration(width=16, num_blocks=2, num_deep_blocks=2, num_guesses=4, embedding_width=128)
     picture = torch.from_numpy(photograph(128, 128)).permute(2, 0, 1)[None].float() / 255
     guess = torch.cat([picture + 0.02 * torch.randn_like(picture), picture.mean(1, keepdim=True)], 1)
     spreads, shares = [], []

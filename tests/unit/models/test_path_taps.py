@@ -8,6 +8,7 @@ import pytest
 from concertdeblur.models.path_taps import (
     ALONG,
     BESIDE,
+    NUM_PLANES,
     NUM_TAPS,
     SOFT_PX,
     Path,
@@ -48,7 +49,7 @@ def linear_path(x: float, y: float) -> Path:
 
 def by_tap(taps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(NUM_TAPS, 3, height, width)."""
-    return taps.reshape(NUM_TAPS, 3, *taps.shape[1:])
+    return taps[: 3 * NUM_TAPS].reshape(3, NUM_TAPS, *taps.shape[1:]).swapaxes(0, 1)
 
 
 def inside(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -147,7 +148,7 @@ class TestTaps:
             np.asarray(cv2.copyMakeBorder(picture, 0, 8, 0, 16, cv2.BORDER_REFLECT_101)) for picture in pictures
         )
         taps = taps_of(before, frame, after, path, frame_size=(HEIGHT, WIDTH))
-        assert taps.shape == (3 * NUM_TAPS, HEIGHT + 8, WIDTH + 16)
+        assert taps.shape == (NUM_PLANES, HEIGHT + 8, WIDTH + 16)
         expected = taps_of(*pictures, path)
         assert np.abs(inside(taps[:, :HEIGHT, :WIDTH]) - inside(expected)).max() < 0.02
 
@@ -156,7 +157,34 @@ class TestTaps:
         floats = [np.asarray(some / np.float32(255), dtype=np.float32) for some in levels]
         whole, fraction = (taps_of(some[0], some[1], some[2], linear_path(5, -1)) for some in (levels, floats))
         assert [taps.dtype.name for taps in (whole, fraction)] == ["uint8", "float32"]
-        assert np.abs(whole.astype(np.float32) - 255 * fraction).max() < 2
+        away = np.abs(whole.astype(np.float32) - 255 * fraction)
+        first = len(ALONG) + len(SOFT_PX)
+        assert by_tap(away)[:first].max() < 2
+        # where a neighbour is half believed, a level more or less of it counts several times
+        assert np.percentile(away, 99.9) < 2
+
+    @pytest.mark.parametrize("kind", ["uint8", "float32"])
+    def test_light_that_a_neighbour_alone_shows_is_not_believed(self, kind: str) -> None:
+        frame = view(0, 0) * np.float32(0.5)
+        before, after = frame.copy(), frame.copy()
+        before[40:60, 50:70] = 1.0  # a lamp
+        after[40:60, 50:70] += np.float32(4 / 255)  # a little brighter
+        pictures = [
+            some if kind == "float32" else np.rint(some * 255).astype(np.uint8) for some in (before, frame, after)
+        ]
+        full = 1 if kind == "float32" else 255
+        taps = by_tap(taps_of(pictures[0], pictures[1], pictures[2], linear_path(0, 0))).astype(np.float32) / full
+        of_before, of_after = MIDDLES
+        assert np.abs(taps[of_before] - planes(frame)).max() < 1.1 / 255
+        assert np.abs(taps[of_after] - planes(after)).max() < 1.1 / 255
+
+    def test_luma_and_range_are_those_of_the_colours(self) -> None:
+        made = taps_of(view(-5, 1), view(0, 0), view(5, -1), linear_path(5, -1))
+        red, green, blue, luma = made[: 4 * NUM_TAPS].reshape(4, NUM_TAPS, *made.shape[1:])
+        assert np.abs(luma - (0.299 * red + 0.587 * green + 0.114 * blue)).max() < 1e-3
+        within = [planes(view(0, 0)), *(by_tap(made)[n] for n, share in enumerate(ALONG) if abs(share) <= 0.5)]
+        assert len(within) == 5
+        assert np.array_equal(made[-6:], np.concatenate([np.min(within, axis=0), np.max(within, axis=0)]))
 
 
 class TestSearch:

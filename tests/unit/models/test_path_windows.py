@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from concertdeblur.models.path_taps import NUM_TAPS, Path, flow_in, taps_of
+from concertdeblur.models.path_taps import BESIDE, NUM_PLANES, NUM_TAPS, Path, flow_in, taps_of
 from concertdeblur.models.path_windows import EXPOSURES, Along, path_views
 from concertdeblur.models.prepared import VELOCITY_PX
 
@@ -55,7 +55,7 @@ def test_taps_of_windows_are_those_of_the_whole_frame() -> None:
     along = _along([_tensor(some) for some in (before, frame, after)], path)
     at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]]])
     views = path_views(along, _tensor(frame), at, SIZE)
-    assert views.taps_MTyx.shape == (3, 3 * NUM_TAPS, *SIZE)
+    assert views.taps_MTyx.shape == (3, NUM_PLANES, *SIZE)
     for taps, (y, x) in zip(views.taps_MTyx, at.tolist(), strict=True):
         wanted = expected[:, y : y + SIZE[0], x : x + SIZE[1]]
         # cv2 reads between pixels in steps of 1/32 px
@@ -67,8 +67,9 @@ def test_a_missing_neighbour_says_nothing() -> None:
     before, frame = _smooth(0), _smooth(1)
     along = _along([_tensor(before), _tensor(frame), None], Path(to_before=_flow(-4, 0), to_after=None))
     views = path_views(along, _tensor(frame), torch.tensor([[32, 64]]), SIZE)
-    own = _tensor(frame)[0, :, 32 : 32 + SIZE[0], 64 : 64 + SIZE[1]].repeat(3, 1, 1)
-    assert torch.allclose(views.taps_MTyx[0, -9:], own, atol=1e-5)
+    own = _tensor(frame)[0, :, 32 : 32 + SIZE[0], 64 : 64 + SIZE[1]]
+    colours = views.taps_MTyx[0, : 3 * NUM_TAPS].view(3, NUM_TAPS, *SIZE)
+    assert torch.allclose(colours[:, -len(BESIDE) :], own[:, None], atol=1e-5)
 
 
 @pytest.mark.parametrize("exposure", EXPOSURES)

@@ -10,8 +10,9 @@ from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.models import Networks, build_networks
 from concertdeblur.models.architecture import GeneratorSettings, VideoArchitecture
-from concertdeblur.models.concert import ConcertGenerator, Restoration
-from concertdeblur.models.path_taps import NUM_TAPS
+from concertdeblur.models.concert import ConcertGenerator
+from concertdeblur.models.path_taps import NUM_TAPS, PLANES
+from concertdeblur.models.restoration import PictureRestoration
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.start import begin_as, first_networks, has_video_networks
@@ -105,7 +106,7 @@ class TestVideos:
     def test_a_fresh_restoration_begins_as_that_of_pictures(self, width: int, deep: int) -> None:
         """But for what taps and hints say, which differs."""
         pictures = random_networks().image_generator.restoration
-        assert isinstance(pictures, Restoration)
+        assert isinstance(pictures, PictureRestoration)
         settings = GeneratorSettings(width=width, num_blocks=2, num_deep_blocks=deep, num_taps=NUM_TAPS)
         video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
         assert video is not None
@@ -117,14 +118,15 @@ class TestVideos:
                 parameter.zero_()
             expected = pictures(frames, guess, torch.rand(1, 128, 4, 4, generator=draw))
             # samples that differ much, and a fast path, leave the result all the room that it wants
-            taps, fast = torch.rand(1, 3 * NUM_TAPS, 64, 64, generator=draw), torch.full((1, 2, 16, 16), 100.0)
-            made = video.restoration(frames, guess, torch.zeros(1, 128, 4, 4), taps, fast)
+            taps = [torch.rand(1, num, 64, 64, generator=draw) for num in PLANES[:-1]]
+            limits = torch.cat([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], 1)
+            made = video.restoration(frames, guess, *taps, limits, torch.full((1, 2, 16, 16), 100.0))
         assert (expected - frames).abs().max() > 0.01
         assert torch.allclose(made, expected, atol=1e-4)
 
     def test_one_without_room_begins_as_it_is(self) -> None:
         pictures = random_networks().image_generator.restoration
-        assert isinstance(pictures, Restoration)
+        assert isinstance(pictures, PictureRestoration)
         settings = GeneratorSettings(width=12, num_blocks=2, num_deep_blocks=1, num_taps=NUM_TAPS)
         video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
         assert video is not None

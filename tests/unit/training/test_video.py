@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from concertdeblur.models.concert import ConcertGenerator, Restoration
+from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import NUM_TAPS
+from concertdeblur.models.path_taps import NUM_PLANES, NUM_TAPS
 from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
 from concertdeblur.training.data.motion import MotionCrops, MotionSettings, MotionStream
 from concertdeblur.training.data.pictures import PictureStore, build_store
@@ -105,7 +106,7 @@ class TestMotionSamples:
         for crops in batch.crops:
             assert crops.blurred_NCHW.shape == crops.sharp_NCHW.shape == (4, 3, CROP_PX, CROP_PX)
             assert crops.guess_NGHW.shape == (4, 4, CROP_PX, CROP_PX)
-            assert crops.taps_NTHW.shape == (4, 3 * NUM_TAPS, CROP_PX, CROP_PX)
+            assert crops.taps_NTHW.shape == (4, NUM_PLANES, CROP_PX, CROP_PX)
             assert crops.velocity_N2hw.shape == (4, 2, CROP_PX // VELOCITY_PX, CROP_PX // VELOCITY_PX)
             assert crops.blurred_NCHW.dtype == crops.taps_NTHW.dtype == torch.uint8
         if kind == "sharp":
@@ -128,8 +129,7 @@ class TestMotionSamples:
         for number in range(24):
             frame = crops.blurred_NCHW[number].float()
             x, y = (round(float(v)) for v in crops.velocity_N2hw[number].mean((1, 2)))
-            taps = crops.taps_NTHW[number].view(NUM_TAPS, 3, CROP_PX, CROP_PX).float()
-            at_one = taps[8]  # a whole frame interval along
+            at_one = crops.taps_NTHW[number][8 : 3 * NUM_TAPS : NUM_TAPS].float()  # a whole frame interval along
             moved = torch.roll(frame, (-y, -x), (1, 2))
             inner = (slice(None), slice(12, -12), slice(12, -12))
             assert (at_one - moved)[inner].abs().mean() < 0.5 * (at_one - frame)[inner].abs().mean()
@@ -148,7 +148,7 @@ class TestMotionSamples:
                 MotionSettings(**wrong)
 
 
-def video_restoration() -> Restoration:
+def video_restoration() -> PathRestoration:
     video = random_networks(SMALL_VIDEO, scale=0.0).video
     assert video is not None
     return video.restoration.requires_grad_(True).train()
@@ -189,7 +189,7 @@ class TestVideoIgan:
         assert {REAL, REAL_WORST, "real, scale 1", "real, scale 0.5"} == gains.keys()
 
 
-def make_results(store: SequenceStore, restoration: Restoration) -> None:
+def make_results(store: SequenceStore, restoration: PathRestoration) -> None:
     guesses = guesses_of(store)
 
     def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -221,7 +221,7 @@ class TestVideoPgan:
             x, y = (round(float(v)) for v in batch.velocity_M2hw[number].mean((1, 2)))
             assert (x, y) != (0, 0)
             window = batch.result_MCHW[number]
-            at_one = batch.taps_MTHW[number].view(NUM_TAPS, 3, 128, 128)[8]
+            at_one = batch.taps_MTHW[number][8 : 3 * NUM_TAPS : NUM_TAPS]
             moved = torch.roll(window, (-y, -x), (1, 2))
             assert (at_one - moved)[inner].abs().mean() < 0.6 * (at_one - window)[inner].abs().mean()
 
