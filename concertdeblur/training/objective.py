@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from concertdeblur.models.discriminator import CamDiscriminator
 
 _CHARBONNIER = 1e-6  # the square of a thousandth: a quarter of a grey level
+# Of the ranking loss: squares a side, the least squared error that is told apart, the difference of its logarithm that
+# counts as alike, and the difference of the map that counts as 1.
+_SQUARES, _LEAST_SQUARED_ERROR, _ALIKE, _RANKING_SCALE = 4, 1e-6, 0.3, 0.2
 
 
 def charbonnier(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> Tensor:
@@ -97,3 +100,28 @@ def discriminator_loss(
         rest = torch.where(left[kept], halves[:, 1], halves[:, 0])
         loss = loss + blur_loss(confidence[num_sharp:num_whole]) + 0.5 * (blur_loss(patch) + sharp_loss(rest))
     return loss
+
+
+def ranking_loss(
+    discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor, sharp_NCHW: Tensor
+) -> Tensor:
+    """Of two squares of one candidate, the one that is further from the truth must be called the more blurred.
+
+    Whole pictures do not teach D this: what is sharp has more detail, and detail is also where blur leaves most to
+    gain. A D that was trained without this loss sent mining to the smooth parts of a frame. The loss is ours.
+
+    Args:
+        discriminator: Its map is compared, averaged over each of 4 x 4 squares.
+        blurred_NCHW: B.
+        candidate_NCHW: What was made of B.
+        sharp_NCHW: The truth.
+    """
+    maps_Nhw = discriminator(blurred_NCHW, candidate_NCHW)
+    told_NS = F.adaptive_avg_pool2d(maps_Nhw[:, None], _SQUARES).flatten(1)
+    squared_N1HW = (candidate_NCHW - sharp_NCHW).square().mean(1, keepdim=True)
+    errors_NS = F.adaptive_avg_pool2d(squared_N1HW, _SQUARES).flatten(1).clamp_min(_LEAST_SQUARED_ERROR).log()
+    further_NSS = errors_NS[:, :, None] - errors_NS[:, None]
+    sharper_NSS = told_NS[:, :, None] - told_NS[:, None]
+    weight_NSS = (further_NSS.abs() - _ALIKE).clamp(0, 1)  # squares that are nearly alike are not compared
+    losses_NSS = F.softplus(further_NSS.sign() * sharper_NSS / _RANKING_SCALE)
+    return (weight_NSS * losses_NSS).sum() / weight_NSS.sum().clamp_min(1)

@@ -30,7 +30,7 @@ from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
-from concertdeblur.training.objective import discriminator_loss
+from concertdeblur.training.objective import discriminator_loss, ranking_loss
 from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 from concertdeblur.training.video import errors
@@ -41,6 +41,7 @@ _WORST_SHARE = 0.7  # of windows are the worse of two
 _SHARPEST_ERROR = 2e-5  # mean squared: what differs less from its truth is sharp
 _JUDGED_WINDOWS = 24  # held-out ones
 _THIRD_STEPS = (-0.7, 1.7)  # of G_p's step: D_i must see steps back and steps too far
+_RANKING = 0.3  # weight of the ranking of places in what D_i learns
 _WINDOW_PX = cam.PATCH_PX
 
 
@@ -283,9 +284,17 @@ class VideoPganStage(Stage[PathWindowBatch]):
                 weight * judgement_loss_of(self.discriminator, blurred, sharp, before, after)
                 for weight, before, after in ((1.0, result, made), (0.5, result, third), (0.3, blurred, result))
             ]
+            ranking = sum(
+                (
+                    weight * ranking_loss(self.discriminator, blurred, some, sharp)
+                    for weight, some in ((_RANKING, result), (_RANKING / 2, made))
+                ),
+                start=told.new_zeros(()),
+            )
         judgement = torch.stack(judged).sum()
-        self.descend_opponent("discriminator", told + judgement)
-        return StepResult(objective=objective, figures=losses | {"discriminator": told, "judgement": judgement})
+        self.descend_opponent("discriminator", told + judgement + ranking)
+        figures = {"discriminator": told, "judgement": judgement, "ranking": ranking}
+        return StepResult(objective=objective, figures=losses | figures)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.blur_cells import BLUR_CELL_PX, blur_grid, looped, surrounded_index
 from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator, ConcertPatchGenerator
-from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator
 from concertdeblur.models.inverse_filter import apply_weights, filter_frames
 from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, kernel_bank, num_filters
 from concertdeblur.training.analysis import AnalysisSchedule, AnalysisStage, filter_errors
@@ -27,6 +28,7 @@ from concertdeblur.training.objective import (
     delta,
     discriminator_loss,
     log_squared_error,
+    ranking_loss,
     relative_l1,
     sharp_loss,
 )
@@ -156,6 +158,20 @@ class TestObjective:
         pictures = torch.rand(2, 3, 64, 64)
         loss = discriminator_loss(ConcertDiscriminator(8), pictures, pictures, pictures, torch.tensor([False, False]))
         assert loss.isfinite()
+
+    def test_what_is_further_from_the_truth_must_be_called_the_more_blurred(self) -> None:
+        sharp = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))
+        shares = torch.linspace(0, 0.5, 128)[:, None]  # the lower, the further from the truth
+        candidate = sharp + shares * (0.5 - sharp)
+
+        def loss(told: float) -> float:
+            rows = told * torch.linspace(1, -1, 16)[:, None].expand(2, 16, 16)
+            discriminator = cast(CamDiscriminator, lambda blurred, shown: rows)
+            return ranking_loss(discriminator, sharp, candidate, sharp).item()
+
+        assert loss(1.0) < 0.5 * loss(0.0) < 0.25 * loss(-1.0)
+        truths = cast(CamDiscriminator, lambda blurred, shown: torch.rand(2, 16, 16))
+        assert ranking_loss(truths, sharp, sharp, sharp).item() == 0  # nothing is further than anything else
 
 
 def test_ema_follows() -> None:
