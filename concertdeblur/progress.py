@@ -1,20 +1,52 @@
 """What long work tells of itself, stage by stage; only the command line draws it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """How far a run is, as a display takes it: stages tell it, and so does the clip that is deblurred."""
+
+    def as_stage(self) -> "StageProgress":
+        """The same as the progress of a stage, which is shown in words."""
+
+    def event(self, *, num_counts: int, rate: float | None, left_s: float | None) -> dict[str, Any]:
+        """The fields of the `progress` event for programs.
+
+        Args:
+            num_counts: How many times counting has begun, this time included.
+            rate: Pieces a second; None while it is not known.
+            left_s: Seconds until the end; None while they are not known.
+
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageProgress:
-    """How far one stage of a run has come."""
+    """How far one stage of a run is."""
 
-    stage: str  # what is being done, as shown: "download", "train iGAN"
+    stage: str  # what is being done, as shown: "download", "train iGAN"; empty in a run of one stage
     done: int
     total: int | None  # None: not known
     unit: str  # what is counted, plural: "frames", "steps"
-    elapsed_s: float  # since this stage began here (what an earlier run did not counted)
-    begun_at: int = 0  # `done` when this run took the stage up: speed and ETA count from here
+    elapsed_s: float  # since this stage began in this run; the time of an earlier run is left out
+    begun_at: int | None = (
+        0  # `done` when this run took the stage up: speed counts from there; None: from the first told
+    )
     facts: Mapping[str, float | str] = field(default_factory=dict)  # figures to show beside it: {"loss": 0.021}
+    remark: str = ""  # words to show beside it
+
+    def as_stage(self) -> "StageProgress":
+        """A stage is told as it is."""
+        return self
+
+    def event(self, *, num_counts: int, rate: float | None, left_s: float | None) -> dict[str, Any]:
+        """Every field, with speed and time left."""
+        del num_counts  # the name of the stage says it
+        fields = {**asdict(self), "facts": dict(self.facts), "rate": rate, "left_s": left_s}
+        del fields["remark"]
+        return fields
 
 
 def runtime_text(runtime: str) -> str:

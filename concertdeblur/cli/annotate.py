@@ -6,9 +6,9 @@ import click
 
 from concertdeblur import __version__
 from concertdeblur.cli.console import say
+from concertdeblur.cli.display import display
 from concertdeblur.cli.options import FILE, GroupedCommand, option, refuse_both, reporting
 from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import stage_display
 
 
 @click.command("annotate", cls=GroupedCommand)
@@ -24,7 +24,7 @@ def annotate(dataset: Path, *, no_open: bool, as_json: bool, quiet: bool) -> Non
     refuse_both(as_json, quiet)
     with (
         stop_on_signals(silent=True, lost="every decision is saved") as stop,
-        stage_display(as_json=as_json, quiet=quiet) as shown,
+        display(as_json=as_json, quiet=quiet) as shown,
     ):
         from concertdeblur.pipelines.annotate import annotate as serve
 

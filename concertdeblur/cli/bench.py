@@ -2,14 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from concertdeblur import __version__
-from concertdeblur.cli.console import Summary
+from concertdeblur.cli.display import Display, Summary, run_facts
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
@@ -18,13 +16,11 @@ from concertdeblur.cli.options import (
     backend_option,
     device_option,
     option,
-    refuse_both,
     reporting,
     together,
     weights_option,
 )
-from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import StageDisplay, stage_display
+from concertdeblur.cli.runs import shown_run
 
 _SIZE = Pair(
     "WIDTHxHEIGHT",
@@ -81,17 +77,13 @@ def bench(
     A clip is generated, deblurred file to file, and taken apart: the networks alone, the codecs alone, the machine's
     matrix product, the paper's networks. Let the machine do nothing else meanwhile; on two cores it takes minutes.
     """
-    refuse_both(as_json, quiet)
     if peers and sizes:
         raise click.UsageError("--peers and --sizes do not go together.")
     mode = "--peers" if peers else "--sizes" if sizes else ""
     _refuse_unused(ctx, mode)
-    with (
-        stop_on_signals(silent=as_json or quiet, piece="part", lost="nothing is measured") as stop,
-        stage_display(as_json=as_json, quiet=quiet) as shown,
-    ):
+    with shown_run(as_json=as_json, quiet=quiet, piece="part", lost="nothing is measured") as (shown, stop):
         run, job = _planned(mode, size, choices)
-        shown.start({"command": "bench", "version": __version__, "options": asdict(job)})
+        shown.start(run_facts("bench", job))
         shown.done(run(job, shown, stop))
 
 
@@ -111,7 +103,7 @@ def _refuse_unused(ctx: click.Context, mode: str) -> None:
 
 def _planned(
     mode: str, size: tuple[int, int], choices: dict[str, Any]
-) -> tuple[Callable[[Any, StageDisplay, threading.Event], Summary], Any]:
+) -> tuple[Callable[[Any, Display, threading.Event], Summary], Any]:
     """What runs, and its job."""
     width, height = size
     used = {name: choices[name] for name in _USED.get(mode, ()) if name in choices}
@@ -132,5 +124,5 @@ def _planned(
     )
 
 
-def _warned(run: Callable[..., Summary]) -> Callable[[Any, StageDisplay, threading.Event], Summary]:
+def _warned(run: Callable[..., Summary]) -> Callable[[Any, Display, threading.Event], Summary]:
     return lambda job, shown, stop: run(job, on_progress=shown.progress, on_warning=shown.warning, stop=stop)

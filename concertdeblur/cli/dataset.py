@@ -1,16 +1,14 @@
 """`concertdeblur build-dataset`: options -> a job -> the pipeline."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from concertdeblur import __version__
+from concertdeblur.cli.display import run_facts
 from concertdeblur.cli.exits import show_traceback
-from concertdeblur.cli.options import FILE, GroupedCommand, is_debugging, option, refuse_both, reporting, together
-from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import stage_display
+from concertdeblur.cli.options import FILE, GroupedCommand, is_debugging, option, reporting, together
+from concertdeblur.cli.runs import shown_run
 
 _LIST_HELP = """\b
 The list has one source a line: a URL, a file or a folder; then, if you like, a title and a licence, parted by
@@ -75,15 +73,12 @@ def build_dataset(*, urls: Path, target: Path, levels: str, as_json: bool, quiet
     Finds the shots of each clip and their sharpest frames, crops them, and blurs each crop with the seven kernels of
     the paper. Look at DIR/summary.html; 'concertdeblur annotate DIR' reviews the frames; a second run applies that.
     """
-    refuse_both(as_json, quiet)
-    silent = as_json or quiet
-    with stop_on_signals(silent=silent) as stop, stage_display(as_json=as_json, quiet=quiet) as shown:
+    with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):
         from concertdeblur.pipelines.build_dataset import build_dataset as build
         from concertdeblur.pipelines.dataset_job import DatasetJob, parse_levels
 
         job = DatasetJob(levels=parse_levels(levels), **choices)
-        facts = {"command": "build-dataset", "version": __version__, "source": urls, "target": target}
-        shown.start({**facts, "options": asdict(job)})
+        shown.start(run_facts("build-dataset", job, source=urls, target=target))
         shown.done(
             build(
                 urls, target, job, on_progress=shown.progress, on_warning=shown.warning,

@@ -1,12 +1,11 @@
 """The command `evaluate`: options -> a job -> one pipeline call."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from concertdeblur import __version__
+from concertdeblur.cli.display import run_facts
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
@@ -14,13 +13,11 @@ from concertdeblur.cli.options import (
     backend_option,
     device_option,
     option,
-    refuse_both,
     reporting,
     together,
     weights_option,
 )
-from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import stage_display
+from concertdeblur.cli.runs import shown_run
 
 _BASELINE = Pair(
     "NAME=FOLDER",
@@ -91,15 +88,11 @@ def evaluate(*, data: Path | None, target: Path, as_json: bool, quiet: bool, **c
     is, how long a frame takes, and the windows that were kept. Each figure has its 95 % bootstrap interval. Nothing is
     written before all is done.
     """
-    refuse_both(as_json, quiet)
-    with (
-        stop_on_signals(silent=as_json or quiet, piece="picture", lost="no report is written") as stop,
-        stage_display(as_json=as_json, quiet=quiet) as shown,
-    ):
+    lost = "no report is written"
+    with shown_run(as_json=as_json, quiet=quiet, piece="picture", lost=lost) as (shown, stop):
         from concertdeblur.pipelines.evaluate import EvaluateJob
         from concertdeblur.pipelines.evaluate import evaluate as run_evaluation
 
         job = EvaluateJob(**choices)
-        facts = {"command": "evaluate", "version": __version__, "source": data or job.real, "target": target}
-        shown.start({**facts, "options": asdict(job)})
+        shown.start(run_facts("evaluate", job, source=data or job.real, target=target))
         shown.done(run_evaluation(data, target, job, on_progress=shown.progress, stop=stop))

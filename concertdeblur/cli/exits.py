@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from concertdeblur.cli.console import Display, printable, say, write_event
+from concertdeblur.cli.console import printable, say, write_event
+from concertdeblur.cli.display import Display
 from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory")

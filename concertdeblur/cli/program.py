@@ -19,8 +19,10 @@ from click.shell_completion import get_completion_class
 from concertdeblur import __version__
 from concertdeblur.cli.annotate import annotate
 from concertdeblur.cli.bench import bench
-from concertdeblur.cli.console import display, run_facts, say, show_report, write_event
+from concertdeblur.cli.console import write_event
 from concertdeblur.cli.dataset import build_dataset
+from concertdeblur.cli.display import display, run_facts
+from concertdeblur.cli.doctor_table import show_report
 from concertdeblur.cli.evaluate import evaluate
 from concertdeblur.cli.exits import flush_output, report_error, warn_of_failure
 from concertdeblur.cli.options import (
@@ -147,10 +149,10 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
         if len(tasks) == 1 and not (tasks[0].is_of_folder or job.skip_existing):
             source, target = tasks[0].source, tasks[0].target
             tasks[0].make_folder()
-            shown.start(run_facts("image", source, target, job))
+            shown.start(run_facts("image", job, source=source, target=target))
             shown.done(deblur_image(source, target, job, on_warning=shown.warning))
             return
-        shown.start(run_facts("image", paths[0], tasks[0].target.parent, job))
+        shown.start(run_facts("image", job, source=paths[0], target=tasks[0].target.parent))
         count, debug = BatchCount(), is_debugging()
         made = deblur_images(
             tasks, job, count=count, on_warning=shown.warning,
@@ -158,8 +160,8 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
         )  # fmt: skip
         for summary in made:
             shown.done(summary)
-        if not as_json and not quiet:
-            say(batch_text(count) + ".")
+        if not as_json:
+            shown.note(batch_text(count) + ".")
 
 
 @cli.command(cls=GroupedCommand)

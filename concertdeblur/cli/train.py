@@ -1,24 +1,22 @@
 """The command `train`: options -> a job -> one pipeline call."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from concertdeblur import __version__
+from concertdeblur.cli.display import run_facts
 from concertdeblur.cli.options import (
     FILE,
     GroupedCommand,
     OpenChoice,
     device_option,
     option,
-    refuse_both,
     reporting,
     together,
 )
-from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import stage_display
+from concertdeblur.cli.runs import shown_run
 
 _RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "concert-video", "gopro", "paper", "tiny"))
 _STAGE = click.Choice(["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"])
@@ -84,19 +82,19 @@ def train(*, recipe: str, start_from: str, out: Path | None, as_json: bool, quie
     already is gone on with, exactly where it stood; Ctrl-C saves first. The weight set in DIR/weights is for
     'concertdeblur video --weights DIR/weights'.
     """
-    refuse_both(as_json, quiet)
     if choices["resume"] and choices["restart"]:
         raise click.UsageError("--resume and --restart do not go together.")
     lost = "the last checkpoint is kept, and the same command goes on from there"
-    with stop_on_signals(silent=as_json or quiet, piece="step", lost=lost) as stop:
+    from concertdeblur.training.distributed import is_first_process
+
+    is_shown = is_first_process()
+    with shown_run(as_json=as_json and is_shown, quiet=quiet or not is_shown, piece="step", lost=lost) as (shown, stop):
         from concertdeblur.pipelines.train import TrainJob
         from concertdeblur.pipelines.train import train as run_stages
-        from concertdeblur.training.distributed import is_first_process
         from concertdeblur.training.recipe import read_recipe
 
         chosen = read_recipe(recipe)
         chosen = replace(chosen, start_from=start_from or chosen.start_from)
         job = TrainJob(recipe=chosen, out=out or Path("runs") / chosen.name, **choices)
-        with stage_display(as_json=as_json and is_first_process(), quiet=quiet or not is_first_process()) as shown:
-            shown.start({"command": "train", "version": __version__, "options": asdict(job)})
-            shown.done(run_stages(job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))
+        shown.start(run_facts("train", job))
+        shown.done(run_stages(job, on_progress=shown.progress, on_warning=shown.warning, stop=stop))

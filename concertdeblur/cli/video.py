@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from concertdeblur.cli.console import Display, display, run_facts
+from concertdeblur.cli.display import Display, run_facts
 from concertdeblur.cli.exits import warn_of_failure
 from concertdeblur.cli.options import (
     CODEC,
@@ -19,11 +19,10 @@ from concertdeblur.cli.options import (
     is_debugging,
     option,
     overwrite_option,
-    refuse_both,
     reporting,
     together,
 )
-from concertdeblur.cli.signals import stop_on_signals
+from concertdeblur.cli.runs import shown_run
 
 if TYPE_CHECKING:
     import threading
@@ -164,11 +163,10 @@ def video(
     subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file; where a long clip was stopped,
     the same command goes on.
     """
-    refuse_both(as_json, quiet)
     if skip_existing and choices["overwrite"]:
         raise click.UsageError("--skip-existing and --overwrite do not go together.")
     sources, target = (names, None) if len(names) == 1 else (names[:-1], names[-1])
-    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
+    with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):
         from concertdeblur.pipelines.video_batch import find_items
         from concertdeblur.pipelines.video_job import VideoJob
 
@@ -179,7 +177,7 @@ def video(
         is_batch = len(sources) > 1 or sources[0].is_dir()
         items = find_items(sources, target, recursive=recursive, as_mp4=job.compatible)
         told = target if is_batch else items[0].target
-        shown.start(run_facts("video", sources[0] if len(sources) == 1 else list(sources), told, job))
+        shown.start(run_facts("video", job, source=sources[0] if len(sources) == 1 else list(sources), target=told))
         if is_batch or skip_existing:
             _run_batch(items, job, shown, stop)
             return
@@ -213,5 +211,5 @@ def _preview(sources: tuple[Path, ...], target: Path | None, job: "VideoJob", ti
     if len(sources) > 1:
         raise click.UsageError("--preview shows one clip; name one.")
     picture = preview_target(sources[0], target)
-    shown.start(run_facts("video", sources[0], picture, job))
+    shown.start(run_facts("video", job, source=sources[0], target=picture))
     shown.done(preview(sources[0], picture, job, time_s=time_s, on_progress=shown.progress, on_warning=shown.warning))

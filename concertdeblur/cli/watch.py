@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from concertdeblur.cli.console import display, run_facts
+from concertdeblur.cli.display import run_facts
 from concertdeblur.cli.exits import describe_error, show_traceback
 from concertdeblur.cli.options import (
     CODEC,
@@ -14,11 +14,10 @@ from concertdeblur.cli.options import (
     deblurring_options,
     is_debugging,
     option,
-    refuse_both,
     reporting,
     together,
 )
-from concertdeblur.cli.signals import stop_on_signals
+from concertdeblur.cli.runs import shown_run
 
 
 @click.command(cls=GroupedCommand)
@@ -47,9 +46,8 @@ def watch(
     A clip that has its output is done. One that fails is named in OUT/watch.log and tried again once its file changes.
     Ctrl-C or SIGTERM ends the watch; the next one goes on where a long clip was stopped.
     """
-    refuse_both(as_json, quiet)
     debugging = is_debugging()
-    with stop_on_signals(silent=as_json or quiet) as stop, display(as_json=as_json, quiet=quiet) as shown:
+    with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):
         from concertdeblur.pipelines.video_job import VideoJob
         from concertdeblur.pipelines.watch_folder import WatchedFolder, watch_folder
 
@@ -64,7 +62,7 @@ def watch(
         watched = WatchedFolder(
             source=source, target=target, settle_s=settle_s, recursive=recursive, as_mp4=job.compatible
         )
-        shown.start(run_facts("watch", source, target, job))
+        shown.start(run_facts("watch", job, source=source, target=target))
         shown.note(f"watches {source}; what went well or wrong is in {target / 'watch.log'}")
         for made in watch_folder(
             watched, job, stop=stop, on_progress=shown.progress, on_warning=shown.warning, on_note=shown.note,

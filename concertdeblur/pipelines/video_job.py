@@ -1,17 +1,16 @@
 """What `deblur_video` is asked, and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.encoders import canonical_codec
 from concertdeblur.media.reader import ReaderName
 from concertdeblur.media.sound import SoundChoice
-from concertdeblur.progress import duration_text, runtime_text, speed_text
-
+from concertdeblur.progress import StageProgress, duration_text, runtime_text, speed_text
 
 _WIDELY_HEARD = ("copy", "aac", "drop")  # what goes with `compatible`, which converts what is no aac
 
@@ -74,6 +73,18 @@ class Progress:
     windows_tried: int = 0
     windows_accepted: int = 0
     elapsed_s: float = 0.0
+
+    def as_stage(self) -> StageProgress:
+        """For a display: frames are counted, and speed leaves out the time before the first one."""
+        remark = f"{self.windows_accepted} of {self.windows_tried} windows refined" if self.windows_tried else ""
+        return StageProgress(
+            stage="", done=self.num_frames, total=self.total_frames, unit="frames", elapsed_s=self.elapsed_s,
+            begun_at=None, remark=remark,
+        )  # fmt: skip
+
+    def event(self, *, num_counts: int, rate: float | None, left_s: float | None) -> dict[str, Any]:
+        """Every field, with the number of the clip, speed and time left."""
+        return {"clip": num_counts, **asdict(self), "rate_fps": rate, "left_s": left_s}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from concertdeblur import pretrained
-from concertdeblur.cli.console import report_rows
+from concertdeblur.cli.doctor_table import report_rows
 from concertdeblur.cli.program import cli
 from concertdeblur.pipelines import doctor
 from concertdeblur.pipelines.doctor import DoctorReport, diagnose, fitness_of
@@ -94,7 +94,7 @@ def test_a_terminal_gets_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], healthy: DoctorReport
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    from concertdeblur.cli.console import show_report
+    from concertdeblur.cli.doctor_table import show_report
 
     show_report(healthy)
     drawn = capsys.readouterr().out
