@@ -1,7 +1,8 @@
-"""Closed captions (CEA-608/708, ATSC A/53) that travel inside the pictures, from decoded frames to changed ones.
+"""Closed captions (CEA-608/708, ATSC A/53): they travel inside the pictures, and are moved to the changed ones here.
 
-PyAV can read a frame's side data, not attach it. But a conversion keeps it: so a picture of a few pixels is kept
-as the bearer of the captions, and grown to take in the changed planes.
+PyAV can read the side data of a frame, but it cannot attach any. A conversion of a frame keeps its side data, though.
+So a picture of a few pixels is kept as the bearer of the captions; it is then enlarged, and filled with the changed
+planes.
 """
 
 import av
@@ -12,7 +13,7 @@ from concertdeblur.media.side_data import side_data_of
 
 _A53 = "A53_CC"
 _BEARER_PX = 16
-_ENCODERS = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc"})  # others have no place, or no code for it
+_ENCODERS = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc"})  # the others cannot write captions
 # libx265 writes captions only when told to
 ENCODER_OPTIONS = {"libx265": {"a53cc": "1"}}
 
@@ -30,7 +31,7 @@ def caption_bearer(picture: av.VideoFrame) -> av.VideoFrame | None:
 
 
 def captioned(planes: av.VideoFrame, bearer: av.VideoFrame) -> av.VideoFrame:
-    """The planes again, in a picture that has the bearer's captions."""
+    """A picture with the same planes and the bearer's captions."""
     made = bearer.reformat(
         width=planes.width, height=planes.height, format=planes.format.name, interpolation=Interpolation.POINT
     )

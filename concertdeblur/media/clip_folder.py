@@ -9,7 +9,7 @@ CLIP_SUFFIXES = frozenset(FORMATS) | frozenset(f".{suffix}" for suffix in _READ_
 
 
 def looks_like_clip(path: Path) -> bool:
-    """Whether a name ends as a clip's does and is no hidden file, as `._clip.mp4` that a Mac leaves on a stick."""
+    """Whether a name ends like a clip's and is not hidden, like the file `._clip.mp4` that a Mac leaves on a stick."""
     return path.suffix.lower() in CLIP_SUFFIXES and not path.name.startswith(".")
 
 

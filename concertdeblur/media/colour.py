@@ -18,17 +18,17 @@ _RGB_MATRIX = 0
 _LIMITED, _FULL = 1, 2
 _BT709, _BT601 = 1, 5
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
-# H.273 matrix -> swscale's coefficients
+# the number of a matrix in H.273 -> that of swscale's coefficients
 _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-# Without these flags swscale's shortcut loses 1.1 levels of luma in YUV -> RGB -> YUV (mean, 720p); with
-# them 0.001, for 16 ms more a 720p frame.
+# Without these flags swscale takes a shortcut that loses 1.1 levels of luma in YUV -> RGB -> YUV (mean, 720p). With
+# them it loses 0.001 levels, and takes 16 ms more for a 720p frame.
 _ACCURATE = int(
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
 
 
 def colour_of(frame: av.VideoFrame, stream: av.VideoStream) -> Colour:
-    """Tags of the frame, and where it has none, of the container."""
+    """The colour tags of the frame, or of the container where the frame has none."""
     context = stream.codec_context
     return Colour(
         primaries=_first_known(frame.color_primaries, context.color_primaries, unknown=_UNSPECIFIED),
@@ -39,7 +39,7 @@ def colour_of(frame: av.VideoFrame, stream: av.VideoStream) -> Colour:
 
 
 def is_untagged_hd(info: StreamInfo) -> bool:
-    """Whether BT.709 has to be assumed because nothing is said."""
+    """Whether the clip is HD and names no matrix, so that BT.709 has to be assumed."""
     is_hd = info.height >= _HD_HEIGHT or info.width >= _HD_WIDTH
     return is_hd and info.colour.matrix == _UNSPECIFIED and not av.VideoFormat(info.pixel_format).is_rgb
 
@@ -65,7 +65,7 @@ def coefficients(info: StreamInfo) -> int:
 
 
 def effective_range(info: StreamInfo) -> int:
-    """FFmpeg's range number: as tagged; else full for RGB and the yuvj formats, limited for others."""
+    """FFmpeg's number of the range: the tagged one, else full for RGB and yuvj, and limited for all others."""
     if info.colour.range:
         return info.colour.range
     is_full = info.pixel_format.startswith("yuvj") or av.VideoFormat(info.pixel_format).is_rgb

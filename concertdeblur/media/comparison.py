@@ -6,7 +6,7 @@ from concertdeblur.frame import Pixels, StreamInfo
 
 
 def side_by_side(before: Pixels, after: Pixels, *, rotation_deg: int) -> Pixels:
-    """Both pictures as one: before is on the left once a player has turned it by `rotation_deg`."""
+    """Both pictures as one; once a player has turned it by `rotation_deg`, the picture before is on the left."""
     quarter_turns = round(rotation_deg / 90) % 4
     pair = (before, after) if quarter_turns in (0, 1) else (after, before)
     joined: Pixels = np.concatenate(pair, axis=1 if quarter_turns % 2 == 0 else 0)

@@ -1,4 +1,4 @@
-"""Which container a file is, and what it can hold: asked of FFmpeg's own muxers, not of a table."""
+"""Which container a file is, and what it can hold: FFmpeg's own muxers are asked, there is no table here."""
 
 import contextlib
 import io
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 MUX_ERRORS = (av.error.FFmpegError, ValueError, RuntimeError)
-# playlists and still pictures are opened by FFmpeg as if they were clips
 _FOR_PICTURES = "'concertdeblur image' takes pictures"
-# the first of a file's brands where FFmpeg would show the tiles of a still picture as a clip
+# the first brand of such files; FFmpeg would show the tiles of their still picture as a clip
 _STILL_BRANDS = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC") | {b"avif": "AVIF"}
 _HEAD_BYTES = 12
 _PICTURES = ("image2", "_pipe")
+# FFmpeg opens playlists and still pictures as if they were clips
 _NOT_CLIPS = ("concat", "hls", "dash", "tty", "srt", "ass", "webvtt", "lrc", *_PICTURES)
 
 
@@ -106,7 +106,7 @@ def can_copy(stream: "Stream", format_name: str) -> bool:
     except MUX_ERRORS:
         return False
     finally:
-        with contextlib.suppress(*MUX_ERRORS):  # an index without packets: some muxers complain
+        with contextlib.suppress(*MUX_ERRORS):  # some muxers complain about an index without packets
             trial.close()
     return True
 
@@ -126,12 +126,15 @@ def check_encoder_fits(encoder: str, codec: str, format_name: str) -> None:
 
 
 def can_encode(encoder: str, format_name: str) -> bool:
-    """Whether the container takes what an encoder makes; the header of mov says more than FFmpeg's tables."""
+    """Whether the container takes what an encoder makes.
+
+    FFmpeg's tables say yes too often for mov, so its header is tried, too.
+    """
     size = {"width": 64, "height": 64} if encoder not in ("aac", "libopus", "flac") else {}
     trial = av.open(io.BytesIO(), "w", format=format_name)
     try:
         trial.add_mux_stream(encoder, rate=25 if size else 48_000, **size)
-        if format_name == "mov":  # other headers want the encoder's description, which there is not yet
+        if format_name == "mov":  # other headers need the encoder's description, which is not known yet
             trial.start_encoding()
     except MUX_ERRORS:
         return False

@@ -20,14 +20,14 @@ from av.stream import Stream
 
 from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
-from concertdeblur.media.hidden import Curtain, hides_priming, is_trimmed, primed_stream
+from concertdeblur.media.hidden import HiddenPacketFilter, hides_priming, is_trimmed, primed_stream
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
 from concertdeblur.media.subtitles import ASS_HEADER, convert
 from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
 
 _IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-_MOST_PEEKED = 500  # packets in which every stream that has sound from the beginning has one
+_MOST_PEEKED = 500  # packets; every stream with sound from the beginning has one among them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Companions:
 
     clip: Clip
     plans: tuple[StreamPlan, ...]
-    begin_s: Fraction | None = None  # the source's time that becomes 0; None: nothing is cut or moved
+    begin_s: Fraction | None = None  # the moment of the source that becomes 0; None: nothing is cut or moved
     end_s: Fraction | None = None
 
     @property
@@ -57,7 +57,7 @@ class PacketCopier:
         self._clip = companions.clip
         self._targets: dict[int, Stream] = {}
         self._converters: dict[int, SoundConverter] = {}
-        self._curtains: dict[int, Curtain] = {}
+        self._hidden: dict[int, HiddenPacketFilter] = {}  # by the source's index
         self._plans = {plan.index: plan for plan in companions.plans}
         self._last_dts: dict[int, int] = {}
         copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
@@ -88,7 +88,7 @@ class PacketCopier:
             self._mux_sound(index, converter.convert(None))
 
     def _peek(self) -> frozenset[int]:
-        """The streams that begin with hidden packets which only prime a decoder, and hide nothing that was cut off."""
+        """The streams whose first packets are hidden only because they prime a decoder; nothing was cut off there."""
         if not self._clip.has_edit_lists:
             return frozenset()
         wanted = {plan.index for plan in self._plans.values() if plan.kind == "audio" and plan.action is Action.COPY}
@@ -134,7 +134,9 @@ class PacketCopier:
         if origin.time_base is not None:
             target.time_base = origin.time_base
         if self._clip.has_edit_lists and not is_cut:
-            self._curtains[origin.index] = Curtain(origin, can_hide=hides_priming(name), is_primed=primed is not None)
+            self._hidden[origin.index] = HiddenPacketFilter(
+                origin, can_hide=hides_priming(name), is_primed=primed is not None
+            )
         return target
 
     def _add_sound(self, origin: Any, plan: StreamPlan) -> Stream:
@@ -147,7 +149,7 @@ class PacketCopier:
     def _add_text(self, codec: str) -> Stream:
         if codec != "mov_text":
             return self._output.add_mux_stream(codec)
-        stream = self._output.add_stream("mov_text")  # with its encoder, which makes the sample description
+        stream = self._output.add_stream("mov_text")  # its encoder makes the sample description
         stream.codec_context.subtitle_header = ASS_HEADER.encode()
         return stream
 
@@ -182,8 +184,8 @@ class PacketCopier:
         if index in self._converters:
             self._mux_sound(index, self._converters[index].convert(packet))
             return
-        curtain = self._curtains.get(index)
-        for shown in [packet] if curtain is None else curtain.lifted(packet):
+        hidden = self._hidden.get(index)
+        for shown in [packet] if hidden is None else hidden.passed(packet):
             self._mux_copy(shown)
 
     def _mux_sound(self, index: int, packets: "list[Packet[Any]]") -> None:
@@ -202,7 +204,7 @@ class PacketCopier:
             return
         if plan.action is Action.CONVERT:
             text = convert(bytes(packet), plan.codec, plan.target_codec)
-            if not text:  # the empty samples with which mov_text ends a cue
+            if not text:  # mov_text ends a cue with an empty sample
                 return
             made: Packet[Any] = Packet(text)
             made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
@@ -210,16 +212,16 @@ class PacketCopier:
             packet = made
         last = self._last_dts.get(index)
         if last is not None and packet.dts is not None and packet.dts <= last and plan.kind != "subtitle":
-            packet.dts = last + 1  # muxers refuse a step back, which damaged sources take
+            packet.dts = last + 1  # damaged sources step back in time, and muxers refuse that
             packet.pts = max(packet.pts or 0, packet.dts)
         if last is not None and plan.kind == "audio" and not packet.duration:
-            packet.duration = (packet.dts or 0) - last  # or mov's edit list would end before the last packet
+            packet.duration = (packet.dts or 0) - last  # otherwise mov's edit list would end before the last packet
         self._last_dts[index] = packet.dts or 0
         packet.stream = self._targets[index]
         self._output.mux_one(packet)
 
     def _cut(self, packet: "Packet[Any]") -> bool:
-        """Move a packet to the cut's time; False if it lies outside. Whole packets only, never parts."""
+        """Move a packet to the time of the cut clip; False if it lies outside. Packets are never parted."""
         begin, end = self._companions.begin_s or Fraction(0), self._companions.end_s
         assert packet.pts is not None
         assert packet.dts is not None

@@ -1,7 +1,7 @@
 """Cropping that a container asks for (Matroska's PixelCrop, mp4's clean aperture).
 
-PyAV can neither tell nor write it. So the numbers are read from FFmpeg's description of the file, and the
-hidden borders are cut off: every player then shows what it should have shown before.
+PyAV can neither read nor write it. So the numbers are read from FFmpeg's description of the file, and the
+hidden borders are cut off. Every player then shows the picture as it was meant to be shown.
 """
 
 import re
@@ -39,7 +39,7 @@ def container_crop(container: InputContainer, index: int) -> Crop | None:
 
 
 def cropped_to_even(crop: Crop | None, height: int, width: int) -> Crop | None:
-    """A crop that leaves even sides: 4:2:0 has none of other sizes in most encoders.
+    """A crop that leaves even sides, since most encoders take no odd ones in 4:2:0.
 
     Args:
         crop: What is cut off anyway.

@@ -1,7 +1,7 @@
 """File -> frames with decord: the second backend, 8-bit RGB only.
 
-decord knows nothing of colour tags, rotation or time bases: those come from the container. What it cannot do
-at all (deep, HDR or interlaced sources, broken frames, another stream than the first) is refused by name.
+decord knows nothing of colour tags, rotation or time bases, so PyAV reads them from the container. What decord cannot
+do at all (deep, HDR or interlaced sources, broken frames, another stream than the first) is refused with a sentence.
 """
 
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ class DecordReader:
 
     @property
     def timeline(self) -> Timeline:
-        """One piece: others are refused."""
+        """A single piece, since clips of several pieces are refused."""
         return self._timeline
 
     def __enter__(self) -> "DecordReader":
@@ -118,7 +118,7 @@ class DecordReader:
         return self._as_coded(pixels)
 
     def _as_coded(self, pixels: Pixels) -> Pixels:
-        """Undo the half turn that decord applies and every other part of this package leaves to the player."""
+        """Undo the half turn that decord applies: turning is left to the player."""
         return np.ascontiguousarray(pixels[::-1, ::-1] if self._info.rotation_deg % 360 else pixels)
 
     def _refuse_unknown(self, options: ReaderOptions) -> None:
@@ -136,7 +136,8 @@ class DecordReader:
         elif self._info.index != first_video_stream(self._path):
             reason = f"it reads the first video stream only, and stream {self._info.index} is chosen"
         elif self._info.rotation_deg % 180:
-            reason = f"it mangles clips to be turned by {self._info.rotation_deg} degrees"  # decord2 3.4: 4 channels
+            # decord2 3.4 gives 4 channels then
+            reason = f"it mangles clips to be turned by {self._info.rotation_deg} degrees"
         if reason:
             raise UnsupportedStreamError(f"{self._path}: decord cannot read this clip: {reason}; use the reader pyav")
         if not options.wants_pixels:

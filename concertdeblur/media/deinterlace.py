@@ -24,7 +24,7 @@ class Deinterlacer:
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
 
     def run(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:
-        """Deinterlaced pictures under the same time stamps; holds two frames."""
+        """Give deinterlaced pictures under the same time stamps; two frames are held back."""
         waiting: list[Decoded] = []
         for item in decoded:
             item.picture.pts = item.pts

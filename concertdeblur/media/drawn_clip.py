@@ -1,4 +1,4 @@
-"""Drawn pictures as a video stream: H.264 in BT.709, 4:2:0, constant rate. What was filmed goes through `writer`."""
+"""Drawn pictures as a video stream: H.264 in BT.709, 4:2:0, constant rate. Filmed clips are written by `writer`."""
 
 from collections.abc import Iterable
 

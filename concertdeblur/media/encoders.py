@@ -87,7 +87,7 @@ class EncoderSettings:
         if self.codec == "h264":
             parameters = [*_reproducible(), *parameters]
         if self.codec == "hevc":
-            options["x265-params"] = ":".join(["log-level=none", *parameters])  # it prints otherwise
+            options["x265-params"] = ":".join(["log-level=none", *parameters])  # without this it prints
         elif parameters:
             options["x264-params" if self.codec == "h264" else "svtav1-params"] = ":".join(parameters)
         return options
@@ -108,10 +108,10 @@ class EncoderSettings:
 
 
 def _reproducible() -> list[str]:
-    """What x264 is told so that the same frames give the same bytes.
+    """Options of x264 with which the same frames give the same bytes.
 
-    Its macroblock tree in AVX-512 looks at memory that nobody wrote: of 12 runs over one clip of 320x180 six came out
-    different, with AVX2 none.
+    With AVX-512 its macroblock tree reads memory that was never written: of 12 runs over one clip of 320x180, six gave
+    other bytes. With AVX2 none did.
     """
     return ["asm=AVX2"] if has_avx512() else []
 
@@ -122,7 +122,7 @@ def canonical_codec(name: str) -> str:
 
 
 def supported_pixel_formats(encoder: str) -> tuple[str, ...] | None:
-    """What PyAV's build of an encoder takes; None if it has no such encoder."""
+    """The pixel formats that an encoder of PyAV's build takes; None if there is no such encoder."""
     try:
         formats = av.Codec(encoder, "w").video_formats
     except UnknownCodecError:

@@ -1,6 +1,7 @@
-"""How a stream is encoded: codec, pixel format and their price, decided before work starts."""
+"""How a stream is encoded: codec, pixel format and what they cost; this is decided before work starts."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from concertdeblur.errors import UnsupportedStreamError
 from concertdeblur.frame import StreamInfo
@@ -20,9 +21,8 @@ class Encoding:
     losses: tuple[str, ...] = ()  # what the pixel format costs, in words
 
 
-COMPATIBLE_FORMAT = "yuv420p"  # 8 bits, 4:2:0: what every player takes
+COMPATIBLE_FORMAT = "yuv420p"  # 8 bits, 4:2:0: every player takes it
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
-# What plays how widely: 0 everywhere, 1 on most devices, 2 in some programs
 _MOST_DEVICES = frozenset({"hevc", "av1", "vp9", "vp8"})
 _OLD_FORMATS = frozenset({"mjpeg", "mpeg4", "mpeg2video", "mpeg1video", "h263", "wmv1", "wmv2", "wmv3", "vc1"})
 
@@ -42,7 +42,8 @@ def plan_encoding(
         format_name: FFmpeg's name of the container.
         settings: The user's choices.
         supported: Pixel formats of the encoder; None asks PyAV's.
-        is_default: Whether nobody chose the codec: then it is said if the output plays in fewer places than the source.
+        is_default: Whether nobody chose the codec. Then a loss names an output that plays in fewer places than the
+            source.
 
     Raises:
         UnsupportedStreamError: If there is no such encoder, or the container cannot hold its codec.
@@ -71,9 +72,17 @@ def plan_encoding(
     return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
 
 
+class _Reach(IntEnum):
+    """Where a stream plays."""
+
+    SOME_PROGRAMS = 0
+    MOST_DEVICES = 1
+    EVERYWHERE = 2
+
+
 def _narrowed(info: StreamInfo, codec: str, pixel_format: str) -> str:
-    """What is said if the output plays in fewer places than the source; empty if it does not."""
-    if _rarity(codec, pixel_format) <= _rarity(info.codec, info.pixel_format):
+    """The loss of an output that plays in fewer places than its source; empty if there is none."""
+    if _reach(codec, pixel_format) >= _reach(info.codec, info.pixel_format):
         return ""
     made = sampling_of(pixel_format)
     kind = f"{made.bits} bits" if made.bits > 8 else pixel_format
@@ -81,11 +90,12 @@ def _narrowed(info: StreamInfo, codec: str, pixel_format: str) -> str:
     return f"{codec} with {kind} does not play on many devices{keeps}; --compatible writes a file that plays everywhere"
 
 
-def _rarity(codec: str, pixel_format: str) -> int:
+def _reach(codec: str, pixel_format: str) -> _Reach:
     if codec in _OLD_FORMATS:
-        return 1
+        return _Reach.MOST_DEVICES
     sampling = sampling_of(pixel_format)
     is_420 = (sampling.chroma_width, sampling.chroma_height) == (2, 2) and not sampling.is_rgb
     if codec == "h264" and is_420 and sampling.bits == 8:
-        return 0
-    return 1 if codec in _MOST_DEVICES and is_420 and sampling.bits <= 10 else 2
+        return _Reach.EVERYWHERE
+    is_common = codec in _MOST_DEVICES and is_420 and sampling.bits <= 10
+    return _Reach.MOST_DEVICES if is_common else _Reach.SOME_PROGRAMS

@@ -35,7 +35,7 @@ from concertdeblur.media.reordering import Span, decode_stamps
 
 _PLACE = "encoded.nut"
 _MAX_ASPECT = 65_535  # of either number; by default setsar rounds 128:117 to 93:85
-_END_TIMEOUT_S = 600  # the encoder's last look-ahead of an 8K clip takes seconds
+_END_TIMEOUT_S = 600  # the last frames of an 8K clip take seconds to encode
 
 
 def require_ffmpeg() -> str:
@@ -97,7 +97,7 @@ class FfmpegWriter:
     def write(self, frame: Frame) -> None:
         """Send one frame; its pts must be larger than the last one's.
 
-        The first one is also encoded and muxed on its own: what the container refuses is known then, not at the end.
+        The first frame is also encoded and muxed on its own, so that an error of the container is known at once.
 
         Raises:
             TargetError: If ffmpeg fails, or the container does not take what it makes.
@@ -113,7 +113,7 @@ class FfmpegWriter:
         except OSError as error:
             raise self._failure() from error
         self._stamps.append((frame.pts, frame.duration))
-        lend_priority(self._process.pid)  # when it opens the encoder is its own affair
+        lend_priority(self._process.pid)  # ffmpeg may open its encoder at any time
 
     def finish(self) -> None:
         """Let ffmpeg end, then mux its packets with the true time stamps and the other streams."""
@@ -168,7 +168,7 @@ class FfmpegWriter:
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
             options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
-        # ffmpeg-python takes UTF-8 only, so the file's name, which may be none, comes in afterwards
+        # ffmpeg-python takes UTF-8 only, and a file's name may be something else: it is put in afterwards
         command = ffmpeg.output(source, _PLACE, **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
         return [f"file:{encoded}" if argument == _PLACE else str(argument) for argument in arguments]
@@ -256,7 +256,7 @@ def retimed(
     """
     with open_source(path) as encoded:
         counts = [round(p.pts * p.time_base * rate_fps) for p in encoded.demux(video=0) if p.pts is not None]
-    first = min(counts, default=0)  # nut begins at dts 0, so reordered frames are shown later
+    first = min(counts, default=0)  # nut begins at dts 0, so the pts of reordered frames are all too late
     shown = [stamps[count - first] for count in counts]
     decoded = decode_stamps([pts for pts, _ in shown])
     if is_mov and shown:

@@ -11,7 +11,7 @@ from concertdeblur.media.side_data import side_data_of
 _RATIONALS = struct.Struct(
     "=22i"
 )  # AVMasteringDisplayMetadata: R, G, B and white as (x, y), least and most cd/m2, flags
-# encoder -> its names of the mastering display and of the light levels
+# encoder -> how it calls the mastering display and the light levels
 _PARAMETERS = {
     "libx264": ("mastering-display", "cll"),
     "libx265": ("master-display", "max-cll"),
@@ -42,10 +42,10 @@ def encoder_parameters(hdr: HdrMetadata, encoder: str) -> list[str]:
     display, light = _PARAMETERS[encoder]
     counts_units, parameters = encoder != "libsvtav1", []
 
-    def place(value: Fraction) -> str:  # x264 and x265 count in units of 1/50000
+    def place(value: Fraction) -> str:  # x264 and x265 count in 1/50000 here
         return str(round(value * 50_000)) if counts_units else f"{float(value):.5f}"
 
-    def level(value: Fraction) -> str:  # and in units of 1/10000 cd/m2
+    def level(value: Fraction) -> str:  # and in 1/10000 cd/m2 here
         return str(round(value * 10_000)) if counts_units else f"{float(value):.4f}"
 
     if hdr.primaries is not None and hdr.luminance_cdm2 is not None:

@@ -1,4 +1,4 @@
-"""Segments of one video: each encoded apart into a file of packets, all joined at the end without decoding.
+"""Segments of one video: each is encoded into its own file of packets, and all are joined at the end, not decoded.
 
 A file of packets is no clip: it holds what an encoder gave, with the time stamps in the stream's own time base, so that
 nothing is rounded on the way. Each segment begins with a key frame, since its encoder began there.
@@ -48,7 +48,7 @@ class SegmentWriter:
         self._durations: dict[int, int] = {}
         self._digest = hashlib.sha256()
         self._file: IO[bytes] = path.open("wb")
-        self._container = av.open(io.BytesIO(), "w", format=encoding.format_name)  # what its encoders are set up for
+        self._container = av.open(io.BytesIO(), "w", format=encoding.format_name)  # it sets the encoder up
         with closing_on_error(self.close):
             self._stream = add_encoder(self._container, info, encoding)
             open_encoder(self._stream, info, encoding)
@@ -77,7 +77,7 @@ class SegmentWriter:
         """Release everything, also in the middle; safe after `finish`."""
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(*MUX_ERRORS):  # nothing was muxed: some muxers complain
+        with contextlib.suppress(*MUX_ERRORS):  # some muxers complain where nothing was muxed
             self._container.close()
 
     def _store(self, packets: "list[Packet[Any]]") -> None:
@@ -117,7 +117,7 @@ def join(writer: PyavWriter, part: Path, paths: Sequence[Path], time_base: Fract
 
 
 def _in_one_time(paths: Sequence[Path], time_base: Fraction) -> "Iterator[Packet[Any]]":
-    """All packets of all segments; encoders that began anew give dts that overlap, so all get new ones."""
+    """All packets of all segments, with new dts: each segment's encoder began anew, so its own ones overlap."""
     stamps = iter(decode_stamps([pts for path in paths for pts, *_ in _packets(path, with_data=False)]))
     for path in paths:
         for pts, duration, is_keyframe, data in _packets(path):

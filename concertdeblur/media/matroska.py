@@ -1,7 +1,7 @@
 """Whether a Matroska file is there to its end.
 
-Its frames say when they begin, not how long they stay: where the promised length lies behind the last one, the file
-was cut off, or its last frame is held. The size that its segment states tells which.
+A frame in Matroska says when it begins, but not how long it stays. If the clip's stated length lies behind the last
+frame, either the file was cut off, or its last frame stays so long. The size that the segment states decides.
 """
 
 from pathlib import Path
@@ -28,11 +28,11 @@ def is_whole(path: Path) -> bool:
 
 
 def _vint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of EBML's variable length, and where the next byte is.
+    """Read a number of variable length (EBML); gives it, and the place of the next byte.
 
     Raises:
         ValueError: If it says "unknown" (all ones), as live recordings do.
-        IndexError: If it is not all there.
+        IndexError: If the file ends within it.
 
     """
     width = 9 - data[at].bit_length()

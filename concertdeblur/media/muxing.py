@@ -13,7 +13,7 @@ from concertdeblur.media.copier import Companions
 from concertdeblur.media.streams import Action
 from concertdeblur.media.tags import container_tags, needs_key_value_table
 
-_MAX_MOVIE_TIMESCALE = 1_000_000  # an hour then just fits the header's 32 bits
+_MAX_MOVIE_TIMESCALE = 1_000_000  # with it an hour just fits the header's 32 bits
 _MIN_MOV_TIMESCALE = 10_000  # below it the mov muxer multiplies the time scale unless told otherwise
 
 
@@ -26,15 +26,15 @@ def muxer_options(info: StreamInfo, format_name: str, companions: Companions | N
     copied = [plan for plan in companions.plans if plan.action is Action.COPY] if companions else []
     other_videos = [plan for plan in copied if plan.kind == "video" and not plan.is_cover]
     if not other_videos and info.time_base.denominator < _MIN_MOV_TIMESCALE:
-        options["video_track_timescale"] = str(info.time_base.denominator)  # of every video track in the file
-    has_cover = any(plan.is_cover for plan in copied)  # for which the table has no place
+        options["video_track_timescale"] = str(info.time_base.denominator)  # for every video track
+    has_cover = any(plan.is_cover for plan in copied)  # the key-value table has no place for a cover
     if companions and not has_cover and needs_key_value_table(container_tags(companions.clip.container)):
         options["movflags"] = "use_metadata_tags"
     return options
 
 
 def _movie_timescale(info: StreamInfo, companions: Companions | None) -> int:
-    """Units a second of the mov header: in them it keeps how late each track starts; by default milliseconds."""
+    """Units a second in the mov header, which stores each track's start offset in them; the default is 1000."""
     main = info.time_base.denominator
     if companions is None:
         return main
@@ -45,13 +45,13 @@ def _movie_timescale(info: StreamInfo, companions: Companions | None) -> int:
 
 
 def seconds_shift(companions: Companions | None, time_base: Fraction) -> int:
-    """What a cut takes off every pts, in units of the time base."""
+    """How much is subtracted from every pts of a clip that is cut, in units of the time base."""
     begin = companions.begin_s if companions else None
     return int(begin / time_base) if begin is not None else 0
 
 
 def remuxed_output(part: Path, info: StreamInfo, format_name: str, companions: Companions | None) -> OutputContainer:
-    """An output for packets that are encoded already.
+    """Open an output for packets that are encoded already.
 
     Raises:
         TargetError: If it cannot be opened.

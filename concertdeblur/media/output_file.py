@@ -12,16 +12,16 @@ from types import TracebackType
 from concertdeblur.errors import TargetError
 
 _PART = re.compile(r"^\.(.*)\.[0-9a-f]{8}\.part(\.\w+)?$")
-_ENCODED = ".nut"  # what the writer ffmpeg adds to the name for its own file beside the part
+_ENCODED = ".nut"  # the writer ffmpeg has a file of its own beside the part, with this suffix added
 _MOST_NAME_BYTES = 150  # file systems allow 255 in all
 
 
 class OutputFile:
     """A temporary sibling of `target`; leaving the `with` block without an error moves it into place.
 
-    With an error (or Ctrl-C) the sibling is removed and what was at `target` stays as it was. Where
-    `target` is a link, the file that it points to is replaced. The sibling is locked as long as its run lives, so that
-    those of runs that were killed are told from others: the next run that writes into the folder removes them.
+    After an error (or Ctrl-C) the sibling is removed, and what was at `target` stays as it was. If `target` is a link,
+    the file that it points to is replaced. The sibling is locked as long as its run lives. An unlocked sibling belongs
+    to a run that was killed, and the next run that writes into the folder removes it.
     """
 
     def __init__(self, target: Path, *, overwrite: bool, sources: tuple[Path, ...] = ()) -> None:
@@ -49,7 +49,7 @@ class OutputFile:
             raise TargetError(f"{folder}: no such folder; create it first")
         stem = os.fsencode(self._real.stem)[:_MOST_NAME_BYTES]
         if len(stem) == _MOST_NAME_BYTES:
-            stem = stem.decode(errors="ignore").encode()  # no half letter at the end
+            stem = stem.decode(errors="ignore").encode()  # a letter may have been cut in half
         self._lock: int | None = None
         self.part = folder / f".{os.fsdecode(stem)}.{secrets.token_hex(4)}.part{self._real.suffix}"
         try:
@@ -96,14 +96,14 @@ def _locked(part: Path) -> int:
     while True:
         descriptor = os.open(part, os.O_CREAT | os.O_WRONLY, 0o666)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: then none is removed either
+            with contextlib.suppress(OSError):  # on a file system without locks no sibling is ever removed
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_same(part, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # another run took it for a dead one's in between
+        os.close(descriptor)  # before it was locked, another run took it for one of a killed run
 
 
 def _is_same(path: Path, descriptor: int) -> bool:
@@ -123,7 +123,7 @@ def _is_alive(part: Path) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # locked; or a file system without locks, where nobody can tell
+    except OSError:  # it is locked, or the file system has no locks
         return True
     finally:
         os.close(descriptor)
@@ -131,7 +131,7 @@ def _is_alive(part: Path) -> bool:
 
 
 def keep_date(source: Path, target: Path) -> str:
-    """Give a target the file date of its source; why not, in words, or nothing."""
+    """Give a target the file date of its source; returns a sentence that says why this failed, or nothing."""
     try:
         times = source.stat()
         os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -141,7 +141,7 @@ def keep_date(source: Path, target: Path) -> str:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error goes back to a full disk, or to a quota that is used up."""
+    """Whether an error was caused by a full disk, or by a quota that is used up."""
     seen: BaseException | None = error
     while seen is not None:
         if getattr(seen, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -151,7 +151,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def target_error(target: Path, error: BaseException) -> TargetError:
-    """What went wrong while writing, in one sentence that names the output and not its temporary sibling."""
+    """An error in writing, as one sentence that names the output instead of its temporary sibling."""
     target = target.with_name(_PART.sub(r"\1\2", target.name))
     if is_disk_full(error):
         full = TargetError(f"{target}: no space left on the device; nothing was written")

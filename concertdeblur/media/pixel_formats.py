@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import av
 
-_ANY_SIZE_ENCODERS = frozenset({"ffv1", "libsvtav1"})  # take odd sizes in every chroma format (measured)
+_ANY_SIZE_ENCODERS = frozenset({"ffv1", "libsvtav1"})  # these take odd sizes in every chroma format (tried)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """What of a pixel format matters to a picture."""
+    """The properties of a pixel format that matter to a picture."""
 
     bits: int
     chroma_width: int  # of a picture 4 px wide: 4, 2 or 1

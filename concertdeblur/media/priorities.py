@@ -1,4 +1,4 @@
-"""Encoders that would put themselves before everything else on the machine are put back.
+"""Takes back the real-time priority that some encoders give themselves.
 
 SVT-AV1, run as root (in a container, say), gives its threads and the thread that opens it Linux's highest real-time
 priority, and every thread made later inherits it. Threads of ordinary priority then hardly run, and networks that wait
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def kept_priorities() -> Iterator[None]:
-    """At the end every thread of this process has the scheduling policy it had; new ones have this thread's."""
+    """Restore, at the end of the block, the scheduling policy of every thread; new threads get this thread's."""
     if sys.platform != "linux":
         yield
         return
@@ -51,5 +51,5 @@ if sys.platform == "linux":
 
     def _set_policy(thread: int, wanted: tuple[int, int] | None) -> None:
         if wanted is not None and _policy(thread) not in (wanted, None):
-            with contextlib.suppress(OSError):  # ended meanwhile, or not allowed: then nobody could have raised it
+            with contextlib.suppress(OSError):  # it has ended; or this is forbidden, but then so was raising it
                 os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))

@@ -24,10 +24,10 @@ from concertdeblur.media.selection import describe, hides_alpha, promised_end_s,
 from concertdeblur.media.side_data import lost_side_data
 from concertdeblur.media.timeline import Timeline, intervals, read_timeline, within_the_clock
 
-_INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top, bottom first, coded or shown
-_END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers round by a frame or two
+_INTERLACED_ORDERS = frozenset({2, 3, 4, 5})  # AVFieldOrder: top or bottom field first, as coded or shown
+_END_TOLERANCE_S = Fraction(1, 10)  # edit lists and containers may be wrong by a frame or two
 _SEEK_BACK_S = (0, 10, 60)
-_ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "av1", "ffv1", "prores", "mjpeg"})  # if progressive
+_ONE_FRAME_A_PACKET = frozenset({"h264", "hevc", "av1", "ffv1", "prores", "mjpeg"})  # of a progressive clip
 
 
 class PyavReader:
@@ -43,7 +43,7 @@ class PyavReader:
         self._num_broken = 0
         self._is_cut_off = False
         self._last_packet_end: int | None = None
-        self._last_packet = (0, 0)  # (pts, duration) of the one that is shown last
+        self._last_packet = (0, 0)  # (pts, duration) of the packet that is shown last
         self._timeline = read_timeline(path)
         self._open()
         with closing_on_error(lambda: self._container.close()):
@@ -73,7 +73,7 @@ class PyavReader:
 
     @property
     def num_broken(self) -> int:
-        """Stand-ins so far."""
+        """How many frames so far stand in for frames that did not decode."""
         return self._num_broken
 
     @property
@@ -114,7 +114,7 @@ class PyavReader:
 
     @property
     def promised_end(self) -> int | None:
-        """When the last frame leaves the screen, as the container says; None if it says nothing."""
+        """When the last frame leaves the screen, according to the container; None if it does not say."""
         promised_s = promised_end_s(self._stream)
         assert self._stream.time_base is not None
         return None if promised_s is None else round(promised_s / self._stream.time_base)
@@ -147,7 +147,7 @@ class PyavReader:
 
     @property
     def _begin(self) -> int:
-        """When the stream begins, as its header says, in the clip's one time."""
+        """When the stream begins, according to its header, in the clip's common time."""
         assert self._stream.time_base is not None
         return (self._stream.start_time or 0) + round(self._timeline.first_shift_s / self._stream.time_base)
 
@@ -221,7 +221,7 @@ class PyavReader:
             yield item
 
     def _seek_to_start(self) -> None:
-        """Go to a key frame before the start; without one that is known, decoding begins at the beginning."""
+        """Go to a key frame before the start; if none is found, decoding begins at the beginning of the clip."""
         start, first = self.start_pts, self._begin
         if start is None or start <= first or self._timeline.is_moved:
             return
@@ -235,11 +235,11 @@ class PyavReader:
                 if self._has_key_frame_until(start):
                     self._container.seek(target, stream=self._stream, backward=True)
                     return
-        self._container.close()  # seeking to the beginning misses it in formats that seek by coding time
+        self._container.close()  # formats that seek by coding time miss the beginning: open the file anew
         self._open()
 
     def _has_key_frame_until(self, start: int) -> bool:
-        """Whether decoding from here gives the frame that is on screen at `start`: formats seek by coding time."""
+        """Whether decoding from here gives the frame on screen at `start`; seeking by coding time may miss it."""
         for packet in self._container.demux(self._stream):
             if packet.pts is not None and packet.is_keyframe:
                 return packet.pts <= start
@@ -257,7 +257,7 @@ class PyavReader:
         return (pts - self._begin) * self._stream.time_base
 
     def _chosen(self) -> Generator[Decoded]:
-        """What is on screen between start and end, each picture as long as it is there."""
+        """The pictures that are on screen between start and end, and how long each is."""
         items = ((decoded.pts, decoded) for decoded in self._in_order())
         for shown in intervals(items, start=self.start_pts, end=self.end_pts, last_end=self._last_end):
             decoded = shown.item
@@ -275,7 +275,7 @@ class PyavReader:
             yield decoded
 
     def _last_end(self, pts: int, step: int) -> int:
-        """When the last frame's time on screen ends: as the container promises, else as its packet says."""
+        """When the last frame leaves the screen, according to the container, or else to its packet."""
         promised = self.promised_end
         if promised is not None and promised > pts and not self._is_cut_off:
             return promised
@@ -316,7 +316,7 @@ class PyavReader:
         self._check_end()
 
     def _check_end(self) -> None:
-        """Tell of a file that was cut off behind its index: FFmpeg then just stops."""
+        """Warn if the file was cut off behind its index, since FFmpeg just stops there without an error."""
         promised_s, last_end = promised_end_s(self._stream), self._last_packet_end
         if last_end is None or promised_s is None or self._stream.time_base is None:
             return

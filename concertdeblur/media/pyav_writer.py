@@ -39,7 +39,7 @@ class PyavWriter:
         self._part, self._info, self._encoding = part, info, encoding
         self._converter = PlaneConverter(info, encoding.pixel_format)
         self._durations: dict[int, int] = {}
-        self._held: Any = None  # the last packet so far
+        self._held: Any = None  # the newest packet: its duration is known only when the next one comes, or at the end
         self._span = Span()
         self._copier: PacketCopier | None = None
         self._shift = seconds_shift(companions, info.time_base)
@@ -77,7 +77,7 @@ class PyavWriter:
     def finish(self) -> None:
         """Drain the encoder, copy the rest of the other streams, complete the file."""
         try:
-            self._mux(self._mended(self._stream.encode(None)))
+            self._mux(self._with_decode_stamps(self._stream.encode(None)))
             self._complete()
         except MUX_ERRORS as error:
             raise target_error(self._part, error) from error
@@ -113,7 +113,7 @@ class PyavWriter:
         return self._stream.codec_context.extradata or b""
 
     def _complete(self) -> None:
-        """The last packet, the rest of the other streams, the end of the file."""
+        """Write the last packet, the rest of the other streams and the end of the file."""
         if self._held is not None:
             if self._encoding.format_name in ("mp4", "mov"):
                 self._held.duration = self._span.last_duration() or self._held.duration
@@ -126,8 +126,8 @@ class PyavWriter:
         self._stream = add_encoder(self._output, self._info, self._encoding)
         return self._stream
 
-    def _mended(self, packets: list[Any]) -> list[Any]:
-        """The last packets, with new dts where x265 made none: in clips shorter than its look-ahead."""
+    def _with_decode_stamps(self, packets: list[Any]) -> list[Any]:
+        """The last packets with new dts, if x265 gave no usable ones, as in clips shorter than its look-ahead."""
         pts = [packet.pts for packet in packets]
         if self._held is None and packets and not are_usable(pts, [packet.dts for packet in packets]):
             for packet, dts in zip(packets, decode_stamps(pts), strict=True):
@@ -152,7 +152,7 @@ class PyavWriter:
 def add_encoder(output: OutputContainer, info: StreamInfo, encoding: Encoding) -> av.VideoStream:
     """Add the stream of an output for which frames are encoded; `open_encoder` opens it."""
     settings = encoding.settings
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints; it has no other way to keep quiet
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints messages, and only this variable stops it
     options = settings.options(info.hdr) | ENCODER_OPTIONS.get(settings.encoder, {})
     stream = cast(av.VideoStream, output.add_stream(settings.encoder, rate=info.rate or 25, options=options))
     context = stream.codec_context
@@ -165,7 +165,7 @@ def add_encoder(output: OutputContainer, info: StreamInfo, encoding: Encoding) -
         context.sample_aspect_ratio = info.sample_aspect_ratio
     tag_colour(context, info)
     if settings.codec.startswith("hevc") and encoding.format_name in ("mp4", "mov"):
-        context.codec_tag = "hvc1"  # Apple's players want it
+        context.codec_tag = "hvc1"  # Apple's players need this tag
     if info.display_matrix is not None:
         stream.set_display_matrix(info.display_matrix)
     return stream
@@ -189,7 +189,7 @@ def open_encoder(stream: av.VideoStream, info: StreamInfo, encoding: Encoding) -
             f"{encoding.pixel_format} ({error_text(error)}){hint}"
         ) from error
     left = set(stream.codec_context.options) - {"threads"}
-    if left:  # FFmpeg drops what an encoder does not know without a word
+    if left:  # FFmpeg ignores, without a message, an option that an encoder does not know
         raise UnsupportedStreamError(f"the encoder {name} does not know the option {', '.join(sorted(left))}")
 
 
@@ -198,12 +198,12 @@ def encoder_input(frame: Frame, converter: PlaneConverter, time_base: Fraction, 
     picture = planes_of(frame, converter)
     picture.pts = frame.pts - shift
     picture.time_base = time_base
-    picture.pict_type = 0  # the encoder decides; the source's choice would be an order to it
+    picture.pict_type = 0  # the encoder decides; the source's picture type would force its choice
     return picture
 
 
 def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
-    """A frame in the encoder's pixel format: its native planes where it has them."""
+    """A frame in the encoder's pixel format, made from its native planes if it has them, else from RGB."""
     if frame.native is not None:
         return converter.from_native(frame.native)
     assert frame.pixels is not None
@@ -212,7 +212,7 @@ def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
 
 
 def tag_colour(context: av.VideoCodecContext, info: StreamInfo) -> None:
-    """Write all four colour tags of the source; what it leaves unspecified stays so, but for full range."""
+    """Write all four colour tags of the source. What the source leaves unspecified stays so, except a full range."""
     context.color_primaries = info.colour.primaries
     context.color_trc = info.colour.transfer
     context.colorspace = info.colour.matrix

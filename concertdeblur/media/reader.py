@@ -1,4 +1,4 @@
-"""File -> frames: what is asked of a reader, and what every reader gives. `backends` opens one."""
+"""File -> frames: the options of a reader, and what every reader can do. `backends` opens one."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ def ignore_warning(message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderOptions:
-    """What of a clip is read, and how."""
+    """Which part of a clip is read, and how."""
 
     video_stream: int | None = None  # index in the container; None: the largest that is no cover art
     start_s: Fraction | None = None  # from the stream's first frame; frames before it are left out
@@ -61,7 +61,7 @@ class VideoReader(Protocol):
 
     @property
     def timeline(self) -> Timeline:
-        """Where the clip's time begins anew; its time stamps are moved already."""
+        """Where the clip's time begins anew. The frames' time stamps are already moved."""
 
     def frames(self) -> Iterator[Frame]:
         """All chosen frames, in order of pts."""

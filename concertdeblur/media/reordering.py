@@ -1,4 +1,4 @@
-"""Time stamps of packets in coding order: those that an encoder did not give, and the duration of the last one."""
+"""Time stamps of packets in coding order: missing ones are made, and the last packet gets its duration."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 def decode_stamps(pts: Sequence[int]) -> list[int]:
     """The dts of packets in coding order, from their pts.
 
-    The k-th packet gets the pts of the (k - d)-th shown frame, where d is how far coding runs ahead of showing;
-    before the first frame the stamps go on backwards. So each is at most its pts, and they grow.
+    The k-th packet gets the pts of the (k - d)-th shown frame, where d is the number of frames by which coding runs
+    ahead of showing. Before the first frame the stamps continue backwards. So every dts is at most its pts, and they
+    grow.
     """
     shown = sorted(pts)
     rank = {stamp: number for number, stamp in enumerate(shown)}
@@ -19,7 +20,7 @@ def decode_stamps(pts: Sequence[int]) -> list[int]:
 
 
 def are_usable(pts: Sequence[int | None], dts: Sequence[int | None]) -> bool:
-    """Whether dts are there, grow, are at most their pts and lie near the first of them."""
+    """Whether every packet has a dts, and they grow, are at most their pts, and begin near the first pts."""
     if any(value is None for value in (*pts, *dts)):
         return False
     known_pts, known = [value or 0 for value in pts], [value or 0 for value in dts]
@@ -33,7 +34,7 @@ def are_usable(pts: Sequence[int | None], dts: Sequence[int | None]) -> bool:
 
 @dataclass(slots=True)
 class Span:
-    """From when to when a stream is shown and decoded, packet by packet in coding order."""
+    """The time over which a stream is shown, and over which it is decoded; packets are added in coding order."""
 
     first_pts: int | None = None
     end_pts: int = 0
@@ -49,7 +50,7 @@ class Span:
         self.last_dts = decoded
 
     def last_duration(self) -> int:
-        """The duration of the last packet with which decoding takes as long as showing; 0 if there is none.
+        """The duration of the last packet that makes decoding take as long as showing; 0 if there is none.
 
         The mov muxer writes the steps of dts as durations, so only the last packet's own duration reaches the file;
         the sum of them all is what players that count samples take for the length.

@@ -1,4 +1,4 @@
-"""Broken frames: noticed by the time stamps that packets promise and the decoder does not keep."""
+"""Broken frames: packets promise their time stamps, but the decoder gives no frame for them."""
 
 import heapq
 from collections.abc import Iterator
@@ -37,16 +37,16 @@ class FrameRepair:
         return self._is_damaged
 
     def promise(self, pts: int | None) -> None:
-        """A packet says that a frame will be shown then."""
+        """A packet promises a frame with this time stamp."""
         if pts is not None:
             heapq.heappush(self._promised, pts)
 
     def complain(self) -> None:
-        """The decoder failed, or a packet was empty."""
+        """The decoder failed, or a packet was empty: from now on missing frames are filled in."""
         self._is_damaged = True
 
     def decoded(self, pts: int, picture: av.VideoFrame) -> Iterator[Decoded]:
-        """A frame came out of the decoder: it, after stand-ins for those that should have come before."""
+        """Take a frame from the decoder; gives stand-ins for missing frames before it, and then the frame."""
         if picture.is_corrupt:
             self._is_damaged = True
         missing = []
@@ -64,10 +64,10 @@ class FrameRepair:
         yield Decoded(pts, picture)
 
     def ended(self, *, is_one_to_one: bool) -> Iterator[Decoded]:
-        """No more frames come: stand-ins for promised ones at the end.
+        """Give stand-ins for frames that were promised at the end but did not come.
 
-        A decoder with several threads may drop a broken last frame without a complaint, so where the codec
-        shows one frame a packet (`is_one_to_one`) none is needed.
+        A decoder with several threads may drop a broken last frame without a complaint, so none is needed
+        if every packet of the codec is one frame (`is_one_to_one`).
         """
         if (self._is_damaged or is_one_to_one) and self._last_good is not None:
             yield from self._stand_ins(sorted(self._promised), self._last_good)

@@ -22,7 +22,7 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def is_cover_art(stream: Stream) -> bool:
-    """Whether a video stream is a picture that belongs to the clip, not a clip."""
+    """Whether a video stream is a still picture that belongs to the clip."""
     return stream.type == "video" and bool(stream.disposition & _COVER)
 
 
@@ -85,7 +85,7 @@ def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def sane_rate(stream: av.VideoStream) -> Fraction | None:
-    """Nominal frames a second; the average where the container's nominal rate is its time base."""
+    """Nominal frames a second; if the container states its time base as that, the average rate."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
         if rate and 0 < rate <= 1000:
             return Fraction(rate)
@@ -93,14 +93,14 @@ def sane_rate(stream: av.VideoStream) -> Fraction | None:
 
 
 def hides_alpha(stream: av.VideoStream) -> bool:
-    """Whether WebM keeps transparency beside the packets, where FFmpeg's own VP8 and VP9 decoders leave it."""
+    """Whether a WebM stream has transparency, which FFmpeg's own VP8 and VP9 decoders ignore."""
     return any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
 
 
 def promised_end_s(stream: av.VideoStream) -> Fraction | None:
-    """When the container says that a stream's last packet ends; None if it says nothing of this stream alone."""
+    """When a stream's last packet ends according to the container; None if it does not say for this stream alone."""
     has_index = bool(stream.frames) or "mp4" in cast(InputContainer, stream.container).format.name.split(",")
-    if stream.duration and has_index and stream.time_base is not None:  # mp4's index, or those of its fragments
+    if stream.duration and has_index and stream.time_base is not None:  # mp4: of the file, or of its fragments
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     told = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
     if found := _CLOCK.fullmatch(told):  # Matroska's statistics

@@ -1,7 +1,7 @@
 """Real pairs as sequences: consecutive frames of a camera, each with its sharp truth.
 
-Two ways to lay them out: clips `NAME_blurred.EXT` beside `NAME_sharp.EXT`; or folders of frames as GOPRO (`blur` beside
-`sharp` in each sequence) and REDS (`train_blur` beside `train_sharp`, a folder a sequence in each) have them.
+They are laid out in one of two ways: clips `NAME_blurred.EXT` beside `NAME_sharp.EXT`; or folders of frames as in GOPRO
+(`blur` beside `sharp` in each sequence) and REDS (`train_blur` beside `train_sharp`, with a folder for each sequence).
 """
 
 import re
@@ -56,7 +56,7 @@ class ClipSequence:
     sharp: Path
 
     def frames(self, most: int | None = None) -> Iterator[FramePair]:
-        """Its frames in order, the first `most` of them; decoded while they are taken.
+        """The first `most` frames, in order; each is decoded when it is taken.
 
         Raises:
             SourceError: If a clip cannot be read, or the two differ in size or number of frames.
@@ -81,7 +81,7 @@ class ClipSequence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderSequence:
-    """Consecutive frames as pictures, a time stamp a frame from 0."""
+    """Consecutive frames as pictures; their time stamps count from 0."""
 
     name: str
     paths: tuple[tuple[Path, Path], ...]  # blurred, sharp
@@ -104,7 +104,7 @@ Sequence: TypeAlias = ClipSequence | FolderSequence
 def find_sequences(folder: Path) -> list[Sequence]:
     """The sequences in a folder and its sub-folders, by name.
 
-    Frames in a folder are consecutive where their numbers are; where some are left out a new sequence begins.
+    Frames of a folder are consecutive if their numbers are. Where a number is left out, a new sequence begins.
 
     Raises:
         SourceError: If the folder is missing, holds no sequence, or a clip or frame has no sharp one.
@@ -153,7 +153,7 @@ def _folders(folder: Path) -> Iterator[FolderSequence]:
 
 
 def _runs(blurred: Path, sharp: Path, root: Path) -> Iterator[FolderSequence]:
-    """The frames of one folder, cut where some are left out."""
+    """The runs of consecutive frames of one folder."""
     paths = sorted((p for p in blurred.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES), key=_order)
     for path in paths:
         if not (sharp / path.name).is_file():

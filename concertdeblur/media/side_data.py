@@ -1,7 +1,7 @@
-"""What frames carry beside their pictures, also where FFmpeg knows more kinds of it than PyAV's table of names.
+"""What frames carry beside their pictures. FFmpeg knows more kinds of side data than PyAV has names for.
 
-PyAV gives the side data of a frame as a whole, and fails as a whole on a number that its enumeration lacks. So the
-enumeration is taught, by the hook that Python has for it, to make a name for such a number.
+PyAV reads all side data of a frame at once, and fails if its enumeration lacks one of the numbers. So the enumeration
+gets a name for every number it lacks, by Python's own hook for missing members.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
 
 
 def lost_side_data(frame: av.VideoFrame) -> list[str]:
-    """What a frame carries that no encoder here writes, in words; one entry for all that has no name."""
+    """The side data of a frame that no encoder here writes, in words; all kinds without a name are one entry."""
     names = {each.type.name for each in side_data_of(frame)}
     lost = {_NOT_KEPT[name] for name in names if name in _NOT_KEPT}
     unnamed = sorted(name.removeprefix(_UNNAMED) for name in names if name.startswith(_UNNAMED))

@@ -1,4 +1,4 @@
-"""Sound converted to a codec that the output's container can hold; what is decoded keeps its time."""
+"""Sound is converted to a codec that the output's container can hold; it keeps its time."""
 
 import contextlib
 from fractions import Fraction
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SoundChoice = Literal["copy", "aac", "opus", "flac", "drop"]
 ENCODERS = {"aac": "aac", "opus": "libopus", "flac": "flac"}  # FFmpeg's name of a codec -> of its encoder
 _RATE_A_CHANNEL_BPS = {"aac": 96_000, "opus": 64_000}  # near transparent
-_SHORT_BYTES = 2  # of a sample in flac's default format
-_OPUS_RATE = 48_000  # what its other rates are turned into anyway
+_SHORT_BYTES = 2  # of one sample in flac's default format
+_OPUS_RATE = 48_000  # Opus converts every other rate to this one
 
 
 class SoundConverter:
@@ -53,7 +53,7 @@ class SoundConverter:
         self.num_broken = 0  # packets that did not decode
 
     def convert(self, packet: "Packet[Any] | None") -> "list[Packet[Any]]":
-        """Packets of the output for one of the source, or the rest for None."""
+        """Convert one packet of the source; gives packets of the output. None asks for the last ones."""
         frames: list[av.AudioFrame] = []
         try:
             frames = self._origin.decode(packet)
@@ -76,7 +76,7 @@ class SoundConverter:
             if frame is None:
                 return []
             self._graph = self._made(frame)
-        with contextlib.suppress(av.error.EOFError):  # behind the cut's end
+        with contextlib.suppress(av.error.EOFError):  # nothing is decoded behind the cut's end
             self._graph.push(frame)
         made: list[Packet[Any]] = []
         with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
@@ -90,7 +90,7 @@ class SoundConverter:
         return made
 
     def _stamp(self, frame: av.AudioFrame) -> None:
-        """Let a frame without a time follow the one before: some decoders give such ones, WMA's at the end."""
+        """Let a frame without a time stamp follow the one before; WMA's decoder gives one at the end."""
         if self._time_base is None:
             self._time_base = frame.time_base or Fraction(1, frame.sample_rate)
         if frame.pts is None:
@@ -98,7 +98,7 @@ class SoundConverter:
         self._decoded_s = frame.pts * self._time_base + Fraction(frame.samples, frame.sample_rate)
 
     def _made(self, first: av.AudioFrame) -> Graph:
-        """Cut, fill gaps with silence, and bring to the encoder's form."""
+        """Cut a frame, fill gaps with silence, and bring it into the encoder's form."""
         graph, context = Graph(), self.stream.codec_context
         source = graph.add_abuffer(
             sample_rate=first.sample_rate, format=first.format.name, layout=first.layout.name, time_base=first.time_base
@@ -121,7 +121,7 @@ def can_decode(context: "av.CodecContext | None") -> bool:
 
 
 def target_rate(codec: str, rate: int) -> int:
-    """The sample rate, in Hz, that an encoder takes and that is nearest to a stream's; of equally near ones the higher.
+    """The encoder's sample rate that is nearest to a stream's, in Hz; the higher one of two equally near ones.
 
     Args:
         codec: A key of `ENCODERS`.
@@ -147,7 +147,7 @@ def _added(output: OutputContainer, context: Any, codec: str) -> tuple[Any, int,
 
 
 def fitting_layout(codec: str, context: Any) -> str:
-    """The name of the channel layout that an encoder gets: the stream's own where it takes it, else stereo."""
+    """The channel layout for the encoder: the stream's own if the encoder takes it, else stereo."""
     name = str(context.layout.name)
     trial: Any = av.CodecContext.create(ENCODERS[codec], "w")
     trial.sample_rate, trial.layout = target_rate(codec, context.sample_rate), name

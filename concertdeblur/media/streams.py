@@ -38,9 +38,9 @@ class StreamPlan:
     kind: str
     action: Action
     codec: str = ""  # the source's, FFmpeg's name; empty if unknown
-    target_codec: str = ""  # of a converted one: FFmpeg's name of its text codec, or a key of `sound.ENCODERS`
+    target_codec: str = ""  # of a converted stream: FFmpeg's name of a text codec, or a key of `sound.ENCODERS`
     is_cover: bool = False
-    reason: str = ""  # why it is dropped or converted; empty where nobody misses it, or asked for it
+    reason: str = ""  # why it is dropped or converted; empty if the user asked for it, or misses nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ def plan_streams(
         choices: What becomes of sound.
 
     Returns:
-        One plan a stream in the source's order, and one warning a stream that is lost or converted unasked.
+        One plan for each stream in the source's order, and one warning for each that is lost or converted unasked.
 
     Raises:
         UnsupportedStreamError: If sound cannot be held and may not be dropped or converted.
@@ -160,7 +160,7 @@ def _plan(clip: Clip, stream: Stream, main_index: int, format_name: str, choices
 
 
 def _is_written_anew(container: InputContainer, stream: Stream) -> bool:
-    """Tracks that the muxer makes itself from tags: the text track of mp4's chapters, and time codes."""
+    """Whether the muxer makes this track itself from tags: the text track of mp4's chapters, or a time code."""
     if stream.type != "data" or "mp4" not in container.format.name:
         return False
     return "timecode" in stream.metadata or (bool(container.chapters()) and stream.discard == Discard.all)
@@ -177,7 +177,7 @@ def can_write_text(codec: str, format_name: str) -> bool:
 
 
 def _conversion_loss(source: Path, index: int, codec: str, target: str) -> str:
-    """What of a text subtitle the other format cannot say; empty if nothing."""
+    """What a text subtitle loses in the other format, in words; empty if it loses nothing."""
     with open_source(source) as container:
         for packet in container.demux(container.streams[index]):
             try:

@@ -26,7 +26,7 @@ ASS_HEADER = (
 
 
 class LossyCueError(ValueError):
-    """A cue that says more than the other format can."""
+    """A cue has properties that the other format lacks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ def convert(data: bytes, source: str, target: str) -> bytes:
     """One packet's payload in another format.
 
     Raises:
-        LossyCueError: If the target cannot say all of it.
+        LossyCueError: If the target format cannot hold all of it.
 
     """
     return _render(_parse(data, source), target)
@@ -108,7 +108,7 @@ def _parse_mov_text(data: bytes) -> Cue:
 
 
 def _flattened(styles: list[tuple[int, int, int]]) -> tuple[tuple[int, int, int], ...]:
-    """Nested stretches as disjoint ones in order, as a 'styl' box wants them."""
+    """Nested stretches as disjoint ones, in order, as a 'styl' box needs them."""
     borders = sorted({border for first, end, _ in styles for border in (first, end)})
     made = []
     for first, end in itertools.pairwise(borders):

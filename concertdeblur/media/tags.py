@@ -1,4 +1,4 @@
-"""Tags and chapters: which are the clip's, and which a muxer makes itself."""
+"""Tags and chapters: which of them belong to the clip, and which a muxer makes itself."""
 
 from fractions import Fraction
 from itertools import islice
@@ -15,7 +15,7 @@ from concertdeblur.media.streams import Action, StreamPlan
 _MOST_REORDERED = 20  # packets within which the first frame comes
 _MUXERS_OWN = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _STATISTICS = ("_statistics", "bps", "duration", "number_of_frames", "number_of_bytes", "source_id")
-_CODEC_SPECIFIC = frozenset({"encoder", "vendor_id", "alpha_mode"})  # of the stream that is encoded anew
+_CODEC_SPECIFIC = frozenset({"encoder", "vendor_id", "alpha_mode"})  # they describe the encoded stream, which is new
 # Tags for which the mov muxer has atoms; any other needs its key-value table.
 _MOV_TAGS = frozenset(
     [
@@ -56,10 +56,10 @@ def container_tags(container: InputContainer) -> dict[str, str]:
 
 
 def stream_tags(stream: Stream, *, is_encoded: bool) -> dict[str, str]:
-    """A stream's tags, without statistics; also without its encoder's, if it gets another."""
+    """A stream's tags, without statistics; if it is encoded anew, also without those of its encoder."""
     dropped = _CODEC_SPECIFIC if is_encoded else frozenset()
     found = dict(stream.metadata)
-    if "name" in found:  # what the mov demuxer calls the title that its muxer takes
+    if "name" in found:  # the mov demuxer calls `name` what its muxer calls `title`
         found.setdefault("title", found.pop("name"))
     return {
         key: value
@@ -69,7 +69,7 @@ def stream_tags(stream: Stream, *, is_encoded: bool) -> dict[str, str]:
 
 
 def needs_key_value_table(tags: dict[str, str]) -> bool:
-    """Whether the mov muxer would drop some of these tags in its plain form."""
+    """Whether the mov muxer would drop some of these tags without its key-value table."""
     return any(key.split("-")[0].lower() not in _MOV_TAGS for key in tags)
 
 
@@ -122,7 +122,7 @@ def _lost_tags(before: InputContainer, after: InputContainer, plans: tuple[Strea
 
 
 def _begin_s(container: InputContainer, stream: Stream) -> Fraction:
-    """When a stream's first frame is shown: its packets say it, the header of a short Matroska only of all streams."""
+    """When a stream's first frame is shown, from its packets: Matroska's header tells only when the clip begins."""
     packets = (packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
     shown_s = ((packet.pts or 0) * packet.time_base for packet in islice(packets, _MOST_REORDERED))
     return min(shown_s, default=Fraction(0))

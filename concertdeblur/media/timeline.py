@@ -2,9 +2,9 @@
 
 A frame is shown from its own time stamp until that of the next one: an interval, not an instant.
 
-Recordings that were joined end to end (`cat a.ts b.ts`), and broadcasts whose clock was set, hold several pieces, each
-with a time of its own. A `Timeline` says where in the file each piece begins, and by how much its time is moved so
-that it follows the piece before.
+Some clips hold several pieces, each with a time of its own: recordings that were joined end to end (`cat a.ts b.ts`),
+and broadcasts whose clock was set. A `Timeline` says where in the file each piece begins, and by how much its time is
+moved so that it follows the piece before.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,12 +20,12 @@ from concertdeblur.media.containers import open_source
 
 T = TypeVar("T")
 
-_LEAST_STEP_BACK_S = Fraction(1, 4)  # smaller steps are mended frame by frame
-_LEAST_LEAP_S = 60  # further ahead than any pause of a transport stream
+_LEAST_STEP_BACK_S = Fraction(1, 4)  # the reader mends smaller steps frame by frame
+_LEAST_LEAP_S = 60  # no pause of a transport stream is so long
 _COUNTED = ("mpegts", "mpeg")  # transport and program streams, whose clocks have 33 bits
-_CLOCK_S = Fraction(2**33, 90_000)  # after which the clock of a transport or program stream begins at 0 again
+_CLOCK_S = Fraction(2**33, 90_000)  # such a clock begins at 0 again after this time
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT: the format's clock may be set anew
-_INDEXED = ("mov", "avi")  # their tables count durations up, so that time cannot run backwards
+_INDEXED = ("mov", "avi")  # their tables hold durations, so time cannot run backwards
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Shown(Generic[T]):
 def intervals(
     items: Iterable[tuple[int, T]], *, start: int | None, end: int | None, last_end: Callable[[int, int], int]
 ) -> Iterator[Shown[T]]:
-    """Each item with its interval, as far as that lies in [start, end).
+    """Give each item with the part of its interval that lies in [start, end).
 
     Args:
         items: (time stamp, item), the time stamps growing.
@@ -71,14 +71,14 @@ def _clipped(held: tuple[int, T], until: int, start: int | None, end: int | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
-    """A stretch of the file with one clock."""
+    """A part of the file with one clock."""
 
     position: int = 0  # byte of the file at which it begins
-    own_positions: Mapping[int, int] = field(default_factory=dict)  # stream -> where its packets begin, if elsewhere
+    own_positions: Mapping[int, int] = field(default_factory=dict)  # stream -> where its packets begin, if not there
     shift_s: Fraction = Fraction(0)  # by which its time is moved
 
     def begins_at(self, stream: int) -> int:
-        """The byte from which on a stream's packets belong to it: parsers find packets before where they are told."""
+        """The byte at which a stream's packets of this part begin; parsers report some before `position`."""
         return self.own_positions.get(stream, self.position)
 
 
@@ -95,12 +95,12 @@ class Timeline:
 
     @property
     def first_shift_s(self) -> Fraction:
-        """By how much the first piece is moved: it is where its clock lies before 0."""
+        """By how much the first piece is moved, which happens if its clock begins before 0."""
         return self.stretches[0].shift_s
 
     @property
     def is_moved(self) -> bool:
-        """Whether some time stamp is not as it is in the file."""
+        """Whether some time stamps are moved."""
         return any(stretch.shift_s for stretch in self.stretches)
 
     def text(self) -> str:
@@ -132,7 +132,7 @@ class Timeline:
 
 
 def within_the_clock(span_s: Fraction) -> Fraction:
-    """A span of time as it is without FFmpeg's guess that a clock that was set back has gone once around."""
+    """A span of time without FFmpeg's correction, which takes a clock that was set back for a wrapped one."""
     turns = round(span_s / _CLOCK_S) if abs(span_s) > _CLOCK_S / 2 else 0
     return span_s - turns * _CLOCK_S
 
@@ -161,7 +161,7 @@ def read_timeline(path: Path) -> Timeline:
                             end_s=(shown + (packet.duration or 0)) * base,
                         )
                     )
-        except av.error.FFmpegError:  # a damaged end, which the reader tells of
+        except av.error.FFmpegError:  # the end is damaged; the reader will warn of it
             pass
         return pieces.timeline()
 
@@ -183,7 +183,7 @@ class _Moment:
 
 @dataclass(kw_only=True, slots=True)
 class _Piece:
-    """What is known of a stretch while the file is looked through."""
+    """What is known of a part while the file is read."""
 
     position: int
     own_positions: dict[int, int] = field(default_factory=dict)
@@ -198,13 +198,13 @@ class _Piece:
 
 
 class _Pieces:
-    """Finds where a clock is set. One packet with a wrong time stamp is no new clock: the next one decides."""
+    """Finds where a clock was set. One wrong time stamp is no new clock, so the packet after it decides."""
 
     def __init__(self, *, may_leap: bool, may_begin_before_0: bool) -> None:
         self._may_leap, self._may_begin_before_0 = may_leap, may_begin_before_0
         self._done: list[_Piece] = []
         self._piece = _Piece(position=0)
-        self._doubtful: list[_Moment] = []  # since a packet that does not go on from the one before
+        self._doubtful: list[_Moment] = []  # packets since one whose time does not continue that of the packet before
 
     def add(self, moment: _Moment) -> None:
         """Take the next packet of the file."""
@@ -234,7 +234,7 @@ class _Pieces:
         return Timeline(tuple(stretches))
 
     def _first_shift_s(self) -> Fraction:
-        """By how much the first piece begins too early: FFmpeg counts backwards from where a clock begins anew."""
+        """By how much the first piece begins too early: if a clock begins anew, FFmpeg counts backwards from there."""
         first = (*self._done, self._piece)[0]
         is_around = not self._may_begin_before_0 and first.begin_s is not None and first.begin_s < 0
         return -first.begin_s if is_around and first.begin_s is not None else Fraction(0)
@@ -243,7 +243,7 @@ class _Pieces:
         last_s = self._piece.last_s.get(moment.stream)
         if last_s is None or self._follows(last_s, moment):
             return True
-        # no clock was set where one stream was away while another one went on
+        # if one stream pauses while another goes on, no clock was set
         is_back = moment.decoded_s < last_s
         return not is_back and self._piece.end_s is not None and self._follows(self._piece.end_s, moment)
 

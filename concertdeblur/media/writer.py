@@ -1,4 +1,4 @@
-"""Frames -> a video file: what every writer does. `backends` opens one; `encoding` says how it encodes."""
+"""Frames -> a video file: what every writer can do. `backends` opens one; `encoding` says how it encodes."""
 
 from typing import Protocol
 
