@@ -22,7 +22,7 @@ Map = npt.NDArray[np.float64]
 MAP_PX = 8  # px a map value stands for
 PATCH_PX = 128  # the side of a window that is mined and refined (paper section 3.4)
 SEARCH_STRIDE_PX = 64
-_FADE_PX = 16  # on either side of a border between cells
+_FADE_PX = 16  # how far cells fade into each other on either side of their border
 BRMR_CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this grid (docs/method.md)
 
 
@@ -44,17 +44,17 @@ class Area:
         return self.in_steps(MAP_PX)
 
     def in_steps(self, step_px: int) -> tuple[slice, slice]:
-        """Slices of what has one value for `step_px` x `step_px`."""
+        """Slices of a block map, which has one value for `step_px` x `step_px`."""
         bottom, right = self.y + self.height, self.x + self.width
         return slice(self.y // step_px, bottom // step_px), slice(self.x // step_px, right // step_px)
 
     def in_begun_steps(self, step_px: int) -> tuple[slice, slice]:
-        """As `in_steps`, with those that are only begun at the bottom and right."""
+        """As `in_steps`, with the blocks at the bottom and right that lie partly outside."""
         bottom, right = self.y + self.height, self.x + self.width
         return slice(self.y // step_px, -(-bottom // step_px)), slice(self.x // step_px, -(-right // step_px))
 
     def grown(self, margin_px: int) -> "Area":
-        """Larger by `margin_px` on every side; may reach beyond the frame."""
+        """The area with `margin_px` more on every side; it may reach beyond the frame."""
         return Area(
             y=self.y - margin_px,
             x=self.x - margin_px,
@@ -82,8 +82,8 @@ class Cell:
 def cells_of(height: int, width: int) -> tuple[Cell, ...]:
     """The grid of a frame whose sides are multiples of MAP_PX.
 
-    Cells are 256 px; what is left over at the right and bottom is a cell of its own if a window fits
-    into it, else it is added to the last cell.
+    Cells have 256 px. The rest at the right and bottom is a cell of its own if a window fits into it, else it belongs
+    to the last cell.
     """
     if height % MAP_PX or width % MAP_PX:
         raise ValueError(f"sides must be multiples of {MAP_PX} px, but {height = }, {width = }")
@@ -100,7 +100,7 @@ def delta(map_hw: Map, cell: Cell) -> float:
 
 
 def most_blurred(map_hw: Map, cell: Cell) -> tuple[Area, float]:
-    """The window of a cell with the highest mean of H^b, and that mean; the first one of equals."""
+    """The window of a cell with the highest mean of H^b, and that mean; of equal windows the first one."""
     scores = [-0.5 * float(map_hw[window.of_map()].mean()) for window in cell.windows]
     best = int(np.argmax(scores))
     return cell.windows[best], scores[best]
@@ -129,8 +129,8 @@ def cell_shares(length: int, like: Tensor) -> Tensor:
     A cell's share in a pixel is the product of its row's and its column's.
 
     Args:
-        length: Of a side of the frame, px.
-        like: Its device and type are taken.
+        length: Length of a side of the frame, px.
+        like: A tensor of the device and type that are wanted.
     """
     return crossfade([start for start, _ in _spans(length)], length, reach_px=_FADE_PX, like=like)
 

@@ -1,4 +1,4 @@
-"""The public door: pictures and streams of frames in, deblurred ones out."""
+"""The public interface: it takes pictures and streams of frames, and gives deblurred ones."""
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ __all__ = ["DeblurOptions", "DeblurredFrame", "DeblurredPicture", "Deblurrer"]
 
 Sample = TypeVar("Sample", bound=np.generic)
 
-# With OpenVINO: generating uses all cores but for what torch does alone (describing, filtering); refining and steadying
-# of the frames before fill that. Measured on two cores, s a frame: 1.19 with one, 0.96 with two, 0.95 with three.
+# Frames in flight with OpenVINO. G_i uses all cores, but torch describes and filters on one of them; meanwhile earlier
+# frames are refined and steadied. On two cores a frame took 1.19 s with one in flight, 0.96 s with two, 0.95 s with 3.
 _FRAMES_IN_FLIGHT = 3
 
 
@@ -72,7 +72,7 @@ class Deblurrer:
         self, networks: Networks, brmr: BrmrSettings, runtime: Runtime, *, name: str = "unnamed", digest: str = ""
     ) -> None:
         self.name = name
-        self.digest = digest  # of the weight set's manifest, which holds those of its files
+        self.digest = digest  # sha256 of the weight set's manifest, which holds the sha256 of each file
         self.runtime = runtime
         video = networks.video
         self._image_generator = ImageGenerator(
@@ -214,7 +214,7 @@ class Deblurrer:
         *,
         overlap: bool,
     ) -> Generator[DeblurredFrame | None, None, None]:
-        """The stages over all frames, overlapped as the runtime bears it."""
+        """Run the stages over all frames; they overlap if that is faster on this runtime."""
         if self.runtime.device.type == "cuda":
             pipeline = OverlappedPipeline(CudaDevice(self.runtime.device), stages, depth=2 if overlap else 1)
             yield from pipeline.run(given)
@@ -240,7 +240,7 @@ class Deblurrer:
 
 
 def _with_end(pairs: Iterable[tuple[Frame, Frame | None]]) -> Iterator[tuple[Frame, Frame | None] | None]:
-    """The pairs, then None; where they end in an error, None comes before it."""
+    """The pairs, and then None. If they end in an error, None comes before the error is raised."""
     try:
         yield from pairs
     except Exception:
@@ -259,7 +259,7 @@ def _timed(name: str, engine: Engine) -> Engine:
 
 def _steadied(given: OnHost, steadier: Steadier) -> DeblurredFrame:
     seen = given.seen
-    # a copy: the host buffer goes to another frame
+    # it is copied, because another frame gets the host buffer next
     steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, is_along_motion=given.is_along_motion)
     pixels = quantised(steadied, like=seen.pixels)
     refinement = given.refinement()
@@ -279,7 +279,7 @@ def _is_same(before: Frame, now: Frame) -> bool:
 
 
 def _repeated(made: DeblurredFrame, frame: Frame) -> DeblurredFrame:
-    """What was made of a frame, for another one with the same pixels."""
+    """The result of a frame, as the result of another frame with the same pixels."""
     assert made.frame.pixels is not None
     unchanged = frame.pixels is not None and np.array_equal(made.frame.pixels, frame.pixels)
     shown = frame if unchanged else frame.with_pixels(made.frame.pixels)

@@ -1,4 +1,4 @@
-"""The promise to users: no NaN, flat areas stay, the level hardly moves, whatever the networks say.
+"""What users are promised whatever the networks do: no NaN, flat areas stay, and the level hardly moves.
 
 Shape suffixes: N frames, C channels, H height, W width.
 """
@@ -10,21 +10,20 @@ from torch.nn import functional as F
 from concertdeblur.models.blocks import local_range
 
 _BLOCK_PX = 4
-_FLAT_RANGE = (
-    1.5 / 255,
-    4 / 255,
-)  # local range of a channel: below the first nothing changes, above the second all may
-# Of a uniform frame's mean: absolute, or relative, whichever is larger; a tenth below what is promised. Twice that
-# where all has texture: where lamps streak, the sharp picture is darker, and holding it back costs `capture-mid`
-# 0.07 dB. Without lamps no picture came to more than 0.7 of the promise, bright, dark or whitened.
+# The range of a channel around a pixel. Below the first value the pixel stays as it is, above the second the whole
+# change is made, and in between a share of it that grows linearly.
+_FLAT_RANGE = (1.5 / 255, 4 / 255)
+# How far the mean of a frame without texture may move: an absolute value, and a share of the mean; the larger one
+# counts. Users are promised a tenth more. The limit grows with texture, up to twice as much: where lamps leave streaks
+# the sharp picture is darker. EXPERIMENTS.md, 2026-11-29, "what stood between the networks and the video".
 _MAX_LEVEL_SHIFT = (0.9 / 255, 0.009)
-# So many times the limit where the motion is known. A camera averages light, so the encoded mean of what moves rises:
-# the blurred frames of a real collection are 5 grey levels of 90 brighter. With the plain limit it gains 0.5 dB less.
+# The limit is so many times larger where the motion is known. A camera averages light, and its encoding then makes the
+# mean of what moves brighter; the sharp picture is darker again. The same section of EXPERIMENTS.md has the figures.
 _MOVING_FACTOR = 4.0
 
 
 def guarded(frames_NCHW: Tensor, results_NCHW: Tensor, *, is_motion_known: bool = False) -> Tensor:
-    """The promise to users: no NaN, flat areas stay, the mean level moves within a limit.
+    """Keep the promise: no NaN, flat areas stay, and the mean level moves within a limit.
 
     Args:
         frames_NCHW: The input in [0, 1].
@@ -32,7 +31,7 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor, *, is_motion_known: bool 
         is_motion_known: Whether the frames belong to a video in which their path was found.
 
     Returns:
-        The result where it may differ from the input, in [0, 1].
+        The result, changed back towards the input where the promise asks for it, in [0, 1].
 
     """
     # in place: on a CPU a new tensor of a frame's size costs more than the arithmetic
@@ -43,7 +42,7 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor, *, is_motion_known: bool 
     if is_motion_known:
         limit = limit * _MOVING_FACTOR
     shift = change.mean((2, 3), keepdim=True)
-    # Weakening the whole change brings the level back without moving what did not change.
+    # The whole change is weakened: that brings the level back, and moves nothing that did not change.
     kept = torch.where(shift == 0, torch.ones_like(shift), shift.clamp(-limit, limit) / shift)
     return torch.addcmul(frames_NCHW, change, kept, out=change)
 

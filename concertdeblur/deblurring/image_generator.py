@@ -30,7 +30,7 @@ class ImageGenerator:
     Args:
         network: G_i with its final weights.
         runtime: What it runs on.
-        on_paths: What restores frames of a video whose path is known; None: all frames are restored as pictures are.
+        on_paths: The restoration of video frames whose path is known; None: every frame is restored as a picture.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ImageGenerator:
             if self._margin_px is not None:
                 self._margin_px = max(self._margin_px, on_paths.receptive_margin_px)
         self.multiple_px = max(HINT_PX, network.restoration.multiple_px)
-        # OpenVINO reads one layout only: changing over once a frame is cheaper than at every window
+        # OpenVINO reads one layout only, and it is cheaper to change it once a frame than for every window
         self._memory_format = torch.contiguous_format if runtime.backend == "openvino" else torch.channels_last
 
     @property
@@ -58,7 +58,7 @@ class ImageGenerator:
         return frames_NCHW.contiguous(memory_format=self._memory_format)
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
-        """What the blur is read off, one descriptor a cell; (N, 0) of a generator that reads none."""
+        """The descriptor of each cell, from which the blur is named; (N, 0) if the generator takes none."""
         return self.network.describe(frames_NCHW)
 
     def prepare(
@@ -70,19 +70,19 @@ class ImageGenerator:
         path: PathSamples | None = None,
         medium: Medium,
     ) -> Prepared:
-        """What G_i is given beside the frames, which are not padded here.
+        """Make what G_i is given beside the frames; the frames are not padded here.
 
         Args:
             frames_NCHW: RGB in [0, 1].
-            described: Of their cells, as `describe` gives them.
+            described: The descriptors of their cells, from `describe`.
             velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
-            path: Taps and velocity of the frames, padded; None: nothing is known.
-            medium: What the frames are part of.
+            path: Taps and velocity of the padded frames; None: nothing is known.
+            medium: Whether the frames are pictures or belong to a video.
         """
         return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, path=path, medium=medium)
 
     def padded(self, frames_NCHW: Tensor, prepared: Prepared) -> tuple[Tensor, Prepared]:
-        """Frames, and what is given beside them, extended at the bottom and right to what the networks need."""
+        """Frames, and what is given beside them, extended at the bottom and right to sizes that the networks take."""
         guess_NGHW = _padded(prepared.guess_NGHW, self.multiple_px)
         return _padded(frames_NCHW, self.multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
 
@@ -95,12 +95,12 @@ class ImageGenerator:
         return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 
     def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
-        """Restore padded frames, in [0, 1]; the frames themselves where the network gives no numbers."""
+        """Restore padded frames, in [0, 1]; where the network gives NaN, the frame's own pixels stay."""
         return finite(self(blurred_NCHW, prepared), blurred_NCHW).clamp_(0, 1)
 
 
 def _padded(pictures_NCHW: Tensor, multiple_px: int) -> Tensor:
-    """Sides brought to a multiple, by reflection where there is enough to reflect."""
+    """Pictures with sides of a multiple, extended by reflection, or by repetition where they are too small for it."""
     height, width = pictures_NCHW.shape[2:]
     missing_h, missing_w = -height % multiple_px, -width % multiple_px
     if not missing_h and not missing_w:

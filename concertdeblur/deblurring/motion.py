@@ -1,8 +1,8 @@
 """Where the picture moves from one frame of a stream to the next.
 
-Dense flow between the inputs, and how far it is believed; results are averaged along it (steadiness.py). And one
-velocity for each cell of the frame: what moves is blurred along its motion, and no further than it moved
-(models/motion_prior.py).
+Dense optical flow between the inputs is found, and how far it can be believed. Results are averaged along it
+(steadiness.py). Each cell of the frame also gets one velocity, because what moves is blurred along its motion, and no
+further than it moved (models/motion_prior.py).
 """
 
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ from concertdeblur.frame import Pixels, full_scale
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 
-# Larger frames are reduced to about this for motion. On a 720p pan the warping error is 7.46 times the original's
-# without steadying, 2.25 times with motion from 640x360, 1.06 from 960x540, 0.89 from the full size; a motion search
-# takes about 30, 80 and 150 ms on one core.
+# Larger frames are reduced to about this size before motion is searched. EXPERIMENTS.md, 2026-11-23, "bold filters and
+# steadiness", compares it with other sizes.
 _FLOW_AREA_PX = 960 * 540
 _LEAST_SIDE_PX = 24  # smaller (reduced) frames have no room for motion search
-# Mean difference of the input from its moved predecessor, over 5x5 px, up to which motion is believed, in [0, 1];
-# twice that is not believed at all. More where the whole input differs: noise, a scaler's grid, compression.
+# The input is compared with its moved predecessor: motion is fully believed up to this mean difference over 5x5 px, in
+# [0, 1], and from twice as much on it is not believed at all. The tolerance grows with the median difference of the
+# whole frame, because noise, a scaler's grid and compression make all of it differ.
 _TOLERANCE = 3 / 255
 _TOLERANCE_OF_MEDIAN = 2.0
 _HIGHEST_TOLERANCE = 8 / 255
-# Spread of the motion within 9x9 px, in reduced px: up to the first it is believed, from the second on not. Where
-# it varies there are edges of moving things, or nothing was found. Costs no steadiness on pans and zooms, and
-# halves what a street scene with bicycles loses in PSNR.
+# The spread of the motion within 9x9 px, in reduced px. Up to the first value motion is believed, from the second on it
+# is not. Motion varies at the edges of moving things, and where none was found. EXPERIMENTS.md, 2026-11-23, "bold
+# filters and steadiness", has the figures.
 _MOTION_SPREAD_PX = (0.2, 0.6)
-_CUT = 0.5  # median difference, as a share of the input's standard deviation, that ends all memory
-_CELL_STEP_PX = 4  # reduced px from sample to sample of a cell's motion
-_BELIEVED = 0.5  # belief of a pixel, and share of a cell's pixels
+_CUT = 0.5  # a median difference above this share of the input's standard deviation is a cut
+_CELL_STEP_PX = 4  # reduced px between the samples of a cell's motion
+_BELIEVED = 0.5  # a pixel with more belief counts; a cell is known if more than this share of its pixels counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Motion:
-    """Where each pixel was in the frame before; all reduced."""
+    """Where each pixel was in the frame before; at the reduced size."""
 
     flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
     belief: Plane  # (h, w), 0 to 1
@@ -46,7 +46,7 @@ class Motion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reduced:
-    """A frame as motion is searched in it."""
+    """A frame at the reduced size, in which motion is searched."""
 
     small: Plane  # (h, w, 3) in [0, 1]
     gray: npt.NDArray[np.uint8]  # (h, w)
@@ -91,9 +91,9 @@ def cell_velocities(motion: Motion, height: int, width: int, cell_px: int) -> np
     """How far the picture moves in each cell of a frame, (rows, columns, 3): x, y in px a frame, and 1 if known.
 
     Args:
-        motion: Of the frame.
-        height: Of the frame, px.
-        width: Of the frame, px.
+        motion: The motion of the frame.
+        height: The frame's height, px.
+        width: The frame's width, px.
         cell_px: Side of a cell.
     """
     rows, columns = -(-height // cell_px), -(-width // cell_px)
@@ -113,7 +113,7 @@ def cell_velocities(motion: Motion, height: int, width: int, cell_px: int) -> np
 
 
 def _coherence(flow: Plane) -> Plane:
-    """1 where the motion is that of its surroundings, down to 0, (h, w)."""
+    """How much the motion is like that of its surroundings, from 0 to 1, (h, w)."""
     variance = cv2.blur(flow * flow, (9, 9)) - cv2.blur(flow, (9, 9)) ** 2
     spread = np.sqrt(np.maximum(variance[..., 0] + variance[..., 1], 0))
     low, high = _MOTION_SPREAD_PX

@@ -1,11 +1,13 @@
 """Deblurred frames made steady in time: each is averaged with the one before, moved along the motion.
 
-Deblurring amplifies whatever differs between the blurred frames of one scene (rounding, noise, the grid of
-a scaler, what lies beyond the border), in every frame in another way: the picture flickers. Here the
-result is a recursive average along the optical flow of the input. What bounds it: the average is taken
-only where the input agrees with its moved predecessor, a pixel never leaves the range of its
-neighbourhood in the current result by more than `_MARGIN`, nor moves further than deblurring moved its
-surroundings, and what deblurring left alone stays exactly as it is.
+Deblurring amplifies every difference between the blurred frames of one scene: rounding, noise, the grid of a scaler,
+what lies beyond the border. The differences change from frame to frame, so the picture flickers. Here each result is
+averaged with the earlier ones along the optical flow of the input. The average has four bounds:
+
+- It is taken only where the input agrees with its moved predecessor.
+- A pixel never leaves the range of its neighbourhood in the current result by more than `_MARGIN`.
+- A pixel does not move further than deblurring moved its surroundings.
+- A pixel that deblurring left alone stays exactly as it is.
 """
 
 from collections.abc import Iterator
@@ -18,35 +20,35 @@ from concertdeblur.blur.optical_flow import grid
 from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
 from concertdeblur.frame import Pixels, full_scale
 
-# The largest share of the frame before, where the picture moves, was restored along its motion and differs from that
-# frame: results are sharp enough that more would blur them. EXPERIMENTS.md, 2026-11-29, "what stood between the
-# networks and the video".
+# The largest share of the frame before in a pixel that moves, was restored along its motion and differs from the frame
+# before. Such results are so sharp that a larger share would blur them. EXPERIMENTS.md, 2026-11-29, "what stood between
+# the networks and the video".
 _MOST_OF_MOVING = 0.3
-_MOVING_PX = (0.5, 1.5)  # reduced px a frame: the cap sets in
-_FLICKER = (3 / 255, 9 / 255)  # differences up to the first are flicker, from the second on they are none
-_CURRENT_SHARE = 0.16  # of a frame in the running average once it has settled
-_FIRST_WEIGHT = 4.0  # a scene's first frame counts four times: short clips and first seconds are steady too
+_MOVING_PX = (0.5, 1.5)  # reduced px a frame; the cap begins at the first and is in full force at the second
+_FLICKER = (3 / 255, 9 / 255)  # a difference up to the first is flicker, one above the second is not
+_CURRENT_SHARE = 0.16  # share of the current frame in the average, once that has settled
+_FIRST_WEIGHT = 4.0  # a scene's first frame counts as four, so that its first second is steady, too
 _NEIGHBOURHOOD_PX = 5
-_MARGIN = np.float32(1 / 255)  # beyond the neighbourhood's range: faint ringing in flat areas lies there
+_MARGIN = np.float32(1 / 255)  # faint ringing in flat areas lies outside the neighbourhood's range by so much
 _MOST_OF_CHANGE = 2.0  # times the mean change that deblurring made around a pixel
 _UNBOUNDED = np.float32(1e6)
-_BAND_PX = 64  # rows worked on at a time: they stay in the cache
+_BAND_PX = 64  # rows that are averaged at a time; they fit into the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Before:
-    """What the frame before left."""
+    """What is kept of the frame before."""
 
     result: Plane  # (H, W, 3), steadied
-    weight: Plane | None  # (h, w), how many frames the average counts as, reduced; None: a scene's first frame
+    weight: Plane | None  # (h, w) reduced, how many frames the average counts as; None: it is a scene's first frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Carried:
-    """Where each pixel was in the frame before, and how much of it may come along; all reduced."""
+    """Where each pixel was in the frame before, and how much it may count in the average; at the reduced size."""
 
     flow: Plane  # (h, w, 2), (x, y) displacements in reduced px
-    share: Plane  # (h, w), of the frame before in the average, 0 to 1
+    share: Plane  # (h, w), share of the frame before in the average, 0 to 1
     most: Plane  # (h, w), the largest share where the frame before differs much
     weight: Plane  # (h, w), how many frames are then in it
 
@@ -58,12 +60,12 @@ class Steadier:
         self._before: _Before | None = None
 
     def steady(self, pixels: Pixels, result: Plane, motion: Motion | None, *, is_along_motion: bool = False) -> Plane:
-        """Average one frame's result with what earlier frames left of it.
+        """Average one frame's result with those of earlier frames.
 
         Args:
             pixels: The input, (height, width, 3) RGB, uint8, uint16 or float32 in [0, 1].
             result: Its deblurred version before quantisation, float32 in [0, 1]; not changed.
-            motion: Of the input since the frame before; None ends the memory.
+            motion: The motion of the input since the frame before; None: this frame begins a new average.
             is_along_motion: Whether the frame was restored along its motion.
 
         Returns:
@@ -105,7 +107,7 @@ def _carried(weight_before: Plane | None, motion: Motion, *, is_along_motion: bo
 
 
 def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Plane:
-    """The result with the moved predecessor's share in it, band by band."""
+    """The average of the result and its moved predecessor, computed band by band."""
     height, width = result.shape[:2]
     small_height, small_width = carried.share.shape
     around = highest_channel(cv2.resize(change, (small_width, small_height), interpolation=cv2.INTER_AREA))
@@ -132,14 +134,14 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
 
 
 def _lessened(share: Plane, most: Plane, step: Plane) -> Plane:
-    """The share where the frame before differs little, as flicker does; `most` at the most where it differs much."""
+    """The share of the frame before, capped by `most` where that frame differs by more than flicker."""
     low, high = _FLICKER
     much = np.clip((highest_channel(np.abs(step)) - low) / np.float32(high - low), 0, 1)
     return np.asarray(np.minimum(share, 1 - much * (1 - most)), dtype=np.float32)
 
 
 def _bands(height: int) -> Iterator[tuple[slice, slice]]:
-    """Rows of each band, and with as many more as the neighbourhood needs."""
+    """The rows of each band, and the rows of the band with its neighbourhood."""
     reach = _NEIGHBOURHOOD_PX // 2
     for start in range(0, height, _BAND_PX):
         stop = min(height, start + _BAND_PX)

@@ -18,7 +18,7 @@ def to_tensor(pixels: Pixels, device: torch.device, slot: Slot | None = None) ->
     With a slot the pixels go through its page-locked buffer, and the copy to the device does not block.
     """
     array: npt.NDArray[Any] = np.ascontiguousarray(pixels)
-    if array.dtype == np.uint16:  # torch converts uint16 through a wider type only
+    if array.dtype == np.uint16:  # torch converts uint16 only by way of a wider type
         array = array.astype(np.int32)
     if slot is not None:
         buffer = slot.pinned("in", array.shape, array.dtype)
@@ -47,8 +47,8 @@ def to_host(tensor: Tensor, slot: Slot | None = None, *, name: str = "out") -> n
 
 
 def finite(values: Tensor, otherwise: Tensor) -> Tensor:
-    """The values, the other ones where they are no numbers; may be `values` itself."""
-    # A sum passes over them once, and is finite only if all are: on a CPU a tenth of the time of `where`.
+    """The values, with those of `otherwise` where they are NaN or infinite; the result may be `values` itself."""
+    # The sum is finite only if all values are. On a CPU it takes a tenth of the time of `where`.
     if values.device.type == "cpu" and math.isfinite(values.sum().numpy()):
         return values
     return torch.where(values.isfinite(), values, otherwise)

@@ -20,9 +20,9 @@ def in_tiles(restore: Engine, frames_NCHW: Tensor, *context: Tensor, margin_px: 
     Args:
         restore: Called with frames (N, 3, H, W) and their context, of a tile or of all.
         frames_NCHW: Sides are multiples of `multiple_px`.
-        context: What else the network is given, as maps of the frames (N, channels, H / step, W / step); each has a
-            step of its own, which divides `multiple_px`: guesses 1 px, hints HINT_PX.
-        margin_px: How far `restore` looks; None: everywhere.
+        context: What else the network is given, as maps of the frames (N, channels, H / step, W / step). Each map has
+            its own step, which divides `multiple_px`: 1 px for guesses, HINT_PX for hints.
+        margin_px: How far `restore` looks around a pixel; None: at the whole frame.
         multiple_px: What sides of tiles must be multiples of.
 
     """

@@ -14,17 +14,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_MOST_BYTES = 256 * 2**20  # of all entries; the least recently used go first
+_MOST_BYTES = 256 * 2**20  # of all entries; those that were not used for longest are removed first
 _MOST_BYTES_OF_ENTRY = 64 * 2**20  # the three networks of a shipped weight set together have 5 MiB
 _SUFFIX, _PART_SUFFIX = ".network", ".part"
-_ABANDONED_S = 3600  # an unfinished entry this old has nobody who will finish it
+_ABANDONED_S = 3600  # nobody will finish an unfinished entry of this age
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
     """Where compiled networks are kept, there or not; None without a home. XDG_CACHE_HOME chooses it."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")
-    if not Path(chosen).is_absolute():  # as the XDG specification asks; also if it is not set
+    if not Path(chosen).is_absolute():  # a relative path is ignored, as the XDG specification asks
         chosen = os.environ.get("LOCALAPPDATA", "") if sys.platform == "win32" else ""
     try:
         base = Path(chosen) if chosen else Path.home() / ".cache"
@@ -53,7 +53,7 @@ def kept(key: str) -> bytes | None:
 
 
 def keep(key: str, content: bytes) -> None:
-    """Keep under a key, if that is possible, and remove what has not been used for longest if there is too much."""
+    """Keep an entry under a key, if that is possible; if there are too many, those not used for longest are removed."""
     folder = cache_folder()
     if folder is None or len(content) > _MOST_BYTES_OF_ENTRY:
         return

@@ -25,7 +25,7 @@ from concertdeblur.runtime import Runtime
 
 Engine = Callable[..., Tensor]
 
-_TRACED_PX = 128  # at least: a network that needs a larger multiple is traced on that
+_TRACED_PX = 128  # a network that needs a larger multiple is traced on that
 _compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -36,8 +36,9 @@ def make_engine(module: nn.Module, runtime: Runtime, *, is_kept: bool = False, i
     Args:
         module: With its final weights.
         runtime: What it runs on.
-        is_kept: Whether what OpenVINO compiles is kept for the next run: for weights that will be used again.
-        is_exact: Whether it stays in fp32 where others have half precision: for what decides, not for what draws.
+        is_kept: Whether OpenVINO's compiled network is kept for the next run; it pays for weights that are used again.
+        is_exact: Whether the network stays in fp32 where others have half precision. Networks that decide need it,
+            those that draw do not.
 
     """
     module = module.eval().requires_grad_(False)
@@ -66,8 +67,8 @@ class TorchEngine:
 class OpenVinoEngine:
     """OpenVINO on the CPU; unlike eager torch it stays fast while the codecs want the same cores.
 
-    The network is converted and compiled once, at the first call, for any batch and frame size; or it is read
-    as an earlier run left it (cache.py), which takes a fiftieth of the time.
+    At the first call the network is converted and compiled for any batch and frame size, or it is read from the cache
+    of an earlier run (cache.py), which takes a fiftieth of the time.
 
     Args:
         module: With its final weights.
@@ -99,7 +100,7 @@ class OpenVinoEngine:
         if content is not None:
             try:
                 return openvino_core().import_model(content, "CPU", self._config)
-            except RuntimeError:  # of OpenVINO: it does not take it any more, whatever the reason
+            except RuntimeError:  # OpenVINO does not take the cached network any more, whatever the reason
                 forget(key)
         compiled = self._compile(tensors)
         with contextlib.suppress(RuntimeError):
@@ -108,22 +109,22 @@ class OpenVinoEngine:
 
     def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
         ov = load_openvino()
-        # Traced on a corner: what is traced holds for every size, and takes a second instead of ten.
+        # It is traced on a corner of the frame: the trace holds for every size, and takes a second instead of ten.
         side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
         example = tuple(_corner(_as_read(t), tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
         with _compiling, warnings.catch_warnings():
             # OpenVINO reads what torch.jit traces, which torch 2.13 calls deprecated; the result is compared in tests.
             warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm looks at sizes
-            # checked, a trace takes as long again
+            warnings.filterwarnings("ignore", category=TracerWarning)  # instance norm reads sizes
+            # a check of the trace would take as long again
             traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = ov.convert_model(traced, example_input=example, input=shapes)
         return openvino_core().compile_model(model, "CPU", self._config)
 
 
 def _as_read(tensor: Tensor) -> Tensor:
-    """As a compiled network takes it: bytes as they are, all else as float32."""
+    """A tensor as a compiled network takes it: bytes stay bytes, all else becomes float32."""
     return tensor.detach() if tensor.dtype == torch.uint8 else tensor.detach().float()
 
 
@@ -134,7 +135,7 @@ def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
 
 
 def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
-    """Changes with all that the compiled network depends on: weights, structure, precision, code, versions, machine."""
+    """A key of all that the compiled network depends on: weights, structure, precision, code, versions, machine."""
     core = openvino_core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     versions = (
@@ -158,7 +159,7 @@ def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
 
 
 def _sources(module: nn.Module) -> list[Path]:
-    """Where the network's own classes are written, and the files beside: what their code may call; and this one."""
+    """The source files that the network's code may call: those of its classes, all beside them, and this one."""
     names = {type(part).__module__ for part in module.modules()}
     files = (getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch."))
     folders = {Path(file).parent for file in files if file}
@@ -181,7 +182,8 @@ def load_openvino() -> Any:
 def openvino_core() -> Any:
     """OpenVINO's one `Core` of this process.
 
-    Its CPU plugin sets the signal stack of the thread that makes it, and gives back the one before when it goes. With
-    two of them the second may give back what the first has unmapped: the next Ctrl-C is a segmentation fault then.
+    OpenVINO's CPU plugin sets the signal stack of the thread that makes it, and restores the earlier stack at its end.
+    With two plugins the second may restore a stack that the first has unmapped. The next Ctrl-C is then a segmentation
+    fault.
     """
     return load_openvino().Core()

@@ -23,7 +23,7 @@ ImageGeneratorNetwork: TypeAlias = ConcertGenerator | PaperGenerator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratorSettings:
-    """Size of a generator: channels, and residual blocks (of `concert` only), the deep ones at half the resolution."""
+    """Size of a generator: channels, and residual blocks (of `concert` only), deep ones at half the resolution."""
 
     width: int
     num_blocks: int = 8
@@ -44,10 +44,10 @@ class DiscriminatorSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoArchitecture:
-    """What a video has of its own: the restoration of G_i along the motion; G_p, and D_i as it was trained with it."""
+    """The networks that only videos have: G_i's restoration along the motion, a G_p, and the D_i trained with it."""
 
     image_generator: GeneratorSettings
-    patch_generator: GeneratorSettings | None = None  # None, as the discriminator: nothing is refined along the motion
+    patch_generator: GeneratorSettings | None = None  # None, and no discriminator: nothing is refined along the motion
     discriminator: DiscriminatorSettings | None = None
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoNetworks:
-    """What a video has of its own."""
+    """The networks that only videos have."""
 
     restoration: PathRestoration  # of G_i, along the motion
     patch_generator: ConcertPathGenerator | None = None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Kind = Literal["multi_scale", "deblurgan"]
-_SLOPE = 0.2  # of LeakyReLU in both discriminators
+_SLOPE = 0.2  # slope of LeakyReLU in both discriminators
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class BaselineSettings:
     """Size of a baseline's generator: channels of its first convolution, and residual blocks."""
 
     width: int = 64
-    num_blocks: int = 19  # a scale of the multi-scale CNN, 40 convolutions in all; DeblurGAN has 9
+    num_blocks: int = 19  # blocks of each scale of the multi-scale CNN, which makes 40 convolutions; DeblurGAN has 9
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.num_blocks < 1:
@@ -49,7 +49,7 @@ class _WideBlock(nn.Module):
 
 
 class _Scale(nn.Module):
-    """The network of one scale: the blurred frame, and from the second scale on the coarser result."""
+    """The network of one scale: it takes the blurred frame and, from the second scale on, the coarser result."""
 
     def __init__(self, channels: int, settings: BaselineSettings) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Scale(nn.Module):
 
 
 class MultiScaleCnn(nn.Module):
-    """Nah 2017: three scales, from a quarter of the size up; each is given the one before, enlarged by learning."""
+    """Nah 2017: three scales, from a quarter of the size up; each takes the coarser result, enlarged by a layer."""
 
     multiple_px = 4
 
@@ -91,7 +91,7 @@ class MultiScaleCnn(nn.Module):
 
 
 def shrunk(frames_NCHW: Tensor) -> list[Tensor]:
-    """Frames at a quarter, half and full size, by averaging (the paper: a Gaussian pyramid)."""
+    """Frames at a quarter, half and full size, by averaging (the paper takes a Gaussian pyramid)."""
     half = F.avg_pool2d(frames_NCHW, 2)
     return [F.avg_pool2d(half, 2), half, frames_NCHW]
 
@@ -152,7 +152,7 @@ def _transposed(width: int, out: int) -> nn.ConvTranspose2d:
 class MultiScaleDiscriminator(nn.Module):
     """Nah 2017, table 1: sharp or deblurred, one logit a frame; half as wide as the generator.
 
-    The mean over the last features is what the fully connected layer is given, so that crops may have any size.
+    The fully connected layer takes the mean over the last features, so crops may have any size.
     """
 
     def __init__(self, width: int = 32) -> None:

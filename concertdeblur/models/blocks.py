@@ -33,7 +33,7 @@ def local_mean(pictures_NCHW: Tensor, side_px: int) -> Tensor:
 
 
 def _sum_along(pictures: Tensor, dim: int, count: int) -> Tensor:
-    """Sums of `count` neighbours: of 1, 2, 4 of them and so on, put together; shorter by `count` - 1."""
+    """Sums of `count` neighbours, made of the sums of 1, 2, 4 and so on; the result is shorter by `count` - 1."""
     length = pictures.shape[dim] - count + 1
     summed, power, size, start = None, pictures, 1, 0
     while True:
@@ -50,7 +50,7 @@ def _sum_along(pictures: Tensor, dim: int, count: int) -> Tensor:
 
 
 def _highest_of_three(blocks_NChw: Tensor) -> Tensor:
-    """Highest value of three by three blocks; as max_pool2d, which takes five times as long."""
+    """Highest value of three by three blocks, as max_pool2d gives it in five times the time."""
     highest = blocks_NChw
     for dim in (2, 3):
         count = highest.shape[dim] - 1

@@ -11,9 +11,9 @@ def crossfade(starts: Sequence[int], length: int, *, reach_px: int, like: Tensor
 
     Args:
         starts: The first pixel of each span, ascending; the first is 0.
-        length: Of the row, px.
+        length: Length of the row, px.
         reach_px: How far the crossfade reaches on either side of a border between two spans.
-        like: Its device and type are taken.
+        like: A tensor of the device and type that are wanted.
     """
     position = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
     borders = torch.tensor(starts[1:], device=like.device, dtype=like.dtype)

@@ -1,10 +1,10 @@
 """CAM discriminators: is X sharp or blurred, given B, and where (paper section 3.3, equation 2).
 
-Both share their end: features f_k (after the last activation, without normalisation, or their mean
-would carry nothing), a mean over space and one fully connected layer to two classes. A softmax over
-two classes trains only the difference of their weights, so w^b = -w^s and H^b = -H^s (docs/method.md).
-`heatmap` therefore gives one map, H^s - H^b = 2 w . f + bias, whose mean is delta, the logit of sharp
-over blur. The heatmap of equation 2 is H^b = -(map) / 2, which ranks windows the same way.
+The paper's and ours end alike: features f_k after the last activation, their mean over space, and one fully connected
+layer to two classes. The features are not normalised, since then their mean would carry nothing. A softmax over two
+classes trains only the difference of their weights, so w^b = -w^s and H^b = -H^s (docs/method.md). So there is one map,
+H^s - H^b = 2 w . f + bias. Its mean is delta, the logit of sharp over blur. The heatmap of equation 2 is
+H^b = -(map) / 2, which ranks windows in the same order.
 """
 
 from typing import cast
@@ -33,7 +33,7 @@ class CamDiscriminator(nn.Module):
     """A CAM discriminator: blurred B and candidate X, each (N, 3, H, W), to the map (N, h, w)."""
 
     stride_px: int  # input px for one cell of the map
-    receptive_margin_px: int | None  # how far beyond its cell a map value looks; None: everywhere
+    receptive_margin_px: int | None  # how far beyond its cell a map value looks; None: at the whole picture
 
     def __init__(self, layers: nn.Sequential, width: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class CamDiscriminator(nn.Module):
 
 
 class PaperDiscriminator(CamDiscriminator):
-    """The paper's: pix2pix conv1 to conv4, strides 2, 2, 2, 1, instance norm in conv2 and conv3."""
+    """The paper's D: pix2pix's conv1 to conv4 with strides 2, 2, 2, 1, and instance norm in conv2 and conv3."""
 
     stride_px = 8
     receptive_margin_px = None

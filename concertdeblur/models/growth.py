@@ -1,8 +1,9 @@
-"""A large restoration that begins as a trained small one: what took hours to learn is not learned twice.
+"""A large restoration begins as a trained small one, so that it need not learn everything again.
 
-Each channel of the small network gets as many copies as the large one has room for, and what reads them divides its
-weights among the copies at random, so that they part as they learn (Net2Net: Chen, Goodfellow and Shlens, 2016, section
-2.2). Blocks that the small one lacks add nothing at first. A norm over channels sees the same mean and variance.
+Each channel of the small network is copied as often as the large one has room for. A layer that reads the copies
+divides its weight among them at random shares, so that the copies become different as they learn (Net2Net: Chen,
+Goodfellow and Shlens, 2016, section 2.2). Blocks that the small network lacks add nothing at first. The mean and
+variance over the channels stay the same, so norms are not changed.
 """
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from concertdeblur.models.restoration import PathRestoration, PictureRestoration, Restoration
 
-_SHARES = (0.3, 0.7)  # of a weight that one copy of its input may get, before they are made to sum to 1
-# The axes of a weight along which its layer's output and input channels lie; what is not named is not widened.
+_SHARES = (0.3, 0.7)  # the least and the largest share of a copy, before the shares are scaled to sum to 1
+# The axes of a weight along which its layer's output and input channels lie; other weights stay as they are.
 _AXES = {nn.Conv2d: (0, 1), nn.ConvTranspose2d: (1, 0)}
 
 
@@ -20,10 +21,11 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
     """Give `large` weights with which it computes what `small` computes.
 
     Args:
-        small: Trained.
-        large: Its width a multiple, and at least as many blocks on each level; overwritten. One along the motion
-            grows out of one of pictures, too: it computes what that one computes of hints that say nothing.
-        generator: Of the random shares.
+        small: The trained network.
+        large: Its weights are overwritten. Its width is a multiple of the small one's, and it has at least as many
+            blocks on each level. If it works along the motion, and the small one on pictures, it computes what the small
+            one computes of empty hints.
+        generator: Draws the random shares.
 
     Raises:
         ValueError: If `large` has no room for `small`.
@@ -40,21 +42,21 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
         if name in source:
             tensor.copy_(_widened(source[name], tensor.shape, layer, kind, generator))
         elif layer_name.endswith("conv2"):
-            tensor.zero_()  # a block more, which adds nothing yet
+            tensor.zero_()  # a further block, which adds nothing at first
     missing = source.keys() - target.keys()
     if missing:
         raise ValueError(f"the large network has no {sorted(missing)[0]}: it needs as many blocks as the small one")
 
 
 def _without_hints(small: PictureRestoration) -> dict[str, Tensor]:
-    """Its weights, but for what makes hints and reads them; hints are the last that `head` reads."""
+    """The weights, without those that make hints or read them; hints are the last channels that `head` reads."""
     source = {name: value for name, value in small.state_dict().items() if name.split(".")[0] not in ("norm", "hint")}
     source["head.weight"] = source["head.weight"][:, : -small.hint.out_channels]
     return source
 
 
 def _widened(tensor: Tensor, shape: torch.Size, layer: nn.Module, kind: str, generator: torch.Generator) -> Tensor:
-    """Copied along the outputs, and divided among the copies along the inputs."""
+    """A weight copied along its outputs, and divided among the copies along its inputs."""
     if kind == "weight" and type(layer) in _AXES:
         outputs, inputs = _AXES[type(layer)]
         return _divided(_copied(tensor, shape, (outputs,)), shape, inputs, generator)

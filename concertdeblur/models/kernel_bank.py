@@ -68,7 +68,7 @@ def num_filters() -> int:
 @lru_cache(maxsize=1)
 def bank_responses(device: torch.device) -> Tensor:
     """Frequency responses of the whole bank on the FFT of a window, (K, FFT_PX, FFT_PX // 2 + 1); 170 MB."""
-    with torch.inference_mode(mode=False):  # so that training can use them, too, whoever asks first
+    with torch.inference_mode(mode=False):  # training needs them outside inference mode, too
         frequencies = _frequencies(device)
         return torch.cat([_inverses(kernel.at(*frequencies), *frequencies) for kernel in kernel_bank()])
 
@@ -118,7 +118,7 @@ class _FoldedBank:
     odd: Tensor  # (filters of paired, ...)
 
 
-@lru_cache(maxsize=2)  # the networks' device, and a test's; 85 MB
+@lru_cache(maxsize=2)  # one for the networks' device, one for a test's; 85 MB each
 def _folded_bank(device: torch.device) -> _FoldedBank:
     with torch.inference_mode(mode=False):
         bank = kernel_bank()

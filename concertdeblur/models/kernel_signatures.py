@@ -1,9 +1,10 @@
-"""How alike the spectrum of a cell and those of known kernels are: a matched filter for each kernel of the bank.
+"""How alike a cell's spectrum and the spectrum of each kernel of the bank are: a matched filter for each kernel.
 
-A kernel stands in the log spectrum of what it blurred as a pattern added to that of the picture: lines and boxes as
-valleys where their transfer functions are zero. The picture's own spectrum is smooth; less its surroundings, little
-is left of it. Without these likenesses the embedding has to learn the patterns of the whole bank from samples: after
-1,500 training steps from scratch it chose filters for lines that missed the best one by 7 to 10 dB.
+The log spectrum of a blurred picture is that of the sharp picture plus that of the kernel. A line or a box leaves
+valleys in it, where its transfer function is zero. The picture's own log spectrum is smooth: if the mean around each
+frequency is subtracted, little of it remains, and the valleys stay. Their likeness to the valleys of a kernel is a
+cosine. Without these likenesses the embedding must learn the patterns of the whole bank from samples, which takes long
+(EXPERIMENTS.md, 2026-11-28, "naming blur from scratch").
 
 Shape suffixes: M cells, C channels of the descriptor, H and F frequencies along y and x, K kernels of the bank, E
 embedding.
@@ -16,14 +17,14 @@ from torch.nn import functional as F
 from concertdeblur.models.kernel_bank import kernel_bank
 from concertdeblur.models.spectrum import HANN_PX
 
-_LEAST_POWER = 1e-3  # of a transfer function: rounding and noise fill its zeros
-_SURROUNDINGS = 9  # frequencies; valleys of the longest line are 3 apart
+_LEAST_POWER = 1e-3  # least power of a transfer function, because rounding and noise fill its zeros
+_SURROUNDINGS = 9  # frequencies over which the mean is taken; the valleys of the longest line are 3 apart
 
 
 class KernelSignatures(nn.Module):
-    """Spectrum descriptors -> what is added to their embeddings.
+    """Spectrum descriptors -> a term that is added to their embeddings.
 
-    The weights that lead out start at zero: untrained, it says nothing.
+    The weights of the last layer start at zero, so the term is zero before training.
     """
 
     signatures_KHF: Tensor
@@ -50,7 +51,7 @@ class KernelSignatures(nn.Module):
 
 
 def _fine_structure(spectra: Tensor) -> Tensor:
-    """What differs from the surroundings, (..., H, F), as vectors of length 1; all 0 where nothing does."""
+    """The difference from the mean around each frequency, (..., H, F), scaled to length 1; 0 where there is none."""
     margin = _SURROUNDINGS // 2
     planes = spectra.flatten(0, -3)[:, None]
     around = F.avg_pool2d(F.pad(planes, (margin,) * 4, mode="reflect"), _SURROUNDINGS, stride=1)

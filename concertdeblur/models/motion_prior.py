@@ -1,9 +1,9 @@
-"""What motion says about blur: of what moves between two frames, the blur lies along the motion.
+"""What motion says about blur: a picture that moves is blurred along its motion.
 
-A short line cannot be told from soft content once noise and compression have been over its spectrum. In a video the
-motion is known: a blur of a moving picture is a line along its velocity, as long as the share of the frame's time
-that the shutter was open, which is not known. So every line of the bank gets a bonus by how it lies to the velocity;
-how much is learned, and the embedding of the spectrum has a say in it.
+After noise and compression the spectrum of a short line looks like that of soft content. In a video the motion is
+known, though: the blur of what moves is a line along its velocity. The line is as long as the way it goes while the
+shutter is open, and how long that is is not known. So every line kernel of the bank gets a bonus that depends on its
+angle and length relative to the velocity. The bonus is learned, and it also depends on the embedding of the spectrum.
 
 Shape suffixes: M cells, L lines of the bank, K filters of the bank, E embedding, T features, S noise-to-signal ratios.
 """
@@ -17,14 +17,15 @@ from torch.nn import functional as F
 from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, kernel_bank
 
 _HIDDEN = 24
-_LEAST_PX = 0.05  # a velocity below is as good as this one
+_LEAST_PX = 0.05  # smaller velocities count as this one
 _NUM_LINE_FEATURES, _NUM_OTHER_FEATURES = 6, 3
 
 
 class MotionPrior(nn.Module):
-    """Velocities of cells, px a frame -> what is added to their filters' logits, and by what these are multiplied.
+    """Velocities of cells, px a frame -> a bonus for the logits of their filters, and a factor of these logits.
 
-    A velocity and its opposite give the same. All weights that lead out start at zero: untrained, it says nothing.
+    A velocity and its opposite give the same answer. The weights of the last layers start at zero, so before training
+    the bonus is 0 and the factor 1.
     """
 
     line_angles_L: Tensor
@@ -52,7 +53,7 @@ class MotionPrior(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, velocities_M3: Tensor, embedding_ME: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at (x, y, known) of each cell: (bonus (M, K), factor (M, 1)); 0 and 1 where nothing is known."""
+        """Gives the bonus (M, K) and the factor (M, 1) of cells with (x, y, known); 0 and 1 where nothing is known."""
         known_M1 = velocities_M3[:, 2:]
         speed_M1 = velocities_M3[:, :2].norm(dim=1, keepdim=True).clamp_min(_LEAST_PX)
         lines_MLT = self._line_features(velocities_M3, speed_M1)
@@ -66,7 +67,7 @@ class MotionPrior(nn.Module):
         return bonus.flatten(1) * known_M1, 1 + self.scale * known_M1
 
     def _line_features(self, velocities_M3: Tensor, speed_M1: Tensor) -> Tensor:
-        """How each line lies to each velocity, (M, L, T)."""
+        """The angle and length of each line relative to each velocity, as features (M, L, T)."""
         angle_M1 = torch.atan2(-velocities_M3[:, 1:2], velocities_M3[:, :1])  # y points down
         between = self.line_angles_L - angle_M1
         beside = (self.line_lengths_L * between.sin()).abs()

@@ -1,8 +1,8 @@
 """The paper's generators: pix2pix U-Nets (paper section 3.2; Isola et al. 2017, appendix 6.1).
 
-U-Net-256 has 8 stride-2 levels and 54.4 M parameters, U-Net-128 has 7. Instance norm everywhere but
-in the outermost layers and at the 1x1 bottleneck, where it would give zero. Dropout 0.5 in the inner
-decoder levels is the noise z: recipe `paper` may keep it on at test, as the paper does.
+U-Net-256 has 8 stride-2 levels and 54.4 M parameters; U-Net-128 has 7 levels. All layers have instance norm, except the
+outermost ones and the 1x1 bottleneck, where it would give zero. Dropout 0.5 in the inner decoder levels is the noise z
+of the paper; recipe `paper` may keep it on at test time, as the paper does.
 
 Shape suffixes: N frames, C channels, H height, W width.
 """
@@ -58,14 +58,14 @@ class UNet(nn.Module):
 
 
 class PaperGenerator(nn.Module):
-    """G_i of architecture `paper` with the interface of that of `concert`; it needs neither guess nor embedding."""
+    """G_i of architecture `paper`, with the interface of `concert`; it takes neither guesses nor hints."""
 
     def __init__(self, *, width: int = 64, num_levels: int = 8) -> None:
         super().__init__()
         self.restoration = _IgnoresContext(UNet(num_levels=num_levels, width=width))
 
     def describe(self, frames_NCHW: Tensor) -> Tensor:
-        """No spectrum: an empty descriptor (N, 0)."""
+        """An empty descriptor (N, 0), since no spectrum is needed."""
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
     def prepare(
@@ -77,7 +77,7 @@ class PaperGenerator(nn.Module):
         path: PathSamples | None = None,  # noqa: ARG002 - as that of `concert`
         medium: Medium = Medium.PICTURE,  # noqa: ARG002 - as that of `concert`
     ) -> Prepared:
-        """No analysis: no guesses, no hints, full trust."""
+        """No guesses, no hints and full trust, since nothing is analysed."""
         num, _, height, width = frames_NCHW.shape
         trust_N1hw = described.new_ones(num, 1, math.ceil(height / HINT_PX), math.ceil(width / HINT_PX))
         return Prepared(guess_NGHW=frames_NCHW[:, :0], hints_NEhw=trust_N1hw[:, :0], trust_N1hw=trust_N1hw)

@@ -1,4 +1,4 @@
-"""What a generator finds out about the whole frame, and is then given for each tile of it."""
+"""What a generator finds out about the whole frame; it is then given the part of each tile."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class Prepared:
     path: PathSamples | None = None  # None where nothing is known of the motion
 
     def without_taps(self) -> "Prepared":
-        """The same without the taps: only G_i looks at them, and they are large."""
+        """The same without the taps, which are large and which only G_i needs."""
         if self.path is None:
             return self
         return replace(self, path=replace(self.path, taps_NTHW=self.path.taps_NTHW.new_empty(0)))

@@ -1,9 +1,8 @@
-"""What a cell's spectrum says about its blur: descriptor and embedding.
+"""What the spectrum of a cell says about its blur: a descriptor and its embedding.
 
-Blur leaves its signature in the power spectrum (zeros of a box, the fall-off of a Gaussian), and
-identifying it is what is hard: inverting a known blur is easy. So the generator does not look for
-it with convolutions: it averages the power spectra of many windows and reads the blur off them, for
-each cell of the frame.
+Blur leaves a pattern in the power spectrum: a box leaves zeros, a Gaussian a fall-off. To invert a known blur is easy;
+to identify it is hard, and convolutions on pixels do it badly. So the power spectra of many windows are averaged for
+each cell of the frame, and the blur is named by these averages.
 
 Shape suffixes: N frames, H height, W width, R rows and Q columns of cells, M windows, F frequencies along x.
 """
@@ -19,8 +18,9 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)  # BT.601: the weights of gamma-encoded RGB
 # Power of 8-bit rounding noise under the Hann window: (1/255)^2 / 12 * sum(hann^2) is 7.4e-4.
 POWER_FLOOR = 2e-4
 STRIDE_PX = 32
-_WINDOWS_AT_ONCE = 1024  # 16 MiB of samples: memory does not grow with the frame
-# A cell with little to tell (sky, a dark stage) borrows from the whole frame: its power counts this much.
+_WINDOWS_AT_ONCE = 1024  # they hold 16 MiB of samples; memory then does not grow with the frame
+# A cell with little detail (sky, a dark stage) says little. So every cell's power is mixed with that of the whole
+# frame, which counts this much.
 _BORROWED = 0.1
 
 
@@ -33,9 +33,9 @@ def luma(frames_NCHW: Tensor) -> Tensor:
 class SpectrumDescriptor(nn.Module):
     """Average log power spectra of Hann windows of the luma, of each cell: (N, 3, H, W) -> (N, R, Q, 2, 64, 33).
 
-    Channel 0 is the log of the windows' mean power (dominated by windows with strong edges),
-    channel 1 the mean of their log power (every window counts the same). Vertical frequency is
-    centred, both channels are scaled to about [-1, 1].
+    Channel 0 is the logarithm of the windows' mean power, in which windows with strong edges dominate. Channel 1 is the
+    mean of the logarithms of their power, in which every window counts the same. The vertical frequency is centred, and
+    both channels are scaled to about [-1, 1].
     """
 
     window: Tensor
@@ -46,7 +46,7 @@ class SpectrumDescriptor(nn.Module):
         self.register_buffer("window", hann[:, None] * hann[None, :], persistent=False)
 
     def forward(self, frames_NCHW: Tensor, cell_px: int) -> Tensor:
-        """Describe each cell of `cell_px` from the windows in it and half a window around it."""
+        """Describe each cell of `cell_px` by the windows in it and in half a window around it."""
         num, _, height, width = frames_NCHW.shape
         rows, columns = math.ceil(height / cell_px), math.ceil(width / cell_px)
         luma_NHW = luma(frames_NCHW)[:, 0]
@@ -74,9 +74,9 @@ class SpectrumDescriptor(nn.Module):
         """Mean power and mean log power of windows."""
         power = [self._power(some) for some in torch.split(windows_NMHW, _WINDOWS_AT_ONCE, 1)]
         count = windows_NMHW.shape[1]
-        return torch.stack([p.sum(1) for p in power]).sum(0) / count, torch.stack([p.log().sum(1) for p in power]).sum(
-            0
-        ) / count
+        mean = torch.stack([some.sum(1) for some in power]).sum(0) / count
+        mean_log = torch.stack([some.log().sum(1) for some in power]).sum(0) / count
+        return mean, mean_log
 
     def _power(self, windows: Tensor) -> Tensor:
         windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.window
@@ -87,13 +87,13 @@ class SpectrumDescriptor(nn.Module):
 
 
 def _windows_of(cell: int, per_cell: int, num_windows: int) -> range:
-    """Numbers of the windows of a cell: those that begin in it or one stride before."""
+    """The numbers of the windows that begin in a cell, or one stride before it."""
     start = min(max(0, cell * per_cell - 1), num_windows - 1)
     return range(start, max(start + 1, min(num_windows, (cell + 1) * per_cell)))
 
 
 def _with_borrowed(power_NRQHF: Tensor, logs_NRQHF: Tensor) -> Tensor:
-    """The two channels of each cell, (N, R, Q, 2, H, F), mixed with the frame's where the cell has little power."""
+    """The two channels of each cell, (N, R, Q, 2, H, F); the whole frame's count most where a cell has little power."""
     share = power_NRQHF.sum((3, 4), keepdim=True)
     whole = share.mean((1, 2), keepdim=True)
     frame_logs = (share * logs_NRQHF).mean((1, 2), keepdim=True) / whole
