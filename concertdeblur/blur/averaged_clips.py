@@ -1,8 +1,8 @@
 """Sequences of blurred frames out of sharp clips: averages of consecutive frames, as GOPRO's and REDS's pairs are made.
 
-A clip is looked at in stretches. Of each, frames are averaged at a few distances in time, so that something moves by 3
-to 26 px from one average to the next; the sharp frame in the middle of an average is its truth. `averaging` says how
-frames are averaged, and which are left out.
+A few stretches of a clip are taken. In each stretch frames are averaged at a few distances in time, such that something
+moves by 3 to 26 px from one average to the next. The sharp frame in the middle of an average is its truth. `averaging`
+averages the frames, and decides which frames are left out.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ from concertdeblur.blur.tone import tone_curve
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 
-_STRETCH = 96  # frames that are looked at together
-_STRETCHES = 3  # of a clip, evenly spread
-_HALVED_FROM_PX = 700  # short side: lens and compression have made single pixels of larger clips soft
+_STRETCH = 96  # frames of a stretch
+_STRETCHES = 3  # stretches of a clip, evenly spread
+_HALVED_FROM_PX = 700  # short side; clips from this size on are halved, since single pixels of large clips are soft
 _DISTANCES = (2, 3, 4, 6, 8, 10, 12)  # frames from one average to the next
-_MOVED_PX = (2.5, 26.0)  # from one average to the next
-_SPEED_PERCENTILE = 90  # of a frame's px: an object may be small
-_MOST_DISTANCES = 3  # of one stretch
-_LONGEST, _SHORTEST = 7, 4  # averages of a sequence
-_FULL_SHARE = 0.75  # of sequences with an exposure of the whole frame interval, not two thirds of it
+_MOVED_PX = (2.5, 26.0)  # how far something moves from one average to the next
+_SPEED_PERCENTILE = 90  # percentile of a frame's pixels; an object may be small
+_MOST_DISTANCES = 3  # distances that are used in one stretch
+_LONGEST, _SHORTEST = 7, 4  # the most and the fewest averages of a sequence
+_FULL_SHARE = 0.75  # share of sequences exposed for the whole frame interval; others are exposed for two thirds of it
 _CODED_SHARE = 0.4
 _SHARP_STEPS = (1, 4)  # frames from one to the next of a sharp sequence
 _SHARP_FRAMES = 12
@@ -45,7 +45,7 @@ _SHARP_FRAMES = 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AveragedSequence:
-    """Consecutive frames and their truths; the same frames where nothing was averaged."""
+    """Consecutive frames and their truths, which are the frames themselves where nothing was averaged."""
 
     name: str
     blurred: list[Picture]
@@ -53,7 +53,7 @@ class AveragedSequence:
 
 
 def averaged_sequences(clip: Path, *, seed: int) -> Iterator[AveragedSequence]:
-    """Sequences of averages, and a few of sharp frames as they are; none of a clip that is soft or full of cuts.
+    """Sequences of averages, and a few of unchanged sharp frames; a clip that is soft or full of cuts gives none.
 
     Args:
         clip: Any clip that PyAV reads.
@@ -78,7 +78,7 @@ def averaged_sequences(clip: Path, *, seed: int) -> Iterator[AveragedSequence]:
 
 
 def _stretches(clip: Path) -> Iterator[list[Picture]]:
-    """Consecutive frames, halved where they are large."""
+    """Stretches of consecutive frames, halved where they are large."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         apart = max(_STRETCH, (reader.info.num_frames_hint or 0) // _STRETCHES)
         halve = min(reader.info.height, reader.info.width) >= _HALVED_FROM_PX
@@ -105,7 +105,7 @@ def _picture(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]], *, halve
 
 
 def _distances(gray: list[Picture]) -> list[int]:
-    """Frames from one average to the next that move enough and not too much; the least, the most and one between."""
+    """Distances between averages over which the picture moves enough and not too far: least, most, one between."""
     if len(gray) < 2 * _DISTANCES[0]:
         return []
     looked_at = range(0, len(gray) - 1, max(1, len(gray) // 12))
@@ -126,7 +126,7 @@ def _distances(gray: list[Picture]) -> list[int]:
 def _averages(
     frames: list[Picture], gray: list[Picture], distance: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, tuple[list[Picture], list[Picture]]]]:
-    """Runs of averages, with the number of their first frame: as many as a stretch has room for."""
+    """Runs of averages, as many as a stretch has room for, each with the number of its first frame."""
     curve = tone_curve()
     reach = max(1, distance // (2 if rng.random() < _FULL_SHARE else 3))
     middle = reach + int(rng.integers(max(1, len(frames) // 4)))

@@ -1,11 +1,12 @@
-"""Blur as GOPRO and REDS made it: averages of real consecutive frames, so that it follows what moves.
+"""Blur as GOPRO and REDS made it: averages of real consecutive frames, so that the blur follows what moves.
 
-An exposure is taken to last from some frames before a sharp one to as many after it. In between, frames are
-interpolated along the optical flow (DIS, Kroeger et al. 2016) until nothing moves further than a pixel from one to
-the next, so that a moving lamp leaves a streak and not a row of dots; the mean is taken in linear light. Sensor,
-phone and file follow as in the capture chain.
+An exposure lasts from some frames before a sharp frame to as many frames after it. Between these, frames are
+interpolated along the optical flow (DIS, Kroeger et al. 2016) until nothing moves further than a pixel from one frame
+to the next. So a moving lamp leaves a streak, and not a row of dots. The mean is taken in linear light. Then sensor,
+phone and file are simulated as in the capture chain.
 
-Left out are frames that are soft themselves, cuts, flow that contradicts itself, and places where nothing moves.
+Frames that are soft themselves are left out, and so are cuts, flow that contradicts itself, and places where nothing
+moves.
 """
 
 from collections import deque
@@ -27,18 +28,18 @@ from concertdeblur.errors import SourceError
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 
-_LONGEST = 9  # frames of an exposure
-_NEAREST = 3  # frames between the middles of two pairs
-_MAX_SUBFRAMES = 16  # interpolated from one frame to the next
-MAX_MISMATCH_PX = 1.0  # of flow there and back
-MAX_MISMATCH_SHARE = 0.25  # of a crop: more is a cut, a strobe or an occlusion
-MAX_CHANGE = 12.0  # grey levels, mean, between a frame and its neighbour brought onto it; a cut or a strobe
-MIN_CRISPNESS = 0.23  # see `crispness`: photographs have 0.28 to 0.60, under a Gaussian of 1 px 0.14 to 0.19
+_LONGEST = 9  # frames of the longest exposure
+_NEAREST = 3  # least number of frames between the middles of two pairs
+_MAX_SUBFRAMES = 16  # most frames that are interpolated between two
+MAX_MISMATCH_PX = 1.0  # how far from its place a pixel may come back by the flow there and back
+MAX_MISMATCH_SHARE = 0.25  # a larger share of a crop with such pixels is a cut, a strobe or an occlusion
+MAX_CHANGE = 12.0  # mean difference, in grey levels, of a frame from its moved neighbour; more is a cut or a strobe
+MIN_CRISPNESS = 0.23  # photographs have a `crispness` of 0.28 to 0.60, and of 0.14 to 0.19 after a Gaussian of 1 px
 _MIN_DETAIL = 2.0  # grey levels; less is noise
 _MIN_CONTRAST = 10.0  # standard deviation of a crop, in grey levels: empty sky shows no blur
-_FLAT = 6  # grey levels; rows and columns with less between darkest and brightest are bars or empty sky
-_MAX_FLAT_SHARE = 0.1  # of the rows or columns of a crop
-_MOTION_PX = (2.0, 24.0)  # least and most over the exposure, at these percentiles of a crop: an object may be small
+_FLAT = 6  # a row or column with a smaller range of grey levels is a bar or empty sky
+_MAX_FLAT_SHARE = 0.1  # most rows or columns of a crop that may be flat
+_MOTION_PX = (2.0, 24.0)  # motion over the exposure, at these percentiles of a crop; an object may be small
 _MOTION_PERCENTILES = (95, 90)
 
 CAMERA = CaptureSettings(shrink_share=0)  # the clip has been scaled down already
@@ -94,21 +95,21 @@ def timed_pairs(
             if number < next_number or len(window) < _LONGEST:
                 continue
             pair = _pair(list(window), np.random.default_rng([seed, number]), sides_px[1], settings)
-            next_number = number + (_NEAREST if pair is None else stride)  # neighbours fail alike
+            next_number = number + (_NEAREST if pair is None else stride)  # neighbours fail, too
             if pair is not None:
                 num_made += 1
                 yield window[_LONGEST // 2].time_s, pair
 
 
 def averaged(frames: Sequence[Light], flows: Sequence[tuple[Flow, Flow]]) -> Light:
-    """The mean of consecutive frames and of those in between.
+    """The mean of consecutive frames and of the interpolated frames between them.
 
     Args:
         frames: Light (3, height, width) of at least two frames.
         flows: From each frame to the next, and back.
 
     Returns:
-        The mean over the time from the first frame to the last; the two count half.
+        The mean over the time from the first frame to the last; these two count half.
 
     """
     total, num_parts = np.zeros_like(frames[0]), 0
@@ -118,21 +119,21 @@ def averaged(frames: Sequence[Light], flows: Sequence[tuple[Flow, Flow]]) -> Lig
         part = (first + second) / 2
         for step in range(1, num_steps):
             part += _between(first, second, there, back, step / num_steps)
-        # every gap lasts as long as any other, however many frames were put into it
+        # every gap lasts equally long, however many frames were interpolated in it
         total += part / num_steps
         num_parts += 1
     return np.asarray(total / num_parts, dtype=np.float32)
 
 
 def crispness(luma: Picture, where: npt.NDArray[np.bool_] | None = None) -> float:
-    """Share of detail that lies in the finest octave: contrast lost to a Gaussian of 1 px, of that lost to 4 px.
+    """Share of the detail that lies in the finest octave: contrast that a Gaussian of 1 px removes, by that of 4 px.
 
     Args:
         luma: (height, width) grey levels.
         where: The pixels that count; None: all.
 
     Returns:
-        The lesser of the shares along rows and along columns: what moved while it was filmed is soft along one only.
+        The smaller of the shares along rows and along columns, because motion makes a picture soft along one of them.
 
     """
     plane = luma.astype(np.float32)
@@ -161,7 +162,7 @@ def _prepared(picture: npt.NDArray[np.uint8 | np.uint16 | np.float32], time_s: f
 def _pair(
     window: Sequence[_Frame], rng: np.random.Generator, size_px: int, settings: CaptureSettings
 ) -> CapturedPair | None:
-    """A pair about the middle frame; None where it is of no use."""
+    """A pair around the middle frame; None if it cannot be learned from."""
     reach = int(rng.integers(1, _LONGEST // 2 + 1))
     middle = len(window) // 2
     used = window[middle - reach : middle + reach + 1]
@@ -189,7 +190,7 @@ def _pair(
 def _place(
     middle: _Frame, flows: Sequence[tuple[Flow, Flow]], rng: np.random.Generator, size_px: int
 ) -> tuple[slice, slice] | None:
-    """A crop that moves and is sharp and whose flow can be believed, drawn among eight tries."""
+    """A crop that moves, is sharp and has flow that can be believed; None after eight random tries."""
     height, width = middle.luma.shape
     rows, columns = min(size_px, height), min(size_px, width)
     path = np.sum([there for there, _ in flows], axis=0)
@@ -227,6 +228,6 @@ def _warped(light: Light, flow: Flow) -> Light:
 
 
 def _widened(span: slice, length: int) -> slice:
-    """With what moves in from outside."""
+    """The crop with a margin, since content moves in from outside."""
     reach = int(_MOTION_PX[1])
     return slice(max(0, span.start - reach), min(length, span.stop + reach))

@@ -1,21 +1,23 @@
 """The capture chain of a real camera: sharp pictures to pairs that look like concert footage from a phone.
 
-What is done, in the order in which light meets it, all of it in linear light until the tone curve:
+The steps follow each other as light meets them. All of them work in linear light until the tone curve:
 
-1. The scene: the region is made linear by a random mild tone curve; some are darkened, some replaced by a flat
-   gradient; whatever the file shows as white may have been a lamp several times brighter, and a few lamps are added.
-2. The exposure: shake along a smooth random path, the same everywhere, or turning and zooming as well, or with an
-   object that moves by itself; defocus by a disk or polygon; softness of the lens.
-3. The sensor: clipping, shot and read noise, a colour mosaic.
-4. The phone: tone curve, chroma smoothing, denoising, unsharp mask.
-5. The file: scaled down, JPEG or H.264, scaled up again.
+1. The scene: a random mild tone curve makes the region linear. Some regions are darkened, and some are replaced by a
+   flat gradient. What the file shows as white may become a lamp that is several times brighter, and a few lamps are
+   added.
+2. The exposure: the picture shakes along a smooth random path. It may also turn and zoom, or hold an object that moves
+   by itself. The lens defocuses it by a disk or polygon, and is somewhat soft.
+3. The sensor: light is clipped, gets shot noise and read noise, and passes a colour mosaic.
+4. The phone: a tone curve, chroma smoothing, denoising and an unsharp mask are applied.
+5. The file: the picture is scaled down, coded as JPEG or H.264, and scaled up again.
 
-The sharp picture of a pair is the scene (step 1) under the same tone curve, clipped the same way, and nothing else;
-the centroid of every motion lies on the sharp position. A sharp pair is exactly identity: both pictures equal, since
-a deblurrer must not touch a sharp frame.
+The sharp picture of a pair is the scene (step 1) under the same tone curve and clipping. The centroid of every motion
+lies on the sharp position. Some pairs are sharp: their two pictures are equal, since a deblurrer must not touch a sharp
+frame.
 
-The protocol `capture-mid` (`capture_mid`) is for judging, never for training, and is never changed: seed 40816, one
-256x256 pair a picture and index, `CAPTURE_MID`. It was fixed before any network was trained on this chain.
+The protocol `capture-mid` (`capture_mid`) is for judging, never for training, and it is never changed: it has the seed
+40816, one 256x256 pair for each picture and index, and the settings `CAPTURE_MID`. It was fixed before any network was
+trained on this chain.
 """
 
 from collections.abc import Sequence
@@ -38,28 +40,28 @@ _MIN_SIDE_PX = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaptureSettings:
-    """Shares are probabilities, ranges are (least, most); drawn evenly unless said otherwise."""
+    """Shares are probabilities. Values are drawn evenly from ranges (least, most), unless a comment differs."""
 
-    sharp_share: float = 0.06  # exactly identity
+    sharp_share: float = 0.06  # both pictures are equal
     flat_share: float = 0.01  # a gradient without any detail
     dark_share: float = 0.2
-    dark: Range = (0.01, 0.6)  # factor on light; drawn by its logarithm
+    dark: Range = (0.01, 0.6)  # factor of the light; its logarithm is drawn evenly
     gamma: Range = (0.9, 1.15)
     contrast: Range = (-0.2, 0.4)
-    lights_share: float = 0.5  # what is white was brighter
-    lights_gain: Range = (2, 16)  # by its logarithm
+    lights_share: float = 0.5  # what the file shows as white is made brighter
+    lights_gain: Range = (2, 16)  # its logarithm is drawn evenly
     lamps_share: float = 0.12  # lamps are added to the scene
-    motion_share: float = 0.8  # the others are defocused
-    motion_px: Range = (1, 24)  # of a region of 256 px or more, less on smaller ones; short ones more often
+    motion_share: float = 0.8  # all others are defocused
+    motion_px: Range = (1, 24)  # for regions of 256 px or more; smaller ones move less; short motion is more frequent
     straight_share: float = 0.3
-    varying_share: float = 0.2  # of the moved: turn and zoom as well
-    object_share: float = 0.2  # of the moved: an object by itself
-    defocus_share: float = 0.3  # of the moved
+    varying_share: float = 0.2  # share of the moving pictures that also turn and zoom
+    object_share: float = 0.2  # share of the moving pictures with an object that moves by itself
+    defocus_share: float = 0.3  # share of the moving pictures that are also defocused
     defocus_px: Range = (0.5, 4)
     softness_px: Range = (0.3, 0.9)
     mosaic_share: float = 0.5
-    shot: Range = (2e-5, 2e-3)  # by its logarithm
-    read: Range = (1e-4, 2e-3)  # by its logarithm
+    shot: Range = (2e-5, 2e-3)  # its logarithm is drawn evenly
+    read: Range = (1e-4, 2e-3)  # its logarithm is drawn evenly
     grain_px: Range = (0.3, 0.9)
     chroma_share: float = 0.4
     chroma_px: Range = (0.6, 2.5)
@@ -89,11 +91,11 @@ class CaptureSettings:
 
 @dataclass(frozen=True, slots=True)
 class CapturedPair:
-    """A blurred picture and its sharp one, both (height, width, 3) RGB uint8, of one size and in place."""
+    """A blurred picture and its sharp one, both (height, width, 3) RGB uint8, of the same size and not shifted."""
 
     blurred: Picture
     sharp: Picture
-    moved_px: tuple[float, float] | None = None  # right and down, over the exposure, in the middle; None: not known
+    moved_px: tuple[float, float] | None = None  # of its middle over the exposure, right and down; None: unknown
 
 
 CAPTURE_MID = CaptureSettings(
@@ -104,7 +106,7 @@ CAPTURE_MID = CaptureSettings(
 )  # fmt: skip
 _MID_SEED = 40816
 MID_SIDE_PX = 256
-_MID_MARGIN_PX = 24  # of the picture around the pair, where there is any: what moves in over its border
+_MID_MARGIN_PX = 24  # the picture around the pair, as far as there is any: content moves in over the pair's border
 
 
 def capture(region: Picture, rng: np.random.Generator, settings: CaptureSettings = CaptureSettings()) -> CapturedPair:
@@ -116,8 +118,8 @@ def capture(region: Picture, rng: np.random.Generator, settings: CaptureSettings
         settings: How often and how much.
 
     Returns:
-        The pair, of the region's size. What moves in over the border is the region's reflection: cut
-        24 px off each side where the picture goes on.
+        The pair, of the region's size. The region's reflection moves in over its border, so if the picture goes on
+        beyond the region, cut 24 px off each side of the pair.
 
     Raises:
         ValueError: If the region is not such a picture.
@@ -135,7 +137,7 @@ def capture(region: Picture, rng: np.random.Generator, settings: CaptureSettings
 
 
 def photographed(light: Light, curve: ToneCurve, rng: np.random.Generator, settings: CaptureSettings) -> Picture:
-    """Light (3, height, width) that was exposed already, through sensor, phone and file (steps 3 to 5)."""
+    """The picture of exposed light (3, height, width) after sensor, phone and file (steps 3 to 5)."""
     blurred = developed(light, _sensor(rng, settings), curve, _processing(rng, settings), rng)
     return _filed(blurred, rng, settings)
 
@@ -145,7 +147,7 @@ def capture_mid(picture: Picture, index: int) -> CapturedPair:
 
     Args:
         picture: (height, width, 3) RGB uint8, 256 px a side at least, sharp.
-        index: Any number, such as the picture's place in its list: another place, another blur.
+        index: Any number, such as the picture's place in its list; each gives another blur.
 
     Returns:
         A 256x256 pair.
@@ -176,7 +178,7 @@ def _scene(region: Picture, curve: ToneCurve, rng: np.random.Generator, s: Captu
 
 
 def _exposed(scene: Light, rng: np.random.Generator, s: CaptureSettings) -> tuple[Light, tuple[float, float]]:
-    """The light of the exposure, and how far the picture moved in it: what stands behind, where an object moves."""
+    """The light of the exposure, and how far the picture (behind any moving object) moved in it."""
     moves = rng.random() < s.motion_share
     optics = _optics(rng, s, is_defocused=not moves or rng.random() < s.defocus_share)
     if not moves:
@@ -200,7 +202,7 @@ def _moved(path: Path) -> tuple[float, float]:
 def _exposed_object(
     scene: Light, optics: BlurKernel, most: float, rng: np.random.Generator, s: CaptureSettings
 ) -> tuple[Light, tuple[float, float]]:
-    """An object that moves before a camera that is still or moves as well."""
+    """The light of an object that moves before a camera, which is still or moves, too."""
     calm = replace(s, motion_px=(s.motion_px[0], max(s.motion_px[0], s.motion_px[1] / 3)))
     path_behind = _path(most, rng, calm)
     behind = exposed(scene, drawn(path_behind, optics))
@@ -222,7 +224,7 @@ def _path(most: float, rng: np.random.Generator, s: CaptureSettings) -> Path:
 
 def _camera(scene: Light, most: float, rng: np.random.Generator, s: CaptureSettings) -> CameraPath:
     height, width = scene.shape[1:]
-    corner_px = s.motion_px[1] * most * rng.uniform(0.3, 1)  # how far a turn and a zoom move the corners, together
+    corner_px = s.motion_px[1] * most * rng.uniform(0.3, 1)  # how far turn and zoom together move the corners
     turn_and_zoom = scaled(shake(rng, 1.0), corner_px / np.hypot(height, width) * 2)
     return CameraPath(
         shift_px=_path(most, rng, s) * rng.random(),
@@ -266,7 +268,7 @@ def _filed(picture: Picture, rng: np.random.Generator, s: CaptureSettings) -> Pi
 
 
 def _clip(picture: Picture, rng: np.random.Generator) -> Sequence[Picture]:
-    """The picture as the last of one or two frames; the camera moved a little in between."""
+    """The picture as the last of one or two coded frames, between which the camera moves a little."""
     if rng.random() < 0.3:
         return [picture]
     move = np.array([[1, 0, rng.normal(0, 1.5)], [0, 1, rng.normal(0, 1.5)]])

@@ -1,4 +1,4 @@
-"""What the sensor gathers while things move: light under one kernel, under many, or in two layers.
+"""The light that a sensor gathers while things move: under one kernel, under many, or in two layers.
 
 Convolution goes through the Fourier transform: a 304x304 picture under a kernel of any size takes 2.5 ms on one
 core, where OpenCV's own filter takes 6.7 ms.
@@ -44,12 +44,12 @@ def exposed(planes_CHW: Light, kernel: BlurKernel) -> Light:
         spectrum = cv2.dft(cv2.copyMakeBorder(plane, *around, cv2.BORDER_REFLECT_101))
         made = cv2.idft(cv2.mulSpectrums(spectrum, transfer, 0), flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
         inner = made[margin : margin + height, margin : margin + width]
-        np.maximum(inner, 0, out=target)  # rounding of the transform goes below black
+        np.maximum(inner, 0, out=target)  # the transform's rounding may give values below 0
     return blurred
 
 
 def exposed_varying(light: Light, camera: CameraPath, optics: BlurKernel, *, num_cells: int = 3) -> Light:
-    """Light under a kernel of its own in each of `num_cells` x `num_cells` cells, faded from one to the next."""
+    """Light with another kernel in each of `num_cells` x `num_cells` cells, which fade into each other."""
     height, width = light.shape[1:]
     blurred = np.zeros_like(light)
     for row, y_weights in enumerate(_fades(height, num_cells)):
@@ -72,7 +72,7 @@ def exposed_layers(behind: Light, light: Light, cover_HW: npt.NDArray[np.float32
         behind: The background, (3, height, width), as exposed.
         light: The sharp scene that holds the object.
         cover_HW: How far each pixel belongs to the object, 0 to 1, soft at its edge.
-        kernel: Of the object.
+        kernel: The blur of the object.
 
     """
     layer = exposed(np.concatenate([light * cover_HW, cover_HW[None]]), kernel)
@@ -80,7 +80,7 @@ def exposed_layers(behind: Light, light: Light, cover_HW: npt.NDArray[np.float32
 
 
 def _fades(length: int, num_cells: int) -> list[npt.NDArray[np.float32]]:
-    """Weights of each cell along an axis: 1 within, falling over half a cell about its ends; they sum to 1."""
+    """Weights of the cells along an axis: 1 within a cell, falling over half a cell around its ends; they sum to 1."""
     position = np.clip((np.arange(length) + 0.5) * (num_cells / length), 0.5, num_cells - 0.5)
     distances = [np.abs(position - (cell + 0.5)) for cell in range(num_cells)]
     return [np.clip((0.75 - distance) / 0.5, 0, 1).astype(np.float32) for distance in distances]

@@ -1,7 +1,7 @@
 """The motion of a clip lent to a sharp picture: each pixel is blurred along the path that a clip's pixel took.
 
-Clips that move are seldom sharp, and few; photographs are sharp, and many. So the paths come from the one and the
-pixels from the other: shake as hands shake, and motion that differs from place to place as people move, with edges.
+Clips that move are few and seldom sharp; photographs are many and sharp. So the paths come from clips, and the pixels
+from photographs. The blur is then that of shaking hands, and of people whose motion has edges.
 """
 
 from collections import deque
@@ -22,11 +22,11 @@ from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 
-_NUM_FRAMES = 9  # of the longest exposure
-_LEAST_PX = 0.7  # that the 95th percentile of a clip's pixels must move over the exposure: below, flow is noise
-_LENT_PX = (2.0, 24.0)  # that it moves when lent
+_NUM_FRAMES = 9  # frames of the longest exposure
+_LEAST_PX = 0.7  # the 95th percentile of a clip's motion over the exposure must be larger: below, flow is noise
+_LENT_PX = (2.0, 24.0)  # how far it moves in the picture
 _MAX_STEPS = 48
-_SHORT_SIDE_PX = 144  # of what the flow is looked for in
+_SHORT_SIDE_PX = 144  # frames are reduced to it before flow is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Motion:
 
 
 def motions(clip: Path, *, every: int = 4, on_frame: Callable[[], None] = lambda: None) -> Iterator[Motion]:
-    """The motions of a clip about every so many frames; still or cut places are left out.
+    """The motions of a clip, one for every so many frames; still parts and cuts are left out.
 
     Raises:
         SourceError: If the clip cannot be read.
@@ -61,7 +61,7 @@ def lend(
     """Photograph a sharp picture that moves as a clip did; a pure function of its inputs, safe in threads.
 
     Args:
-        motion: Of a clip; a random part of it, mirrored and turned, is laid over the picture.
+        motion: The motion of a clip; a random part of it, mirrored and turned, is laid over the picture.
         picture: (height, width, 3) RGB uint8, sharp.
         rng: Source of all that is random.
         settings: The camera behind the exposure.
@@ -80,8 +80,8 @@ def lend(
 
 
 def exposed_along(light: Light, offsets: Flow) -> Light:
-    """The mean of light (3, height, width) along paths (times, height, width, 2), at most a pixel from step to step."""
-    pixels = np.ascontiguousarray(light.transpose(1, 2, 0))  # the three colours of a place are fetched at once
+    """The mean of light (3, height, width) along paths (times, height, width, 2), in steps of a pixel at most."""
+    pixels = np.ascontiguousarray(light.transpose(1, 2, 0))  # so the three colours of a place are read together
     total, num_steps = np.zeros_like(pixels), 0
     for first, second in pairwise(offsets):
         longest = float(np.percentile(np.hypot(*np.moveaxis(second - first, -1, 0)), 99))
@@ -97,7 +97,7 @@ def exposed_along(light: Light, offsets: Flow) -> Light:
 
 
 def _small(luma: Picture) -> Picture:
-    """Scaled down: paths are smooth, and fast ones are found more surely."""
+    """A frame scaled down; paths are smooth, and fast motion is found more surely in a small frame."""
     scale = _SHORT_SIDE_PX / min(luma.shape)
     small = luma if scale >= 1 else cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.uint8)
@@ -128,11 +128,11 @@ def _chained(flows: Sequence[Flow]) -> list[Flow]:
 
 
 def _laid_over(motion: Motion, height: int, width: int, rng: np.random.Generator) -> Flow:
-    """A part of a motion over so many pixels, some frames of it, as far as drawn."""
+    """A random part of a motion for a picture of a size: some of its frames, scaled to the drawn length."""
     reach = int(rng.integers(1, _NUM_FRAMES // 2 + 1))
     middle = len(motion.offsets) // 2
     frames = motion.offsets[middle - reach : middle + reach + 1]
-    if rng.random() < 0.5:  # turned by a quarter, so that pans go up and down as well
+    if rng.random() < 0.5:  # a quarter turn, so that pans also go up and down
         frames = frames.transpose(0, 2, 1, 3)[..., ::-1]
     share = rng.uniform(0.5, 1)
     rows, columns = (max(2, round(share * length)) for length in frames.shape[1:3])

@@ -1,9 +1,10 @@
 """Short clips of moving scenes, rendered from photographs: blurred frames as a camera records them, and the truth.
 
-A photograph stands before a moving camera (shift, roll and zoom along smooth random paths with hand tremor); layers cut
-out of other photographs move before it by themselves; lamps and pools of stage light blink, sweep and change their
-colour from frame to frame. Every frame is the mean over its exposure, taken in linear light at steps of about a pixel;
-sensor noise and a codec follow. The sharp truth is the scene in the middle of the exposure of the middle frame.
+A photograph stands before a moving camera, which shifts, rolls and zooms along smooth random paths with hand tremor.
+Layers cut out of other photographs move before it by themselves. Lamps and pools of stage light blink, sweep and change
+their colour from frame to frame. Every frame is the mean over its exposure, taken in linear light in steps of about a
+pixel; then sensor noise and a codec are applied. The sharp truth is the scene in the middle of the exposure of the
+middle frame.
 
 Unlike `capture`, which makes single pictures, the frames of a clip follow the same motion, so that a network can learn
 what neighbouring frames and their optical flow say about blur.
@@ -24,11 +25,11 @@ Plane: TypeAlias = npt.NDArray[np.float32]
 Displacement: TypeAlias = Callable[[float], npt.NDArray[np.float64]]  # time in frame intervals -> (x, y) px
 
 NUM_FRAMES = 3
-_LONGEST_PX = 48.0  # of a path in a frame interval, at the widest field
+_LONGEST_PX = 48.0  # the longest path in a frame interval, at the widest field of view
 _TREMOR = (0.3, 2.2)  # radians a frame interval: hands tremble with 4 to 10 Hz, clips have 24 to 60 frames a second
-_MARGIN_PX = 80  # around what is seen, so that the camera has something to move over
-_LEAST_DETAIL = 8.0  # grey levels, standard deviation of a crop
-_MOST_TRIES = 32  # at one
+_MARGIN_PX = 80  # around the visible part, so that the camera has something to move over
+_LEAST_DETAIL = 8.0  # least standard deviation of a crop, in grey levels
+_MOST_TRIES = 32  # tries to find such a crop
 _MOST_STEPS = 160
 _LAYER_COUNTS, _LAYER_SHARES = (0, 1, 2), (0.45, 0.35, 0.2)
 
@@ -53,7 +54,7 @@ class MovingScene:
     """What was rendered."""
 
     frames: npt.NDArray[np.uint8]  # (NUM_FRAMES, side, side, 3), blurred
-    sharp: Picture  # (side, side, 3), the middle one's truth
+    sharp: Picture  # (side, side, 3), the truth of the middle frame
     field: float  # how wide the field of view is: 1 is a frame of 1280x720, 0.25 one of 320x180
 
 
@@ -68,11 +69,11 @@ class _Layer:
 class _Lights:
     """Lamps and pools of light on the background, with their brightness in each frame."""
 
-    shapes: list[Plane]  # (h, w), what each light adds, 1 at its brightest
+    shapes: list[Plane]  # (h, w) of each light: how much it adds, 1 at its brightest
     colours: list[npt.NDArray[np.float32]]
-    by_frame: npt.NDArray[np.float32]  # (frames, lights)
-    tints: npt.NDArray[np.float32]  # (frames, 3), of all that the stage light falls on
-    pool: Plane  # (h, w), how much of it falls where
+    by_frame: npt.NDArray[np.float32]  # (frames, lights): brightness of each light in each frame
+    tints: npt.NDArray[np.float32]  # (frames, 3): colour of the stage light in each frame
+    pool: Plane  # (h, w): how much stage light falls on each place
 
 
 def moving_scene(
@@ -81,7 +82,7 @@ def moving_scene(
     """Render one clip; a pure function of its inputs.
 
     Args:
-        photos: Sharp ones, (height, width, 3) RGB uint8.
+        photos: Sharp photographs, (height, width, 3) RGB uint8.
         rng: Source of all that is random.
         side_px: Height and width of the frames.
         settings: What may happen.
@@ -114,7 +115,7 @@ def moving_scene(
 
 
 def _num_steps(camera: Displacement, layers: Sequence[_Layer], middle: float, exposure: float) -> int:
-    """How many looks it takes that nothing before the camera jumps by more than a pixel, in one exposure."""
+    """How many renderings of one exposure are needed so that nothing moves by more than a pixel between two."""
     times = middle + exposure * (np.arange(9) / 8 - 0.5)
     by_camera = np.array([camera(float(time)) for time in times])
     ways = [by_camera, *(by_camera + [layer.path(float(time)) for time in times] for layer in layers)]
@@ -127,7 +128,7 @@ def _number(rng: np.random.Generator) -> int:
 
 
 def _path(rng: np.random.Generator, length: float) -> Displacement:
-    """A drift and hand tremor, together about `length` px in a frame interval; 0 at time 0."""
+    """A path of drift and hand tremor, about `length` px long in a frame interval; it is at 0 at time 0."""
     angle, drift = rng.uniform(0, 2 * np.pi), rng.beta(1.2, 1.2)
     velocity = np.array([np.cos(angle), np.sin(angle)]) * length * drift
     frequency, phase = rng.uniform(*_TREMOR, 3), rng.uniform(0, 2 * np.pi, (3, 2))
@@ -141,7 +142,7 @@ def _path(rng: np.random.Generator, length: float) -> Displacement:
 
 
 def _crop(rng: np.random.Generator, photos: Sequence[Picture], side: int) -> Picture:
-    """A part of a photograph, with some detail in it where there is any, scaled down and turned."""
+    """A part of a photograph, scaled down and turned; it has some detail if the photograph has any."""
     for _ in range(_MOST_TRIES):
         photo = photos[int(rng.integers(len(photos)))]
         scale = rng.uniform(0.5, 1.0) if rng.random() < 0.6 else 1.0
@@ -199,12 +200,12 @@ def _lights(rng: np.random.Generator, side: int) -> _Lights:
     by_frame = np.ones((NUM_FRAMES, len(shapes)), np.float32)
     for light in range(len(shapes)):
         kind = rng.random()
-        if kind < 0.45:  # on in some frames, off in others
+        if kind < 0.45:  # a light that is on in some frames and off in others
             by_frame[:, light] = rng.integers(0, 2, NUM_FRAMES)
-        elif kind < 0.7:  # brighter or darker from frame to frame
+        elif kind < 0.7:  # a light that gets brighter or darker from frame to frame
             by_frame[:, light] = rng.uniform(0, 1, NUM_FRAMES)
     tints = np.ones((NUM_FRAMES, 3), np.float32)
-    if rng.random() < 0.5:  # stage light that changes its colour or flashes
+    if rng.random() < 0.5:  # the stage light changes its colour or flashes
         tints = rng.uniform(0.15, 1, (NUM_FRAMES, 3) if rng.random() < 0.6 else (NUM_FRAMES, 1)).astype(np.float32)
         tints = np.broadcast_to(tints, (NUM_FRAMES, 3))
     pool = np.ones((side, side), np.float32) if rng.random() < 0.4 else _pool(rng, side)
@@ -218,7 +219,7 @@ def _pool(rng: np.random.Generator, side: int) -> Plane:
 
 
 def _lit(back: Plane, lights: _Lights | None, frame: int, gamma: float) -> Plane:
-    """The background as the lights of one frame show it."""
+    """The background under the lights of one frame."""
     if lights is None:
         return back
     tint = lights.tints[frame] ** np.float32(gamma / 2.2)

@@ -14,19 +14,19 @@ Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel 
 
 def flow(first: Picture, second: Picture) -> Flow:
     """DIS flow (Kroeger et al. 2016) between grey levels (height, width)."""
-    # a new instance each time: it keeps nothing that would help and is not thread-safe
+    # a new instance each time: it is not thread-safe, and remembers nothing useful
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(search.calc(first, second, np.zeros((*first.shape, 2), np.float32)), np.float32)
 
 
 def mismatch(there: Flow, back: Flow) -> npt.NDArray[np.float32]:
-    """How far from its place, in px, each pixel comes back."""
+    """How far from its place each pixel comes back by the flow there and back, px."""
     returned = there + taken(back, moved_places(there))
     return np.asarray(np.hypot(returned[..., 0], returned[..., 1]), dtype=np.float32)
 
 
 def change(first: Picture, second: Picture, there: Flow) -> float:
-    """Mean difference, in grey levels, between a frame and its neighbour brought onto it."""
+    """Mean difference, in grey levels, between a frame and its moved neighbour."""
     return float(cv2.absdiff(first, taken(second, moved_places(there))).mean())
 
 
@@ -45,7 +45,7 @@ def grid(start: int, stop: int, width: int) -> Flow:
 
 
 def taken(plane: Plane, places: Flow) -> Plane:
-    """The plane's values at other places, between pixels by linear interpolation; beyond the border, its last ones."""
+    """The plane's values at other places, by linear interpolation; beyond the border, those of the border."""
     x, y = places[..., 0], places[..., 1]
     found = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, dtype=plane.dtype)

@@ -7,12 +7,12 @@ import numpy.typing as npt
 from concertdeblur.blur.draws import log_uniform
 from concertdeblur.blur.tone import Light
 
-_WHITE_FROM = 0.85  # of light; about 237 of 255 as encoded
+_WHITE_FROM = 0.85  # in linear light; it is encoded as about 237 of 255
 _LAMP_SIDE_PX = 33
 
 
 def beyond_white(light: Light, gain: float) -> Light:
-    """Light with what a file shows as white made up to `gain` times brighter, growing from 85 % of white."""
+    """Light in which white becomes `gain` times brighter; the gain grows from 1 at 85 % of white."""
     brightest = np.maximum(np.maximum(light[0], light[1]), light[2])
     share = np.clip((brightest - np.float32(_WHITE_FROM)) * np.float32(1 / (1 - _WHITE_FROM)), 0, 1)
     return np.asarray(light * (1 + np.float32(gain - 1) * share * share), dtype=np.float32)
@@ -45,7 +45,7 @@ def gradient(height: int, width: int, rng: np.random.Generator) -> Light:
 
 
 def blob(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A cover (height, width) of random shape, 0 to 1, soft over a few pixels; it hides a tenth to a half."""
+    """A mask (height, width) of random shape, 0 to 1, with soft edges; it covers a tenth to a half of the picture."""
     rough = rng.standard_normal((4, 4)).astype(np.float32)
     field = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
     level = np.quantile(field[::8, ::8], rng.uniform(0.5, 0.9))

@@ -12,7 +12,7 @@ from concertdeblur.blur.tone import Light, ToneCurve
 
 _POOL_SIZE = 1 << 21
 _POOL_SEED = 7307
-_WHITE = 65535  # of the 16-bit mosaic; OpenCV's demosaicing takes integers
+_WHITE = 65535  # white of the 16-bit mosaic; OpenCV's demosaicing takes integers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Sensor:
 
     shot: float  # 1e-4 is base sensitivity, 2e-3 a phone in a dark hall
     read: float
-    has_mosaic: bool = False  # one colour a pixel, RGGB; else three, as after binning
+    has_mosaic: bool = False  # each pixel has one colour (RGGB); else it has all three, as after binning
     grain_px: float = 0.0  # standard deviation of the smoothing by scaling and denoising; 0: white noise
 
 
@@ -30,13 +30,13 @@ class Processing:
     """What happens to encoded pixels; 0 leaves a step out."""
 
     chroma_px: float = 0.0  # standard deviation of the smoothing of colour
-    denoise_px: float = 0.0  # of brightness
+    denoise_px: float = 0.0  # standard deviation of the smoothing of brightness
     sharpening: float = 0.0  # weight of the unsharp mask
-    sharpening_px: float = 1.0  # its standard deviation
+    sharpening_px: float = 1.0  # standard deviation of the unsharp mask
 
 
 def read_out(light: Light, sensor: Sensor, rng: np.random.Generator) -> Light:
-    """Light as counted, clipped to [0, 1]."""
+    """Light as the sensor counts it, clipped to [0, 1]."""
     clipped = np.minimum(light, 1)
     if sensor.has_mosaic:
         return _demosaiced(_noisy(_mosaic(clipped), sensor, rng))
@@ -77,7 +77,7 @@ def _noisy(light: Light, sensor: Sensor, rng: np.random.Generator) -> Light:
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Normal numbers: a stretch of a pool made once, since fresh ones for 304x304 RGB take 3.4 ms."""
+    """Normal numbers, taken from a pool that is made once; fresh ones for 304x304 RGB would take 3.4 ms."""
     size = int(np.prod(shape))
     if size > _POOL_SIZE // 2:
         return rng.standard_normal(shape, dtype=np.float32)

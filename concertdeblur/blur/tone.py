@@ -1,4 +1,4 @@
-"""Camera tone curves: what a sensor counts (linear light) to what a file holds (8 bits, encoded), and back."""
+"""Camera tone curves: from the linear light of a sensor to the encoded 8 bits of a file, and back."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from concertdeblur.blur.kernels import Picture
 
 # Linear light, never negative: 0 black, 1 the brightest that the file holds, lamps beyond. Planes (3, height, width):
-# whatever weights pixels is then one long loop, 2 to 5 times faster than with the colours innermost.
+# weighting all pixels is then one long loop, 2 to 5 times faster than with the colours innermost.
 Light = npt.NDArray[np.float32]
 
 # Tables are indexed by the square root of light: 1/4096 of it is at most 0.06 of an encoded level anywhere.
@@ -21,17 +21,17 @@ _GRID = np.linspace(0, 1, _NUM_ENTRIES) ** 2
 class ToneCurve:
     """A camera's tone curve as two tables; `encoded(linear(picture))` is the picture, bit for bit."""
 
-    to_linear: npt.NDArray[np.float32]  # of each of the 256 levels
-    to_encoded: npt.NDArray[np.uint8]  # by the square root of light
+    to_linear: npt.NDArray[np.float32]  # light of each of the 256 levels
+    to_encoded: npt.NDArray[np.uint8]  # the level, by the square root of light
 
     def linear(self, picture: Picture) -> Light:
-        """Light (3, height, width), in [0, 1], of encoded pixels (height, width, 3)."""
+        """The light (3, height, width), in [0, 1], of encoded pixels (height, width, 3)."""
         planes = np.stack(cv2.split(picture))
         light = cv2.LUT(planes.reshape(-1, planes.shape[2]), self.to_linear)
         return np.asarray(light, dtype=np.float32).reshape(planes.shape)
 
     def encoded(self, light: Light) -> Picture:
-        """The pixels (height, width, 3) of light of any brightness, clipped to what 8 bits hold."""
+        """The encoded pixels (height, width, 3) of light, clipped to 8 bits."""
         index = np.sqrt(light)
         index *= np.float32(_NUM_ENTRIES - 1)
         index += np.float32(0.5)

@@ -13,14 +13,14 @@ import numpy.typing as npt
 Path = npt.NDArray[np.float64]
 BlurKernel = npt.NDArray[np.float32]
 
-NUM_MOMENTS = 96  # of a path: a step is at most a third of a pixel for 32 px
+NUM_MOMENTS = 96  # moments of a path; for 32 px a step is at most a third of a pixel
 _TIMES = np.linspace(-0.5, 0.5, NUM_MOMENTS)
 
 
 def shake(rng: np.random.Generator, length_px: float) -> Path:
-    """A hand-held camera's path: anything from a straight pan to a curve that turns back, smooth.
+    """A hand-held camera's smooth path: anything from a straight pan to a curve that turns back.
 
-    It is a sum of a line and three sines of falling weight in either axis; how much of them is drawn too.
+    It is the sum of a line and of three sines of falling weight in either axis. The weight of the sines is random.
 
     Args:
         rng: Source of randomness.
@@ -44,7 +44,7 @@ def straight(rng: np.random.Generator, length_px: float) -> Path:
 
 
 def scaled(path: Path, length_px: float) -> Path:
-    """The path about its centroid, with its extent made `length_px`."""
+    """The path, scaled to an extent of `length_px` and moved so that its centroid is at 0."""
     centred = path - path.mean(axis=0)
     extent = extent_px(centred)
     return np.asarray(centred * (length_px / extent) if extent > 1e-9 else centred)
@@ -98,8 +98,8 @@ def lens(radius_px: float, softness_px: float, *, num_blades: int = 0, turn_rad:
             wedge = 2 * math.pi / num_blades
             aside = (np.arctan2(y, x) + turn_rad) % wedge - wedge / 2
             distance = distance * np.cos(aside) / math.cos(wedge / 2)
-        kernel = np.clip(radius_px + 0.5 - distance, 0, 1).astype(np.float32)  # the edge covers pixels in part
-        kernel = (kernel + kernel[::-1, ::-1]) / 2  # the centroid of an odd polygon is not quite its centre
+        kernel = np.clip(radius_px + 0.5 - distance, 0, 1).astype(np.float32)  # the edge covers a part of its pixels
+        kernel = (kernel + kernel[::-1, ::-1]) / 2  # an odd polygon's centroid is off its centre
     if softness_px > 0:
         side = 2 * margin + 1
         soft = cv2.GaussianBlur(kernel, (side, side), softness_px, borderType=cv2.BORDER_CONSTANT)

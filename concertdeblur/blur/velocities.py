@@ -1,4 +1,4 @@
-"""How a blurred picture would have moved from frame to frame, had it been one of a video.
+"""The velocity of a blurred picture, as if it were a frame of a video.
 
 A network that is told the motion of a video's cells must learn how far to trust it: motion is measured with errors,
 the shutter is open for any share of a frame's time, what moves need not be blurred, and often nothing is known.
@@ -20,27 +20,27 @@ class VelocitySettings:
     """How velocities are drawn."""
 
     unknown_share: float = 0.5
-    shutter: Range = (0.15, 1.0)  # share of a frame's time that it is open; by its logarithm
-    angle_spread_rad: float = 0.14  # a path turns from frame to frame
-    wild_share: float = 0.1  # of those that turn by much more
+    shutter: Range = (0.15, 1.0)  # share of a frame's time in which it is open; its logarithm is drawn evenly
+    angle_spread_rad: float = 0.14  # standard deviation: a path turns from frame to frame
+    wild_share: float = 0.1  # share of pictures whose path turns by much more
     wild_spread_rad: float = 0.5
-    length_spread: float = 0.15  # of its logarithm
-    noise_px: float = 0.15  # of the motion search
-    still_share: float = 0.3  # of pictures that motion did not blur
+    length_spread: float = 0.15  # standard deviation of the length's logarithm
+    noise_px: float = 0.15  # error of the motion search
+    still_share: float = 0.3  # share that stands still, of the pictures that motion did not blur
     still_px: float = 0.3
-    moving_px: Range = (0.5, 40.0)  # of those that move all the same; by its logarithm
+    moving_px: Range = (0.5, 40.0)  # speed of those that move all the same; its logarithm is drawn evenly
 
 
 def velocity(
     moved_px: tuple[float, float] | None, rng: np.random.Generator, settings: VelocitySettings = VelocitySettings()
 ) -> Velocity:
-    """Draw the velocity that a motion search would tell of a picture.
+    """Draw the velocity that a motion search would find for a picture.
 
     Args:
-        moved_px: How far it moved over its exposure, right and down; None, or next to nothing: it may have moved any
-            way, with a short exposure.
+        moved_px: How far it moved over its exposure, right and down. If this is None or next to nothing, it may have
+            moved in any way during a short exposure.
         rng: Source of randomness.
-        settings: How.
+        settings: How velocities are drawn.
     """
     s = settings
     if rng.random() < s.unknown_share:

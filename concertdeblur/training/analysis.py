@@ -1,10 +1,11 @@
-"""What the analysis is told: which filter of the bank serves each sample best, of all of them.
+"""Training of the blur analysis: it learns which filter of the bank leaves the least error of each sample.
 
-By Parseval's theorem the error that a filter R leaves, |S - R B|^2 summed over frequencies, is linear in
-sums over |S|^2, Re(S conj B) and |B|^2 weighted by 1, R and R^2: two matrix products give the errors of the
-whole bank. So any blur can be a sample, known kernel or not, and noise counts by itself.
+By Parseval's theorem a filter R of the blurred sample B leaves the error |S - R B|^2 of the sharp sample S, summed over
+frequencies. This is a sum of |S|^2, of Re(S conj B) weighted by R, and of |B|^2 weighted by R^2. So two matrix products
+give the errors of all filters of the bank. A sample needs no known kernel, and its noise is counted without a model.
 
-Each step learns from new cells and from some that it has seen: cells are dear, their descriptors are small.
+Each step learns from new cells and from cells of earlier steps: it takes long to make a cell, but its descriptor is
+small enough to be kept.
 
 Shape suffixes: N samples, K filters of the bank, F frequencies (a grid of every second one).
 """
@@ -27,8 +28,8 @@ from concertdeblur.training.data.samples import Batch
 from concertdeblur.training.distributed import World, from_all
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
-_CAPTURE = BLUR_TYPES.index("capture")  # its blur has no level
-_TARGET_DB = 0.4  # a filter that serves this much better is wanted e times as much
+_CAPTURE = BLUR_TYPES.index("capture")  # the blur of this type has no level
+_TARGET_DB = 0.4  # a filter whose error is smaller by this gets e times the weight in the target
 
 
 @lru_cache(maxsize=1)
@@ -43,10 +44,10 @@ def filter_errors(batch: Batch) -> Tensor:
     blurred = torch.fft.rfft2(luma(looped(batch.surrounded_blurred))[:, 0], norm="forward")
     sharp = torch.fft.rfft2(luma(looped(batch.surrounded_sharp))[:, 0], norm="forward")
     responses_KF, squares_KF = _sparse_bank(blurred.device)
-    # a real FFT leaves out the other half, which is the mirror image of this one
+    # a real FFT gives one half of the spectrum, and the other half is its mirror image
     twice = torch.full((FFT_PX, FFT_PX // 2 + 1), 2.0, device=blurred.device)
     twice[:, 0] = 1
-    twice[0, 0] = 0  # every filter keeps the mean
+    twice[0, 0] = 0  # no filter changes the mean
     common_NF = _every_second((sharp * blurred.conj()).real * twice)
     power_NF = _every_second(blurred.abs().square() * twice)
     left_N = _every_second(sharp.abs().square() * twice).sum(1, keepdim=True)
@@ -55,11 +56,11 @@ def filter_errors(batch: Batch) -> Tensor:
 
 
 def analysis_loss(analysis: Analysis, cells: DescribedCells) -> dict[str, Tensor]:
-    """Cross-entropy of the filter head against what serves best; of the type; level's error where there is blur."""
+    """Cross-entropy of the filter weights against the best filters and of the type, and the level's error."""
     gain_db = -10 * (cells.errors_MK + 1e-7).log10()
     target = (gain_db / _TARGET_DB).softmax(1)
-    wanted = -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean()
-    return {"filter": wanted} | naming_loss(analysis, cells.type_M, cells.level_M)
+    filter_loss = -(target * analysis.filter_logits_MK.log_softmax(1)).sum(1).mean()
+    return {"filter": filter_loss} | naming_loss(analysis, cells.type_M, cells.level_M)
 
 
 def naming_loss(analysis: Analysis, type_M: Tensor, level_M: Tensor) -> dict[str, Tensor]:
@@ -86,8 +87,8 @@ def _every_second(spectra: Tensor) -> Tensor:
 class AnalysisSchedule(Schedule):
     """Schedule of the analysis."""
 
-    replayed: int = 112  # cells of a step that it has seen before
-    remembered: int = 4096  # the last ones, of which they are
+    replayed: int = 112  # cells of each step that come from earlier steps
+    remembered: int = 4096  # they are drawn from the last cells, so many
 
 
 class AnalysisStage(Stage[Batch]):
@@ -108,7 +109,7 @@ class AnalysisStage(Stage[Batch]):
     def train_step(self, batch: Batch) -> StepResult:
         """One step."""
         cells = self._described(batch)
-        seen = self.step * self.schedule.batch_size  # by all processes together
+        seen = self.step * self.schedule.batch_size  # cells that all processes together have seen
         places = drawn_places(
             self._replayed, out_of=min(seen, self._memory.capacity), seed=(self._seed, self.step), world=self._world
         )
@@ -119,7 +120,7 @@ class AnalysisStage(Stage[Batch]):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """By how much the chosen filter misses the best one, dB, and how often the type is named right."""
+        """How much better the best filter would be than the chosen one, dB, and how often the type is named right."""
         cells = self._judged
         said: Analysis = self.ema.module(cells.described_M2HF, cells.velocities_M3)
         lost_M = loss_of_choice_db(said, cells.errors_MK)
@@ -133,7 +134,7 @@ class AnalysisStage(Stage[Batch]):
 
     @cached_property
     def _judged(self) -> DescribedCells:
-        """The held-out cells; described when first asked for, which a stage at its end never is."""
+        """The held-out cells. They are described at the first evaluation, since a finished stage needs none."""
         return self._described(self._held_out)
 
     @torch.no_grad()

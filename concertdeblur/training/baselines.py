@@ -1,8 +1,8 @@
 """Training of the baselines: Adam with a rate that falls linearly, L1 and each one's own adversarial term.
 
-What differs from their papers: multi-scale CNN takes L1 on all scales (as its authors' later release does) in place
-of L2; DeblurGAN takes L1 in place of the perceptual loss, whose VGG weights are not to be had. Both are judged by the
-moving average of their weights, as our own generators are.
+Two things differ from their papers. The multi-scale CNN takes L1 on all scales instead of L2, as its authors' later
+release does. DeblurGAN takes L1 instead of the perceptual loss, whose VGG weights are not available here. Both are
+judged by the moving average of their weights, like our own generators.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ from concertdeblur.training.data.samples import Batch, to_tensor
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _ADVERSARIAL_WEIGHT: dict[Kind, float] = {"multi_scale": 1e-4, "deblurgan": 1e-2}  # beside L1 of weight 1
-_CRITIC_STEPS = 5  # a step of the generator (Kupyn 2018, section 4.2)
-_PENALTY_WEIGHT = 10.0  # of the gradient (WGAN-GP)
-_EVALUATED = 4  # held-out pictures
+_CRITIC_STEPS = 5  # steps of the critic for each step of the generator (Kupyn 2018, section 4.2)
+_PENALTY_WEIGHT = 10.0  # weight of the gradient penalty (WGAN-GP)
+_EVALUATED = 4  # held-out pictures that are evaluated
 _JUDGED_PX = 256
 
 
@@ -74,7 +74,7 @@ class BaselineStage(Stage[Batch]):
         for group in self._optimizers["critic_adam"].param_groups:
             group["lr"] = self.schedule.rate(self.step)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):  # dropout and penalty: the same for the same step
+        with torch.random.fork_rng(devices=devices):  # dropout and penalty depend on the step alone
             torch.manual_seed(self.crops.seed * 1_000_003 + self.step)
             if isinstance(self.network, MultiScaleCnn):
                 return self._multi_scale_step(self.network, blurred, sharp)
@@ -101,7 +101,7 @@ class BaselineStage(Stage[Batch]):
         with self.mixed():
             results = network.pyramid(blurred)
         scales = [(made.float() - want).abs().mean() for made, want in zip(results, shrunk(sharp), strict=True)]
-        # The critic in fp32: oneDNN's bfloat16 leaves gradients of its 5x5 kernels unset where maps are of one pixel
+        # The critic runs in fp32: in bfloat16 oneDNN leaves gradients of its 5x5 kernels unset if maps have one pixel
         restored = results[-1].float()
         self.critic.requires_grad_(False)
         fooled = F.softplus(-self.critic(restored)).mean()
@@ -134,7 +134,7 @@ class BaselineStage(Stage[Batch]):
         return StepResult(objective=objective, figures={**losses, "critic": loss})
 
     def _penalty(self, sharp: Tensor, fake: Tensor) -> Tensor:
-        """How far the critic's slope is from 1, between sharp and restored frames (Gulrajani et al. 2017)."""
+        """The gradient penalty (Gulrajani et al. 2017): how far the critic's slope between two frames is from 1."""
         share = torch.rand(len(sharp), 1, 1, 1, device=sharp.device)
         between = (share * sharp + (1 - share) * fake).requires_grad_()
         slope = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)[0]

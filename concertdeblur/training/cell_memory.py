@@ -1,4 +1,4 @@
-"""Cells that the analysis has seen, as descriptors: making one costs twenty times what training on it again does.
+"""Descriptors of cells from earlier steps of the analysis: to make one takes twenty times as long as to train on it.
 
 Shape suffixes: M cells, K filters of the bank.
 """
@@ -16,7 +16,7 @@ from concertdeblur.training.distributed import World
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescribedCells:
-    """All that the analysis is given and told of M cells."""
+    """The input and the targets of the analysis for M cells."""
 
     described_M2HF: Tensor  # spectrum descriptors (M, 2, 64, 33)
     errors_MK: Tensor  # mean squared error after each filter of the bank
@@ -29,7 +29,7 @@ class DescribedCells:
 
 
 class CellMemory(nn.Module):
-    """The last cells of a stream; a module, so that checkpoints hold it and a resumed run remembers the same.
+    """The last cells of a stream. It is a module, so checkpoints hold it and a resumed run has the same cells.
 
     Args:
         capacity: Cells that it holds; 11 kB each.
@@ -52,7 +52,7 @@ class CellMemory(nn.Module):
         self.register_buffer("velocities", torch.zeros(capacity, 3))
 
     def add(self, cells: DescribedCells, *, first: int) -> None:
-        """Remember cells, of which the first is number `first` of the stream; the oldest are forgotten."""
+        """Store cells in place of the oldest; the first of them is number `first` of the stream."""
         places = torch.arange(first, first + len(cells), device=self.types.device) % self.capacity
         self.described[places] = cells.described_M2HF.half()
         self.errors[places] = cells.errors_MK
@@ -61,7 +61,7 @@ class CellMemory(nn.Module):
         self.velocities[places] = cells.velocities_M3
 
     def at(self, places: Tensor) -> DescribedCells:
-        """The cells at some places, (M,), each below the smaller of capacity and cells seen."""
+        """The cells at some places (M,); a place is smaller than the capacity and than the number of cells so far."""
         return DescribedCells(
             described_M2HF=self.described[places].float(), errors_MK=self.errors[places], type_M=self.types[places],
             level_M=self.levels[places], velocities_M3=self.velocities[places],
@@ -69,6 +69,6 @@ class CellMemory(nn.Module):
 
 
 def drawn_places(number: int, *, out_of: int, seed: tuple[int, int], world: World) -> Tensor:
-    """One process's share of `number` places drawn out of the first `out_of`; none where there are none."""
+    """One process's share of `number` random places among the first `out_of`; none if `out_of` is 0."""
     places = np.random.default_rng(seed).integers(out_of, size=number) if out_of else np.zeros(0, np.int64)
     return torch.from_numpy(places[world.rank :: world.size])

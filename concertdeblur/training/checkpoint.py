@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors plus plain JSON, written whole or not at all; nothing is unpickled."""
+"""Checkpoints: safetensors and plain JSON. A file is written completely or not at all, and nothing is unpickled."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def save_checkpoint(
     """Write modules, optimizer moments and plain `state` (JSON) to `path` (.safetensors), atomically.
 
     Raises:
-        TrainingError: If it cannot be written; what was there stays.
+        TrainingError: If it cannot be written; then the last checkpoint stays.
     """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():

@@ -16,11 +16,11 @@ _HELD_OUT = "held-out "  # before the names of figures on held-out pictures
 
 
 class Curves:
-    """Writes what stages report; one curve a stage and figure, gone on with after a resume.
+    """Writes the reports of stages: a curve for each stage and figure, which continues after a resume.
 
     Args:
         folder: `curves.jsonl` goes here, and the folder `tensorboard`.
-        is_writing: Off where another process writes.
+        is_writing: False if another process writes.
         on_warning: Told once if TensorBoard is not installed.
     """
 
@@ -41,7 +41,7 @@ class Curves:
         self.close()
 
     def begin(self, stage: str, step: int) -> None:
-        """Take up a stage at a step: what a killed run wrote beyond it is dropped."""
+        """Begin or resume a stage at a step; what a killed run wrote beyond that step is dropped."""
         if not self._is_writing:
             return
         if self._path.exists():
@@ -70,7 +70,7 @@ class Curves:
                 board.add_scalar(name, value, report.step)
 
     def last_held_out(self, stage: str) -> dict[str, float]:
-        """What the last evaluation of a stage gave, in this call or an earlier one; empty if there was none."""
+        """The figures of a stage's last evaluation, in this call or an earlier one; empty if there was none."""
         rows = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         for row in reversed(rows):
             try:
@@ -85,7 +85,7 @@ class Curves:
         return {}
 
     def close(self) -> None:
-        """Write what TensorBoard still holds."""
+        """Write the figures that TensorBoard still buffers."""
         for board in self._boards.values():
             board.close()
 

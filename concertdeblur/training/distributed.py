@@ -1,7 +1,7 @@
-"""Several processes that train one network, as torchrun starts them: who I am, and what all agree on.
+"""Several processes train one network, as torchrun starts them: who each is, and how they stay equal.
 
 Every process holds the same weights, makes its own share of each batch and averages its gradients with the
-others'; so all take the same steps. Without torchrun there is one process and nothing here costs anything.
+others'. So all take the same steps. Without torchrun there is one process, and nothing here costs time.
 """
 
 import os
@@ -34,7 +34,7 @@ def is_started_by_torchrun() -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that speaks for all."""
+    """Whether this is the process that shows progress and writes files for all."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -104,7 +104,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 @torch.no_grad()
 def from_all(share: Tensor) -> Tensor:
-    """The shares of all processes, the first one's first, along the first axis."""
+    """The shares of all processes in the order of their ranks, joined along the first axis."""
     if not distributed.is_initialized():
         return share
     shares = [torch.empty_like(share) for _ in range(distributed.get_world_size())]
@@ -113,7 +113,7 @@ def from_all(share: Tensor) -> Tensor:
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process: all stop if one is asked to."""
+    """Whether the flag is set in any process; so all stop if one was asked to."""
     if not distributed.is_initialized():
         return flag
     value = torch.tensor(int(flag), device=device)
@@ -122,6 +122,6 @@ def anywhere(flag: bool, device: torch.device) -> bool:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Wait until every process has come here."""
     if distributed.is_initialized():
         distributed.barrier()

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: what is evaluated and shipped."""
+"""Exponential moving average of weights; the average is what is evaluated and shipped."""
 
 import copy
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ class Ema(Generic[Network]):
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the source; early steps use a shorter memory so that the start is forgotten."""
+        """Take in the source's present weights; early averages are shorter, so that the start is forgotten."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for average, value in zip(self.module.parameters(), self._source.parameters(), strict=True):
             average.lerp_(value, 1 - decay)

@@ -41,10 +41,10 @@ _NAMING_WEIGHTS = {"type": 0.001, "level": 0.004}  # so that the analysis does n
 class IganSettings(Schedule):
     """Schedule and weights of the stage."""
 
-    crop_px: int = 160  # of a cell, a multiple of HINT_PX
-    crops_per_cell: int = 1  # each in a step of its own; making a cell takes a quarter of the time of a step
+    crop_px: int = 160  # side of the crop of a cell, a multiple of HINT_PX
+    crops_per_cell: int = 1  # each crop goes into another step, because making a cell takes a quarter of a step's time
     adversarial_weight: float = 0.001  # paper: 0.01 (1 beside 100 L1); PSNR wants less
-    adversarial_from_step: int = 0  # D_i starts training here, G_i feels it from here on
+    adversarial_from_step: int = 0  # from here on D_i is trained, and G_i against it
     relative_from_step: int = 10**9  # from here on errors count relative to each picture's own error
     analysis_from_step: int = 0  # from here on the analysis learns on
 
@@ -139,7 +139,7 @@ class IganStage(Stage[Cells]):
 
 
 def prepare(generator: ConcertGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
-    """The analysis of N cells, and the guesses of G_i at them, (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
+    """The analysis of N cells, and G_i's guesses at the sharp cells, (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
     with torch.no_grad():
         described = generator.descriptor(batch.blurred_NCHW, BLUR_CELL_PX)[:, 0, 0]
     analysis: Analysis = generator.analysis(described, batch.velocities_N3)

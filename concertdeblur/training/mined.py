@@ -1,4 +1,4 @@
-"""Mined windows on disk: mining is done once, in pieces if it is stopped, and a stage that goes on finds the same."""
+"""Mined windows on disk: a run that was stopped goes on mining, and a resumed stage finds the same windows."""
 
 import dataclasses
 import json
@@ -14,12 +14,12 @@ from concertdeblur.training.data.bundles import joined
 
 WindowsT = TypeVar("WindowsT")
 
-MINED_PARTS = "mining"  # folder of what was mined so far
+MINED_PARTS = "mining"  # folder of the windows that are mined so far
 _SAVE_EVERY_S = 30.0
 
 
 def save_windows(path: Path, windows: Any, origin: dict[str, Any]) -> None:
-    """Write a dataclass of tensors, atomically, with plain data on what they were mined with."""
+    """Write a dataclass of tensors, atomically, with their origin: plain data that says how they were mined."""
     tensors = {field.name: getattr(windows, field.name).contiguous() for field in dataclasses.fields(windows)}
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"origin": json.dumps(origin, sort_keys=True)})
@@ -27,7 +27,7 @@ def save_windows(path: Path, windows: Any, origin: dict[str, Any]) -> None:
 
 
 def load_windows(path: Path, kind: type[WindowsT], origin: dict[str, Any]) -> WindowsT | None:
-    """Read what `save_windows` wrote; None if there is nothing, or it was mined with something else."""
+    """Read what `save_windows` wrote; None if there is no such file, or its windows have another origin."""
     try:
         with safe_open(path, framework="pt") as file:
             if file.metadata()["origin"] != json.dumps(origin, sort_keys=True):
@@ -38,12 +38,12 @@ def load_windows(path: Path, kind: type[WindowsT], origin: dict[str, Any]) -> Wi
 
 
 class MinedParts(Generic[WindowsT]):
-    """Windows mined step by step, kept in parts, so that mining goes on where it was stopped.
+    """Windows that are mined step by step and saved in parts, so that mining goes on where it was stopped.
 
     Args:
-        folder: Of the parts; removed when all is mined.
-        kind: Dataclass of tensors, the windows along their first dimension.
-        origin: Plain data on what they are mined with; parts of another origin are thrown away.
+        folder: The folder of the parts; it is removed when all windows are mined.
+        kind: A dataclass of tensors, whose first dimension counts windows.
+        origin: Plain data that says how windows are mined; parts of another origin are deleted.
     """
 
     def __init__(self, folder: Path, kind: type[WindowsT], origin: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class MinedParts(Generic[WindowsT]):
         self._saved_s = time.monotonic()
         self._unsaved: list[WindowsT] = []
         self._saved: list[WindowsT] = []
-        self._first = 0  # step of the first unsaved ones
+        self._first = 0  # the step of the first unsaved windows
         while (part := load_windows(self._path(self._first), kind, self._of(self._first))) is not None:
             self._saved.append(part)
             self._first = int(self._path(self._first).stem.split("-")[1])
@@ -64,13 +64,13 @@ class MinedParts(Generic[WindowsT]):
         return self._first + len(self._unsaved)
 
     def add(self, windows: WindowsT) -> None:
-        """Take the windows of the next step; saved now and then."""
+        """Take the windows of the next step; they are saved after some time."""
         self._unsaved.append(windows)
         if time.monotonic() - self._saved_s >= _SAVE_EVERY_S:
             self.save()
 
     def save(self) -> None:
-        """Write what is not written yet, atomically."""
+        """Write the unsaved windows as one more part, atomically."""
         if self._unsaved:
             self._folder.mkdir(parents=True, exist_ok=True)
             part = joined(self._kind, self._unsaved)
@@ -85,7 +85,7 @@ class MinedParts(Generic[WindowsT]):
         return joined(self._kind, [*self._saved, *self._unsaved])
 
     def remove(self) -> None:
-        """Throw the parts away."""
+        """Delete the parts."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, first: int) -> Path:

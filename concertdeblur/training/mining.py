@@ -1,4 +1,4 @@
-"""When windows are mined: once for each iGAN. Mining stops when time is up, and the next call goes on from there."""
+"""Windows are mined once for each iGAN. Mining stops when time is up, and the next call goes on from there."""
 
 import time
 from collections.abc import Callable
@@ -21,15 +21,15 @@ def mined(
     num_pictures: int,
     batch_size: int,
 ) -> WindowsT | None:
-    """The windows to train pGAN on: those of an earlier call if they have the same origin, else newly mined ones.
+    """The windows to train pGAN on: those of an earlier call if they have the same origin, else newly mined windows.
 
     Args:
         session: The call of `train`; the first of its processes mines.
         kind: Dataclass of tensors that holds windows.
-        origin: Plain data that says what the windows are mined with.
-        mine: Mines the windows of one step, in a batch of pictures.
-        num_pictures: How many pictures are mined; rounded up to whole batches.
-        batch_size: Pictures of a step.
+        origin: Plain data that says how the windows are mined.
+        mine: Mines the windows of a step by its number, in a batch of pictures.
+        num_pictures: Number of pictures in which windows are mined, rounded up to whole batches.
+        batch_size: Number of pictures of a step.
 
     Returns:
         The windows; None if there was no time to mine them all.
@@ -49,7 +49,7 @@ def mined(
                     parts.remove()
                     _warn_of_other_windows(session)
         finally:
-            wait_for_all()  # in any case: the other processes wait even if the first one is stopped
+            wait_for_all()  # in any case, because the other processes wait even if the first one is stopped
         windows = windows or load_windows(path, kind, origin)
     if windows is not None:
         session.stands_at, session.done_stage = "mining", "mining"

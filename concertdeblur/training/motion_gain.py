@@ -21,12 +21,12 @@ from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.data.sources import evenly
 from concertdeblur.training.video import restored
 
-_MOST_JUDGED = 4  # frames a scale, evenly chosen
+_MOST_JUDGED = 4  # frames of each scale, evenly chosen
 REAL, REAL_WORST = "real", "real, worst"  # names of the figures, beside those of the kernels
 
 
 def judge_of(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, float]]:
-    """What judges a restoration by held-out real frames: dB gained by scale, over all, and by the worst of them."""
+    """A function that gives a restoration's gain on held-out real frames, dB: by scale, overall, and the worst."""
     guesses = guesses_of(held_out)
     frames = [(row, number) for row in held_out.of_kind("real") for number in row.inner]
 
@@ -47,7 +47,7 @@ def judge_of(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, f
 def whole_frame(
     store: SequenceStore, guesses: FrameResults[np.float16], row: StoredSequence, number: int
 ) -> MotionCrops:
-    """A frame with all that G_i is given of it, but for what is beyond the last multiple of HINT_PX px."""
+    """A frame with all inputs of G_i, cut at the last multiple of HINT_PX px."""
     height, width = (side - side % HINT_PX for side in (row.height, row.width))
     area = slice(0, height), slice(0, width)
     frame, path = store.frame(row, number), store.path(row, number)

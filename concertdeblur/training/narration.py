@@ -13,7 +13,7 @@ from concertdeblur.training.report import Report
 
 SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
 SHOWN |= {"video-igan": "video iGAN", "video-pgan": "video pGAN"}
-_JUDGED = ("igan", "video-igan")  # whose last figures a summary says
+_JUDGED = ("igan", "video-igan")  # stages whose last figures the summary shows
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,8 +24,8 @@ class Narrator:
     on_warning: Callable[[str], None]
     stop: threading.Event
     curves: Curves | None = None  # None where another process writes them
-    waited_s: float = 0.0  # waiting for data, in all stages
-    trained_s: float = 0.0  # training, in all stages
+    waited_s: float = 0.0  # time of waiting for data, in all stages
+    trained_s: float = 0.0  # time of training, in all stages
     held_out: dict[str, float] = field(default_factory=dict)  # figures of iGAN's last evaluation
     _begun_at: int = 0
     _before_s: tuple[float, float] = (0.0, 0.0)
@@ -43,7 +43,7 @@ class Narrator:
         """Tell that a stage has come to a step.
 
         Args:
-            report: Of that step.
+            report: The report of that step.
             waited_s: How long the stage has waited for data in this call.
         """
         self.waited_s = self._before_s[0] + waited_s
@@ -88,7 +88,7 @@ class Narrator:
         return tell
 
     def telling(self, units: dict[str, str]) -> Callable[[str, int, int], None]:
-        """A callback (part, done, total) as `counted` gives it, for work whose parts have units of their own."""
+        """A callback (part, done, total) like that of `counted`, for work whose parts have different units."""
         parts: dict[str, Callable[[int, int], None]] = {}
 
         def tell(part: str, done: int, total: int) -> None:
@@ -106,7 +106,7 @@ def mean_gain_db(held_out: dict[str, float]) -> float | None:
 
 
 def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[str, float | str]:
-    """The figures on held-out pictures that are shown; between evaluations those of the last one stay."""
+    """The figures on held-out pictures that are shown; between two evaluations they stay."""
     gain_db = mean_gain_db(held_out)
     if gain_db is not None:
         return {"held-out gain": f"{gain_db:+.2f} dB"}

@@ -1,7 +1,7 @@
-"""The objective: 100 L1 + L_cGAN (paper equations 3 to 5), scaled by 1/100.
+"""The paper's objective, 100 L1 + L_cGAN (equations 3 to 5), divided by 100; and the losses that replace L1.
 
-Cross-entropy over two classes is the logistic loss of delta = logit(sharp) - logit(blur); the
-generator's adversarial term takes the non-saturating form.
+The cross-entropy of two classes is the logistic loss of delta = logit(sharp) - logit(blur). The generator's adversarial
+term has the non-saturating form.
 """
 
 import torch
@@ -10,27 +10,28 @@ from torch.nn import functional as F
 
 from concertdeblur.models.discriminator import CamDiscriminator
 
-_CHARBONNIER = 1e-6  # the square of a thousandth: a quarter of a grey level
-# Of the ranking loss: squares a side, the least squared error that is told apart, the difference of its logarithm that
-# counts as alike, and the difference of the map that counts as 1.
+_CHARBONNIER = 1e-6  # the square of 0.001, a quarter of a grey level: smaller errors have next to no gradient
+# The ranking loss takes so many squares along each side of a map. It tells squared errors from this value on apart, two
+# of them count as alike if their logarithms differ by less than `_ALIKE`, and a difference of the map by
+# `_RANKING_SCALE` counts as 1.
 _SQUARES, _LEAST_SQUARED_ERROR, _ALIKE, _RANKING_SCALE = 4, 1e-6, 0.3, 0.2
 
 
 def charbonnier(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> Tensor:
-    """L1 whose gradient fades where little is wrong (Charbonnier): what is right is left alone."""
+    """The Charbonnier loss: L1 with a gradient that falls to 0 where the error does, so that right pixels stay."""
     return ((restored_NCHW - sharp_NCHW).square() + _CHARBONNIER).sqrt().mean()
 
 
 def relative_l1(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> Tensor:
-    """Mean over the pictures of each one's L1, as a share of what it is just now: its gradient is that of log L1.
+    """The mean, over the pictures, of each picture's L1 divided by its present value; its gradient is that of log L1.
 
-    PSNR is a logarithm too: half the error is 6 dB, of a noisy picture as of a clean one, where plain L1 hardly
-    notices the clean ones.
+    PSNR is a logarithm, too: half the error is 6 dB, in a noisy picture and in a clean one. Noisy pictures dominate a
+    plain L1.
 
     Args:
         restored_NCHW: What the generator made.
         sharp_NCHW: The truth.
-        floor: Added to each L1, so that a picture that is all but right does not count without bounds.
+        floor: It is added to each L1, so that a nearly perfect picture does not dominate.
 
     """
     errors_N = (restored_NCHW - sharp_NCHW).abs().mean((1, 2, 3))
@@ -38,14 +39,15 @@ def relative_l1(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> T
 
 
 def log_squared_error(restored_NCHW: Tensor, sharp_NCHW: Tensor, *, floor: float) -> Tensor:
-    """Mean over the pictures of the logarithm of each one's mean squared error: PSNR, but for sign and factor.
+    """The mean, over the pictures, of the logarithm of each picture's mean squared error: the negative PSNR, scaled.
 
-    Where L1 asks for the median of what could be there, this asks for its mean, which is what PSNR rewards.
+    If several sharp pictures are possible, L1 leads to their median, and this loss to their mean, which has the best
+    PSNR.
 
     Args:
         restored_NCHW: What the generator made.
         sharp_NCHW: The truth.
-        floor: Added to each squared error: better than this hardly counts.
+        floor: It is added to each squared error; an error below it hardly counts.
 
     """
     errors_N = (restored_NCHW - sharp_NCHW).square().mean((1, 2, 3))
@@ -59,12 +61,12 @@ def delta(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW:
 
 
 def sharp_loss(confidence_N: Tensor) -> Tensor:
-    """Cross-entropy of calling the candidates sharp."""
+    """Cross-entropy for candidates whose true class is sharp."""
     return F.softplus(-confidence_N).mean()
 
 
 def blur_loss(confidence_N: Tensor) -> Tensor:
-    """Cross-entropy of calling the candidates blurred."""
+    """Cross-entropy for candidates whose true class is blur."""
     return F.softplus(confidence_N).mean()
 
 
@@ -75,10 +77,10 @@ def discriminator_loss(
     restored_NCHW: Tensor,
     is_blurred_N: Tensor,
 ) -> Tensor:
-    """What D sees (docs/method.md): (B, S) and (S, S) sharp; (B, G(B)), (B, B) and (P, P) blur.
+    """The loss of D on pairs (docs/method.md): (B, S) and (S, S) are sharp, (B, G(B)), (B, B) and (P, P) blur.
 
-    P is S with its blurred half pasted in, left or right. Pairs whose B is sharp are left out of the
-    blur class, where they would contradict (S, S).
+    P is S with one half of B pasted in, on the left or on the right. If B is sharp, its pairs are left out of the class
+    blur, because they would contradict (S, S).
     """
     left = torch.arange(sharp_NCHW.shape[0], device=sharp_NCHW.device) % 2 == 0
     column = torch.arange(sharp_NCHW.shape[3], device=sharp_NCHW.device) < sharp_NCHW.shape[3] // 2
@@ -93,7 +95,7 @@ def discriminator_loss(
     loss = sharp_loss(confidence[:num_sharp])
     if len(kept):
         num_whole = num_sharp + 2 * len(kept)
-        # Of a partly blurred picture only the blurred half is called blur: the map must say where.
+        # Only the blurred half of a partly blurred picture has the class blur, so that the map learns where blur is.
         half = maps.shape[2] // 2
         halves = torch.stack([maps[num_whole:, :, :half], maps[num_whole:, :, -half:]], 1).mean((2, 3))
         patch = torch.where(left[kept], halves[:, 0], halves[:, 1])

@@ -1,7 +1,7 @@
 """The paper's networks trained with the paper's constants: 100 L1 + L_cGAN, Adam 2e-4, batch 1, dropout on.
 
-The stages are those of architecture `concert` (iGAN, mining, pGAN) without an analysis; the losses are scaled by 100
-once more, since `objective` has 1 L1 + 0.01 L_cGAN and Adam's epsilon is not scale-free.
+The stages are those of architecture `concert` (iGAN, mining, pGAN), without an analysis. `objective` has 1 L1 + 0.01
+L_cGAN, so the losses are multiplied by 100 here: Adam's epsilon makes its steps depend on the scale.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class PaperWindows:
 
     result_MCHW: Tensor  # cut from G_i's result
     blurred_MCHW: Tensor  # the same windows of the input
-    sharp_MCHW: Tensor  # and of the ground truth
+    sharp_MCHW: Tensor  # the same windows of the ground truth
     is_blurred_M: Tensor  # False where the input was sharp
 
 
@@ -56,7 +56,7 @@ class _PaperStage(Stage[BatchT]):
         self, given: Tensor, blurred: Tensor, sharp: Tensor, is_blurred_N: Tensor, adversarial_weight: float
     ) -> StepResult:
         """One step of G on `given` and one of D; the figures are without the factor 100, the objective has it."""
-        torch.manual_seed(self._seed * 1_000_003 + self.step)  # dropout is a function of the step: resume is exact
+        torch.manual_seed(self._seed * 1_000_003 + self.step)  # a resumed run has the same dropout
         self.network.train()
         with self.mixed():
             restored = self.network(given).float()
@@ -71,7 +71,7 @@ class _PaperStage(Stage[BatchT]):
         for group in self._optimizers["discriminator_adam"].param_groups:
             group["lr"] = self.schedule.rate(self.step)
         fake = restored.detach()
-        if self.step % 2:  # `discriminator_loss` puts blur on the left of a batch's first picture
+        if self.step % 2:  # `discriminator_loss` blurs the left half of a batch's first picture
             blurred, sharp, fake = blurred.flip(3), sharp.flip(3), fake.flip(3)
         with self.mixed():
             loss = discriminator_loss(self.discriminator, blurred, sharp, fake, is_blurred_N)
@@ -127,7 +127,7 @@ def mine_paper_windows(
     first_step: int = 0,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PaperWindows:
-    """Inside testing: deblur the training pictures and cut the windows that D_i finds most blurred."""
+    """Mine windows: deblur the training pictures, and cut out the windows that D_i finds most blurred."""
     rows: list[tuple[Tensor, ...]] = []
     step, num_done = first_step, 0
     while num_done < settings.num_pictures:
@@ -150,7 +150,7 @@ def mine_paper_windows(
 
 
 def drawn_windows(windows: PaperWindows, *, batch_size: int, seed: int) -> Callable[[int], PaperWindows]:
-    """Batches in float32; an epoch sees every window once, mirrored or not, in an order drawn from the seed."""
+    """Batches in float32. An epoch has every window once, mirrored at random, in an order that the seed decides."""
     count = len(windows.result_MCHW)
 
     def batch(step: int) -> PaperWindows:

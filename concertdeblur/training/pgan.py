@@ -21,7 +21,7 @@ from concertdeblur.training.objective import delta, discriminator_loss, sharp_lo
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _CLEAR_GAIN_DB = 0.1
-_CLEAR_GROWTH = 0.1  # of D_i's confidence in a window
+_CLEAR_GROWTH = 0.1  # growth of D_i's confidence in a window that is clear
 _INNER = (slice(REACH_PX, REACH_PX + BLUR_CELL_PX),) * 2  # the cell in its window
 
 
@@ -36,12 +36,12 @@ class PganSettings(Schedule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MinedWindows:
-    """M windows of 128x128 px with what G_p is told about them; float16 in memory."""
+    """M windows of 128x128 px with the inputs of G_p; float16 in memory."""
 
     result_MCHW: Tensor  # cut from G_i's result
     blurred_MCHW: Tensor  # the same windows of the input, for D_p and D_i
-    guess_MGHW: Tensor  # and of what G_p is told: data-consistent, blurred, G_i's guesses
-    sharp_MCHW: Tensor  # and of the ground truth
+    guess_MGHW: Tensor  # G_p's guesses: the data-consistent window, the blurred one, and G_i's guesses
+    sharp_MCHW: Tensor  # the same windows of the ground truth
     embedding_ME: Tensor  # blur embedding of the cell
     is_blurred_M: Tensor  # False where the input was sharp
 
@@ -52,7 +52,7 @@ class MinedWindows:
 
     @property
     def start_MCHW(self) -> Tensor:
-        """What G_p starts from: the data-consistent window where that is better, as D_i should decide."""
+        """The windows that G_p starts from: the data-consistent one where it is closer to the truth."""
         result, nearer = self.result_MCHW, self.consistent_MCHW
         errors = [(x - self.sharp_MCHW).square().mean((1, 2, 3), keepdim=True) for x in (result, nearer)]
         return torch.where(errors[1] < errors[0], nearer, result)
@@ -71,7 +71,7 @@ def mine_windows(
     """Deblur cells of the training pictures and cut the windows that D_i finds most blurred.
 
     Raises:
-        ValueError: If a picture goes on beyond its cell: what G_i makes of that is not known here.
+        ValueError: If a picture goes on beyond its cell, since G_i's result outside the cell is not known here.
 
     """
     rows: list[tuple[Tensor, ...]] = []
@@ -137,8 +137,8 @@ class PganStage(Stage[MinedWindows]):
     """Trains G_p and D_p on mined windows.
 
     Args:
-        image_discriminator: D_i learns on with G_p's results among its fakes, so that the step which it is asked
-            to judge cannot game it, and to tell steps that gain from steps that lose; None leaves it as it is.
+        image_discriminator: D_i learns on. It sees G_p's results as fakes, so that G_p cannot deceive the judge of its
+            own steps, and it learns to tell steps that gain from steps that lose. None: D_i stays as it is.
     """
 
     def __init__(
@@ -200,8 +200,8 @@ def judgement_loss(
 ) -> Tensor:
     """How wrongly D_i judges steps: its confidence must grow where PSNR grows, and fall where PSNR falls.
 
-    Telling real from fake does not teach that: a step may look more real and lie further from the truth. A step
-    counts by its gain, fully from `_CLEAR_GAIN_DB` on.
+    D_i does not learn this by telling real from fake: a step may look more real, and lie further from the truth. The
+    weight of a step grows with its gain, up to `_CLEAR_GAIN_DB`.
     """
     return judgement_loss_of(discriminator, batch.blurred_MCHW, batch.sharp_MCHW, before_MCHW, after_MCHW)
 
@@ -220,7 +220,7 @@ def judged_steps(
     discriminator: ConcertDiscriminator, blurred_MCHW: Tensor, sharp_MCHW: Tensor, before_MCHW: Tensor,
     after_MCHW: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """What each step gains, dB, and by how much D_i's confidence grows with it, (M,) each."""
+    """The gain of each step, dB, and the growth of D_i's confidence by it, (M,) each."""
     errors = [(x - sharp_MCHW).square().mean((1, 2, 3)) + 1e-7 for x in (before_MCHW, after_MCHW)]
     gain_db_M = 10 * (errors[0] / errors[1]).log10()
     confidence_2M = delta(discriminator, blurred_MCHW.repeat(2, 1, 1, 1), torch.cat([before_MCHW, after_MCHW]))

@@ -23,7 +23,7 @@ RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """The parameter set of a training run; no default stands outside the dataclasses of its parts."""
+    """The parameter set of a training run; every default stands in the dataclass of a part."""
 
     name: str
     seed: int
@@ -64,7 +64,7 @@ def _path_of(name: str, folder: Path) -> Path:
 
 
 def _table(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """A recipe's table, with what it takes from its base."""
+    """The table of a recipe, laid over that of its base."""
     table = read_table(path)
     base = table.pop("base", None)
     if base is None:
@@ -78,7 +78,7 @@ def _table(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """One table with the values of another in their places, tables within tables too."""
+    """One table with the values of another put in their places, also in nested tables."""
     made = dict(below)
     for key, value in above.items():
         both_are_tables = isinstance(value, dict) and isinstance(below.get(key), dict)

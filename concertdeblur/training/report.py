@@ -1,4 +1,4 @@
-"""What a training stage tells its caller now and then."""
+"""The reports that a training stage gives its caller now and then."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ class Report:
     stage: str
     step: int
     steps: int
-    objective: float  # what the network descends
+    objective: float  # the loss that the network minimises
     figures: dict[str, float]  # of the step, for the curves
     held_out: dict[str, float]  # gain in dB by kernel on held-out pictures; empty between evaluations
     elapsed_s: float
-    waited_s: float  # of it, waiting for data
+    waited_s: float  # the part of it that was spent waiting for data

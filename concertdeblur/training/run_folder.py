@@ -19,11 +19,11 @@ STAGE_FILES = {name: f"{name}.safetensors" for name in STAGES}
 
 
 class RunFolder:
-    """Remembers what a run was begun with; the store of pictures there is no part of the run.
+    """Remembers what a run was begun with. The store of pictures in the folder is not a part of the run.
 
     Args:
         path: The folder; it need not exist.
-        recipe: What this run is to do.
+        recipe: The recipe of this run.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -40,10 +40,10 @@ class RunFolder:
         """See whether this run may go on here.
 
         Args:
-            resume: There must be a run to go on with.
+            resume: Whether there must be a run to go on with.
 
         Returns:
-            Settings that are other than when the run was begun, which is allowed: "igan.steps 100 -> 200".
+            Settings that have changed since the run was begun, if that is allowed: "igan.steps 100 -> 200".
 
         Raises:
             TrainingError: If the folder holds another run, or none where there must be one.
@@ -82,7 +82,7 @@ class RunFolder:
         part.replace(self._file)
 
     def restart(self, stage: str | None = None) -> None:
-        """Throw away what a run has made here, from a stage on; the store of pictures stays.
+        """Delete what a run has made here, from a stage on; the store of pictures stays.
 
         Args:
             stage: Name of the stage; None: everything.
@@ -108,7 +108,7 @@ class RunFolder:
     def _read(self) -> dict[str, Any]:
         try:
             before: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
-            # names of former versions become today's, and settings that they lacked their defaults
+            # old names of settings become the present ones, and settings that are missing get their defaults
             architecture = settings_from_table(before["architecture"], Architecture, where=str(self._file))
             before["architecture"] = json.loads(json.dumps(dataclasses.asdict(architecture)))
             for key in ("name", "architecture", "seed", "data_sha256"):

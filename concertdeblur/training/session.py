@@ -28,7 +28,7 @@ class Session:
     until_s: float  # when time is up, by time.monotonic()
     stop: threading.Event
     narrator: Narrator
-    stands_at: str = ""  # how far the run has come, in words
+    stands_at: str = ""  # how far the run is, in words
     done_stage: str | None = None  # the last stage that came to its end
     cpu_s: dict[str, float] = field(default_factory=dict)  # CPU seconds of each stage, over all calls
 
@@ -56,12 +56,12 @@ class Session:
         is_heavy: bool = False,
         uses: int = 1,
     ) -> bool:
-        """Go on with a stage from its checkpoint until it or the time ends; whether the stage came to its end.
+        """Go on with a stage from its checkpoint until the stage or the time ends; True if the stage has ended.
 
         Args:
             stage: The stage, on `device`.
             batches: Makes a batch by its number, on the CPU. The number is unique across steps and processes.
-            prepared: Makes the input of the stage from a batch on `device`, and from a number that is unique likewise.
+            prepared: Makes the input of the stage from a batch on `device`, and from a number of the same kind.
             is_heavy: Whether making a batch takes about as long as training with it.
             uses: How many steps get the same batch.
 

@@ -21,8 +21,8 @@ from concertdeblur.training.report import Report
 BatchT = TypeVar("BatchT")
 
 _REPORT_EVERY = 50  # steps
-_REPORT_EVERY_S = 2.0  # or after this long, where steps are slow
-_NORM_MEMORY = 0.98  # of the running mean of the gradient's norm
+_REPORT_EVERY_S = 2.0  # or after this time, if steps are slow
+_NORM_MEMORY = 0.98  # share of the old value in the running mean of the gradient's norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,8 @@ class Schedule:
     learning_rate: float = 1e-3
     ema_decay: float = 0.999
     max_gradient_norm: float = 0.5
-    max_gradient_ratio: float = 2.0  # of the norm to its running mean; one odd batch unlearns hundreds of steps
+    # The gradient's norm may be so many times its running mean: one odd batch can undo hundreds of steps.
+    max_gradient_ratio: float = 2.0
     save_every: int = 250
     evaluate_every: int = 500
 
@@ -50,26 +51,26 @@ class Schedule:
 class StepResult:
     """What one step has found."""
 
-    objective: Tensor  # what the network descended, one number
-    figures: dict[str, Tensor]  # for the curves: parts of the objective, and whatever else is worth seeing
+    objective: Tensor  # the loss that the network minimised, one number
+    figures: dict[str, Tensor]  # for the curves: parts of the objective, and other figures
 
 
 class Stage(ABC, Generic[BatchT]):
-    """Trains one network, and what it plays against; can be stopped after any step and resumed exactly.
+    """Trains one network and its opponents; it can be stopped after any step and resumed exactly.
 
     Args:
-        name: Of the stage, its reports and its checkpoint.
-        network: What is trained; `self.ema` follows it.
-        opponents: What else is saved, with its own optimizer.
+        name: Name of the stage, of its reports and of its checkpoint.
+        network: The network that is trained; `self.ema` follows it.
+        opponents: Other networks that are trained and saved, each with its own optimizer.
         schedule: Steps, rates, intervals.
-        folder: Where the checkpoint goes.
+        folder: The folder of the checkpoint.
     """
 
     def __init__(
         self, name: str, network: nn.Module, opponents: dict[str, nn.Module], schedule: Schedule, folder: Path
     ) -> None:
         self.name, self.schedule, self.step = name, schedule, 0
-        self.cpu_s = 0.0  # that training has taken so far, of all threads of this process, over all pieces
+        self.cpu_s = 0.0  # CPU time of training so far, of all threads of this process, over all calls
         self._cpu_began_s = time.process_time()
         self.network = network
         self.ema = Ema(network, decay=schedule.ema_decay)
@@ -101,11 +102,11 @@ class Stage(ABC, Generic[BatchT]):
         return next(self.network.parameters()).device
 
     def mixed(self) -> torch.autocast:
-        """Convolutions in bfloat16 where that is faster; elsewhere in fp32."""
+        """Run convolutions in bfloat16 if the device is faster with it, else in fp32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=has_fast_bfloat16(self.device))
 
     def save(self) -> None:
-        """Write the checkpoint; of several processes the first one does."""
+        """Write the checkpoint; only the first of several processes does it."""
         now_s = time.process_time()
         self.cpu_s, self._cpu_began_s = round(self.cpu_s + now_s - self._cpu_began_s, 1), now_s
         if is_first_process():
@@ -125,8 +126,8 @@ class Stage(ABC, Generic[BatchT]):
         Args:
             batches: Gives the batch of a step.
             until_s: Seconds after which to stop.
-            on_report: Told now and then how it goes.
-            is_stopped: Asked between two steps; of several processes one stops all.
+            on_report: Called with a report now and then.
+            is_stopped: Asked between two steps; one process that stops makes all stop.
 
         Raises:
             TrainingError: If a loss is not a number; the last checkpoint stays.
@@ -135,7 +136,7 @@ class Stage(ABC, Generic[BatchT]):
         self._cpu_began_s = time.process_time()
         started = reported = time.monotonic()
         waited_s = 0.0
-        in_step = False  # the weights are between two steps then, and not worth saving
+        in_step = False  # True while the weights are between two steps, when they must not be saved
         try:
             while not self.is_done:
                 if anywhere(is_stopped() or time.monotonic() - started >= until_s, self.device):
@@ -155,7 +156,7 @@ class Stage(ABC, Generic[BatchT]):
                 if self.step % self.schedule.save_every == 0:
                     self.save()
         except BaseException:
-            if not in_step:  # else the last checkpoint is better than these weights
+            if not in_step:  # else the last checkpoint is the better one
                 self.save()
             raise
         self.save()
@@ -182,7 +183,7 @@ class Stage(ABC, Generic[BatchT]):
         return {}
 
     def descend(self, losses: dict[str, Tensor]) -> Tensor:
-        """One step of the network against the sum of the losses, which is returned, without its gradient.
+        """Take one step of the network that lowers the sum of the losses; returns the sum, without its gradient.
 
         Raises:
             TrainingError: If the sum or its gradient is not a number.
@@ -213,7 +214,7 @@ class Stage(ABC, Generic[BatchT]):
         )
 
     def descend_opponent(self, key: str, loss: Tensor) -> None:
-        """One step of an opponent.
+        """Take one step of an opponent.
 
         Raises:
             TrainingError: If its gradient is not a number.

@@ -1,6 +1,6 @@
-"""What a run begins with: fresh networks, or those of a weight set, grown where the recipe's are larger.
+"""The networks that a run begins with: fresh ones, or those of a weight set, grown where the recipe's are larger.
 
-What the weight set lacks begins fresh: the layers that take taps, and networks for videos.
+What the weight set lacks has fresh weights, such as the layers that take taps, and the networks for videos.
 """
 
 import torch
@@ -40,7 +40,7 @@ def first_networks(recipe: Recipe) -> Networks:
     before = trained.by_name()
     for name, now in networks.by_name().items():
         if name not in before:
-            continue  # a set without networks for videos: they begin fresh
+            continue  # the set has no networks for videos: they stay fresh
         try:
             _take_over(before[name], now, generator)
         except (RuntimeError, ValueError) as error:
@@ -57,7 +57,7 @@ def has_video_networks(recipe: Recipe) -> bool:
 
 
 def begin_as(small: Restoration, large: Restoration, seed: int) -> None:
-    """Give a restoration along the motion the weights of the one of pictures; nothing where it has no room for them."""
+    """Give a restoration along the motion the weights of that of pictures; if they do not fit, do nothing."""
     before = {name: value.clone() for name, value in large.state_dict().items()}
     try:
         grow(small, large, generator=torch.Generator().manual_seed(seed))

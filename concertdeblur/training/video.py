@@ -1,7 +1,7 @@
 """Stage video iGAN: the restoration of G_i along the motion, on frames that move.
 
-Guesses come from G_i's analysis, which learns no more. D_i does not take part: PSNR wants less of it, and the D_i of a
-video learns with its G_p (video_windows.py).
+The guesses come from G_i's analysis, which does not learn here. No D_i takes part: PSNR is better without it, and the
+D_i of videos learns together with its G_p (video_windows.py).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.objective import charbonnier, log_squared_error
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
-LOG_WEIGHT, LEAST_SQUARED_ERROR = 0.01, 2e-5  # 47 dB: better than that hardly counts
+LOG_WEIGHT, LEAST_SQUARED_ERROR = 0.01, 2e-5  # that is 47 dB; smaller errors hardly count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class VideoIganSettings(Schedule):
     """Schedule of the stage."""
 
     crop_px: int = 160  # a multiple of HINT_PX
-    crops_per_clip: int = 3  # in as many steps: rendering a clip costs as much as a part of a step
+    crops_per_clip: int = 3  # each goes into another step, because rendering a clip takes long
 
     def __post_init__(self) -> None:
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= 256:
@@ -38,7 +38,7 @@ class VideoIganSettings(Schedule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restored:
-    """N crops, as floats, and what G_i makes of them; not clamped."""
+    """N crops, as floats, and G_i's results, which are not clamped."""
 
     blurred_NCHW: Tensor
     sharp_NCHW: Tensor
@@ -50,9 +50,9 @@ class VideoIganStage(Stage[MotionCrops]):
 
     Args:
         restoration: The network.
-        settings: Schedule.
-        folder: Of the checkpoint.
-        judge: Gain on held-out frames, by name; None: there are none.
+        settings: The schedule.
+        folder: The folder of the checkpoint.
+        judge: Gives figures of the gain on held-out frames, by name; None: there are no such frames.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class VideoIganStage(Stage[MotionCrops]):
 
 
 def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:
-    """What the distance to the truth costs: the parts of a loss."""
+    """The parts of the loss: two measures of the distance from the truth."""
     squared = log_squared_error(restored_NCHW, sharp_NCHW, floor=LEAST_SQUARED_ERROR)
     return {"charbonnier": charbonnier(restored_NCHW, sharp_NCHW), "log_squared": LOG_WEIGHT * squared}
 
 
 def restored(restoration: PathRestoration, crops: MotionCrops) -> Restored:
-    """What the restoration makes of frames that move, or of crops of them."""
+    """The restoration's results of frames that move, or of crops of them."""
     blurred, sharp = (as_floats(some) for some in (crops.blurred_NCHW, crops.sharp_NCHW))
     planes = crops.taps_NTHW.split(PLANES, 1)
     made = restoration(blurred, crops.guess_NGHW.float(), *planes, crops.velocity_N2hw)

@@ -1,7 +1,7 @@
-"""Stage video pGAN: G_p and D_i of a video, on windows of what G_i made of stored sequences.
+"""Stage video pGAN: G_p and D_i of videos learn on windows of G_i's results of stored sequences.
 
-G_p is given what it is given in a video (`models/path_windows.py`): the results beside a frame along the path, and what
-the result lacks of the input. D_i learns to tell results from truths at several stages, and to judge steps.
+G_p has the same inputs as in a video (`models/path_windows.py`): the neighbours' results along the path, and what the
+result lacks of the input. D_i learns to tell truths from the results of G_i and of G_p, and to judge steps.
 
 Shape suffixes: M windows, C channels, H, y rows, W, x columns, G channels of guesses, T planes of taps.
 """
@@ -35,13 +35,13 @@ from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 from concertdeblur.training.video import errors
 
-_AROUND_PX = 80  # what moves into a window lies there
-_PLACE_PX = 8  # windows begin at multiples
-_WORST_SHARE = 0.7  # of windows are the worse of two
-_SHARPEST_ERROR = 2e-5  # mean squared: what differs less from its truth is sharp
-_JUDGED_WINDOWS = 24  # held-out ones
-_THIRD_STEPS = (-0.7, 1.7)  # of G_p's step: D_i must see steps back and steps too far
-_RANKING = 0.3  # weight of the ranking of places in what D_i learns
+_AROUND_PX = 80  # around a window; content that moves into it lies there
+_PLACE_PX = 8  # windows begin at multiples of it
+_WORST_SHARE = 0.7  # share of windows that are the worse of two random ones
+_SHARPEST_ERROR = 2e-5  # mean squared error; an input that differs less from its truth is sharp
+_JUDGED_WINDOWS = 24  # held-out windows
+_THIRD_STEPS = (-0.7, 1.7)  # a third kind of step, times G_p's own; D_i must see steps back and steps that go too far
+_RANKING = 0.3  # weight of the ranking of places in D_i's loss
 _WINDOW_PX = cam.PATCH_PX
 
 
@@ -52,7 +52,7 @@ class VideoPganSettings(Schedule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathWindowBatch:
-    """M windows with what G_p is given of them."""
+    """M windows with the inputs of G_p."""
 
     result_MCHW: Tensor
     blurred_MCHW: Tensor
@@ -63,12 +63,12 @@ class PathWindowBatch:
 
     @property
     def is_blurred_M(self) -> Tensor:
-        """Which inputs are not sharp."""
+        """Whether each input is blurred."""
         return (self.blurred_MCHW - self.sharp_MCHW).square().mean((1, 2, 3)) > _SHARPEST_ERROR
 
 
 def frame_results(store: SequenceStore) -> FrameResults[np.uint8]:
-    """What G_i makes of a store's frames, (height, width, 3), sides down to multiples of HINT_PX."""
+    """G_i's results of a store's frames, (height, width, 3); sides are cut to multiples of HINT_PX."""
     return FrameResults(store, "results.u8", np.uint8, lambda row: (*_size_of(row), 3))
 
 
@@ -81,9 +81,9 @@ class PathWindowStream:
 
     Args:
         store: Sequences, at least one.
-        settings: Shares of what is stored.
+        settings: Shares of the kinds of sequences.
         seed: With the number of a batch, this decides everything.
-        batch_size: Windows.
+        batch_size: Windows of a batch.
         is_turned: Whether sides are mirrored and turned, and time runs either way.
     """
 
@@ -103,7 +103,7 @@ class PathWindowStream:
         return sum(len(rows) for rows in self._of_kind.values())
 
     def batch(self, number: int) -> PathWindowBatch:
-        """A batch by its number."""
+        """Make a batch by its number."""
         first = number * self._batch_size
         return joined(PathWindowBatch, [self._window(first + place) for place in range(self._batch_size)])
 
@@ -119,7 +119,7 @@ class PathWindowStream:
         return part.window()
 
     def _place(self, row: StoredSequence, number: int, rng: np.random.Generator) -> tuple[int, int]:
-        """(y, x) of a window; mostly of two the one that is further from its truth."""
+        """(y, x) of a window: mostly the one of two random windows that is further from its truth."""
         height, width = _size_of(row)
         tries = [
             tuple(_PLACE_PX * int(rng.integers((side - _WINDOW_PX) // _PLACE_PX + 1)) for side in (height, width))
@@ -141,7 +141,7 @@ def _has_room(row: StoredSequence) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """A window's surroundings, with all that is sampled from them."""
+    """A window's surroundings, with everything that is sampled for it."""
 
     before: Picture | None  # results beside the frame
     result: Picture
@@ -178,7 +178,7 @@ class _Part:
         )  # fmt: skip
 
     def turned(self, rng: np.random.Generator) -> "_Part":
-        """Time and sides turned at random."""
+        """The same, with time reversed and sides mirrored and turned at random."""
         made = self
         if rng.random() < 0.5:
             made = replace(made, before=made.after, after=made.before, to_before=made.to_after, to_after=made.to_before)
@@ -205,7 +205,7 @@ class _Part:
         return replace(self, **changed, at=at)
 
     def window(self) -> PathWindowBatch:
-        """The window and what G_p is given of it."""
+        """The window with the inputs of G_p."""
         result, blurred, sharp = (_picture(some) for some in (self.result, self.blurred, self.sharp))
         along = Along(
             result_1CHW=result,
@@ -225,7 +225,7 @@ class _Part:
 
 
 def _around(start: int, side: int) -> slice:
-    """A window and what lies around it, at multiples of HINT_PX or at the frame's border."""
+    """The area around a window, which ends at multiples of HINT_PX or at the frame's border."""
     first = max(0, start - _AROUND_PX)
     first -= first % HINT_PX
     last = min(side, start + _WINDOW_PX + _AROUND_PX)
@@ -246,8 +246,8 @@ class VideoPganStage(Stage[PathWindowBatch]):
     Args:
         generator: G_p.
         discriminator: D_i.
-        settings: Schedule.
-        folder: Of the checkpoint.
+        settings: The schedule.
+        folder: The folder of the checkpoint.
         held_out: Windows to judge by; None: there are none.
     """
 
@@ -298,7 +298,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """What G_p gains on held-out windows, dB; how many D_i keeps, and what those gain."""
+        """G_p's gain on held-out windows, dB; the share that D_i keeps, and the gain of that share."""
         if self._held_out is None:
             return {}
         batch = on_device(self._held_out.batch(0), self.device)
@@ -315,7 +315,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
 
 
 def refined(restoration: PathRestoration, batch: PathWindowBatch) -> Tensor:
-    """What G_p makes of windows; not clamped."""
+    """G_p's results of windows, not clamped."""
     planes = batch.taps_MTHW.split(PLANES, 1)
     made: Tensor = restoration(batch.result_MCHW, batch.guess_MGHW, *planes, batch.velocity_M2hw)
     return made

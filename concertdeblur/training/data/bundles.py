@@ -1,4 +1,4 @@
-"""Bundles: dataclasses whose tensors are changed, or joined, field by field."""
+"""Bundles are dataclasses of tensors, which are changed or joined field by field."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ BundleT = TypeVar("BundleT")
 
 
 def mapped(bundle: BundleT, change: Callable[[Tensor], Tensor]) -> BundleT:
-    """The bundle with each of its tensors changed, and those of bundles within it; what is no tensor stays."""
+    """The bundle with each of its tensors changed, also those of bundles within it; other fields stay."""
     assert dataclasses.is_dataclass(bundle)
     changes = {field.name: _mapped(getattr(bundle, field.name), change) for field in dataclasses.fields(bundle)}
     changed: BundleT = dataclasses.replace(cast(Any, bundle), **changes)
@@ -27,6 +27,6 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def joined(kind: type[BundleT], bundles: Sequence[BundleT]) -> BundleT:
-    """Bundles of nothing but tensors as one, along the first axis."""
+    """Several bundles as one, joined along the first axis; they may hold tensors only."""
     names = [field.name for field in dataclasses.fields(cast(Any, kind))]
     return kind(**{name: torch.cat([getattr(bundle, name) for bundle in bundles]) for name in names})

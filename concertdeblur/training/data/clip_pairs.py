@@ -1,6 +1,6 @@
 """Pairs made of clips: averages of their frames, and their motion lent to the training pictures.
 
-A store of such pairs is made once, beside the store of pictures, and is drawn from by a share of its own.
+A store of such pairs is made once, beside the store of pictures. A share of the samples is drawn from it.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from concertdeblur.media.clip_folder import clips_in
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
 
-Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done, how much there is)
 
-CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # of the work, with their units
-_LEAST_PX = 256  # of a pair: training cuts cells of this side
-_MOTION_EVERY = 8  # frames
-_TURNS = 10_000  # places in the list that both kinds of pairs are drawn from
+CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # parts of the work -> their units
+_LEAST_PX = 256  # least side of a pair, because training cuts cells of this side
+_MOTION_EVERY = 8  # frames between two motions of a clip
+_TURNS = 10_000  # length of the list from which both kinds of pairs are drawn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipSettings:
-    """What is made of clips, if any are given."""
+    """The pairs that are made of clips."""
 
-    share: float = 0.15  # of the samples
-    averaged: int = 64  # at most so many pairs of a clip's own frames, where those are sharp
-    lent: int = 256  # pairs of a training picture blurred as a clip moves
-    side_px: int = 480  # of the pairs, or what a clip or a picture has
+    share: float = 0.15  # share of the samples
+    averaged: int = 64  # most pairs that are made of a clip's own frames, if these are sharp
+    lent: int = 256  # pairs of a training picture and its blurred version, which moves as a clip does
+    side_px: int = 480  # side of the pairs, or that of the clip or picture if it is smaller
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -48,10 +48,10 @@ class ClipSettings:
 
 
 class MixedPairs(PairStore):
-    """Pairs of the data and pairs of clips as one list; drawn from evenly, it gives each its share.
+    """Pairs of the data and of clips as one list; even draws from it give each kind its share.
 
     Args:
-        stores: Some pairs each.
+        stores: Stores of at least one pair.
         shares: How often a pair of each is wanted; only their ratio counts.
     """
 
@@ -63,7 +63,7 @@ class MixedPairs(PairStore):
         self.pairs = [store.pairs[number] for store, number in self._places]
 
     def read(self, number: int) -> tuple[Picture, Picture]:
-        """As `PairStore.read`."""
+        """Pair `number`, as `PairStore.read` gives it."""
         store, own_number = self._places[number]
         return store.read(own_number)
 
@@ -96,14 +96,14 @@ def build_clip_store(
     """Make the pairs, unless a store of the same clips, pictures and settings is there; it appears when complete.
 
     Args:
-        clips: Folder of clips.
+        clips: The folder of clips.
         folder: Where the store goes.
-        pictures: Sharp ones, which the motion is lent to.
-        settings: How many.
+        pictures: Sharp pictures, to which the motion is lent.
+        settings: How many pairs are made.
         seed: With clips and pictures, this decides everything.
         pictures_sha256: Digest of `pictures`.
-        tell: Told what is done; may raise to stop.
-        on_warning: Told of clips that give nothing.
+        tell: Called with what is done; it may raise to stop.
+        on_warning: Called for each clip that gives nothing.
 
     Raises:
         TrainingError: If there are no clips, or nothing can be made of them.
@@ -114,7 +114,7 @@ def build_clip_store(
     origin: dict[str, Any] = {
         "clips": stamps, "settings": asdict(settings), "seed": seed, "pictures": pictures_sha256
     }  # fmt: skip
-    del origin["settings"]["share"]  # changes no pair
+    del origin["settings"]["share"]  # it changes no pair
     if is_store_of(folder, origin):
         return
     with replaced(folder) as part:
@@ -124,7 +124,7 @@ def build_clip_store(
 
 
 def both(pictures: StoreContents, clips: StoreContents) -> StoreContents:
-    """What a run is trained on, of two stores."""
+    """The contents of two stores as those of one."""
     digest = hashlib.sha256(f"{pictures.sha256} {clips.sha256}".encode()).hexdigest()
     num_pairs = pictures.num_pairs + clips.num_pairs
     return StoreContents(num_pictures=pictures.num_pictures, num_pairs=num_pairs, sha256=digest)
@@ -169,7 +169,7 @@ def _made(
 
 
 def _cut(pictures: PictureStore, rng: np.random.Generator, side_px: int) -> Picture:
-    """A part of a training picture, as it is or scaled down."""
+    """A part of a training picture, sometimes scaled down."""
     picture = pictures.read(int(rng.integers(len(pictures))))
     least = min(1.0, side_px / min(picture.shape[:2]))
     scale = rng.uniform(max(least, 0.6), 1)

@@ -1,7 +1,7 @@
-"""Pictures drawn by chance of what people build: bars, bricks, trusses, lamps in rows, letters, plain shapes.
+"""Random drawings of things that people build: bars, bricks, trusses, lamps in rows, letters, plain shapes.
 
-Photographs have few of them, stages have many; and the spectrum of equal bars has zeros where that of a blur as long
-as they are wide has its own. Who never saw bars takes them for blurred.
+Stages have many of them, and photographs have few. The spectrum of equal bars has zeros at the same frequencies as that
+of a blur that is as long as the bars are wide. A network that never saw bars takes them for blurred.
 """
 
 import math
@@ -19,12 +19,12 @@ from concertdeblur.blur.kernels import Picture
 Planes: TypeAlias = npt.NDArray[np.float32]  # (3, height, width), 0 to 1
 Mask: TypeAlias = npt.NDArray[np.uint8]  # (height, width), 0 to 255
 
-_OVERSAMPLING = 2  # masks are drawn so many times larger
-_WIDTHS_PX = (1.0, 14.0)  # of bars, lamps and strokes
-_SOFTNESS_PX = (0.3, 0.8)  # standard deviation: of a lens that is called sharp
-_ROOM = 1.3  # a mask is so much larger than what is seen of it, since it is turned
-_TILT = 0.12  # of a mask's side, how far its corners move: what is seen is seldom seen straight on
-_GRAIN = 1.5  # at most, grey levels
+_OVERSAMPLING = 2  # masks are drawn larger by this factor
+_WIDTHS_PX = (1.0, 14.0)  # widths of bars, lamps and strokes
+_SOFTNESS_PX = (0.3, 0.8)  # standard deviation of the blur of a lens that counts as sharp
+_ROOM = 1.3  # a mask is turned, so it is larger than its visible part by this factor
+_TILT = 0.12  # how far a mask's corners move, as a share of its side: things are seldom seen straight on
+_GRAIN = 1.5  # most film grain, grey levels
 _LAYERS = (1, 4)
 
 
@@ -41,7 +41,7 @@ def drawing(side_px: int, rng: np.random.Generator) -> Picture:
 
 
 def _shade(side_px: int, rng: np.random.Generator) -> Planes:
-    """One colour, or none, under a light that changes slowly."""
+    """A colour, or grey, under a light that changes slowly from place to place."""
     colour = rng.uniform(0, 1, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0, 1))
     rough = rng.uniform(0.6, 1, (3, 3)).astype(np.float32)
     light = cv2.resize(rough, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
@@ -51,7 +51,7 @@ def _shade(side_px: int, rng: np.random.Generator) -> Planes:
 def _seen(
     draw: Callable[[int, np.random.Generator], Mask], side_px: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """A mask, turned and tilted, through the lens; (side, side), 0 to 1."""
+    """A mask as it is seen, turned and tilted, through the lens; (side, side), 0 to 1."""
     large = round(_OVERSAMPLING * _ROOM * side_px)
     mask = draw(large, rng)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float64) * large / 2
@@ -67,7 +67,7 @@ def _seen(
 
 
 def _width(rng: np.random.Generator) -> float:
-    """Of what is drawn, px of a mask."""
+    """A random width of bars, lamps or strokes, px of a mask."""
     return _OVERSAMPLING * log_uniform(rng, _WIDTHS_PX)
 
 

@@ -1,7 +1,7 @@
-"""What G_i guesses of frames of a video before it restores them, from its analysis as iGAN has left it.
+"""G_i's guesses at frames of a video, by the analysis that stage iGAN has trained.
 
-The guesses are those that the product makes of a whole frame in a video. The analysis learns no more, so guesses of
-stored sequences are made once.
+They are the guesses that `video` makes at a whole frame. The analysis does not learn any more in the stages for videos,
+so the guesses at stored sequences are made once.
 
 Shape suffixes: G channels of guesses, H height, W width, R rows and Q columns of the blur's cells.
 """
@@ -26,10 +26,10 @@ Guesses = npt.NDArray[np.float16]  # (G, H, W)
 
 
 class Guesser:
-    """Makes the guesses of frames on the CPU; safe to use from several threads.
+    """Makes guesses at frames on the CPU; safe to use from several threads.
 
     Args:
-        generator: Its analysis is copied.
+        generator: The G_i whose analysis is copied.
     """
 
     def __init__(self, generator: ConcertGenerator) -> None:
@@ -38,10 +38,10 @@ class Guesser:
         for name, value in self._generator.analysis.state_dict().items():
             digest.update(name.encode())
             digest.update(value.numpy().tobytes())
-        self.sha256 = digest.hexdigest()  # of the analysis
+        self.sha256 = digest.hexdigest()  # sha256 of the analysis
 
     def __call__(self, frame: Picture, velocity: Flow | None) -> Guesses:
-        """The guesses of a whole frame (height, width, 3) that moves as its reduced velocity says."""
+        """The guesses at a whole frame (height, width, 3) with this reduced velocity."""
         with torch.inference_mode():
             pixels = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
             velocities = None if velocity is None else _of_cells(velocity, *frame.shape[:2])
@@ -56,7 +56,7 @@ class Guesser:
 
 
 def _of_cells(velocity: Flow, height: int, width: int) -> npt.NDArray[np.float32]:
-    """How far the picture moves in each cell of a frame, as the analysis is told, (R, Q, 3)."""
+    """The velocity of each cell of a frame, as the analysis takes it, (R, Q, 3)."""
     rows, columns = blur_grid(height, width)
     down, across = velocity.shape[0] / height, velocity.shape[1] / width
     made = np.ones((rows, columns, 3), np.float32)
@@ -70,7 +70,7 @@ def _of_cells(velocity: Flow, height: int, width: int) -> npt.NDArray[np.float32
 
 
 def guesses_of(store: SequenceStore) -> FrameResults[np.float16]:
-    """The guesses of a store's frames, (NUM_GUESSES, height, width) each."""
+    """The place of the guesses at a store's frames, (NUM_GUESSES, height, width) each."""
     return FrameResults(store, "guesses.f16", np.float16, lambda row: (NUM_GUESSES, row.height, row.width))
 
 

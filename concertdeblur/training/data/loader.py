@@ -1,4 +1,4 @@
-"""Batches made ahead by threads and brought to the device, so that the network does not wait for them."""
+"""Batches are made ahead by threads and brought to the device, so that the network does not wait for them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +17,19 @@ from concertdeblur.training.data.bundles import mapped
 BatchT = TypeVar("BatchT")
 
 _MOST_WORKERS = 8
-_STEPS_APART = 4  # crops of a cell go into steps as far from each other
+_STEPS_APART = 4  # two crops of a cell are used in steps that are so far apart
 
 
 def num_workers(device: torch.device, *, num_threads: int, is_heavy: bool = False) -> int:
     """Threads that make batches beside a network.
 
-    On a CPU they take cores from the network: a quarter of them, half where batches cost as much as the network's
-    step does (the analysis waited 43 to 52 % of its time on one core, iGAN 8 to 17 %), or what the network leaves.
+    On a CPU they take cores from the network: a quarter of them, or half of them if making a batch takes as long as a
+    step. If the network leaves more cores free, the threads take those. (With one core for batches the analysis waited
+    for 43 to 52 % of its time, and iGAN for 8 to 17 %.)
 
     Args:
         device: What the network computes on.
-        num_threads: That the network would have of a CPU.
+        num_threads: The number of threads that the network would use on a CPU.
         is_heavy: Whether making a batch takes about as long as training with it.
     """
     cores = available_cpus()
@@ -49,7 +50,7 @@ def network_threads(device: torch.device, workers: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which batch a step gets: with two uses 0 1 2 3, 0 1 2 3, 4 5 6 7, 4 5 6 7."""
+    """The number of the batch of each step: with two uses 0 1 2 3, 0 1 2 3, 4 5 6 7, 4 5 6 7."""
 
     uses: int
 
@@ -58,16 +59,16 @@ class Order:
         return _STEPS_APART if self.uses > 1 else 1
 
     def number(self, step: int) -> int:
-        """Of the step's batch."""
+        """The number of the step's batch."""
         return step // (self.uses * self._apart) * self._apart + step % self._apart
 
     def newest(self, step: int) -> int:
-        """The highest number up to this step."""
+        """The highest number of a batch up to this step."""
         group, within = divmod(step, self.uses * self._apart)
         return group * self._apart + min(within, self._apart - 1)
 
     def use(self, step: int) -> int:
-        """Which of the batch's uses the step is, from 0."""
+        """Which use of its batch the step is, counted from 0."""
         return step % (self.uses * self._apart) // self._apart
 
     def last_step(self, number: int) -> int:
@@ -79,16 +80,16 @@ class Order:
 class Loader(Generic[BatchT]):
     """Gives the batch of a step, made ahead; the same whatever the number of threads.
 
-    OpenCV and NumPy let go of the interpreter while they compute, so threads do; a batch is a pure function of its
-    number, so nothing depends on which thread is first. Called from one thread; must be closed.
+    OpenCV and NumPy release the interpreter's lock while they compute, so threads are enough. A batch is a pure
+    function of its number, so nothing depends on which thread is first. A loader is called from one thread, and must be closed.
 
     Args:
         batches: Makes a batch by its number: a dataclass with tensors on the CPU.
         device: Where its tensors are wanted; for a CUDA device they go through pinned memory.
-        workers: Threads beside the network. With 0 they take turns with it: all cores make as many batches at once
-            as there are cores, and then wait until those are used up.
-        uses: Steps that get the same batch, `_STEPS_APART` from each other: where making one costs much, and no step
-            sees all of it.
+        workers: Threads beside the network. 0: batches and network take turns. All cores make as many batches as there
+            are cores, and no more are made until these are used up.
+        uses: Number of steps that get the same batch, `_STEPS_APART` from each other. It helps if a batch takes long to
+            make, and no step uses all of it.
     """
 
     def __init__(self, batches: Callable[[int], BatchT], device: torch.device, *, workers: int, uses: int = 1) -> None:
@@ -100,7 +101,7 @@ class Loader(Generic[BatchT]):
         self._ahead = num_threads - 1 if self._takes_turns else 2 * workers
         self._pool = ThreadPoolExecutor(num_threads, "batches")
         self._made: dict[int, Future[BatchT]] = {}
-        self.waited_s = 0.0  # for batches that were not there yet
+        self.waited_s = 0.0  # time of waiting for batches
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +113,7 @@ class Loader(Generic[BatchT]):
         """The batch of a step, on the device.
 
         Raises:
-            Exception: What making it raised, in whatever thread.
+            Exception: The error of making it, in whatever thread it was raised.
         """
         asked = time.monotonic()
         number = self._order.number(step)
@@ -128,11 +129,11 @@ class Loader(Generic[BatchT]):
         return on_device(batch, self._device)
 
     def close(self) -> None:
-        """Stop the threads, after what they have in hand."""
+        """Stop the threads after the batches that they are making."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _begin(self, step: int) -> None:
-        """Have batches made for this step and those after it, and forget those that no step will ask for."""
+        """Let batches be made for this step and later ones, and drop those that no step will ask for."""
         number, newest = self._order.number(step), self._order.newest(step)
         wanted = range(number, newest + 1 + self._ahead)
         for stale in [one for one in self._made if one > wanted[-1] or self._order.last_step(one) < step]:

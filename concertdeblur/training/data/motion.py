@@ -1,7 +1,7 @@
-"""Motion samples: crops of frames that move, with all that G_i is given of them in a video.
+"""Motion samples: crops of frames that move, with all inputs that G_i has in a video.
 
-They come from real pairs, from averages of sharp clips, from sharp sequences, from clips rendered of photographs while
-the network trains, and from cells seen by a camera that stands still. A sample is a pure function of (seed, index).
+They come from real pairs, from averages of sharp clips, from sharp sequences, from clips that are rendered from
+photographs during training, and from cells that a still camera sees. A sample is a pure function of (seed, index).
 
 Shape suffixes: U uses, N samples, T planes of taps, G channels of guesses, C channels, H height, W width (h, w: a value
 for VELOCITY_PX px).
@@ -28,26 +28,27 @@ from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SCALES, Kind, SequenceStore, StoredSequence
 
 MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
-_TRIES = 5  # places in a frame, until one moves
-_MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # what moves
-_CONTENT_SHARE = 0.1  # of places are taken though they stand still
-_REDUCED_SHARE = 0.25  # of its size, in which the flow of a frame of 1280x720 is searched
+_TRIES = 5  # most random places in a frame, until one moves
+_MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # a place moves if this percentile of its velocity is as large
+_CONTENT_SHARE = 0.1  # share of places that are taken though they stand still
+_REDUCED_SHARE = 0.25  # flow of a frame of 1280x720 is searched at this share of its size
 _WIDEST_FIELD = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionSettings:
-    """What motion samples are made of; of the first five only the ratio counts, of those that are there."""
+    """The kinds of motion samples. Only the ratio of the first five numbers counts, among the kinds that are there."""
 
-    real: float = 0.4  # real pairs (--real)
-    clips: float = 0.2  # averages of sharp clips (--clips)
-    sharp: float = 0.06  # sequences that are sharp
-    rendered: float = 0.27  # clips rendered of the training pictures
-    still: float = 0.07  # cells of pictures as a still camera sees them
-    dropped: float = 0.06  # of all of them lack one of their neighbours
-    scales: tuple[float, ...] = (0.42, 0.28, 0.3)  # of real samples as filmed, at half and at a quarter of that size
-    held_out: float = 0.25  # of each real sequence, to judge by; 0: nothing is judged, all is learned from
-    most_real_frames: int = 1200  # stored, as filmed: 5.5 MB each at 1280x720, and half as much again for guesses
+    real: float = 0.4  # share of real pairs (--real)
+    clips: float = 0.2  # share of averages of sharp clips (--clips)
+    sharp: float = 0.06  # share of sharp sequences
+    rendered: float = 0.27  # share of clips that are rendered from the training pictures
+    still: float = 0.07  # share of cells that a still camera sees
+    dropped: float = 0.06  # share of all samples that lack one of their neighbours
+    scales: tuple[float, ...] = (0.42, 0.28, 0.3)  # of real samples as filmed, at half, at a quarter
+    held_out: float = 0.25  # share of each real sequence that is held out to judge by; 0: all of it is learned from
+    # The most frames as filmed that are stored; one of 1280x720 takes 5.5 MB, and its guesses half as much.
+    most_real_frames: int = 1200
     scene: SceneSettings = field(default=SceneSettings())
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class MotionCrops:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionBatch:
-    """Motion samples, of which each step that uses them gets other crops."""
+    """Motion samples; each step that uses them gets other crops."""
 
     crops: tuple[MotionCrops, ...]
 
@@ -106,15 +107,15 @@ class MotionStream:
     """An endless, seekable stream of motion samples.
 
     Args:
-        pictures: Clips are rendered of them.
+        pictures: Pictures from which clips are rendered.
         cells: Cells for the still camera.
-        sequences: Stored ones of the split `train`; None: there are none.
-        guesser: Makes guesses of what is rendered; those of `sequences` are stored.
-        settings: What samples are made of.
+        sequences: Stored sequences of the split `train`; None: there are none.
+        guesser: Makes guesses at rendered frames; guesses at `sequences` are stored.
+        settings: The kinds of samples.
         seed: With the index of a sample, this decides everything.
-        batch_size: Of a step.
+        batch_size: Samples of a batch.
         crop_px: Side of the crops.
-        uses: Crops of each sample, one a step; a rendered clip is rendered once for all of them.
+        uses: Crops of each sample, each for another step; a clip is rendered once for all of them.
     """
 
     def __init__(
@@ -134,13 +135,13 @@ class MotionStream:
         self._shares = shares / shares.sum()
 
     def batch(self, number: int) -> MotionBatch:
-        """A batch by its number."""
+        """Make a batch by its number."""
         first = number * self._batch_size
         made = [self._sample(first + place) for place in range(self._batch_size)]
         return MotionBatch(crops=tuple(_collated([crops[use] for crops in made]) for use in range(self._uses)))
 
     def _sample(self, index: int) -> list[_Crop]:
-        """As many crops as there are uses."""
+        """The crops of a sample, one for each use."""
         rng = np.random.default_rng([self._seed, index])
         kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
         if kind == "rendered" or kind == "still":
@@ -149,7 +150,7 @@ class MotionStream:
         return [self._of_sequence(kind, rng) for _ in range(self._uses)]
 
     def _of_sequence(self, kind: Kind, rng: np.random.Generator) -> _Crop:
-        """A crop of a stored frame; where something moves, if a few tries find it."""
+        """A crop of a stored frame; something moves in it, if a few tries find such a place."""
         store, guesses = self._sequences, self._guesses
         assert store is not None
         assert guesses is not None
@@ -171,7 +172,7 @@ class MotionStream:
         return _Moving((before, frame, after), scene.sharp, path, self._guesser(frame, path.velocity()))
 
     def _still(self, index: int) -> _Moving:
-        """A cell as frames of a camera that stands still."""
+        """A cell as three frames of a camera that stands still."""
         sample = self._cells.sample(index)
         inner = slice(BEFORE_PX, BEFORE_PX + BLUR_CELL_PX)
         frame, sharp = (np.ascontiguousarray(picture[inner, inner]) for picture in (sample.blurred, sample.sharp))
@@ -184,7 +185,7 @@ class MotionStream:
         return _drawn_place(rng, height, width, self._crop_px)
 
     def _cropped(self, moving: _Moving, place: tuple[slice, slice], rng: np.random.Generator) -> _Crop:
-        """A crop; time runs either way, a neighbour may be missing, sides are mirrored and turned."""
+        """A crop. Time may be reversed, a neighbour may be missing, and sides may be mirrored and turned."""
         before, frame, after = moving.frames
         to_before, to_after = moving.path.to_before, moving.path.to_after
         if rng.random() < 0.5:
@@ -205,7 +206,7 @@ class MotionStream:
 
 
 def scene_path(scene: MovingScene) -> Path:
-    """The path of a rendered clip's middle frame, searched as if it were a part of a frame as wide as its field."""
+    """The path of a rendered clip's middle frame, searched as if it were a part of a frame of its field of view."""
     side = scene.sharp.shape[0]
     reduced = round(side * min(1.0, _REDUCED_SHARE * _WIDEST_FIELD / scene.field))
     lumas = []
@@ -219,17 +220,17 @@ def scene_path(scene: MovingScene) -> Path:
 
 
 def drawn_sequence(rows: list[StoredSequence], scales: tuple[float, ...], rng: np.random.Generator) -> StoredSequence:
-    """One of the sequences: first its scale by the shares of the scales, then any of that scale."""
+    """A random sequence: first its scale is drawn by the shares of the scales, then a sequence of that scale."""
     shares = dict(zip(SCALES, scales, strict=True))
     given = sorted({row.scale for row in rows}, reverse=True)
-    weights = np.array([shares[scale] for scale in given]) + 1e-9  # where none of those that are wanted is there
+    weights = np.array([shares[scale] for scale in given]) + 1e-9  # in case no wanted scale is there
     scale = given[int(rng.choice(len(given), p=weights / weights.sum()))]
     of_scale = [row for row in rows if row.scale == scale]
     return of_scale[int(rng.integers(len(of_scale)))]
 
 
 def _drawn_place(rng: np.random.Generator, height: int, width: int, crop_px: int) -> tuple[slice, slice]:
-    """A place for a crop, at multiples of HINT_PX."""
+    """A random place for a crop, at multiples of HINT_PX."""
     top, left = (int(rng.integers((length - crop_px) // HINT_PX + 1)) * HINT_PX for length in (height, width))
     return slice(top, top + crop_px), slice(left, left + crop_px)
 
@@ -245,7 +246,7 @@ def _moves(path: Path, row: StoredSequence, place: tuple[slice, slice]) -> bool:
 
 
 def _turned(crop: _Crop, is_mirrored: bool, is_flipped: bool, is_transposed: bool) -> _Crop:
-    """Mirrored, turned upside down and transposed, and the motion with it."""
+    """Three frames and their motion, mirrored, turned upside down and transposed at random."""
 
     def turned(values: npt.NDArray[Any], axes: tuple[int, int]) -> npt.NDArray[Any]:
         values = np.flip(values, axes[1]) if is_mirrored else values

@@ -1,4 +1,4 @@
-"""Pairs of a blurred and a sharp picture, from the store: what build-dataset, GOPRO and REDS give."""
+"""Pairs of a blurred and a sharp picture in the store, from data of build-dataset, GOPRO or REDS."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from concertdeblur.training.data.sources import Split
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredPair:
-    """The two pictures of a pair, and what blurred it where that is known."""
+    """The two pictures of a pair, and the kind of its blur if that is known."""
 
     blurred: StoredPicture
     sharp: StoredPicture
@@ -26,7 +26,7 @@ class StoredPair:
 
 
 class PairStore:
-    """Random access to the pairs of one split, which may be none; safe to use from several threads."""
+    """Random access to the pairs of one split, which may be empty; safe to use from several threads."""
 
     def __init__(self, folder: Path, split: Split) -> None:
         index = read_index(folder)

@@ -54,8 +54,8 @@ __all__ = [
     "write_store",
 ]
 
-_FORMAT = 2  # of the index
-MAX_SHORT_SIDE_PX = 1024  # larger photographs are soft at pixel level; scaled down they are sharp
+_FORMAT = 2  # of the index file's format
+MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class StoredPicture:
 class StoreContents:
     """What a store holds, in figures."""
 
-    num_pictures: int  # sharp ones
+    num_pictures: int  # number of sharp pictures
     num_pairs: int
     sha256: str  # over names and pixels
 
@@ -91,7 +91,7 @@ class SkippedPicture:
 
 
 class _Unusable(Exception):
-    """A picture that is skipped, and why."""
+    """A picture that is skipped; the message says why."""
 
 
 class PictureStore:
@@ -155,10 +155,10 @@ def build_store(
         source: A folder of sharp pictures, searched with its subfolders, or one of pairs (`find_sources`).
         folder: Where the store goes; it appears there only when it is complete.
         settings: What is taken from the folder.
-        min_side_px: Smaller pictures are skipped, since crops of this size are cut; so are those that are cut off,
-            damaged, or no pictures, and pairs with such a half.
+        min_side_px: Smaller pictures are skipped, since crops of this size are cut. Files that are cut off, damaged or
+            no pictures are skipped, too, and pairs with such a half.
         on_progress: Called with (pictures done, pictures in all).
-        on_warning: Told how many are skipped, and which and why.
+        on_warning: Called with a sentence on how many pictures are skipped, which and why.
 
     Raises:
         TrainingError: If the folder is missing or empty, fewer than two pictures can be used, or the halves of a pair
@@ -177,9 +177,9 @@ def build_store(
 
 
 def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
-    """Whether a whole store is there that was made from just this."""
+    """Whether a complete store is there that was made from exactly this."""
     try:
-        return bool(read_index(folder)["origin"] == json.loads(json.dumps(origin)))  # tuples were read back as lists
+        return bool(read_index(folder)["origin"] == json.loads(json.dumps(origin)))  # JSON makes lists of tuples
     except (TrainingError, KeyError):
         return False
 
@@ -199,12 +199,12 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 
 def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, origin: dict[str, Any]) -> int:
-    """Write pairs into an empty folder as a store of the split `train`; how many there were, none may be.
+    """Write pairs into an empty folder, as a store of the split `train`; returns their number, which may be 0.
 
     Args:
-        folder: There already.
-        pairs: Each with its name; both halves of one size.
-        origin: Plain data on what they were made from.
+        folder: The folder, which exists.
+        pairs: Pairs with their names; both halves have the same size.
+        origin: Plain data that says what they were made from.
 
     """
     rows: list[StoredPicture] = []
@@ -255,7 +255,7 @@ def read_skipped(folder: Path) -> tuple[SkippedPicture, ...]:
 
 
 def _settle(index: dict[str, Any], folder: Path, sources: Sources, on_warning: Callable[[str], None]) -> None:
-    """Tell of what was skipped, and see to it that both splits still have a picture."""
+    """Warn of skipped pictures, and make sure that both splits still have a picture."""
     skipped = [str(SkippedPicture(**row)) for row in index["skipped"]]
     told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {', '.join(skipped)}"
     stored = {row["name"] for row in index["pictures"] if not row["is_blurred"]}
@@ -287,7 +287,7 @@ def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Decodes pictures as they are stored."""
+    """Decodes pictures into the form in which they are stored."""
 
     pair_crop_px: int
     min_side_px: int
@@ -313,7 +313,7 @@ def _write_pixels(
     jobs += [(p.path, p.sharp_name, True) for p in sources.pairs]
     whole: list[SourcePicture | SourcePair] = [*sources.pictures, *sources.pairs]
     rows: list[StoredPicture] = []
-    numbers: dict[str, int] = {}  # of what is stored, by name
+    numbers: dict[str, int] = {}  # number of each stored picture, by its name
     skipped: list[SkippedPicture] = []
     splits = {picture.name: picture.split for picture in sources.pictures}
     digest = hashlib.sha256()
@@ -363,7 +363,7 @@ def _check_pair(path: Path, size_px: tuple[int, int], sharp: StoredPicture) -> N
 
 
 def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture | _Unusable]:
-    """The pictures in order, decoded a few ahead on all cores; why not, in place of one that cannot be used."""
+    """The pictures in order, decoded a few ahead on all cores; one that cannot be used is replaced by the reason."""
     ahead = available_cpus()
 
     def attempt(path: Path, sharp_name: str, is_of_pair: bool) -> Picture | _Unusable:

@@ -1,6 +1,6 @@
-"""What networks make of the inner frames of stored sequences: made once, then read at random.
+"""Results of networks for the inner frames of stored sequences: they are made once, and then read at random.
 
-A file of values beside the sequences, and a note of what made them.
+They lie in a file beside the sequences, with a note of the network that made them.
 """
 
 import json
@@ -22,9 +22,9 @@ class FrameResults(Generic[Scalar]):
 
     Args:
         store: The sequences of one split.
-        name: Of the results.
-        dtype: Of the arrays.
-        shape_of: Of the array of each frame of a sequence.
+        name: Name of the results' file.
+        dtype: Type of the arrays.
+        shape_of: Gives the shape of a frame's array, by its sequence.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FrameResults(Generic[Scalar]):
         self._store, self._dtype, self._shape_of = store, dtype, shape_of
         self._path = store.folder / f"{store.split}-{name}"
         self._note = store.folder / f"{store.split}-{name}.json"
-        self._places: dict[int, int] = {}  # where those of a sequence begin, by the place of its frames
+        self._places: dict[int, int] = {}  # where the results of a sequence begin, by the place of its frames
         self._num_values = 0
         for row in store.sequences:
             self._places[row.offset] = self._num_values
@@ -51,11 +51,11 @@ class FrameResults(Generic[Scalar]):
         made_with: str,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """Make the arrays, unless those of the same make are there.
+        """Make the arrays, unless those of the same network are there.
 
         Args:
-            make: Makes that of a frame.
-            made_with: Names the network and what it is given.
+            make: Makes the array of a frame.
+            made_with: Names the network and its inputs.
             on_progress: Called with (frames done, frames in all); may raise to stop.
         """
         origin = {"made_with": made_with, "sequences": read_sequence_contents(self._store.folder).sha256}
@@ -78,7 +78,7 @@ class FrameResults(Generic[Scalar]):
         on_progress(len(frames), len(frames))
 
     def read(self, row: StoredSequence, number: int) -> Values[Scalar]:
-        """That of a frame, a read-only view."""
+        """The array of a frame, as a read-only view."""
         if self._values is None:
             self._values = np.memmap(self._path, dtype=self._dtype, mode="r")
         shape = self._shape_of(row)

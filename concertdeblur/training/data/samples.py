@@ -19,15 +19,15 @@ from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore
 
 SURROUNDED_PX = len(surrounded_index(0, 10**6))
-_MARGIN_PX = 24  # blurred around what is kept, more than half of the largest kernel (21 px)
+_MARGIN_PX = 24  # this margin is blurred, too, and then cut off; it is more than half of the largest kernel (21 px)
 
-_NUM_TAKEN = 4  # crops of which the plainest is taken
-_UNKNOWN_LEVEL = 0.5  # the middle, which misleads the analysis least
+_NUM_TAKEN = 4  # random crops, of which the plainest is taken
+_UNKNOWN_LEVEL = 0.5  # the middle of the range misleads the analysis least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSettings:
-    """What training samples are made of; shares are probabilities."""
+    """How training samples are made; shares are probabilities."""
 
     sharp_share: float = 0.1
     motion_share: float = 0.1  # linear motion at any angle, up to 21 px
@@ -38,21 +38,21 @@ class SampleSettings:
     jpeg_share: float = 0.25  # quality 70 to 98
     dark_share: float = 0.15  # multiplied by 0.05 to 1: stages are dark
     shrink_share: float = 0.3  # scaled down by up to 1.6 before cropping
-    plain_share: float = 0.0  # of four crops the one with the least detail: what a spectrum says of it misleads
-    drawn_share: float = 0.0  # of crops: drawn, not photographed (drawings.py)
-    pair_share: float = 0.0  # taken from the pairs of the data, if it has any, as they are
+    plain_share: float = 0.0  # the crop with the least detail of four is taken, because its spectrum misleads
+    drawn_share: float = 0.0  # the picture is drawn instead of photographed (drawings.py)
+    pair_share: float = 0.0  # an unchanged pair of the data is taken, if it has any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """N cells with their surroundings (`inverse_filter.looped` makes windows of them); labels for the heads."""
+    """N cells with their surroundings (`blur_cells.looped` makes windows of them), and labels for the analysis."""
 
     surrounded_blurred: Tensor  # (N, 3, SURROUNDED_PX, SURROUNDED_PX), float32 in [0, 1]
     surrounded_sharp: Tensor
     type_N: Tensor  # index into BLUR_TYPES
     level_N: Tensor  # 0 to 1
     framed_N: Tensor  # whether the picture ends where the cell ends
-    velocities_N3: Tensor  # how each moved from frame to frame, and whether that is known (blur.velocities)
+    velocities_N3: Tensor  # velocity of each cell, and whether it is known (blur.velocities)
 
     @property
     def blurred_NCHW(self) -> Tensor:
@@ -101,7 +101,7 @@ class SampleStream:
         self._batch_size = batch_size
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step; the same for the same (seed, step), whatever came before."""
+        """The batch of a step; it depends on seed and step only."""
         return self.cells(step, range(self._batch_size))
 
     def cells(self, step: int, places: Iterable[int]) -> Batch:
@@ -109,7 +109,7 @@ class SampleStream:
         return collate([self.sample(step * self._batch_size + place) for place in places])
 
     def sample(self, index: int) -> Sample:
-        """One of all the cells."""
+        """One sample by its number among all."""
         rng = np.random.default_rng([self._seed, index])
         s = self._settings
         if self._pairs is not None and rng.random() < s.pair_share:
@@ -141,7 +141,7 @@ class SampleStream:
         blurred, sharp = pairs.read_cut(number, rng, BLUR_CELL_PX if is_framed else SURROUNDED_PX)
         if is_framed:
             blurred, sharp = surrounded(blurred), surrounded(sharp)
-        # what is not one of the seven is a camera's: the capture chain, or averaged frames as GOPRO has them
+        # a blur that is none of the seven is a camera's: of the capture chain, or of averaged frames as in GOPRO
         type_index = BLUR_TYPES.index(pair.kernel if pair.kernel in BLUR_TYPES else "capture")
         level = _UNKNOWN_LEVEL if pair.level is None else pair.level
         return Sample(blurred, sharp, type_index, level, is_framed)
@@ -155,7 +155,7 @@ class SampleStream:
         y = int(rng.integers(picture.shape[0] - wanted + 1))
         x = int(rng.integers(picture.shape[1] - wanted + 1))
         region = picture[y : y + wanted, x : x + wanted]
-        if wanted < side_px:  # a small picture is surrounded by its reflection
+        if wanted < side_px:  # its reflection surrounds a picture that is too small
             short = side_px - wanted
             around = ((short // 2, short - short // 2),) * 2
             region = np.pad(region, (*around, (0, 0)), mode="reflect")
@@ -171,7 +171,7 @@ class SampleStream:
 
 
 def _detail(region: Picture) -> float:
-    """Mean difference of neighbours across, of every other pixel of green."""
+    """Mean difference of horizontal neighbours, in every other pixel of green."""
     green = region[::2, ::2, 1].astype(np.int16)
     return float(np.abs(np.diff(green, axis=1)).mean())
 
@@ -195,7 +195,7 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def collate_pictures(blurred: list[Picture], sharp: Picture) -> Batch:
-    """Versions of one picture of a cell, each ending where the cell ends."""
+    """A batch of versions of one picture, which ends where the cell ends."""
     samples = [Sample(surrounded(b), surrounded(sharp), 1, 0.0, True) for b in blurred]
     return collate(samples)
 
@@ -210,7 +210,7 @@ def motion_blurred(picture: Picture, angle_deg: float, length_px: float) -> Pict
     side = 2 * math.ceil(length_px / 2) + 3
     centre = side / 2
     dx, dy = math.cos(math.radians(angle_deg)) * length_px / 2, -math.sin(math.radians(angle_deg)) * length_px / 2
-    scale = 16  # drawn with sub-pixel ends, then averaged down
+    scale = 16  # the line is drawn larger and then averaged, so that its ends lie within pixels
     drawn = np.zeros((side * scale, side * scale), np.float32)
     start = (round((centre - dx) * scale), round((centre - dy) * scale))
     end = (round((centre + dx) * scale), round((centre + dy) * scale))

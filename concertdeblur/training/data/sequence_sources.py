@@ -1,8 +1,9 @@
-"""Where sequences come from: real pairs as `media/sequences.py` finds them, and sharp clips whose frames are averaged.
+"""The sources of sequences: real pairs as `media/sequences.py` finds them, and sharp clips whose frames are averaged.
 
-Real pairs are taken as they are and scaled down to a half and a quarter, as far as crops still fit: the blur of a phone
-held still is that of a small picture. Of each, the last frames are held out, to judge by; or whole sequences, where
-folders are named test or val. Their truths are sequences of their own: what moves and is sharp must stay sharp.
+Real pairs are taken as they are, and scaled down to a half and a quarter if crops still fit: a small picture has the
+short blur of a phone that is held still. The last frames of each sequence are held out to judge by, or whole sequences
+if a folder is named test or val. The truths are also stored as sequences, because sharp things that move must stay
+sharp.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,25 +23,25 @@ from concertdeblur.training.data.pictures import is_store_of, replaced
 from concertdeblur.training.data.sequences import LEAST_FRAMES, SCALES, MadeSequence, SequenceWriter
 from concertdeblur.training.data.sources import Split
 
-Tell = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done, how much there is)
 
-SEQUENCE_PARTS = {"read real pairs": "sequences", "average clips": "clips"}  # of the work, with their units
-_MOST_FRAMES = 128  # of one real sequence: it is held in memory while its copies are made
-_LEAST_TAKEN = 8  # frames of a sequence, however many there are
-_SHARP_FRAMES = 20  # of a real sequence, as a sharp one
+SEQUENCE_PARTS = {"read real pairs": "sequences", "average clips": "clips"}  # parts of the work -> their units
+_MOST_FRAMES = 128  # most frames of a real sequence, which is held in memory while its copies are made
+_LEAST_TAKEN = 8  # least number of frames that are taken of a sequence, if it has as many
+_SHARP_FRAMES = 20  # frames of the sharp sequence that is made of a real one
 _HELD_OUT_NAMES = ("test", "val")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SequenceSettings:
-    """What is stored."""
+    """Which sequences are stored."""
 
-    least_side_px: int  # of the frames: crops are cut
-    held_out_share: float  # of each real sequence, at its end
-    most_frames: int  # of real sequences, as filmed, all together; spread over them
+    least_side_px: int  # least side of the frames, since crops are cut
+    held_out_share: float  # share of each real sequence, at its end
+    most_frames: int  # most frames of all real sequences together, as filmed; spread over the sequences
 
     def taken(self, num_sequences: int) -> int:
-        """Frames of each of so many real sequences."""
+        """How many frames are taken of each real sequence."""
         return min(_MOST_FRAMES, max(_LEAST_TAKEN, self.most_frames // num_sequences))
 
 
@@ -58,12 +59,12 @@ def build_sequence_store(
 
     Args:
         folder: Where the store goes.
-        settings: What is stored.
+        settings: Which sequences are stored.
         real: A folder of real pairs.
-        clips: Sharp clips, to be averaged.
-        seed: Of what is averaged.
-        tell: Told what is done; may raise to stop.
-        on_warning: Told of what gives nothing.
+        clips: Sharp clips, whose frames are averaged.
+        seed: Seed of the averages.
+        tell: Called with what is done; it may raise to stop.
+        on_warning: Called for each source that gives nothing.
 
     Raises:
         SourceError: If there are no real pairs in the folder, or files cannot be read or do not belong together.
@@ -144,9 +145,9 @@ def _of_real(
 def _parts(
     sequence: RealSequence, among: list[RealSequence], num_frames: int, held_out_share: float
 ) -> list[tuple[Split, slice]]:
-    """What of a sequence is trained on and what is held out; the latter's first neighbour is the former's last frame.
+    """The part of a sequence that is trained on, and the held-out part, which begins with the other's last frame.
 
-    A frame is never both: the ends of either part are neighbours only.
+    No frame belongs to both: the first and the last frame of a part are neighbours only.
     """
     if held_out_share and any(_is_named_held_out(one) for one in among):
         return [("held_out" if _is_named_held_out(sequence) else "train", slice(0, num_frames))]

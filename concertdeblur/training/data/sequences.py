@@ -1,9 +1,9 @@
 """A memory-mapped store of sequences: consecutive blurred frames, their sharp truths, and the flow between neighbours.
 
-Layout of a store: as one of pictures (`pictures.py`), `pixels.u8` and `index.json`; of each sequence first its frames,
-then its truths unless they are the frames themselves. `flows.f16` holds, for each frame, the reduced flows to the frame
-before and to the one after (`models/path_taps.py`), (2, h, w, 2). The first and the last frame of a sequence are
-neighbours only: what is trained on, and judged by, lies between them.
+A store has `pixels.u8` and `index.json` like one of pictures (`pictures.py`). For each sequence it holds the frames,
+and then their truths if these are not the frames themselves. `flows.f16` holds, for each frame, the reduced flows to the
+frame before and to the one after (`models/path_taps.py`), (2, h, w, 2). The first and the last frame of a sequence are
+neighbours only; the inner frames are trained on, or judged by.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from concertdeblur.training.data.pictures import open_pixels, read_index, write_
 from concertdeblur.training.data.sources import Split
 
 Kind = Literal["real", "clips", "sharp"]
-SCALES = (1.0, 0.5, 0.25)  # at which real sequences are stored, as far as crops fit
-LEAST_FRAMES = 3  # of a sequence: one with both its neighbours
+SCALES = (1.0, 0.5, 0.25)  # real sequences are stored at these scales, if crops fit
+LEAST_FRAMES = 3  # of a sequence; one of them then has both its neighbours
 _FLOWS = "flows.f16"
 
 
@@ -35,7 +35,7 @@ class MadeSequence:
     name: str
     kind: Kind
     split: Split
-    scale: float  # 1 as it was filmed, 0.5 and 0.25 scaled down
+    scale: float  # 1: as it was filmed; 0.5, 0.25: scaled down
     blurred: list[Picture]
     sharp: list[Picture]  # the same list where the frames are sharp
 
@@ -51,15 +51,15 @@ class StoredSequence:
     num_frames: int
     height: int
     width: int
-    offset: int  # of its frames
-    sharp_offset: int  # of its truths
+    offset: int  # where its frames begin
+    sharp_offset: int  # where its truths begin
     flow_offset: int
     flow_height: int
     flow_width: int
 
     @property
     def inner(self) -> range:
-        """Numbers of the frames with both neighbours."""
+        """The numbers of the frames that have both neighbours."""
         return range(1, self.num_frames - 1)
 
 
@@ -68,12 +68,12 @@ class SequenceContents:
     """What a store of sequences holds, in figures."""
 
     num_sequences: int
-    num_frames: int  # that can be learned from or judged by
+    num_frames: int  # number of frames that can be trained on or judged by
     sha256: str
 
 
 class SequenceStore:
-    """Random access to the sequences of one split, which may be none; safe to use from several threads."""
+    """Random access to the sequences of one split, which may be empty; safe to use from several threads."""
 
     def __init__(self, folder: Path, split: Split) -> None:
         self.folder, self.split = folder, split
@@ -117,8 +117,8 @@ class SequenceWriter:
     """Writes sequences into an empty folder, one after the other; a context manager, which writes the index.
 
     Args:
-        folder: There already.
-        origin: Plain data on what the sequences are made from.
+        folder: The folder, which exists.
+        origin: Plain data that says what the sequences are made from.
     """
 
     def __init__(self, folder: Path, origin: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ class SequenceWriter:
         return offset
 
     def _write_flows(self, frames: Sequence[Picture]) -> tuple[int, int]:
-        """The flows of every frame, zero at either end; the size of one."""
+        """Write the flows of every frame, which are zero at either end; returns the size of one."""
         height, width = frames[0].shape[:2]
         lumas = [reduced_luma(frame) for frame in frames]
         size = lumas[0].shape[0], lumas[0].shape[1]

@@ -1,4 +1,4 @@
-"""What a data folder holds: sharp pictures, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
+"""The pictures of a data folder: sharp ones, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
 
 import hashlib
 import json
@@ -11,18 +11,18 @@ from concertdeblur.pictures.formats import READ_SUFFIXES
 
 Split = Literal["train", "held_out"]
 T = TypeVar("T")
-_SUFFIXES = READ_SUFFIXES - {".gif"}  # of 256 colours
-_HELD_OUT_SHARE = 10  # one picture in ten, chosen by the hash of its name: stable when pictures are added
+_SUFFIXES = READ_SUFFIXES - {".gif"}  # a GIF has 256 colours only
+_HELD_OUT_SHARE = 10  # one picture in ten is held out, by the hash of its name: more pictures change nothing
 _SPLITS: dict[str, Split] = {"train": "train", "test": "held_out", "val": "held_out"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSettings:
-    """What is taken from a data folder."""
+    """Which pictures of a data folder are used."""
 
-    left_out: tuple[str, ...] = ()  # names, without suffix, of pictures never trained on nor judged by
-    pair_crop_px: int = 0  # pairs are cut to a square of this side, at a place drawn from their name; 0: kept whole
-    max_pairs: int = 0  # of the training split, evenly chosen; 0: all
+    left_out: tuple[str, ...] = ()  # names, without suffix, of pictures that are not used at all
+    pair_crop_px: int = 0  # pairs are cut to a square of this side, placed by their name; 0: they stay whole
+    max_pairs: int = 0  # most pairs of the training split, evenly chosen; 0: all
     max_held_out: int = 32  # pictures to judge by while training, evenly chosen
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class SourcePair:
     path: Path
     name: str
     sharp_name: str
-    kernel: str | None = None  # what blurred it, if that is known
+    kernel: str | None = None  # the kind of its blur, if that is known
     level: float | None = None
 
 
@@ -73,7 +73,7 @@ def find_sources(folder: Path, settings: DataSettings) -> Sources:
 
 
 def list_sources(folder: Path) -> Sources:
-    """Everything in a data folder, of whatever layout it is; it may be nothing.
+    """All pictures of a data folder of any layout; there may be none.
 
     Raises:
         TrainingError: If the folder is missing, or a pair is not complete.
@@ -88,7 +88,7 @@ def list_sources(folder: Path) -> Sources:
 
 
 def split_of(name: str) -> Split:
-    """The split a picture belongs to where its folder does not say, a pure function of its name."""
+    """The split of a picture if its folder does not say it; it depends on the name only."""
     return "held_out" if _digest(name)[0] % _HELD_OUT_SHARE == 0 else "train"
 
 
@@ -151,7 +151,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _folder_pairs(folder: Path) -> Sources | None:
-    """GOPRO (`blur` beside `sharp`) and REDS (`train_blur` beside `train_sharp`); `blur_gamma` is left alone."""
+    """The pairs of GOPRO (`blur` beside `sharp`) and REDS (`train_blur` beside `train_sharp`), without `blur_gamma`."""
     pictures: dict[str, SourcePicture] = {}
     pairs: list[SourcePair] = []
     for blurred_folder in sorted(path for path in (folder, *folder.rglob("*")) if path.is_dir()):
@@ -171,7 +171,7 @@ def _folder_pairs(folder: Path) -> Sources | None:
 
 
 def _folder_split(path: Path, root: Path) -> Split:
-    """By the folder's name where it says train, test or val; else by sequence, whose frames look alike."""
+    """The split by the folder's name if that says train, test or val; else by the sequence, whose frames look alike."""
     sequence = path.parent.relative_to(root)
     for part in sequence.parts:
         named = _SPLITS.get(part.split("_")[0])
@@ -186,7 +186,7 @@ def _has_held_out(root: Path) -> bool:
 
 
 def both_splits(folder: Path, pictures: list[SourcePicture]) -> tuple[SourcePicture, ...]:
-    """See to it that both splits have a picture: of few pictures, chance may put all into one.
+    """Make sure that both splits have a picture: if there are few, chance may put all into one.
 
     Raises:
         TrainingError: If there are fewer than two pictures.
@@ -207,7 +207,7 @@ def _with_split(picture: SourcePicture, split: Split) -> SourcePicture:
 
 
 def _thinned(sources: Sources, settings: DataSettings) -> Sources:
-    """As many as the recipe wants, evenly chosen; of pairs, those whose sharp picture is kept."""
+    """As many pictures as the recipe wants, evenly chosen, and the pairs whose sharp picture is kept."""
     held_out = evenly([p for p in sources.pictures if p.split == "held_out"], settings.max_held_out)
     train = [p for p in sources.pictures if p.split == "train"]
     train_names = {p.name for p in train}
