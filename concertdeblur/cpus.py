@@ -1,4 +1,4 @@
-"""Which cores this process may use, and how many of them others keep busy."""
+"""Which cores this process may use, and how many of them other programs keep busy."""
 
 import math
 import os
@@ -27,9 +27,9 @@ def allowed_cpus() -> int:
 def quota_cpus(root: Path = _ROOT) -> int | None:
     """Cores that the quota of this process's control groups is worth, rounded up; None if it is not limited.
 
-    A container with `--cpus 2` sees all cores of its machine; with a thread for each it is halted most of the time.
-    Version 2 of control groups has the quota in `cpu.max`, version 1 in `cpu.cfs_quota_us`; the least of a
-    group and those above it counts.
+    A container with `--cpus 2` sees all cores of its machine. If it runs a thread on each, it is halted most of the
+    time. Version 2 of control groups has the quota in `cpu.max`, and version 1 in `cpu.cfs_quota_us`. The smallest quota
+    of a group and of the groups above it counts.
 
     Args:
         root: Where `proc` and `sys` lie.
@@ -39,7 +39,7 @@ def quota_cpus(root: Path = _ROOT) -> int | None:
 
 
 def busy_cpus(seconds: float = 0.5) -> float | None:
-    """How many of the cores that this process may use are busy while it sleeps; None where the system does not say."""
+    """How many of this process's cores are busy while it sleeps; None if the system does not say."""
     before = _busy_and_whole()
     time.sleep(seconds)
     after = _busy_and_whole()

@@ -1,4 +1,4 @@
-"""A video frame and what is known of its stream: the nouns that every other module passes around."""
+"""A video frame and what is known of its stream; all other modules pass these around."""
 
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -15,10 +15,10 @@ Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 
 
 class Medium(Enum):
-    """What a frame is part of, and so how long its deblurring may take and what it must agree with."""
+    """Whether a frame is a picture or belongs to a video; this decides how it is refined."""
 
-    PICTURE = auto()  # it stands alone, and is refined as far as that helps
-    VIDEO = auto()  # there are many of them, each of which must not differ from the one before more than the scene does
+    PICTURE = auto()  # it stands alone, and is refined as long as that helps
+    VIDEO = auto()  # it is one of many: refining is limited, and frames must not flicker
 
 
 def full_scale(pixels: Pixels) -> float:

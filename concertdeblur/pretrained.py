@@ -1,6 +1,6 @@
-"""A weight set's name -> checked files -> a Deblurrer.
+"""Loads a weight set by its name: its files are checked, and a Deblurrer is made of them.
 
-A weight set is a folder: one safetensors file a network and a `manifest.toml` with the architecture,
+A weight set is a folder with a safetensors file for each network and a `manifest.toml`, which has the architecture,
 BRMR's settings and the sha256 of every file.
 """
 
@@ -43,7 +43,7 @@ class WeightFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What `manifest.toml` of a weight set says."""
+    """The contents of a weight set's `manifest.toml`."""
 
     recipe: str
     architecture: Architecture
@@ -77,7 +77,7 @@ def has_fast() -> bool:
 
 
 def weights_of(quality: Quality) -> str:
-    """The shipped set of a quality; "auto" is for who knows how much there is to do, and the best one here.
+    """The shipped set of a quality; for "auto" it is the best one (`pipelines/quality.py` chooses by the work).
 
     Raises:
         WeightsError: If there is no such quality, or its set is not there.
@@ -180,7 +180,7 @@ def save_weight_set(
         for network, module in networks.by_name().items():
             path = part / f"{network}.safetensors"
             data = save({key: value.cpu().contiguous() for key, value in module.state_dict().items()})
-            path.write_bytes(data)  # with the user's usual access rights; `save_file` would keep others from reading
+            path.write_bytes(data)  # with `save_file` others could not read it
             digest = hashlib.sha256(data).hexdigest()
             lines += ["", "[[files]]", *_toml({"network": network, "file": path.name, "sha256": digest})]
         versions = {"concertdeblur": __version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -188,14 +188,14 @@ def save_weight_set(
         (part / "provenance.json").write_text(text + "\n", encoding="utf-8")
         (part / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
-        for path in sorted(part.iterdir(), key=lambda path: path.name == "manifest.toml"):  # which makes it a set
+        for path in sorted(part.iterdir(), key=lambda path: path.name == "manifest.toml"):  # it comes last
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _toml(table: dict[str, Any]) -> list[str]:
-    """Plain values and inline tables, as TOML lines; what is None is left out."""
+    """Plain values and inline tables as TOML lines; None is left out."""
 
     def value(item: Any) -> str:
         if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""What long work tells of itself, stage by stage; only the command line draws it."""
+"""The progress that long work reports, stage by stage; only the command line draws it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -31,9 +31,7 @@ class StageProgress:
     total: int | None  # None: not known
     unit: str  # what is counted, plural: "frames", "steps"
     elapsed_s: float  # since this stage began in this run; the time of an earlier run is left out
-    begun_at: int | None = (
-        0  # `done` when this run took the stage up: speed counts from there; None: from the first told
-    )
+    begun_at: int | None = 0  # `done` when this run took it up; speed counts from here; None: from the first told
     facts: Mapping[str, float | str] = field(default_factory=dict)  # figures to show beside it: {"loss": 0.021}
     remark: str = ""  # words to show beside it
 

@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio, the one that every figure of this project is counted with."""
+"""Peak signal-to-noise ratio; every figure of this project is computed with this one."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ def psnr_db(picture: npt.NDArray[Any], reference: npt.NDArray[Any], *, full_scal
     """Peak signal-to-noise ratio in dB over all values of two arrays of one shape; `MOST_DB` where they are equal.
 
     Args:
-        picture: What is judged.
-        reference: What it should be.
+        picture: The picture that is judged.
+        reference: The picture that it should be.
         full_scale: The value of white in both.
     """
     error = float(np.mean((picture.astype(np.float64) - reference) ** 2)) / full_scale**2

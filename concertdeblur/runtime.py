@@ -1,4 +1,4 @@
-"""Device, precision and threads: decided once, reported, never guessed again further down."""
+"""Device, precision and threads are decided here, once, and reported; no other module decides them again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ def choose_runtime(device: str = "auto", backend: str = "auto") -> Runtime:
 
 
 def _convolution_dtype(device: torch.device, backend: Literal["torch", "openvino"]) -> torch.dtype:
-    """Half precision where that is faster; torch on a CPU stays in fp32, as the reference for all others."""
+    """Half precision if it is faster; but torch on a CPU stays in fp32, as the reference for all others."""
     if device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if backend == "openvino" and has_fast_bfloat16(device) else torch.float32
@@ -68,8 +68,8 @@ def _convolution_dtype(device: torch.device, backend: Literal["torch", "openvino
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 gain on a device: on a GPU, and on a processor with instructions for them.
 
-    With AVX512-BF16 the restoration takes 0.57 of its time, in OpenVINO and in training; without, it takes 100 times as
-    long.
+    With AVX512-BF16 the restoration takes 0.57 of its time, in OpenVINO and in training. Without it, bfloat16 takes 100
+    times as long as fp32.
     """
     if device.type == "cuda":
         return True
@@ -78,7 +78,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def _keep_to_quota() -> None:
-    """Affinity is what pools look at; a quota they do not know of."""
+    """Hold pools of threads to the quota of the process: by themselves they know its affinity only."""
     limit = quota_cpus()
     if limit is not None:
         torch.set_num_threads(min(limit, torch.get_num_threads()))
@@ -99,9 +99,9 @@ def torch_threads(number: int) -> Iterator[None]:
 def flush_denormals() -> None:
     """Take numbers below 1e-38 for 0 from here on, in this thread and in those that it starts.
 
-    Intel processors take a hundred times as long for a product with one, and gradients through saturated units are full
-    of them: the backward pass of a trained generator took 1.6 s with them and 0.2 s without. torch's pool of threads
-    keeps to what its first user had, so this comes before any computing.
+    A product with such a number takes an Intel processor a hundred times as long. Gradients through saturated units are
+    full of them: the backward pass of a trained generator took 1.6 s with them and 0.2 s without. torch's pool of
+    threads keeps the setting of its first use, so call this before anything is computed.
     """
     torch.set_flush_denormal(True)
 

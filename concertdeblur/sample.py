@@ -1,9 +1,9 @@
 """A sample clip made by our own code: `python -m concertdeblur.sample OUT.mp4 [--sharp SHARP.mp4]`.
 
-Three seconds of a drawn concert before a camera that shakes in the hand, in the dark: the shutter is open for nine
-tenths of each frame's time, so what moves is smeared along its path. Musicians and crowd move, beams sweep, lamps
-blink, the sensor adds noise. Two notes of sound go along. The same pictures and sound every time. `--sharp` writes what
-a camera would have seen that needs no time.
+The clip is three seconds of a drawn concert, in the dark, before a camera that shakes in the hand. The shutter is open
+for nine tenths of each frame's time, so everything that moves is smeared along its path. Musicians and crowd move,
+beams sweep, lamps blink, and the sensor adds noise. The sound is two notes. Pictures and sound are the same every time.
+`--sharp` also writes the clip of a camera with an infinitely short exposure.
 """
 
 import argparse
@@ -33,13 +33,13 @@ Affine = npt.NDArray[np.float64]  # (2, 3), as OpenCV's
 HEIGHT_PX, WIDTH_PX = 360, 640
 RATE_FPS = 24
 NUM_FRAMES = 72
-EXPOSURE = 0.9  # share of a frame's time
+EXPOSURE = 0.9  # share of a frame's time in which the shutter is open
 SAMPLE_RATE_HZ = 48_000
 
 _SIZE_PX = (WIDTH_PX, HEIGHT_PX)
 _NOTES_HZ = (220.0, 277.18)
 _SENSOR = Sensor(shot=1e-4, read=1.5e-3, grain_px=0.6)
-_SCENE_HEIGHT_PX, _SCENE_WIDTH_PX = 460, 860  # larger than the frame: the camera moves
+_SCENE_HEIGHT_PX, _SCENE_WIDTH_PX = 460, 860  # larger than the frame, because the camera moves
 _PAN_PX_S = 36.0
 _HAND = (  # the camera's shake: amplitude in px across and down, frequency in Hz, phase
     (13.0, 6.0, 1.1, 0.0),
@@ -47,16 +47,16 @@ _HAND = (  # the camera's shake: amplitude in px across and down, frequency in H
     (3.0, 2.6, 4.9, 0.4),
 )
 _HAND_ROLL_RAD = 0.012
-_MOST_MOMENTS = 12  # of an exposure; the path between two is a pixel or so
+_MOST_MOMENTS = 12  # moments of an exposure; something moves about a pixel between two
 _AMBIENT = 0.5
 _LAMPS, _LAMP_Y_PX = 8, 82
-_LAMP_LIGHT = 5.0  # times white: lamps are brighter than a file can hold
+_LAMP_LIGHT = 5.0  # brightness of a lamp, times white; it is more than a file can hold
 _COLOURS = ((0.55, 0.3, 1.0), (1.0, 0.35, 0.25), (0.3, 0.9, 0.6))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Layer:
-    """What moves before the backdrop."""
+    """Something that moves before the backdrop."""
 
     colour: Plane
     mask: Plane
@@ -111,7 +111,7 @@ def _write(part: Path, pictures: Iterable[Picture]) -> None:
 
 
 def _camera(time_s: float, nearness: float = 1.0) -> Affine:
-    """From the scene to the frame."""
+    """The camera's transform, from the scene to the frame."""
     across = _PAN_PX_S * (time_s - NUM_FRAMES / RATE_FPS / 2)
     down = 0.0
     for right_px, down_px, rate_hz, phase in _HAND:
@@ -124,7 +124,7 @@ def _camera(time_s: float, nearness: float = 1.0) -> Affine:
 
 
 def _moments(middle_s: float, spread_s: float) -> int:
-    """How many moments an exposure is made of: one for each pixel that the picture moves, or so."""
+    """The number of moments of an exposure: about one for each pixel that the picture moves."""
     begun, ended = (_camera(middle_s + side * spread_s / 2, 1.2)[:, 2] for side in (-1, 1))
     return int(np.clip(np.ceil(np.hypot(*(ended - begun))) + 2, 4, _MOST_MOMENTS))
 
@@ -140,7 +140,7 @@ def _seen(lit: tuple[Plane, list[Plane]], time_s: float) -> Plane:
 
 
 def _put(seen: Plane, layer: _Layer, shown: Plane, time_s: float) -> None:
-    """Lay a layer over what is seen, where it is; `shown` is its light times its mask, and the mask."""
+    """Lay a layer over the picture at its place; `shown` is its light times its mask, and the mask."""
     height, width = layer.mask.shape
     right, down, angle = layer.moved(time_s)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -160,7 +160,7 @@ def _put(seen: Plane, layer: _Layer, shown: Plane, time_s: float) -> None:
 
 
 def _lit(number: int) -> tuple[Plane, list[Plane]]:
-    """Backdrop and layers as the lights of one frame show them."""
+    """Backdrop and layers under the lights of one frame."""
     time_s = number / RATE_FPS
     beams = np.zeros((_SCENE_HEIGHT_PX, _SCENE_WIDTH_PX, 3), np.float32)
     for place, colour in enumerate(_COLOURS):
@@ -182,7 +182,7 @@ def _lit(number: int) -> tuple[Plane, list[Plane]]:
 
 
 def _is_lit(place: int, number: int) -> bool:
-    """Lamps in turn: some flash for one frame, some shine for a few."""
+    """Whether a lamp is lit: lamps shine in turn, some for one frame and some for a few."""
     return (number + 5 * place) % 12 < (1, 3, 6)[place % 3]
 
 
@@ -199,7 +199,7 @@ def _lamp(place: int) -> Plane:
 
 @lru_cache(maxsize=1)
 def _backdrop() -> Plane:
-    """What stands still: curtain, banner, speakers, drums, lamps that are off, floor boards."""
+    """The parts that stand still: curtain, banner, speakers, drums, lamps that are off, floor boards."""
     scene = np.zeros((_SCENE_HEIGHT_PX, _SCENE_WIDTH_PX, 3), np.uint8)
     x = np.arange(_SCENE_WIDTH_PX)
     scene[:] = (34 + 16 * np.sin(x / 5.0))[None, :, None].astype(np.uint8) * np.array([1, 0.7, 0.9])
@@ -262,7 +262,7 @@ def _layer(
 
 
 def _person(shirt: Callable[[Picture], None]) -> tuple[Picture, Picture]:
-    """Head, trunk and legs, (230, 120); `shirt` draws on a piece of cloth."""
+    """A person with head, trunk and legs, (230, 120); `shirt` draws on a piece of cloth."""
     picture, mask = np.zeros((230, 120, 3), np.uint8), np.zeros((230, 120), np.uint8)
     cloth = np.full((230, 120, 3), 70, np.uint8)
     shirt(cloth)

@@ -1,1 +1,1 @@
-"""What `concertdeblur bench` measures, and how the figures are made of it."""
+"""The measurements of `concertdeblur bench`, and the figures that are made of them."""

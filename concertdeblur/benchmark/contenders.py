@@ -1,6 +1,6 @@
-"""What `concertdeblur bench --peers` measures: ours and others over the same frames, with the same engines.
+"""The contenders of `concertdeblur bench --peers`: our networks and others, on the same frames, with the same engines.
 
-Each contender is measured in a process of its own (`parts.py`), so that its memory is its own, too.
+Each contender is measured in its own process, so that memory is measured, too.
 """
 
 import copy
@@ -29,17 +29,17 @@ from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.runtime import Runtime, choose_runtime
 
-_WARM_FRAMES = 2  # of ours
-_MOST_OTHERS = 2  # frames of the others that are timed: some take ten seconds each, and do the same for every frame
+_WARM_FRAMES = 2  # frames of ours before timing begins
+_MOST_OTHERS = 2  # timed frames of the others, some of which take ten seconds a frame, and always the same
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contender:
-    """One line of the comparison, with what its authors published."""
+    """One line of the comparison, with the figure that its authors published."""
 
     name: str
-    gopro_psnr_db: float | None = None  # published; None: not measured on all of GOPRO
-    source: str = ""  # of that figure
+    gopro_psnr_db: float | None = None  # published PSNR; None: there is none for all of GOPRO
+    source: str = ""  # source of that figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +59,10 @@ class PeerContender(Contender):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperContender(Contender):
-    """The paper's U-Nets with its Algorithm 1, timed on one tile and counted up, as everywhere in `bench`."""
+    """The paper's U-Nets with its Algorithm 1; one tile is timed, and multiplied by the number of tiles."""
 
 
-REFERENCE = "concert"  # whose time all others are compared with
+REFERENCE = "concert"  # the times of all others are divided by its time
 CONTENDERS: tuple[Contender, ...] = (
     OursContender(name=REFERENCE, weights=pretrained.DEFAULT_WEIGHTS),
     OursContender(name="concert, --no-refine", weights=pretrained.DEFAULT_WEIGHTS, refine=False),
@@ -78,12 +78,12 @@ CONTENDERS: tuple[Contender, ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Of one contender with one backend."""
+    """The measurements of one contender with one backend."""
 
     seconds_per_frame: float
-    gmacs: float | None  # a frame, convolutions; None where the count depends on the frames and was not made here
+    gmacs: float | None  # of a frame's convolutions; None if the count depends on the frames and was not made here
     parameters_m: float
-    peak_rss_mb: float  # of the whole process, with Python and torch
+    peak_rss_mb: float  # peak memory of the whole process, with Python and torch
     runtime: str
 
 
@@ -91,11 +91,11 @@ def measure(name: str, backend: str, *, height: int, width: int, num_frames: int
     """Measure a contender on the CPU, in a process that does nothing else.
 
     Args:
-        name: Of one of `CONTENDERS`.
+        name: The name of one of `CONTENDERS`.
         backend: "torch" or "openvino".
-        height: Of the frames.
-        width: Of the frames.
-        num_frames: How many are timed; of others than ours two at most.
+        height: Height of the frames.
+        width: Width of the frames.
+        num_frames: Number of timed frames; networks that are not ours get two at most.
 
     Raises:
         KeyError: If there is no such contender.
@@ -126,7 +126,7 @@ def _measured_ours(contender: OursContender, runtime: Runtime, frames: Sequence[
         runs.network_seconds(deblurrer, warm, refine=contender.refine)
 
     gmacs = None
-    if runtime.backend == "torch":  # hooks see what eager torch computes: windows depend on the frames
+    if runtime.backend == "torch":  # hooks see only eager torch; the number of windows depends on the frames
         gmacs = convolution_macs(run_warm, *modules) / len(warm) / 1e9
     else:
         run_warm()
@@ -169,7 +169,7 @@ def _measured(seconds: float, gmacs: float | None, networks: Sequence[nn.Module]
 
 
 def _stepped(network: nn.Module, runtime: Runtime | None) -> Callable[[Tensor], Tensor]:
-    """Frame to frame, through engines of the runtime; without one as it is."""
+    """The network as a step from frame to frame, in engines of the runtime; without a runtime, the plain module."""
 
     def ready(module: nn.Module) -> Callable[..., Tensor]:
         return module if runtime is None else make_engine(module, runtime)
@@ -180,7 +180,7 @@ def _stepped(network: nn.Module, runtime: Runtime | None) -> Callable[[Tensor], 
 
 
 def restored(step: Callable[[Tensor], Tensor], picture: Pixels, multiple_px: int, device: torch.device) -> Pixels:
-    """One frame (H, W, 3) uint8 through a network that wants multiples, as pixels again."""
+    """The result, as pixels, of a frame (H, W, 3) uint8 and a network that takes only multiples of a size."""
     height, width = picture.shape[:2]
     made = step(_padded(to_tensor(picture, device), multiple_px))[0, :, :height, :width]
     return quantised(made.clamp(0, 1).permute(1, 2, 0).numpy(force=True), like=picture)

@@ -1,4 +1,4 @@
-"""Counted, not timed: multiply-adds of convolutions, and how often the host reads from the device."""
+"""Counts instead of times: multiply-adds of convolutions, and how often the host reads from the device."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.prepared import HINT_PX
 
-PAPER_TILE_PX, PAPER_PATCH_PX = 256, 128  # the paper's
+PAPER_TILE_PX, PAPER_PATCH_PX = 256, 128  # sides of the paper's tiles and patches
 
 _READS: frozenset[Any] = frozenset(
     (
@@ -60,7 +60,7 @@ def convolution_macs(run: Callable[[], object], *modules: nn.Module) -> int:
 
 
 def generate_macs(networks: Networks, height: int, width: int) -> int:
-    """Multiply-adds of G_i's convolutions on one frame; only shapes are computed, no numbers."""
+    """Multiply-adds of G_i's convolutions on one frame; only shapes are computed for this."""
     generator = copy.deepcopy(networks.image_generator).to("meta")
     multiple = max(HINT_PX, generator.restoration.multiple_px)
     high, wide = (length + -length % multiple for length in (height, width))
@@ -96,7 +96,7 @@ def paper_tiles(height: int, width: int) -> int:
 
 
 class HostReads(TorchFunctionMode):
-    """Counts where a host would wait for its device: every read of a tensor's values, on a CPU too."""
+    """Counts every read of a tensor's values, at which a host would wait for its device; it counts on a CPU, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,6 +105,6 @@ class HostReads(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Count, and do what was asked."""
+        """Count the call, and then make it."""
         self.count += func in _READS
         return func(*args, **(kwargs or {}))

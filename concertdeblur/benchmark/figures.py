@@ -1,18 +1,18 @@
-"""From measured seconds to the figures of `concertdeblur bench`: arithmetic alone."""
+"""Computes the figures of `concertdeblur bench` from measured seconds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-GENERATE = ("generate", "describe", "filter", "restore")  # spans that make up the stage
+GENERATE = ("generate", "describe", "filter", "restore")  # the spans of the stage
 REFINE = ("mine", "refine")
 PAPER_ITERATIONS = 2.3  # a tile (paper, section 4.4)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperCost:
-    """What one call of each of the paper's networks costs on one 256-px tile: seconds, or multiply-adds."""
+    """The cost of a call of each of the paper's networks on a 256-px tile: seconds, or multiply-adds."""
 
     generator: float
     discriminator: float
@@ -35,7 +35,7 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchSummary:
-    """What was measured. Ratios and medians; seconds are of one frame unless said otherwise."""
+    """The measured ratios and medians. Seconds are those of one frame, unless a comment says otherwise."""
 
     resolution: str
     frames: int
@@ -54,12 +54,12 @@ class BenchSummary:
     paper_ratio: float
     paper_seconds_per_frame: float  # from one tile, times the tiles
     peak_rss_mb: float  # of the process after a whole file-to-file run
-    start_seconds: float  # from a started job to its first frame, with Python and torch loaded already
+    start_seconds: float  # from the start of a job to its first frame; Python and torch are loaded before
     stage_seconds: dict[str, float]
     synchronisations_per_batch: float
     rounds: int
-    backends: dict[str, float | None] | None  # seconds of restoring a frame; None where it does not run
-    lost_db: float | None  # PSNR, against the plain path in eager torch; None if backends were not compared
+    backends: dict[str, float | None] | None  # seconds to restore a frame; None if the backend does not run
+    lost_db: float | None  # PSNR that the default loses against eager torch; None if backends were not compared
     plot: Path | None
     elapsed_s: float
 
@@ -92,17 +92,17 @@ class BenchSummary:
 
 
 def end_to_end_ratio(rounds: Sequence[Round], cores: int) -> float:
-    """Median over the rounds of what the work needs at best, over what it took."""
+    """Median over the rounds: the least time that the work needs, divided by the time it took."""
     return median((one.network + one.codec_cpu / cores) / one.measured for one in rounds)
 
 
 def refine_ratio(stages: Mapping[str, float]) -> float:
-    """Seconds of mining and refining over those of generating."""
+    """Seconds of mining and refining, divided by those of generating."""
     return _total(stages, REFINE) / _total(stages, GENERATE)
 
 
 def gemm_ratio(macs: int, stages: Mapping[str, float], gemm_flops: float) -> float | None:
-    """Convolution FLOP/s over the whole generate stage, by the machine's FLOP/s of a matrix product."""
+    """FLOP/s of the convolutions over the whole generate stage, divided by those of a matrix product."""
     return 2 * macs / _total(stages, GENERATE) / gemm_flops if macs else None
 
 

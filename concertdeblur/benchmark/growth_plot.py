@@ -1,4 +1,4 @@
-"""How cost grows with the frame, as a picture: seconds a frame and memory over megapixels, both axes logarithmic."""
+"""A plot of how cost grows with the frame: seconds a frame and memory over megapixels, on logarithmic axes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ class _Axis:
         return round(self._first_px + share * (self._last_px - self._first_px))
 
     def ticks(self) -> list[float]:
-        """1, 2 and 5 times the powers of ten that lie on it."""
+        """The ticks: 1, 2 and 5 times powers of ten, as far as they lie on the axis."""
         powers = range(math.floor(self._low), math.ceil(self._high) + 1)
         ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
         return [tick for tick in ticks if self._low <= math.log10(tick) <= self._high]

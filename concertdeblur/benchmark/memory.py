@@ -1,4 +1,4 @@
-"""How much memory a process has had."""
+"""The memory that a process has used."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ _STATUS = Path("/proc/self/status")
 
 def peak_rss_mb() -> float:
     """The most memory that was resident at once in this process, in MiB; NaN where the system does not say."""
-    if _STATUS.is_file():  # Linux: what getrusage says there begins with what the process that started this one had
+    if _STATUS.is_file():  # Linux: there getrusage also counts the process that started this one
         for line in _STATUS.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024

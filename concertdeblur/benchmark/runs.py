@@ -1,4 +1,4 @@
-"""The things that `concertdeblur bench` times, each alone."""
+"""The parts that `concertdeblur bench` times, each of them alone."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ def read_frames(clip: Path) -> list[Frame]:
 
 
 def codec_cpu_seconds(clip: Path, target: Path, made: Sequence[Frame]) -> float:
-    """CPU seconds, over all threads, of decoding a clip and encoding what was made of it, as `video` does."""
+    """CPU seconds, over all threads, of decoding a clip and encoding its result, as `video` does it."""
     started_s = time.process_time()
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         frames = reader.frames()
@@ -56,15 +56,15 @@ def codec_cpu_seconds(clip: Path, target: Path, made: Sequence[Frame]) -> float:
 def network_seconds(
     deblurrer: Deblurrer, frames: Sequence[Frame], *, overlap: bool = True, refine: bool = True
 ) -> tuple[float, list[Frame]]:
-    """Wall seconds of the deblurrer over frames in memory, and what it made of them."""
+    """Wall seconds of the deblurrer over frames in memory, and its results."""
     started_s = time.perf_counter()
     made = [one.frame for one in deblurrer.stream(frames, DeblurOptions(refine=refine), overlap=overlap)]
     return time.perf_counter() - started_s, made
 
 
 def reads_per_frame(deblurrer: Deblurrer, frames: Sequence[Frame]) -> float:
-    """How often the host reads values of a tensor, a frame."""
-    with HostReads() as reads:  # of this thread
+    """How many times the host reads values of a tensor for each frame."""
+    with HostReads() as reads:  # of this thread only
         network_seconds(deblurrer, frames, overlap=False)
     return float(reads.count / len(frames))
 
@@ -93,7 +93,7 @@ def paper_seconds(runtime: Runtime) -> PaperCost:
 
 
 def compared_backends(restoration: nn.Module, runtime: Runtime, given: Sequence[Tensor]) -> dict[str, float | None]:
-    """Seconds of restoring one frame in eager torch, torch.compile and OpenVINO; None where one does not run."""
+    """Seconds to restore a frame in eager torch, torch.compile and OpenVINO; None if a backend does not run."""
 
     def eager() -> Engine:
         return TorchEngine(restoration, choose_runtime(str(runtime.device), "torch"))
@@ -110,13 +110,13 @@ def compared_backends(restoration: nn.Module, runtime: Runtime, given: Sequence[
     for name, make in makers.items():
         try:
             seconds[name] = _median_seconds(make(), given, runtime)
-        except Exception:  # no compiler, no package, not for this device: it does not run here, whatever the reason
+        except Exception:  # it does not run here, whatever the reason: no compiler, no package, another device
             seconds[name] = None
     return seconds
 
 
 def lost_db(made: Sequence[Frame], plain: Sequence[Frame], sharp: Iterable[Pixels]) -> float:
-    """How much nearer, in dB of PSNR, the plain path comes to the sharp frames; mean of the frames."""
+    """How much closer eager torch comes to the sharp frames than the default, in dB of PSNR; mean of the frames."""
     losses = [
         _psnr_db(by_plain.pixels, reference) - _psnr_db(one.pixels, reference)
         for one, by_plain, reference in zip(made, plain, sharp, strict=True)

@@ -1,4 +1,4 @@
-"""A concert-like clip for timing, drawn by our own code: motion, lights, dark parts, blur, grain."""
+"""A clip like that of a concert, drawn for timing; it has motion, lights, dark parts, blur and grain."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +17,11 @@ Picture: TypeAlias = npt.NDArray[np.uint8]
 RATE_FPS = 25
 _PAN_PX = 3  # a frame
 _BLUR_LEVEL = 0.4
-_GRAIN = 1.0  # standard deviation, of 255
+_GRAIN = 1.0  # standard deviation, in grey levels of 255
 
 
 def sharp_frames(height: int, width: int, num_frames: int) -> Iterator[Picture]:
-    """What the blurred frames show, (height, width, 3) RGB, the same at every call."""
+    """The sharp frames behind the blurred ones, (height, width, 3) RGB, the same at every call."""
     stage = _stage(height, width + _PAN_PX * num_frames)
     for number in range(num_frames):
         yield _lit(stage[:, _PAN_PX * number : _PAN_PX * number + width], number / RATE_FPS)
@@ -45,7 +45,7 @@ def write_clip(target: Path, *, height: int, width: int, num_frames: int) -> Non
 
 
 def _stage(height: int, width: int) -> Picture:
-    """What stands still: curtain, banner, speakers, dark floor, the heads of the crowd."""
+    """The parts that stand still: curtain, banner, speakers, dark floor, and the heads of the crowd."""
     draw = np.random.default_rng(7)
     unit = height / 36
     scene = np.zeros((height, width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What `concertdeblur bench --peers` and `--sizes` found, as Markdown tables."""
+"""The results of `concertdeblur bench --peers` and `--sizes` as Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """Of one network with one backend."""
+    """The time of one network with one backend."""
 
     seconds_per_frame: float
-    ratio: float | None  # to our `concert` with the same backend; None if that did not run
+    ratio: float | None  # divided by the time of `concert` with the same backend; None if that did not run
     peak_rss_mb: float
 
 
@@ -23,7 +23,7 @@ class PeerRow:
     source: str
     parameters_m: float | None  # None if it ran nowhere
     gmacs: float | None  # a frame
-    timings: dict[str, Timing | None]  # of each backend; None where it does not run
+    timings: dict[str, Timing | None]  # by backend; None if it does not run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,11 +31,11 @@ class PeersSummary:
     """The comparison of a run."""
 
     resolution: str
-    frames: int  # of ours
+    frames: int  # number of timed frames of our networks
     cores: int
-    runtimes: dict[str, str]  # of each backend, what it ran on
+    runtimes: dict[str, str]  # by backend: what it ran on
     rows: tuple[PeerRow, ...]
-    drift: float | None  # time of `concert` at the end over that at the beginning
+    drift: float | None  # time of `concert` at the end, divided by that at the beginning
     elapsed_s: float
 
     def text(self) -> str:

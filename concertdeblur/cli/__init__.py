@@ -1,4 +1,4 @@
-"""The command line: what users type, see and are told."""
+"""The command line: what users type, and what they read."""
 
 from concertdeblur.cli.program import main
 

@@ -87,12 +87,12 @@ def bench(
         shown.done(run(job, shown, stop))
 
 
-# Options that a mode has a use for, beside those of reporting
+# The options that each mode uses, beside those of reporting
 _USED = {"--peers": {"size", "frames"}, "--sizes": {"frames", "weights", "backend", "plot", "overwrite"}}
 
 
 def _refuse_unused(ctx: click.Context, mode: str) -> None:
-    """Say that an option was given which the mode has no use for."""
+    """Refuse an option that the mode does not use."""
     for param in ctx.command.params:
         name = str(param.name)
         is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -104,7 +104,7 @@ def _refuse_unused(ctx: click.Context, mode: str) -> None:
 def _planned(
     mode: str, size: tuple[int, int], choices: dict[str, Any]
 ) -> tuple[Callable[[Any, Display, threading.Event], Summary], Any]:
-    """What runs, and its job."""
+    """The function that runs, and its job."""
     width, height = size
     used = {name: choices[name] for name in _USED.get(mode, ()) if name in choices}
     if mode == "--peers":

@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """One line on standard error, as long as there is one: the terminal may be closed, and the run be ending for it."""
+    """Write one line on standard error; nothing happens if its terminal was closed, which ends the run anyway."""
     try:
         click.echo(printable(message), err=True)
     except OSError as error:

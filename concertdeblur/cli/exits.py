@@ -14,7 +14,7 @@ from concertdeblur.cli.display import Display
 from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory")
-_MOST_LETTERS = 200  # of a message that was not written for users
+_MOST_LETTERS = 200  # most letters of a message that was not written for users
 
 
 def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
@@ -96,7 +96,7 @@ def flush_output() -> None:
     """Write what standard output still holds, while an error can still be reported.
 
     Raises:
-        OSError: If it cannot be written; it is dropped then, so that Python's own last flush is quiet.
+        OSError: If it cannot be written. It is dropped then, so that Python's own last flush raises nothing.
 
     """
     try:

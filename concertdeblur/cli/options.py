@@ -60,8 +60,8 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         name: How it is written.
         pattern: A regular expression that all of the text must match, with two groups.
         made: Makes the pair, a tuple, of the two groups.
-        noun: What it is, for the complaint.
-        example: One that is right.
+        noun: The noun for the pair in the error message.
+        example: A correct one, for the error message.
     """
 
     def __init__(self, name: str, pattern: str, made: Callable[[str, str], Any], *, noun: str, example: str) -> None:
@@ -71,7 +71,7 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         self._complaint = f"is no {noun}; write {name}, as {example}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What is made of both parts; a usage error for a text that does not match."""
+        """The pair of both parts; a usage error for a text that does not match."""
         if isinstance(value, tuple):
             return value
         match = self._pattern.fullmatch(str(value))
@@ -95,7 +95,7 @@ class LocalPath(click.ParamType):  # type: ignore[type-arg]
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path; a usage error for what is none."""
+        """The path; a usage error for a text that is no path."""
         text = str(value)
         if text == "-":
             self.fail("'-' is not supported: files are read and written more than once; name a file", param, ctx)
@@ -112,7 +112,7 @@ LOCAL_FILE = LocalPath()
 
 
 def command_for(name: str) -> str:
-    """The command that a file given in a command's place is for; empty if it is no file's name."""
+    """The command for a file whose name stands in a command's place; empty if it is no file's name."""
     path = Path(name)
     if path.suffix.lower() in _PICTURES:
         return "image"
@@ -231,7 +231,8 @@ deblurring_options = together(
     ),
     option(
         "Deblurring", "--quality", type=click.Choice(["auto", "best", "fast"]), default="auto", show_default=True,
-        help="Which shipped weight set; auto is best, but fast for a clip that would take minutes without a GPU.",
+        help="Which shipped weight set; auto is best, but fast for a clip that would take more than half an hour"
+        " without a GPU.",
     ),
     option(
         "Deblurring", "--weights", metavar="NAME|FOLDER",

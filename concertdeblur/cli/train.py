@@ -78,9 +78,8 @@ def train(*, recipe: str, start_from: str, out: Path | None, as_json: bool, quie
     """Train a weight set on your own pictures.
 
     Runs the stages one after the other: iGAN, mining of the windows that stay blurred, pGAN; then iGAN and pGAN of
-    videos, along the motion. A run that DIR holds
-    already is gone on with, exactly where it stood; Ctrl-C saves first. The weight set in DIR/weights is for
-    'concertdeblur video --weights DIR/weights'.
+    videos, along the motion. If DIR already holds a run, it goes on exactly where it stopped; Ctrl-C saves first.
+    'concertdeblur video --weights DIR/weights' uses the weight set that is made.
     """
     if choices["resume"] and choices["restart"]:
         raise click.UsageError("--resume and --restart do not go together.")

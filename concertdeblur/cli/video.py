@@ -1,4 +1,4 @@
-"""The command `video`: names and options -> a job, and what it is done with: a clip, several clips, or a preview."""
+"""The command `video`: options become a job, which is done for one clip, for several clips, or for a preview."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -33,7 +33,7 @@ PREVIEW_MIDDLE = "middle"
 
 
 class PreviewTime(ClockTime):
-    """A time, or nothing: the middle."""
+    """A time, or nothing, which means the middle."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Seconds, or `PREVIEW_MIDDLE`."""
@@ -41,10 +41,10 @@ class PreviewTime(ClockTime):
 
 
 class VideoCommand(GroupedCommand):
-    """`video`, whose `--preview` takes a time or nothing: a file's name after it is no time."""
+    """The command `video`, whose `--preview` may stand without a time, before a file's name."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, after `--preview NAME` is made `--preview=middle NAME`."""
+        """Parse as click does, after `--preview NAME` has become `--preview=middle NAME`."""
         made: list[str] = []
         for number, arg in enumerate(args):
             following = args[number + 1] if number + 1 < len(args) else ""
@@ -158,10 +158,10 @@ def video(
 ) -> None:  # fmt: skip
     """Deblur a clip, several, or folders of clips.
 
-    IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name; left out, it is IN with '.deblurred'
-    in its name. With several clips, or a folder, OUT is a folder, and a clip that fails stops no other. Sound,
-    subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file; where a long clip was stopped,
-    the same command goes on.
+    IN is a clip, OUT the file to write: mp4, m4v, mov, mkv or webm, by its name. Without OUT, it is IN with
+    '.deblurred' in its name. With several clips, or a folder, OUT is a folder, and a clip that fails stops no other.
+    Sound, subtitles, chapters, tags and every time stamp are kept. Ctrl-C leaves no half file, and the same command
+    goes on with a long clip that was stopped.
     """
     if skip_existing and choices["overwrite"]:
         raise click.UsageError("--skip-existing and --overwrite do not go together.")

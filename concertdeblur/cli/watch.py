@@ -43,8 +43,8 @@ def watch(
 ) -> None:  # fmt: skip
     """Deblur clips as they appear in the folder IN, one after the other, into the folder OUT.
 
-    A clip that has its output is done. One that fails is named in OUT/watch.log and tried again once its file changes.
-    Ctrl-C or SIGTERM ends the watch; the next one goes on where a long clip was stopped.
+    A clip that has its output is done. One that fails is named in OUT/watch.log, and tried again when its file changes.
+    Ctrl-C or SIGTERM ends the watch; the next watch goes on with a long clip that was stopped.
     """
     debugging = is_debugging()
     with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):

@@ -1,8 +1,8 @@
-"""Single frames of a clip by their time stamps, as RGB, upright: by decord where it can, else by PyAV.
+"""Single frames of a clip by their time stamps, upright in RGB; decord reads them if it can, else PyAV.
 
-decord 3.4 skips to a frame by asking its decoder a fixed number of times; where that decoder is slow, it gives up and
-answers with another frame, now this one and now that. So it is only ever asked for the frames from a key frame on,
-one after the other, and what it gives is compared with what was judged.
+decord 3.4 skips to a frame by asking its decoder a fixed number of times. If the decoder is slow, decord gives up and
+returns some other frame. So it is asked only for consecutive frames from a key frame on, and each frame is compared
+with the one that was judged.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ from concertdeblur.media.reader import ReaderOptions
 
 Picture = npt.NDArray[np.uint8]
 
-# The frame that was judged differs by 0.3 to 0.7 levels (mean), in strong colours by 2.6; its neighbours by 0.5 to 20.
+# The right frame differs by 0.3 to 0.7 levels on average, in strong colours by 2.6; its neighbours differ by 0.5 to 20.
 _MOST_THUMB_ERROR = 3.0
-_MOST_DETAIL_ERROR = 0.05  # share of its energy; the judged frame differs by 0.03, a blurred one by more
+_MOST_DETAIL_ERROR = 0.05  # as a share of the detail's energy; the right frame differs by 0.03, a blurred one by more
 _LIMITED_LEVELS, _FULL_LEVELS = 219, 255  # of luma
-_FULL_RANGE = 2  # as FFmpeg counts
+_FULL_RANGE = 2  # FFmpeg's number
 
 
 class FrameAccess(Protocol):
@@ -62,12 +62,12 @@ class PyavAccess:
 
 
 class DecordAccess:
-    """Asks decord for the frames from the key frame before; it keeps the file open."""
+    """Asks decord for consecutive frames from the last key frame on; decord keeps the file open."""
 
     def __init__(self, path: Path, reader: DecordReader, info: StreamInfo) -> None:
         self._path, self._reader = path, reader
         self._pts, self._is_key = _index(path, info.index)
-        self._next = 0  # index that decord is at
+        self._next = 0  # index of the frame that decord gives next
 
     def read(self, pts: int) -> Pixels:
         """The frame with this time stamp."""
@@ -104,7 +104,7 @@ class PictureReader:
         self._exact = PyavAccess(path, self._info, origin_s)
         self._fast: FrameAccess | None = None
         self._decord: DecordReader | None = None
-        with contextlib.suppress(ConcertDeblurError):  # it says what it cannot do before it does it wrong
+        with contextlib.suppress(ConcertDeblurError):  # the reader refuses what decord would do wrong
             self._decord = DecordReader(path, ReaderOptions(num_threads=num_threads))
             self._fast = DecordAccess(path, self._decord, self._info)
 
@@ -117,8 +117,8 @@ class PictureReader:
         """One frame without its bars, (height, width, 3) RGB.
 
         Args:
-            candidate: Which one, with what the scan saw of it: what decord gives is checked by it.
-            part: Where the picture is within the bars, in px of the frame as judged.
+            candidate: The frame's place, and what the scan saw of it, by which decord's frame is checked.
+            part: The picture without the bars, in px of the frame as it was judged.
 
         """
         if self._fast is not None:
@@ -154,12 +154,12 @@ def open_pictures(path: Path, *, num_threads: int = 0) -> Iterator[PictureReader
 
 
 def is_what_was_judged(picture: Picture, candidate: Candidate, *, num_levels: int) -> bool:
-    """Whether a frame is the candidate and none of its neighbours.
+    """Whether a frame is the candidate, and not one of its neighbours.
 
     Args:
-        picture: (height, width, 3) RGB, of the size as judged.
-        candidate: What the scan saw.
-        num_levels: Of the luma that it saw.
+        picture: (height, width, 3) RGB, in the size in which it was judged.
+        candidate: What the scan saw of it.
+        num_levels: Number of levels of the luma that the scan saw.
 
     """
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Bars around the picture: rows and columns that hold nothing, as many on one side as on the other."""
+"""Bars around the picture: empty rows and columns, as many on one side as on the other."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ import numpy.typing as npt
 from concertdeblur.dataset.frames import Box
 
 Luma = npt.NDArray[np.uint8]
-_CONSTANT_LEVELS = 6  # bars vary by less, over all frames of a shot; the dark round a stage has noise and spill
-_MARGIN_PX = 2  # the edge of a bar rings into the picture
-_LARGEST_SHARE = 0.7  # of a side; more than that is a dark stage and no bar
+_CONSTANT_LEVELS = 6  # bars vary by less over all frames of a shot; darkness around a stage has noise and stray light
+_MARGIN_PX = 2  # the edge of a bar leaves ringing in the picture
+_LARGEST_SHARE = 0.7  # most of a side that can be bars; more than that is a dark stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class BarFinder:
         self._lines = lines
 
     def picture(self) -> Box:
-        """Where the picture is within the bars; the whole frame if there are none."""
+        """The picture without the bars; the whole frame if there are none."""
         if self._lines is None:
             return Box(0, 0, self.height, self.width)
         sides = zip(self._lines.least, self._lines.largest, strict=True)
@@ -58,13 +58,13 @@ class BarFinder:
 
 
 def _inner(least: Luma, largest: Luma) -> tuple[int, int]:
-    """From where to where the lines hold something."""
+    """The first and the last line that are not empty."""
     is_bar = largest.astype(int) - least <= _CONSTANT_LEVELS
     held = np.flatnonzero(~is_bar)
     length = len(least)
     if not held.size or (held[-1] + 1 - held[0]) < (1 - _LARGEST_SHARE) * length:
         return 0, length
-    # bars are alike on both sides; the dark upper half of a stage is none, and may lie below one
+    # bars are equal on both sides; the dark upper half of a stage is no bar, but may lie below one
     bar = min(int(held[0]), length - 1 - int(held[-1]))
     margin = bar + _MARGIN_PX if bar else 0
     return margin, length - margin

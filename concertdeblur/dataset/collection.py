@@ -1,4 +1,4 @@
-"""The clips of a list, from wherever they are: local ones and fetched ones, none twice."""
+"""The clips of a list, local and fetched ones, each of them once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ class Collection:
         return list(self._sources.values())
 
     def add(self, entry: Entry) -> Iterator[Failure]:
-        """Take the clips of one line; gives those that cannot be had."""
+        """Take the clips of one line; returns failures, for those that are missing or cannot be fetched."""
         if entry.is_url:
             yield from self._add_fetched(entry)
             return
@@ -46,7 +46,7 @@ class Collection:
             self._take(source)
 
     def forget(self, source: Source) -> None:
-        """Fetch it again next time, if it was fetched: it is no clip."""
+        """Forget a fetched file that is no clip: it is fetched again next time."""
         self._downloader.forget(source.address)
 
     def _add_fetched(self, entry: Entry) -> Iterator[Failure]:

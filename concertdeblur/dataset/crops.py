@@ -1,4 +1,4 @@
-"""Where to crop a frame: where there is something sharp to see, and with the face if there is one."""
+"""The places where a frame is cropped: something sharp is there, and the face if there is one."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ Picture = npt.NDArray[np.uint8]
 _STEP_PX = 16
 _REGION_PX = 32
 _MOST_CONTRAST = 60.0  # levels (RMS difference): one lamp does not outweigh a musician
-_SOFT, _SHARP = 0.4, 1.0  # sharpness of a region that counts for nothing, and for all its contrast
+_SOFT, _SHARP = 0.4, 1.0  # sharpness of a region whose contrast does not count, and of one whose contrast counts fully
 
 
 def choose_crops(picture: Picture, size_px: int, *, count: int = 1, faces: Sequence[Box] = ()) -> list[Box]:
-    """Squares of a frame with the most content, best first, none over another.
+    """The squares of a frame with the most content, best first; none overlaps another.
 
     Args:
         picture: (height, width, 3) RGB, at least `size_px` on either side.
@@ -49,7 +49,7 @@ def cut(picture: Picture, crop: Box) -> Picture:
 
 
 def _positions(room_px: int) -> npt.NDArray[np.intp]:
-    """Every 16 px, and the last possible one."""
+    """Positions every 16 px, and the last possible one."""
     return np.unique([*range(0, room_px + 1, _STEP_PX), room_px])
 
 
@@ -61,7 +61,7 @@ def crop_sharpness(picture: Picture) -> float:
 def _content(
     picture: Picture, size_px: int, tops: npt.NDArray[np.intp], lefts: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float64]:
-    """(tops, lefts) sum over each square of the contrast that is sharp: what is out of focus counts for nothing."""
+    """(tops, lefts) sum of the sharp contrast over each square; contrast that is out of focus does not count."""
     judged = judge(measure(_grey(picture), side_px=_REGION_PX))
     contrast_RC = np.minimum(judged.weight_DRC.sum(axis=0), _MOST_CONTRAST)
     softest_RC = np.where(judged.weight_DRC > 0, judged.score_DRC, np.inf).min(axis=0)
@@ -81,7 +81,7 @@ def _grey(picture: Picture) -> npt.NDArray[np.uint8]:
 def _with_face(
     faces: Sequence[Box], size_px: int, tops: npt.NDArray[np.intp], lefts: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.bool_]:
-    """(tops, lefts) whether the square holds the largest face as far as it can."""
+    """(tops, lefts) whether the square holds the largest face, or as much of it as fits."""
     face = max(faces, key=lambda box: box.height * box.width)
     rows = _holding(face.y, face.height, size_px, tops)
     columns = _holding(face.x, face.width, size_px, lefts)

@@ -30,18 +30,18 @@ _RETRIES = 4
 _TIMEOUT_S = 20
 _FIRST_WAIT_S = 0.5  # doubles
 _PASSING = re.compile(r"HTTP Error (?:5\d\d|429|408)|timed out|Connection reset|Remote end closed|Temporary failure")
-_FULL = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]")  # all that yt-dlp leaves of some errors
-_MOST_HOPS = 5  # a page that leads to a page that leads to ...
-_MOST_BYTES = 64 * 2**30  # an endless stream that does not say so
-_TALLEST_PX = 1080  # frames are not kept larger
-_FORMAT = f"bv*[height<=?{_TALLEST_PX}]/b[height<=?{_TALLEST_PX}]/bv*/b"  # sound is of no use
+_FULL = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]")  # of some errors yt-dlp keeps nothing but this text
+_MOST_HOPS = 5  # pages that lead to further pages
+_MOST_BYTES = 64 * 2**30  # larger files are taken for endless streams
+_TALLEST_PX = 1080  # larger frames would be scaled down anyway
+_FORMAT = f"bv*[height<=?{_TALLEST_PX}]/b[height<=?{_TALLEST_PX}]/bv*/b"  # no sound is needed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DownloadOptions:
     """How clips are fetched."""
 
-    limit: int = 50  # clips of a playlist
+    limit: int = 50  # most clips of a playlist
     cookies: Path | None = None  # in Netscape's format; the file is not changed
     rate_limit_mb_s: float | None = None
     pause_s: float = 1.0  # between two downloads
@@ -51,7 +51,7 @@ class DownloadOptions:
 class Fetched:
     """A clip that was fetched, in this run or before."""
 
-    url: str  # where it is, as far as that has an address of its own
+    url: str  # address of the clip, if it has one of its own
     path: Path
     title: str
     licence: str
@@ -59,11 +59,11 @@ class Fetched:
 
 
 class _Refused(Exception):
-    """Not to be fetched; the message says why."""
+    """A clip cannot be fetched; the message says why."""
 
 
 class _Transient(_Refused):
-    """Not to be fetched just now."""
+    """A clip cannot be fetched now, but maybe later."""
 
 
 class Downloader:
@@ -83,10 +83,10 @@ class Downloader:
 
         Args:
             folder: Where files go.
-            options: How.
+            options: How clips are fetched.
             on_progress: Called with a few words, as "12 of 80 MB".
-            on_warning: Called with one sentence, where a playlist is cut.
-            is_needed: Whether a file with this sha256 is fetched again if somebody deleted it.
+            on_warning: Called with one sentence if a playlist has too many clips.
+            is_needed: Whether a deleted file with this sha256 is fetched again.
             stop: When set, `Interrupted` is raised.
 
         """
@@ -100,7 +100,7 @@ class Downloader:
         self._has_fetched = False
 
     def fetch(self, url: str) -> Iterator[Fetched | Failure]:
-        """Every clip of a URL: one, or those of a playlist.
+        """Fetch every clip of a URL: one, or those of a playlist.
 
         Raises:
             Interrupted: If `stop` is set.
@@ -126,12 +126,12 @@ class Downloader:
                 yield Failure(address=key, reason=str(error))
 
     def forget(self, url: str) -> None:
-        """Fetch it again next time: what came was no clip."""
+        """Forget a fetched file that is no clip: it is fetched again next time."""
         if url in self._known:
             self._remember({**self._known[url], "num_bytes": -1})
 
     def _with_patience(self, attempt: Callable[[], T]) -> T:
-        """Try a few times what may work a moment later."""
+        """Call a function, and again after a while if it fails in a way that may pass."""
         for number in itertools.count(1):
             try:
                 return attempt()
@@ -227,8 +227,8 @@ class Downloader:
                 "retry_sleep_functions": {"http": lambda n: min(10.0, 0.5 * 2**n)},
                 "ratelimit": None if rate is None else rate * 1e6,
                 "cookiefile": self._cookie_copy(stack),
-                "noplaylist": True,  # a clip's own address may name the list it was played from
-                "fixup": "never",  # would start ffmpeg
+                "noplaylist": True,  # a clip's address may name the playlist it was played from
+                "fixup": "never",  # yt-dlp would start ffmpeg
                 "hls_prefer_native": True,
                 "cachedir": False,
                 "quiet": True,
@@ -242,7 +242,7 @@ class Downloader:
             yield stack.enter_context(YoutubeDL({k: v for k, v in settings.items() if v is not None}))
 
     def _cookie_copy(self, stack: contextlib.ExitStack) -> str | None:
-        """The cookies in a file of our own: yt-dlp writes them back at the end."""
+        """A copy of the cookies, since yt-dlp writes into the file at the end."""
         if self._options.cookies is None:
             return None
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -274,7 +274,7 @@ def _refuse_live(info: dict[str, Any], *, incomplete: bool = False) -> None:
 
 
 def _keyed(url: str, number: int, entry: dict[str, Any]) -> tuple[str, Any]:
-    """An entry of a playlist by its own address, or by its place where the page itself holds the clip."""
+    """The key of a playlist's entry: its own address, or its place if the page itself holds the clip."""
     if entry.get("_type", "video") in ("url", "url_transparent") and entry.get("url"):
         return entry["url"], entry["url"]
     return f"{url}#{number}", entry
@@ -307,7 +307,7 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors that led to one, of yt-dlp (`exc_info`) and of Python."""
+    """The chain of causes of an error, by yt-dlp's `exc_info` and by Python's own."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -329,7 +329,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _read_archive(path: Path) -> dict[str, Any]:
-    """The last line for each address; a line that a killed run left unfinished is passed over."""
+    """The last line for each address; an unfinished line of a killed run is ignored."""
     known: dict[str, Any] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

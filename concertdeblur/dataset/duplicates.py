@@ -1,4 +1,4 @@
-"""Whether two frames show the same: a perceptual hash of 64 bits."""
+"""A perceptual hash of 64 bits, by which frames that show the same picture are found."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 _SIDE_PX = 32
 _FREQUENCIES = 8
-NEAR_BITS = 8  # of 64: the same picture after encoding, scaling or a second later; other pictures differ by 20 to 44
+NEAR_BITS = 8  # the same picture, encoded, scaled or a second later, differs by so many bits; others differ by 20 to 44
 
 
 def perceptual_hash(picture: npt.NDArray[np.uint8]) -> int:
@@ -20,10 +20,10 @@ def perceptual_hash(picture: npt.NDArray[np.uint8]) -> int:
     small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:_FREQUENCIES, :_FREQUENCIES].ravel()
     bits = low > np.median(low[1:])
-    bits[0] = False  # the mean: brightness is no content
+    bits[0] = False  # the mean is brightness, not content
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 def distance_bits(first: int, second: int) -> int:
-    """In how many bits two hashes differ."""
+    """The number of bits in which two hashes differ."""
     return (first ^ second).bit_count()

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 INPUT_PX = (480, 864)  # (height, width): a wide frame's shape; multiples of 32, as the network wants
 _STRIDE_PX = 4  # of the network's maps
 _LEAST_SCORE = 0.4
-_MOST_OVERLAP = 0.3  # IoU of two boxes that are two faces
+_MOST_OVERLAP = 0.3  # two boxes with a larger IoU are one face
 _OUTPUTS = ("537", "538", "539", "540")  # score, log size, offset, landmarks
 
 
@@ -31,7 +31,7 @@ class Face(NamedTuple):
 class FaceDetector:
     """Finds faces; not safe for several threads at once.
 
-    Every frame is fitted into one input size: fed changing ones, OpenCV answers with hundreds of false faces.
+    Every frame is fitted into one input size, because OpenCV finds hundreds of false faces when the size changes.
     """
 
     def __init__(self) -> None:

@@ -20,24 +20,24 @@ from concertdeblur.dataset.versions import picking_versions
 from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
 from concertdeblur.progress import StageProgress
 
-_PICKER = 8  # counts up whenever other frames would be picked
-_TELL_EVERY = 25  # frames
+_PICKER = 8  # raise it when a change of the code picks other frames
+_TELL_EVERY = 25  # frames between two reports of progress
 
 
 @dataclass(kw_only=True, slots=True)
 class Finding:
-    """What one source gave, and what becomes of it."""
+    """The frames that were picked from one source, and which of them are kept."""
 
     source: Source
     scan: Scan
     picks: Picks
-    kept: list[Pick] = field(default_factory=list)  # that no other source shows sharper
+    kept: list[Pick] = field(default_factory=list)  # picks of which no other source has a sharper version
     split: SplitName | None = None
     num_pairs: int = 0
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Reason -> how many stretches of shots, or frames, were left out for it."""
+        """Reason -> number of stretches of shots, or of frames, that were left out for it."""
         num_alike = len(self.picks.picks) - len(self.kept)
         return {**self.picks.dropped, **({"like a frame of another source": num_alike} if num_alike else {})}
 
@@ -58,7 +58,7 @@ class Finder:
         self._workspace, self._options, self._make_detector = workspace, options, make_detector
         self._on_progress, self._on_warning = on_progress, on_warning
         facts = [_PICKER, detector_name, asdict(options), picking_versions()]
-        # of all that decides which frames of a clip are picked
+        # of everything that decides which frames of a clip are picked
         self._fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
         self._num_before = 0
         self._started_s = time.monotonic()
@@ -100,7 +100,7 @@ class Finder:
         row: Any = read_json(self._cache_path(sha256))
         try:
             scan, picks = Scan.from_json(row["scan"]), Picks.from_json(row["picks"])
-        except (TypeError, KeyError, AttributeError):  # not there, or not ours
+        except (TypeError, KeyError, AttributeError):  # the file is not there, or not ours
             return None
         files = (self._workspace.path(FRAMES_FOLDER, f"{pick.frame_id}.png") for pick in picks.picks)
         return (scan, picks) if all(file.is_file() for file in files) else None
@@ -121,7 +121,7 @@ class Finder:
 
 
 def drop_duplicates(findings: Sequence[Finding]) -> None:
-    """Set what is kept: of frames that look alike, whatever their source, the sharpest; of equal ones the first."""
+    """Keep, of frames that look alike in whatever sources, the sharpest; of equally sharp ones the first."""
     everything = [pick for finding in findings for pick in finding.picks.picks]
     kept_hashes: list[int] = []
     kept_ids: set[str] = set()

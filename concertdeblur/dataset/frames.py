@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from concertdeblur.errors import DatasetError
 
 FRAMES_FILE = "frames.jsonl"
-UNKNOWN = "unknown"  # the shot type of a frame that nothing and nobody has named
+UNKNOWN = "unknown"  # the shot type of a frame that has no suggestion and no review
 
 
 class Box(NamedTuple):
@@ -28,7 +28,7 @@ class FrameRecord:
     frame_id: str  # from the source's hash and the time stamp: the same on every run
     source: str  # name of the source, as in metadata.jsonl
     timestamp_s: float  # within the source
-    sharpness: float  # score of its sharpest regions, comparable between sources
+    sharpness: float  # score of its sharpest regions; it can be compared between sources
     picture: str  # preview of the whole sharp frame, relative to the data set's folder
     shot_type: str = UNKNOWN
     shot_type_by: str = "suggestion"  # or "review"
@@ -51,7 +51,7 @@ def write_frames(dataset: Path, records: Iterable[FrameRecord]) -> None:
 
 
 def frames_text(records: Iterable[FrameRecord]) -> str:
-    """The list as it is written."""
+    """The list as a text for the file."""
     return "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
 
 

@@ -1,4 +1,4 @@
-"""Names for the kept frames: the shot type that is suggested, and over it what a person decided."""
+"""Shot types of the kept frames: the suggested one, or the one that a person decided."""
 
 import contextlib
 import hashlib
@@ -53,7 +53,7 @@ class Suggestions:
     def _made(self) -> ShotTypist | None:
         try:
             return ShotTypist()
-        except MissingDependencyError as error:  # the package with the face detector's weights
+        except MissingDependencyError as error:  # the package with the face detector's weights is missing
             self._is_missing = True
             self._on_warning(f"shot types stay '{UNKNOWN}': {error}")
             return None
@@ -68,7 +68,7 @@ class Suggestions:
 
 
 def reviewed(record: FrameRecord, review: Review | None) -> FrameRecord:
-    """The record with what a person said of its type."""
+    """The record with the shot type of a person's review, if there is one."""
     if review is None or review.shot_type is None:
         return record
     return replace(record, shot_type=str(review.shot_type), shot_type_by="review", confidence=1.0)

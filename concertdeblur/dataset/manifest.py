@@ -22,12 +22,12 @@ WATCHED_FILES = (FRAMES_FILE, f"train/{METADATA_FILE}", f"test/{METADATA_FILE}")
 class Before:
     """The manifest that an earlier run left in the folder."""
 
-    versions: Mapping[str, str]  # of the packages with which that run worked
+    versions: Mapping[str, str]  # versions of the packages that the earlier run used
     sources: tuple[Source, ...]  # their paths are not known any more
     manifest: Mapping[str, Any]  # as it was read
 
     def under(self, address: str) -> list[Source]:
-        """The sources to which an address of the list led."""
+        """The sources that an address of the list stood for."""
         inside = address.rstrip("/")
         return [
             one
@@ -111,7 +111,7 @@ def reopen(workspace: Workspace, before: Before, files: Mapping[str, str] | None
     Args:
         workspace: The data set's folder.
         before: The manifest that was found there.
-        files: Name -> sha256 of the files that are about to be written; None: none yet.
+        files: Name -> sha256 of the files that will be written next; None: none yet.
     """
     known = {**before.manifest, "is_complete": False, **({} if files is None else {"sha256_next": dict(files)})}
     workspace.write_json(workspace.path(MANIFEST_FILE), known)

@@ -21,7 +21,7 @@ METADATA_FILE = "metadata.jsonl"
 MID_LEVEL = 0.5  # "mid" of docs/method.md
 CAPTURE = "capture"
 _MARGIN_PX = 32  # around a crop for the capture chain
-_CAPTURE_SETTINGS = CaptureSettings(sharp_share=0, flat_share=0)  # every pair blurred, and of this frame
+_CAPTURE_SETTINGS = CaptureSettings(sharp_share=0, flat_share=0)  # every pair is blurred, and shows this frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class PairOptions:
     size_px: int | None = 256  # side of a crop, as in the paper; None: the whole frame
     num_crops: int = 1
     levels: tuple[float, ...] | Literal["random"] = (MID_LEVEL,)
-    num_captures: int = 0  # pairs by the capture chain, a crop
+    num_captures: int = 0  # pairs by the capture chain for each crop
     seed: int = 0
 
 
@@ -47,7 +47,7 @@ class PairRow:
     timestamp_s: float
     kernel: str
     level: float | None  # None for capture
-    seed: int  # of what is random in this pair
+    seed: int  # everything random in this pair follows it
     sharpness: float
     licence: str
 
@@ -63,10 +63,10 @@ class PairPlace:
     workspace: Workspace
     split: SplitName
     licence: str
-    is_fresh: bool = False  # write all of them anew
+    is_fresh: bool = False  # existing pairs are written anew
 
     def has(self, file: str) -> bool:
-        """Whether a picture is there already; a file that is there is whole."""
+        """Whether a picture is there already; an existing file is always complete."""
         return not self.is_fresh and self.workspace.path(self.split, file).exists()
 
     def write(self, file: str, picture: Picture) -> None:
@@ -75,7 +75,7 @@ class PairPlace:
 
 
 def derived_seed(*parts: object) -> int:
-    """A seed of 32 bits for one thing, the same wherever and whenever it is made."""
+    """A seed of 32 bits that depends on the given values only."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")
 
 
@@ -91,7 +91,7 @@ def make_pairs(
     Args:
         record: The frame.
         picture: (height, width, 3) RGB, the whole frame.
-        options: Which pairs.
+        options: Which pairs are made.
         place: Where they go.
 
     """
@@ -116,12 +116,12 @@ def make_pairs(
 
 
 def captured(picture: Picture, crop: Box, seed: int) -> tuple[Picture, Picture]:
-    """The crop as a real camera would have blurred it, and sharp under the same tone curve.
+    """The crop as a real camera would blur it, and the sharp crop under the same tone curve.
 
     Args:
-        picture: The whole frame: what moves in over the crop's border is taken from it.
-        crop: The part.
-        seed: Of all that is random.
+        picture: The whole frame, from which content moves in over the crop's border.
+        crop: The part of the frame.
+        seed: Everything random follows it.
 
     """
     top, left = max(0, crop.y - _MARGIN_PX), max(0, crop.x - _MARGIN_PX)

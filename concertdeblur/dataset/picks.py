@@ -1,4 +1,4 @@
-"""From the candidates of one clip to the frames that are kept: decoded again, looked at closely, saved."""
+"""The candidates of one clip are decoded again and looked at closely; the best of each stretch is kept and saved."""
 
 import threading
 from collections import Counter
@@ -21,10 +21,10 @@ from concertdeblur.errors import Interrupted
 Picture = npt.NDArray[np.uint8]
 
 FRAMES_FOLDER = "frames"
-_LEAST_GAP_S = 1.0  # between two picks of a shot
-_SAME_BITS = 4  # of the hashes of two thumbnails: certainly alike, whatever the pictures' own hashes say
-# A drawn card: most of it one even ground, and most of what is not ground one other colour. A musician on a dark
-# stage has the ground, but many tones beside it.
+_LEAST_GAP_S = 1.0  # least time between two picks of a shot
+_SAME_BITS = 4  # thumbnails whose hashes differ by so few bits are certainly alike
+# A drawn card is mostly an even ground, and most of the rest has one other colour. A musician on a dark stage has such
+# a ground, too, but many other tones.
 _GROUND_SHARE, _INK_SHARE = 0.5, 0.45
 _INK_LEVELS = 8
 _LEAST_INK = 0.002
@@ -44,16 +44,16 @@ class Pick:
 
     @property
     def picture(self) -> str:
-        """Path of the picture within the data set."""
+        """The path of the picture within the data set."""
         return f"{FRAMES_FOLDER}/{self.frame_id}.png"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picks:
-    """What one source gave."""
+    """The frames that were picked from one source."""
 
     picks: tuple[Pick, ...]
-    dropped: dict[str, int]  # reason -> how many stretches of shots gave nothing for it
+    dropped: dict[str, int]  # reason -> number of stretches that gave nothing for it
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -67,11 +67,11 @@ class Picks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PickOptions:
-    """What is kept of a clip."""
+    """Which frames of a clip are kept."""
 
     least_side_px: int  # smaller frames are skipped
-    most_frames: int  # of one source
-    least_sharpness: float  # absolute
+    most_frames: int  # most frames of one source
+    least_sharpness: float  # least absolute sharpness
 
 
 def pick_frames(
@@ -83,7 +83,7 @@ def pick_frames(
     on_pick: Callable[[int, int], None] = lambda _done, _total: None,
     stop: threading.Event | None = None,
 ) -> Picks:
-    """Decode the best candidate of each stretch, keep it if it stands a closer look, else try the next."""
+    """Decode the best candidate of each stretch; keep it if it passes a closer look, else try the next one."""
     dropped = Counter(stretch.reason for stretch in scan.stretches if not stretch.candidates)
     stretches = [stretch for stretch in scan.stretches if stretch.candidates]
     chosen = spread(stretches, options.most_frames)
@@ -102,7 +102,7 @@ def pick_frames(
 
 
 def spread(stretches: list[Stretch], most: int) -> list[Stretch]:
-    """At most so many stretches over the whole clip: the sharpest of each of `most` even parts."""
+    """At most `most` stretches, spread over the clip: the sharpest one of each of as many equal parts."""
     if len(stretches) <= most:
         return stretches
     parts = np.array_split(np.arange(len(stretches)), most)
@@ -118,11 +118,11 @@ class _Keeper:
         self._source, self._options, self._workspace, self._judged_HW = source, options, workspace, judged_HW
         self.picks: list[Pick] = []
         self._hashes: list[int] = []
-        self._small_hashes: list[int] = []  # of what the scan kept of the picks: to pass over the same without decoding
+        self._small_hashes: list[int] = []  # of the picks' thumbnails; equal candidates need no decoding
         self._last: tuple[int, float] | None = None  # shot and time of the last pick
 
     def keep_best(self, stretch: Stretch, reader: PictureReader) -> str:
-        """Keep the first candidate that passes; gives the last one's reason against it, or nothing."""
+        """Keep the first candidate that passes; if none does, returns the reason against the last one."""
         reason = ""
         for candidate in stretch.candidates:
             reason = self._keep(stretch, candidate, reader)

@@ -1,6 +1,6 @@
-"""The review page's server: frames and decisions, for whoever holds the token, on this machine only.
+"""The server of the review page. It serves whoever has the token, on this machine only.
 
-No path from a request touches the disk: frames are looked up by id in a table made at the start.
+No path from a request is used on the disk: frames are looked up by id in a table that is made at the start.
 """
 
 import secrets
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 class Decision(BaseModel):
-    """What the page sends."""
+    """A decision as the page sends it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -41,7 +41,7 @@ class Decision(BaseModel):
 
 
 class ReviewSession:
-    """The decisions of one run, and the way back from each; safe for several threads."""
+    """The decisions of one run, each of which can be taken back; safe for several threads."""
 
     def __init__(self, log: ReviewLog) -> None:
         self._log = log
@@ -51,7 +51,7 @@ class ReviewSession:
 
     @property
     def reviews(self) -> Mapping[str, Review]:
-        """What stands."""
+        """The decisions that stand."""
         return self._log.reviews
 
     def decide(self, frame_id: str, review: Review) -> None:

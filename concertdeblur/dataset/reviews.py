@@ -1,6 +1,6 @@
-"""What a person decided on frames: one line a decision in `reviews.jsonl`, only ever added to.
+"""A person's decisions on frames: `reviews.jsonl` has one line for each, and lines are only ever added.
 
-A line counts once it ends: of a killed server's last line nothing is left but a beginning, which is dropped.
+A line counts only if it has an end. If the server was killed while writing, its last line has none, and is dropped.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ class Review:
     """A decision on one frame."""
 
     keep: bool
-    shot_type: ShotType | None = None  # None: nothing was said of it, the suggestion stands
+    shot_type: ShotType | None = None  # None: the suggestion stands
 
     def __post_init__(self) -> None:
         if not isinstance(self.keep, bool):
@@ -54,7 +54,7 @@ def read_reviews(dataset: Path) -> dict[str, Review]:
         try:
             frame_id, review = _decision(line)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if number == len(lines):  # no line end: its writer was killed
+            if number == len(lines):  # it has no line end, because its writer was killed
                 continue
             raise DatasetError(f"{path}, line {number}: is no review ({error}); mend or delete that line") from error
         if review is None:
@@ -100,7 +100,7 @@ class ReviewLog:
         """Write one decision, or with None withdraw the one that stands.
 
         Raises:
-            TargetError: If it cannot be written; what stood before stands.
+            TargetError: If it cannot be written; then the earlier decision stands.
 
         """
         row: dict[str, Any] = {"frame_id": frame_id, "keep": None if review is None else review.keep}
@@ -119,7 +119,7 @@ class ReviewLog:
             self._reviews[frame_id] = review
 
     def close(self) -> None:
-        """Let others review."""
+        """Release the file, so that others can review."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""One pass over a clip: every frame judged, every shot cut into stretches, each with its few sharpest frames.
+"""One pass over a clip: every frame is judged, every shot is cut into stretches, and each has its sharpest frames.
 
 Memory does not grow with the clip: a stretch is dropped as soon as its candidates are chosen.
 """
@@ -27,19 +27,19 @@ from concertdeblur.media.reader import ReaderOptions
 
 Luma = npt.NDArray[np.uint8]
 
-LARGEST_SHORT_SIDE_PX = 1080  # larger frames are soft at pixel level; scaled down to this they are sharp
+LARGEST_SHORT_SIDE_PX = 1080  # larger frames are scaled down to it, since they are soft at pixel level
 _LEAST_SIDE_PX = 64
-_STRETCH_S = 8.0  # of a shot: one pick each
-_NOISE_QUANTILE = 0.25  # of the estimates over a stretch
-_NUM_CANDIDATES = 3  # of a stretch: the first that passes the closer look is picked
+_STRETCH_S = 8.0  # longest stretch of a shot; each gives one pick
+_NOISE_QUANTILE = 0.25  # quantile of the noise estimates over a stretch
+_NUM_CANDIDATES = 3  # candidates of a stretch; the first that passes the closer look is picked
 _CANDIDATE_GAP_S = 0.3
-_EDGE_FRAMES = 2  # at either end of a shot: a cut may be found a frame late
-_MOST_JUDGED_FPS = 31  # of 50 and 60 frames a second every second one is judged
-_BAR_EVERY = 5  # frames: bars do not move
+_EDGE_FRAMES = 2  # left out at either end of a shot, since a cut may be found a frame late
+_MOST_JUDGED_FPS = 31  # at 50 and 60 frames a second every second frame is judged
+_BAR_EVERY = 5  # frames between two searches for bars, which do not move
 _THUMB_HW = (27, 48)
-# Absolute sharpness, of 228 photographs (quartiles): 1.13 to 1.52; blurred by a Gaussian of sigma 1 px 0.66 to 0.92,
-# of 1.5 px 0.47 to 0.65. Encoded video of good focus reaches 0.8 to 1.5. 96 % of the photographs pass, 6 % of those
-# blurred by 1.5 px, none smeared over 25 px, 20 % of these under grain of 2 to 6 levels.
+# Least absolute sharpness. 228 photographs have 1.13 to 1.52 (quartiles); after a Gaussian of sigma 1 px they have 0.66
+# to 0.92, and of 1.5 px 0.47 to 0.65. Encoded video in good focus reaches 0.8 to 1.5. 96 % of the photographs pass, 6 %
+# of those blurred by 1.5 px, none that is smeared over 25 px, and 20 % of these with grain of 2 to 6 levels.
 LEAST_SHARPNESS = 0.75
 
 
@@ -50,9 +50,9 @@ class Candidate:
     pts: int
     timestamp_s: float  # from the first frame
     sharpness: float  # absolute
-    rank: float  # within its stretch: mean sharpness over the stretch's regions
-    thumb: str  # grey picture of _THUMB_HW in hexadecimal, to check random access by
-    detail: float  # likewise, as `mean_detail`
+    rank: float  # mean sharpness over the regions that count in its stretch
+    thumb: str  # grey picture of _THUMB_HW in hexadecimal; a frame that is read again is checked by it
+    detail: float  # `mean_detail` of the frame, for the same check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,7 @@ class Stretch:
     shot: int
     start_s: float
     stop_s: float
-    picture: Box  # without bars, in px of the frame as judged
+    picture: Box  # the picture without bars, in px of the frame as it is judged
     candidates: tuple[Candidate, ...]
     reason: str = ""  # why there is no candidate
 
@@ -71,7 +71,7 @@ class Stretch:
 class Scan:
     """What one pass over a clip found."""
 
-    height: int  # as judged: not larger than LARGEST_SHORT_SIDE_PX allows, before rotation
+    height: int  # of a frame as it is judged: within LARGEST_SHORT_SIDE_PX, not turned
     width: int
     num_frames: int
     num_mixed: int  # frames in dissolves
@@ -102,12 +102,12 @@ class Scan:
 
 @dataclass(kw_only=True, slots=True)
 class _Judged:
-    """A frame that waits for its mark, or for its stretch to end."""
+    """A judged frame, which waits for its mark or for the end of its stretch."""
 
     pts: int
     timestamp_s: float
-    regions: Regions | None  # None: not judged (broken, or every second one of 60 a second)
-    lines: Lines | None  # of every few frames
+    regions: Regions | None  # None: it is not judged, since it is broken, or one of too many a second
+    lines: Lines | None  # of one frame in _BAR_EVERY
     thumb: bytes
 
 
@@ -121,9 +121,9 @@ class _Stretches:
     done: list[Stretch] = field(default_factory=list)
     num_mixed: int = 0
     shot: int = -1
-    _bars: BarFinder | None = None  # of this shot
+    _bars: BarFinder | None = None  # bars of this shot
     _frames: list[_Judged] = field(default_factory=list)
-    _shot_start: int = 0  # frames of this shot that earlier stretches hold
+    _shot_start: int = 0  # number of this shot's frames in earlier stretches
 
     def add(self, frame: _Judged, mark: Mark) -> None:
         if mark.begins_shot or mark.is_mixed:
@@ -160,7 +160,7 @@ class _Stretches:
 
 
 def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candidate, ...], str]:
-    """The sharpest frames of a stretch, best first, some time apart; and why there is none."""
+    """The sharpest frames of a stretch, best first and some time apart; if there are none, the reason."""
     measured = [(frame, frame.regions) for frame in frames if frame.regions is not None]
     if not measured:
         return (), "too short"
@@ -194,9 +194,9 @@ def choose(frames: list[_Judged], least_sharpness: float) -> tuple[tuple[Candida
 
 
 def rank_frames(frames: list[Sharpness]) -> Floats:
-    """How sharp each frame is beside the others: mean over regions, which weigh the same in every frame.
+    """How sharp each frame is beside the others: the mean over regions, whose weights are the same in every frame.
 
-    A region that has edges in most frames and none in this one (smeared, or dark between two flashes) counts as soft.
+    A region that has edges in most frames, but none in this one (smeared, or dark between two flashes), counts as soft.
     """
     weights = np.mean([frame.weight_DRC for frame in frames], axis=0)
     scores = np.array([(frame.score_DRC * weights).sum() for frame in frames])
@@ -217,7 +217,7 @@ def scan_clip(
     Args:
         path: The clip; its largest video stream is read.
         make_detector: Makes a detector of cuts for a rate in frames a second.
-        least_sharpness: Frames below are no candidates.
+        least_sharpness: Softer frames are no candidates.
         on_frame: Called with the number of frames so far, after each.
         on_warning: Called with one sentence for each thing that the user should know.
         stop: When set, `Interrupted` is raised.
@@ -343,7 +343,7 @@ def thumbnail_from(hexadecimal: str) -> Luma:
 def thumbnail(luma_HW: Luma) -> Luma:
     """A small grey picture by which a frame can be told from its neighbours in other shots."""
     height, width = _THUMB_HW
-    while luma_HW.shape[0] >= 4 * height and luma_HW.shape[1] >= 4 * width:  # halving is ten times faster than the rest
+    while luma_HW.shape[0] >= 4 * height and luma_HW.shape[1] >= 4 * width:  # halving is ten times faster
         halves = (luma_HW.shape[1] // 2, luma_HW.shape[0] // 2)
         luma_HW = np.asarray(cv2.resize(luma_HW, halves, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return np.asarray(cv2.resize(luma_HW, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,9 +1,9 @@
-"""How sharp each region of a frame is, from its luma alone, cheap enough for every frame of a clip.
+"""How sharp each region of a frame is, by its luma alone; this is fast enough for every frame of a clip.
 
-Each region has two energies a direction: of differences 2 px apart (fine) and, on the picture at a quarter of its
-size, 8 px apart (coarse). An edge's contrast is in both, so their ratio does not know whether the stage is dark or
-a strobe fires; blur takes from the fine one first. Noise is subtracted from both, and differences across the edges
-of 8x8 coding blocks are left out.
+Each region has two energies in each direction: one of differences 2 px apart (fine) and one of differences 8 px apart,
+taken on the picture at a quarter of its size (coarse). The contrast of an edge is in both, so their ratio does not
+depend on how bright the stage is. Blur reduces the fine energy first. Noise is subtracted from both, and differences
+across the edges of 8x8 coding blocks are left out.
 
 Legend: H, W frame; R, C rows and columns of regions; D direction (0: along x, 1: along y).
 """
@@ -20,22 +20,22 @@ Floats = npt.NDArray[np.float32]
 
 _BLOCK_PX = 8  # coding blocks of JPEG, MPEG and H.264 meet there
 _LARGEST_REGION_PX, _SMALLEST_REGION_PX = 64, 16
-_REGIONS_ACROSS = 8  # at least, over the short side
-# Energy ratios measured on step edges: 0.33 for Gaussian sigma 0.3 px, 0.24 for 0.5 px, 0.15 for 1 px, 0.10 for 2 px;
-# 1/16 is where the picture is a slope at both scales.
+_REGIONS_ACROSS = 8  # least number of regions along the short side
+# Energy ratios of step edges after a Gaussian: 0.33 for sigma 0.3 px, 0.24 for 0.5 px, 0.15 for 1 px, 0.10 for 2 px. A
+# picture that is a slope at both scales has 1/16.
 _SHARP_RATIO, _SOFT_RATIO = 0.30, 1 / 16
 _LEAST_COARSE_ENERGY = 25.0  # mean squared difference; below it a region has no edge to judge by
-_NOISE_TO_COARSE = 1 / 16  # white noise has this share of its fine energy in the coarse one
-_NOISE_MARGIN = 8.0  # coarse energy must exceed the noise's so many times
+_NOISE_TO_COARSE = 1 / 16  # the coarse energy of white noise, as a share of its fine energy
+_NOISE_MARGIN = 8.0  # the coarse energy must be larger than that of the noise by this factor
 _NOISE_PERCENTILE = 5
-_LEAST_NOISE_RATIO = 0.6  # fine to coarse: more than edges have; white noise alone has 16
+_LEAST_NOISE_RATIO = 0.6  # fine to coarse energy; edges have less, white noise alone has 16
 _SHARPER_PERCENTILE = 75
-_LIT_LUMA = (24, 232)  # codecs keep no noise in black, and clipping none in white
+_LIT_LUMA = (24, 232)  # there is no noise outside: codecs remove it in black, and clipping does in white
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regions:
-    """What is measured of one frame."""
+    """The measured energies of one frame."""
 
     fine_DRC: Floats
     coarse_DRC: Floats
@@ -47,7 +47,7 @@ class Sharpness:
     """How sharp a frame's regions are; 0 soft, about 1 as sharp as pixels can be."""
 
     score_DRC: Floats  # 0 where there is nothing to judge by
-    weight_DRC: Floats  # root of the coarse energy without noise; 0 where there is nothing to judge by
+    weight_DRC: Floats  # square root of the coarse energy without noise; 0 where there is nothing to judge by
 
 
 def region_side_px(height: int, width: int) -> int:
@@ -71,7 +71,7 @@ def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
     rows, columns = (_pooling(length, side, step=1, is_fine=True) for length in (height, width))
     half_rows, half_columns = (_pooling(length, side, step=2) for length in (height, width))
     small_rows, small_columns = (_pooling(length, side, step=4) for length in (height, width))
-    # every second row tells as much of differences along x as all of them, and likewise along y
+    # every second row says as much about differences along x as all rows, and every second column about those along y
     fine = [
         _pooled(_squares_along_x(luma_HW[::2]), half_rows, columns.inner()),
         _pooled(_squares_along_y(np.ascontiguousarray(luma_HW[:, ::2])), rows.inner(), half_columns),
@@ -85,11 +85,11 @@ def measure(luma_HW: Luma, *, side_px: int | None = None) -> Regions:
 
 
 def judge(regions: Regions, noise: float | None = None) -> Sharpness:
-    """Turn energies into sharpness, without the noise's part in them.
+    """Turn energies into sharpness, after the noise is subtracted.
 
     Args:
-        regions: What was measured.
-        noise: Fine energy of the noise, where it is known from other frames as well; by default as `noise_energy`.
+        regions: The measured energies.
+        noise: Fine energy of the noise, if other frames say it better; by default that of `noise_energy`.
 
     """
     noise = noise_energy(regions) if noise is None else noise
@@ -108,10 +108,10 @@ def judge(regions: Regions, noise: float | None = None) -> Sharpness:
 
 
 def absolute_sharpness(sharpness: Sharpness) -> float:
-    """Of the sharper regions of a frame, comparable between clips; 0 if it has hardly any edge.
+    """The sharpness of a frame's sharper regions, which can be compared between clips; 0 if it has hardly any edge.
 
-    A region is as sharp as its softer direction: motion along one axis blurs only that one. Only the half of the
-    regions with the strongest edges count, by their energy: in the others grain passes for detail.
+    A region is as sharp as its softer direction, because motion along one axis blurs only that direction. Only the half
+    of the regions with the strongest edges counts, because grain looks like detail in the others.
     """
     weight_DRC, score_DRC = sharpness.weight_DRC, sharpness.score_DRC
     both_RC = (weight_DRC > 0).all(axis=0)
@@ -123,7 +123,7 @@ def absolute_sharpness(sharpness: Sharpness) -> float:
 
 
 def weighted_percentile(values: Floats, weights: Floats, percentile: float) -> float:
-    """The least value that this share of the weight does not exceed."""
+    """The least value such that values up to it have this share of the weight."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(reached, reached[-1] * percentile / 100)])
@@ -134,9 +134,10 @@ def _fewest_regions(num_regions: int) -> int:
 
 
 def noise_energy(regions: Regions) -> float:
-    """Fine energy of the noise: that of the flattest lit regions, as far as edges do not explain it.
+    """The fine energy of the noise: that of the flattest lit regions, without the part that edges explain.
 
-    Where texture is all over a frame it is too high; noise is in every frame of a shot, so take a low quantile there.
+    In a frame full of texture the estimate is too high. All frames of a shot have the same noise, so take a low
+    quantile over them.
     """
     low, high = _LIT_LUMA
     lit_RC = (regions.luma_RC > low) & (regions.luma_RC < high)
@@ -155,7 +156,7 @@ def _halved(picture_HW: Luma) -> Luma:
 
 
 def _squares_along_x(picture_HW: Luma) -> Floats:
-    """Squared differences of the neighbours on either side: two columns less."""
+    """Squared differences between the left and right neighbour of each pixel; two columns fewer."""
     difference = cv2.absdiff(picture_HW[:, 2:], picture_HW[:, :-2])
     return np.asarray(cv2.multiply(difference, difference, dtype=cv2.CV_32F), dtype=np.float32)
 
@@ -170,18 +171,18 @@ class _Pooling:
     """How lines of pixels are averaged over regions."""
 
     starts: npt.NDArray[np.intp]  # the first line of each region
-    weights: Floats  # of each line in its region's mean
-    region_weights: Floats  # of the lines of each region, where they count
-    is_even: bool  # all of them do
+    weights: Floats  # weight of each line in its region's mean
+    region_weights: Floats  # sum of the weights of each region's lines
+    is_even: bool  # whether all lines count alike
 
     def inner(self) -> "_Pooling":
-        """The same without the first and the last line, which no difference was taken at."""
+        """The same without the first and the last line, for which there are no differences."""
         return replace(self, starts=np.maximum(self.starts - 1, 0), weights=self.weights[1:-1])
 
 
 def _pooled(values_HW: Floats, rows: _Pooling, columns: _Pooling) -> Floats:
-    """(rows, columns) means; sums and no matrix product: BLAS would start threads, and depend on their number."""
-    if rows.is_even:  # the axis whose lines all weigh the same goes first, as plain sums
+    """(rows, columns) means, by sums: a matrix product would start threads, and its result depend on their number."""
+    if rows.is_even:  # the axis whose lines all count alike goes first, by plain sums
         sums_RW = np.concatenate([cv2.reduce(part, 0, cv2.REDUCE_SUM) for part in np.split(values_HW, rows.starts[1:])])
         means_RC = np.add.reduceat(sums_RW * columns.weights, columns.starts, axis=1) * rows.region_weights[:, None]
     else:
@@ -194,9 +195,9 @@ def _pooled(values_HW: Floats, rows: _Pooling, columns: _Pooling) -> Floats:
 
 @lru_cache(maxsize=64)
 def _pooling(length_px: int, side_px: int, *, step: int, is_fine: bool = False) -> _Pooling:
-    """Regions of `side_px` along an axis of which every `step`-th line is there.
+    """The regions of `side_px` along an axis of which every `step`-th line is used.
 
-    A fine one leaves out the differences across the edges of coding blocks.
+    With fine differences, those across the edges of coding blocks are left out.
     """
     num_regions = max(1, round(length_px / side_px))
     position_px = np.arange(length_px // step) * step

@@ -1,7 +1,7 @@
-"""Which of eight shot types a frame is, suggested from its faces; a person has the last word.
+"""Suggests one of eight shot types for a frame by its faces; a person decides.
 
-How much of a body is seen follows from the face: in face heights from the forehead down, the shoulders end at about
-2.5, the waist is at 4, the knees are at 7 and the feet at 9.5 (a head is 1.3 faces high, a body 7.5 heads).
+The size of a face says how much of the body is seen. Counted in face heights from the forehead down, the shoulders end
+at about 2.5, the waist is at 4, the knees are at 7 and the feet at 9.5 (a head is 1.3 faces high, a body 7.5 heads).
 """
 
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ _BODY = (
     (5.4, ShotType.MS, "down to the waist"),
     (8.5, ShotType.MLS, "down to the knees"),
 )
-_LEAST_LONG_SHARE = 0.05  # face height over frame height; below it nobody's expression is readable
-_CLOSE_SHARE = 0.56  # a face this high is a close-up wherever it stands
-_CROWD_FACES, _CROWD_SHARE = 8, 0.12  # an audience: at least so many faces, half of them at most so high
-_CROWD_LEADER = 2.0  # unless one face is so many times the median: then that one is what is filmed
+_LEAST_LONG_SHARE = 0.05  # face height over frame height; in smaller faces no expression can be read
+_CLOSE_SHARE = 0.56  # a face of this height makes a close-up wherever it is
+_CROWD_FACES, _CROWD_SHARE = 8, 0.12  # an audience has at least so many faces, and half of them are at most so high
+_CROWD_LEADER = 2.0  # if one face is so many times the median, it is filmed, and not the audience
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +71,13 @@ class ShotTypist:
         self._detector = FaceDetector()
 
     def suggest(self, frame: Picture) -> Suggestion:
-        """For a (height, width, 3) RGB uint8 frame."""
+        """Suggest a type for a (height, width, 3) RGB uint8 frame."""
         faces = self._detector.detect(frame)
         return suggestion(faces, frame_height_px=frame.shape[0])
 
 
 def suggestion(faces: list[Face], *, frame_height_px: int) -> Suggestion:
-    """What faces, the largest first, say of a frame."""
+    """The shot type that faces suggest, the largest first."""
     boxes = tuple(face.box for face in faces)
     if not faces:
         return Suggestion(shot_type=UNKNOWN, confidence=0.0, reason="no face found", faces=())
@@ -96,7 +96,7 @@ def suggestion(faces: list[Face], *, frame_height_px: int) -> Suggestion:
 
 
 def _by_body(face: Box, frame_height_px: int) -> tuple[ShotType, str, float]:
-    """Type, what is seen, and 0.5 at a limit between two types up to 1 far from any."""
+    """The type, what is seen of the body, and a confidence, which is 0.5 at the limit between two types."""
     share, reach = face.height / frame_height_px, (frame_height_px - face.y) / face.height
     if share >= _CLOSE_SHARE:
         return ShotType.CU, _BODY[0][2], _clearness(share, _CLOSE_SHARE)

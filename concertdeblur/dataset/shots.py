@@ -1,4 +1,4 @@
-"""Where shots begin, and which frames belong to a dissolve, decided a little after each frame has come by."""
+"""Finds where shots begin, and which frames belong to a dissolve; both are known a few frames later."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,16 +16,16 @@ from concertdeblur.errors import MissingDependencyError
 Picture = npt.NDArray[np.uint8]
 Grey = npt.NDArray[np.float32]
 
-SMALL_HW = (144, 256)  # what detectors see
+SMALL_HW = (144, 256)  # detectors get pictures of this size
 _GREY_HW = (27, 48)
 _LEAST_SHOT_S = 0.4
-# A frame in a dissolve is a mixture of one some time before and one some time after, and has less of either's edges;
-# in a pan over fine texture it may look like a mixture when small, but keeps its edges.
-_BLEND_REACH_S = (0.25, 0.5, 1.0)  # how far before and after is looked
+# A frame in a dissolve is a mixture of an earlier and a later frame, and has weaker edges than both. In a pan over fine
+# texture a small frame may look like a mixture, too, but it keeps its edges.
+_BLEND_REACH_S = (0.25, 0.5, 1.0)  # how far before and after a frame it is compared
 _LEAST_CHANGE = 10.0  # levels (RMS) between before and after
-_MOST_LIKENESS = 0.75  # their correlation: a lamp that fades leaves the picture alike
-_MOST_RESIDUE = 0.5  # share of that change (RMS) which no mixture explains: both shots may move
-_MOST_EDGES = 0.4  # 0: the energy of edges in a mixture, 1: that of edges which move
+_MOST_LIKENESS = 0.75  # correlation of before and after; when a lamp fades, the picture stays alike
+_MOST_RESIDUE = 0.5  # share of the change (RMS) that no mixture explains, since both shots may move
+_MOST_EDGES = 0.4  # 0: edges are as weak as in a mixture; 1: as strong as moving edges
 _MIXED = (0.15, 0.85)  # share of the later picture
 
 
@@ -35,12 +35,12 @@ class Mark:
 
     number: int
     begins_shot: bool
-    is_mixed: bool  # in a dissolve or another gradual change: no frame to pick
+    is_mixed: bool  # in a dissolve or another gradual change, from which no frame is picked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What is kept of a frame until it is known whether it is a mixture."""
+    """What is remembered of a frame until it is known whether it is a mixture."""
 
     grey_HW: Grey  # very small
     edge_energy: float  # squared differences of neighbours, at SMALL_HW
@@ -51,17 +51,17 @@ class CutDetector(Protocol):
 
     @property
     def lag(self) -> int:
-        """How many frames late at most."""
+        """The most frames by which a decision is late."""
 
     def push(self, number: int, picture_bgr: Picture) -> tuple[list[int], list[int]]:
         """Take the next picture, SMALL_HW BGR; gives newly found (first frames of shots, mixed frames)."""
 
     def finish(self) -> tuple[list[int], list[int]]:
-        """What the last frames still hid."""
+        """The decisions on the last frames."""
 
 
 class SceneDetectCuts:
-    """PySceneDetect's adaptive detector: a change must stand out from those around it, so that flashes do not."""
+    """PySceneDetect's adaptive detector: a cut must change more than the frames around it, so flashes are no cuts."""
 
     lag = 3
 
@@ -82,12 +82,12 @@ class SceneDetectCuts:
         return [cut.frame_num for cut in cuts], []
 
     def finish(self) -> tuple[list[int], list[int]]:
-        """Nothing is left: the detector looks two frames ahead only."""
+        """Nothing: this detector looks only two frames ahead."""
         return [], []
 
 
 def choose_detector(name: str) -> tuple[str, Callable[[Fraction], CutDetector]]:
-    """The detector of this name ("auto": the best that is installed), and what makes one for a rate.
+    """The detector of a name ("auto": the best that is installed), and a function that makes one for a frame rate.
 
     Raises:
         MissingDependencyError: If its package is not installed.
@@ -146,12 +146,12 @@ class ShotSplitter:
                 return
             centre = self._num_seen - 1 - reach
             if is_blend(self._looks[-1 - 2 * reach], self._looks[-1 - reach], self._looks[-1]):
-                near = max(1, reach // 2)  # its neighbours are mixtures, too
+                near = max(1, reach // 2)  # neighbours of a mixture are mixtures, too
                 self._mixed.update(range(max(self._num_marked, centre - near), centre + near + 1))
 
 
 def look_at(picture_bgr: Picture) -> Look:
-    """Take down what `is_blend` needs of a picture of SMALL_HW, BGR."""
+    """Remember what `is_blend` needs of a picture of SMALL_HW, BGR."""
     grey = cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2GRAY)
     along_x = cv2.absdiff(grey[:, 1:], grey[:, :-1]).astype(np.float32)
     along_y = cv2.absdiff(grey[1:], grey[:-1]).astype(np.float32)

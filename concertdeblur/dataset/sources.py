@@ -9,11 +9,11 @@ from concertdeblur.errors import SourceError
 from concertdeblur.media.clip_folder import clips_in
 
 _COLUMNS = re.compile(r"\s*\t\s*|\s+\|\s+")
-_COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is none
+_COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is no comment
 _QUOTED = re.compile(r"""(["'])(.+)\1""")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LARGEST_LIST_BYTES = 16 * 2**20
-_MOST_LETTERS = 200  # of a title or licence
+_MOST_LETTERS = 200  # most letters of a title or licence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Entry:
 class Source:
     """One clip on this machine."""
 
-    address: str  # how the list leads to it: a path or URL
+    address: str  # how the list names it: a path or URL
     path: Path
     sha256: str
     title: str
@@ -49,14 +49,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A source that gave nothing, and why, in one sentence."""
+    """A source that gave nothing, and one sentence that says why."""
 
     address: str
     reason: str
 
 
 def is_url(address: str) -> bool:
-    """Whether an address names a scheme, as http://."""
+    """Whether an address begins with a scheme, such as http://."""
     return _URL.match(address) is not None
 
 
@@ -92,7 +92,7 @@ def read_list(path: Path) -> list[Entry]:
 
 
 def local_clips(entry: Entry, list_folder: Path) -> list[tuple[str, Path]]:
-    """The clips behind a file or folder, as (address, path); relative ones are sought beside the list first.
+    """The clips behind a file or folder, as (address, path); a relative path is first looked for beside the list.
 
     Raises:
         SourceError: If nothing is there, or a folder (searched with its subfolders) holds no clip.
@@ -129,12 +129,12 @@ def file_digest(path: Path) -> str:
 
 
 def told(text: str) -> str:
-    """A text that can be written as UTF-8: bytes of a file's name that are none stand as hexadecimal escapes."""
+    """A text that can be written as UTF-8: other bytes of a file's name become hexadecimal escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def plain(text: str) -> str:
-    """One line of printable text, not too long: titles come from anywhere."""
+    """One line of printable text of limited length, since titles come from anywhere."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(line.split())[:_MOST_LETTERS]
 
@@ -144,7 +144,7 @@ def _entry(number: int, line: str) -> Entry | None:
     if not columns[0]:
         return None
     title, licence = (plain(column) for column in [*columns[1:3], "", ""][:2])
-    quoted = _QUOTED.fullmatch(columns[0])  # as shells and file managers copy paths
+    quoted = _QUOTED.fullmatch(columns[0])  # shells and file managers put quotes around paths
     return Entry(line=number, address=quoted[2] if quoted else columns[0], title=title, licence=licence)
 
 

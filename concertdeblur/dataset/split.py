@@ -1,4 +1,4 @@
-"""Which sources are for testing: whole ones, with a share of the frames nearest to the paper's 1/11."""
+"""Chooses whole sources for testing, so that their share of the frames is nearest to the paper's 1/11."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ TEST_SHARE = Fraction(1, 11)  # paper section 3.1: 280 of 3,080 pairs
 
 
 def split_sources(num_frames: Mapping[str, int], seed: int) -> dict[str, SplitName]:
-    """Give every source to one side.
+    """Give every source to training or to testing.
 
-    Of all sets of sources (but none and all), one whose frames are nearest to 1/11 of the whole; of two equally near
-    sums the smaller. Which of several sets with that sum follows from the seed.
+    The test set is one whose number of frames is nearest to 1/11 of all; of two equally near numbers the smaller one is
+    taken. It never has no source, nor all. If several sets have that number, the seed decides.
 
     Args:
         num_frames: Frames of each source, by its sha256; only those with at least one.
-        seed: The data set's.
+        seed: The seed of the data set.
 
     """
     keys = sorted(num_frames, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode()).digest())

@@ -1,4 +1,4 @@
-"""`summary.html`: counts, what was left out and why, and a contact sheet; one file that needs nothing else."""
+"""`summary.html`: counts, what was left out and why, and a contact sheet, in one file that needs no other."""
 
 import base64
 from collections import Counter
@@ -21,9 +21,9 @@ SHEET_FILE = "contact-sheet.png"
 THUMB_HW = (150, 240)
 _SHEET_COLUMNS = 6
 _MOST_ON_SHEET = 240
-_MOST_ON_PAGE = 600  # a page of thousands of clips must still open
+_MOST_ON_PAGE = 600  # most frames on the page, so that the page of a large set still opens
 _JPEG_QUALITY = 80
-# no script, nothing from elsewhere: titles come from anywhere
+# the page may run and load nothing, because titles come from anywhere
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
@@ -46,14 +46,14 @@ tr + tr td { border-color: #333; } }
 
 
 def thumbnail(picture: Picture) -> Picture:
-    """A small picture with the same sides' ratio, RGB."""
+    """A small RGB picture with the same aspect ratio."""
     scale = min(THUMB_HW[0] / picture.shape[0], THUMB_HW[1] / picture.shape[1])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def shown_on_page(frame_ids: Sequence[str]) -> frozenset[str]:
-    """The frames that the page shows: all, or of too many some, evenly spread."""
+    """The frames that the page shows: all, or evenly spread ones if there are too many."""
     places = np.linspace(0, len(frame_ids) - 1, min(len(frame_ids), _MOST_ON_PAGE)).round().astype(int)
     return frozenset(frame_ids[place] for place in places)
 

@@ -1,6 +1,6 @@
 """Shot boundaries by TransNetV2, a network that also knows gradual transitions; its package ships the weights (MIT).
 
-Its windows of 100 frames step on by 50, as its authors run it, so memory does not grow with the clip.
+It looks at windows of 100 frames, every 50 frames, as its authors do; so memory does not grow with the clip.
 """
 
 import random
@@ -37,10 +37,10 @@ class TransNetCuts:
             ) from error
         with _kept_torch_settings():
             self._network: Any = TransNetV2(device="cpu")
-        self._frames: list[Picture] = []  # from `_start` on
+        self._frames: list[Picture] = []  # frames from `_start` on
         self._start = -_EDGE
         self._num_seen = 0
-        self._transition: list[int] = []  # the frames of the transition that has not ended yet
+        self._transition: list[int] = []  # frames of a transition that has not ended yet
 
     def push(self, number: int, picture_bgr: Picture) -> tuple[list[int], list[int]]:
         """Take the next picture."""
@@ -54,7 +54,7 @@ class TransNetCuts:
         return self._judged() if len(self._frames) == _WINDOW else ([], [])
 
     def finish(self) -> tuple[list[int], list[int]]:
-        """What the last windows say; they are filled up with the last frame."""
+        """The decisions on the last windows, which are filled up with the last frame."""
         cuts: list[int] = []
         mixed: list[int] = []
         while self._frames and self._start + _EDGE < self._num_seen:
@@ -85,7 +85,7 @@ class TransNetCuts:
 
 @contextmanager
 def _kept_torch_settings() -> Iterator[None]:
-    """The package sets seeds and torch's determinism for the whole process; they are put back."""
+    """Restore the seeds and settings of torch, which the package changes for the whole process."""
     numpy_state, python_state, torch_state = np.random.get_state(), random.getstate(), torch.get_rng_state()  # noqa: NPY002
     is_strict, only_warns = (
         torch.are_deterministic_algorithms_enabled(),

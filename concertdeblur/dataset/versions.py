@@ -1,4 +1,4 @@
-"""Versions of the packages on which a data set depends: another version may make other pictures or other names."""
+"""Versions of the packages that a data set depends on: another version may pick other frames, or other shot types."""
 
 from collections.abc import Sequence
 from importlib import metadata

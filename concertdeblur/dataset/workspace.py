@@ -1,7 +1,7 @@
-"""The folder of a data set: whose it is, who works in it, and files that are whole or not there.
+"""The folder of a data set. It is checked and locked, and its files are written completely or not at all.
 
-Beside what is meant for others (`train`, `test`, `frames`, `frames.jsonl`, `manifest.json`, the summary) it has a
-hidden `.cache`: downloads, and what was found in each source, so that a run can go on where another stopped.
+Beside the data set itself (`train`, `test`, `frames`, `frames.jsonl`, `manifest.json`, the summary) it has a hidden
+folder `.cache`. This holds downloads and the findings of each source, so that a run can go on where another stopped.
 """
 
 import errno
@@ -34,13 +34,13 @@ class Workspace:
         self.cache = folder / CACHE
 
     def path(self, *parts: str) -> Path:
-        """A file inside the folder; parts are our own plain names, never titles from outside."""
+        """A file inside the folder; its parts are names that we choose, never titles from outside."""
         for part in parts:
             assert _SAFE_NAME.fullmatch(part) or part == CACHE, part
         return self.folder.joinpath(*parts)
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a file whole or not at all."""
+        """Write a text file completely or not at all."""
         self._write(path, text.encode())
 
     def write_json(self, path: Path, value: Any) -> None:
@@ -66,7 +66,7 @@ class Workspace:
 
 
 def read_png(path: Path) -> npt.NDArray[np.uint8] | None:
-    """An RGB picture that `write_png` wrote; None if it is not there or damaged."""
+    """Read a picture that `write_png` wrote; None if it is missing or damaged."""
     try:
         bgr = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error):
@@ -75,7 +75,7 @@ def read_png(path: Path) -> npt.NDArray[np.uint8] | None:
 
 
 def read_json(path: Path) -> Any | None:
-    """What `write_json` wrote; None if it is not there or damaged."""
+    """Read what `write_json` wrote; None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else, before anything is written.
 
     Raises:
-        TargetError: If it does.
+        TargetError: If it holds something else.
 
     """
     try:

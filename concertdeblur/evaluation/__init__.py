@@ -1,1 +1,1 @@
-"""What the weights are worth: figures on held-out pictures and on clips."""
+"""Measures what weight sets are worth, on held-out pictures and on clips."""

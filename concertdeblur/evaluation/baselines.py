@@ -30,7 +30,7 @@ from concertdeblur.settings import read_settings
 from concertdeblur.version import __version__
 
 _NETWORK, _FILE = "generator", "generator.safetensors"
-_MARGINS_DB: dict[Kind, float] = {"multi_scale": 2.03, "deblurgan": 3.36}  # of BRMR, in the paper
+_MARGINS_DB: dict[Kind, float] = {"multi_scale": 2.03, "deblurgan": 3.36}  # BRMR's lead over each in the paper
 _LABELS: dict[Kind, str] = {"multi_scale": "multi-scale CNN", "deblurgan": "DeblurGAN"}
 _NOTES: dict[Kind, str] = {
     "multi_scale": "multi-scale CNN (Nah 2017): L1 on all scales, as its authors' later release has it",
@@ -40,7 +40,7 @@ _NOTES: dict[Kind, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineManifest:
-    """What `manifest.toml` of a baseline says."""
+    """The contents of a baseline's `manifest.toml`."""
 
     kind: Kind
     settings: BaselineSettings
@@ -58,7 +58,7 @@ def is_baseline(folder: Path) -> bool:
 def save_baseline(
     folder: Path, kind: Kind, settings: BaselineSettings, network: Baseline, *, provenance: dict[str, Any]
 ) -> None:
-    """Write a baseline's folder, its weights as fp16: half the bytes, and nothing that PSNR shows.
+    """Write a baseline's folder; weights are written as fp16, which halves the file and does not change PSNR.
 
     Args:
         folder: Created if missing; files of the same names are replaced.
@@ -115,7 +115,7 @@ class BaselineRestorer:
         self._engine: Engine = make_engine(network, runtime)
 
     def restore(self, blurred: Frame) -> Restored:
-        """A picture of any size, (height, width, 3) in [0, 1]; extended at the bottom and right by its edge."""
+        """Restore a picture of any size, (height, width, 3) in [0, 1]; its edge is repeated at the bottom and right."""
         height, width = blurred.shape[:2]
         frame = to_tensor(blurred, self._runtime.device)
         padded = F.pad(frame, (0, -width % self._multiple_px, 0, -height % self._multiple_px), mode="replicate")

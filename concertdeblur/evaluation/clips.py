@@ -1,4 +1,4 @@
-"""Steadiness in time of a real clip: warping error of what comes out beside that of what went in."""
+"""Steadiness in time of a real clip: the warping error of the result beside that of the input."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.media.sequences import as_8_bits
 
 MOST_FRAMES = 60
-BLOCK_FRAMES = 6  # that are resampled together: neighbours have the same motion
+BLOCK_FRAMES = 6  # frames that are resampled together, because neighbours have the same motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ def frames_of(clip: Path, most: int = MOST_FRAMES) -> list[Picture]:
 def judge_real_clips(
     deblurrer: Deblurrer, clips: Sequence[Path], *, seed: int, stages: Stages
 ) -> tuple[RealClipReport, ...]:
-    """Warping error of clips as they are, deblurred as `video` does; `seed` is that of the bootstrap."""
+    """Warping errors of clips, deblurred as `video` does it; `seed` is that of the bootstrap."""
     found = []
     for clip in clips:
         frames = frames_of(clip)
@@ -62,7 +62,7 @@ def judge_real_clips(
 def _judge_real_clip(
     deblurrer: Deblurrer, clip: str, frames: list[Picture], *, seed: int, step: Step
 ) -> RealClipReport:
-    """Deblur a clip of two frames at least, and compare; motion is that of the clip as it was given."""
+    """Deblur a clip of at least two frames, and compare; the motion is that of the input."""
 
     def given() -> Iterator[VideoFrame]:
         for number, pixels in enumerate(frames):

@@ -1,4 +1,4 @@
-"""What is compared: the blurred input, baselines, and weight sets with and without refining."""
+"""The contenders of a comparison: the blurred input, baselines, and weight sets with and without refining."""
 
 import dataclasses
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class WeightSet:
 
     @property
     def max_iterations(self) -> int:
-        """Rounds of refining at most, by its own settings."""
+        """The most rounds of refining, by the weight set's settings."""
         return self.manifest.brmr.max_iterations
 
     def deblurrer(self, max_iterations: int | None = None) -> Deblurrer:

@@ -23,9 +23,9 @@ _LAST_PX = SIDE_PX - PATCH_PX
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One patch and where D_i found it, in px of the picture."""
+    """A blurred patch, and the place where D_i found it, in px of the picture."""
 
-    pair: EvaluationPair  # its sharp picture
+    pair: EvaluationPair  # the pair of the sharp picture
     kernel: Kernel
     patch: Area
     found: Area
@@ -41,7 +41,7 @@ class DetectionReport:
     """Mean IoU: patches on the 64-px grid with the 64-px search, and patches anywhere with a dense search."""
 
     grid: Estimate
-    grid_by_chance: float  # of a window drawn from the grid
+    grid_by_chance: float  # IoU of a random window of the grid
     anywhere: Estimate
     grid_by_kernel: dict[str, Estimate]
     level: float
@@ -69,7 +69,7 @@ def draw_patch(where: Where, rng: np.random.Generator) -> Area:
 
 
 def find_patch(map_hw: Map, where: Where) -> Area:
-    """The most blurred window, by the 64-px search or by a dense one over the upsampled H^b."""
+    """The most blurred window, found by the 64-px search or by a dense one over the upsampled H^b."""
     if where == "grid":
         return cam.most_blurred(map_hw, cam.cells_of(SIDE_PX, SIDE_PX)[0])[0]
     blurred = cv2.resize(-0.5 * map_hw, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
@@ -83,7 +83,7 @@ def find_patch(map_hw: Map, where: Where) -> Area:
 def trials_of(
     weights: WeightSet, sharp: Picture, *, pair: EvaluationPair, level: float, rng: np.random.Generator
 ) -> dict[Where, list[Trial]]:
-    """One trial of each kind with each kernel: a kernel drawn at random, without the chance of drawing it."""
+    """A trial of each kind with each kernel, which gives the mean over a random kernel without its chance."""
     made: dict[Where, list[Trial]] = {"grid": [], "anywhere": []}
     for kernel in Kernel:
         for where, trials in made.items():

@@ -1,4 +1,4 @@
-"""The pictures a reviewer looks at first: worst, best, and what refining and blur detection did."""
+"""The pictures that a reader looks at first: the worst, the best, and those that show refining and blur detection."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from concertdeblur.evaluation.metrics import Frame, as_float
 from concertdeblur.evaluation.pairs import SIDE_PX, centre_of
 from concertdeblur.evaluation.tables import Scored
 
-_CROP_PX = 96  # at least; shown enlarged, side by side
-_SHOWN_PX = 512  # longest side of a whole picture
+_CROP_PX = 96  # least side of a crop; crops are shown enlarged, side by side
+_SHOWN_PX = 512  # longest side of a picture that is shown whole
 _PATCH_COLOUR, _FOUND_COLOUR, _WINDOW_COLOUR = (64, 220, 90), (255, 70, 70), (255, 210, 60)
 
 
@@ -40,7 +40,7 @@ class Exhibit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """A pair worth looking at, and why."""
+    """A pair that is worth looking at, and the reason."""
 
     title: str
     scored: Scored
@@ -48,17 +48,17 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """A frame of a video worth looking at."""
+    """A frame of a video that is worth looking at."""
 
     number: int
-    gain_db: float  # over the input
+    gain_db: float  # gain over the input
     pictures: Mapping[str, Picture]  # "blurred", each contender's by its key, "sharp"
-    psnr_db: Mapping[str, float]  # of all but the sharp one
-    windows: tuple[int, int]  # that BRMR tried and kept
+    psnr_db: Mapping[str, float]  # PSNR of all of these but the sharp one
+    windows: tuple[int, int]  # number of windows that BRMR tried, and kept
 
 
 def choose(scored: Sequence[Scored], *, count: int = 3) -> list[Chosen]:
-    """The pairs with the least and the most gain, and where refining lost and won most; no picture twice in a group."""
+    """The pairs with the least and the most gain, in all and by refining; a group has no picture twice."""
 
     def gain(one: Scored) -> float:
         return one.figures["brmr"].psnr_db - one.figures["blurred"].psnr_db
@@ -83,7 +83,7 @@ def show(chosen: Chosen, contenders: Sequence[Contender], weights: WeightSet) ->
     pair = chosen.scored.pair
     blurred_u8, sharp_u8 = pair.read()
     blurred, sharp = as_float(blurred_u8), as_float(sharp_u8)
-    crop = _largest(_lost(blurred, sharp))  # where blur took most
+    crop = _largest(_lost(blurred, sharp))  # where blur removed most
     wholes, crops = [], []
     for contender in contenders:
         restored = contender.restore(blurred)
@@ -108,12 +108,12 @@ def show(chosen: Chosen, contenders: Sequence[Contender], weights: WeightSet) ->
 def show_frame(
     title: str, look: Look, labels: Mapping[str, str], heatmap: npt.NDArray[np.float32], *, of: str
 ) -> Exhibit:
-    """Lay out a frame of a video: whole, and the crop that tells most.
+    """Lay out a frame of a video: the whole frame, and its most telling crop.
 
     Args:
-        title: Of the exhibit.
+        title: Title of the exhibit.
         look: The frame.
-        labels: Of its pictures, in the order in which they are shown.
+        labels: Labels of its pictures, in the order in which they are shown.
         heatmap: What is still blurred in picture `of`, (height, width), 0 to 1.
         of: Key of the picture that is judged.
     """
@@ -159,7 +159,7 @@ def show_detection(trials: Sequence[Trial], weights: WeightSet, level: float, *,
 
 
 def _distinct(scored: Sequence[Scored], key: Callable[[Scored], float], count: int) -> list[Scored]:
-    """The first ones by `key`, one a picture."""
+    """The first pairs by `key`, at most one for each picture."""
     found: dict[str, Scored] = {}
     for one in sorted(scored, key=key):
         found.setdefault(one.pair.picture, one)
@@ -182,7 +182,7 @@ def _largest(values: Frame) -> Area:
 
 
 def _enlarged(picture: Picture, crop: Area) -> Picture:
-    return np.ascontiguousarray(picture[crop.of_pixels()])  # the page enlarges it, pixel by pixel
+    return np.ascontiguousarray(picture[crop.of_pixels()])  # the page enlarges its pixels
 
 
 def _shown(picture: Picture) -> Picture:

@@ -1,4 +1,4 @@
-"""Frames put aside on disk: a clip deblurred in several ways is compared later, and is too long for memory."""
+"""Frames are put aside on disk, because a clip that is deblurred in several ways does not fit into memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from concertdeblur.errors import TargetError
 
 
 class FrameSpool:
-    """Frames of one size, written once and then read in order; gone when it is closed. Not thread-safe."""
+    """Frames of one size, written once and then read in order. Closing deletes them. Not thread-safe."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
@@ -43,5 +43,5 @@ class FrameSpool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Forget the frames."""
+        """Delete the frames."""
         self._file.close()

@@ -1,7 +1,7 @@
-"""Clips made of sharp pictures, deblurred as `video` does: what they gain, and whether they are steady in time.
+"""Clips are made of sharp pictures and deblurred as `video` does it: their gain and steadiness are measured.
 
-Some pan evenly under one of the seven blurs, with grain. In others a camera shakes: what moves is blurred along its
-motion, the shutter is open for half of each frame's time, and the clip has been through a sensor and H.264.
+Some clips pan evenly under one of the seven blurs, with grain. In others a camera shakes: the picture is blurred along
+its motion while the shutter is open, for half of each frame's time, and then passes a sensor and H.264.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,29 +24,29 @@ from concertdeblur.frame import Frame as VideoFrame
 from concertdeblur.psnr import psnr_db
 
 NUM_FRAMES = 8
-STEP_PX = 2.5  # to the right, a frame; half pixels, so that no frame is a copy
+STEP_PX = 2.5  # a frame, to the right; half a pixel, so that no frame is a copy of another
 _HEIGHT_PX, _WIDTH_PX = 256, 384
-_GRAIN = 1.0  # standard deviation of the noise, grey levels of 255: new in every frame
+_GRAIN = 1.0  # standard deviation of the noise, which is new in every frame, in grey levels of 255
 KERNELS = (Kernel.GAUSSIAN, Kernel.HORIZONTAL, Kernel.RESIZING)
 
-SPEEDS_PX = (6, 12, 20)  # of a shaking camera's picture, a frame
-_SHUTTER = 0.5  # share of a frame's time that it is open
-_MOMENTS = 64  # of a frame's time
-_TURN_RAD = 0.09  # standard deviation of how far the camera's way turns from moment to moment
-_SOFTNESS_PX = 0.4  # of the lens
+SPEEDS_PX = (6, 12, 20)  # speeds of a shaking camera's picture, a frame
+_SHUTTER = 0.5  # share of a frame's time in which the shutter is open
+_MOMENTS = 64  # moments of a frame's time
+_TURN_RAD = 0.09  # standard deviation of the angle by which the camera's path turns from moment to moment
+_SOFTNESS_PX = 0.4  # standard deviation of the lens's blur
 _SENSOR = Sensor(shot=1e-4, read=4e-4, grain_px=0.5)
 _CRF = 20
-_MARGIN_PX = 16  # of picture beyond the view: what moves in over its border
+_MARGIN_PX = 16  # margin of the picture beyond the view, from which content moves in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipFigures:
-    """What became of one clip."""
+    """The figures of one clip."""
 
     group: str
     blurred_error: float  # warping error, mean square of RGB in [0, 1]
     deblurred_error: float
-    sharp_error: float  # what warping itself leaves
+    sharp_error: float  # the error that warping itself leaves
     gain_db: float
 
 
@@ -83,7 +83,7 @@ def pan(picture: Picture, *, num_frames: int = NUM_FRAMES) -> list[Picture] | No
 
 
 def blurred_and_grainy(frames: Sequence[Picture], kernel: Kernel, level: float, seed: int) -> list[Picture]:
-    """The clip as a camera might have taken it."""
+    """A clip as a camera might have recorded it."""
     rng = np.random.default_rng([seed, KERNELS.index(kernel)])
 
     def worsened(frame: Picture) -> Picture:
@@ -94,12 +94,12 @@ def blurred_and_grainy(frames: Sequence[Picture], kernel: Kernel, level: float, 
 
 
 def shaken(picture: Picture, speeds_px: Sequence[float], seed: int) -> dict[float, tuple[list[Picture], list[Picture]]]:
-    """Clips of a camera that shakes before a picture: (sharp, blurred) frames by speed; none of too small a picture.
+    """Clips of a camera that shakes before a picture: (sharp, blurred) frames by speed; a small picture gives none.
 
     Args:
         picture: (height, width, 3) RGB; beyond its border lies its reflection.
-        speeds_px: How far the picture moves, px a frame, whichever way the camera turns; a clip for each.
-        seed: Of the ways and the noise.
+        speeds_px: Speeds of the picture in px a frame, the same in every direction; each gives a clip.
+        seed: Seed of the paths and the noise.
     """
     if min(picture.shape[:2]) < 128:
         return {}
@@ -126,7 +126,7 @@ def _shaken(light: Light, speed_px: float, rng: np.random.Generator) -> tuple[li
 
 
 def _way(speed_px: float, rng: np.random.Generator) -> Path:
-    """Where the picture is at each moment, about (0, 0): it never rests, and turns."""
+    """The picture's position at each moment, around (0, 0); it never rests, and its path turns."""
     angle = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, _TURN_RAD, NUM_FRAMES * _MOMENTS))
     way = np.cumsum(np.stack([np.cos(angle), np.sin(angle)], 1) * (speed_px / _MOMENTS), 0)
     return np.asarray(way - way.mean(axis=0))

@@ -1,4 +1,4 @@
-"""Everything that is measured of pictures, with progress and a way to stop."""
+"""Measures everything of pictures; it tells its progress, and can be stopped."""
 
 import hashlib
 import time
@@ -25,14 +25,14 @@ from concertdeblur.frame import Frame
 from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import read_picture
 
-_NUM_PANS, _NUM_SHAKEN = 6, 6  # pictures that clips are made of
+_NUM_PANS, _NUM_SHAKEN = 6, 6  # number of pictures from which clips are made
 _FRAME_HW = (720, 1280)
 _NUM_TIMED = 3
 
 
 @dataclass(kw_only=True, slots=True)
 class Judge:
-    """One evaluation: its data and weight set, and what has been seen so far."""
+    """One evaluation: its data, its weight set, and the results so far."""
 
     data: EvaluationData
     weights: WeightSet
@@ -40,11 +40,11 @@ class Judge:
     seed: int
     stages: Stages
     refinings: list[Refining] = field(default_factory=list)
-    trials: list[Trial] = field(default_factory=list)  # on the grid
+    trials: list[Trial] = field(default_factory=list)  # trials of blur detection on the grid
     data_sha256: str = ""
 
     def check(self) -> None:
-        """Read every pair once: what cannot be read, is too small or does not match fails before the long work."""
+        """Read every pair once, so that a pair that cannot be read or does not match fails before the long work."""
         step = self.stages.begin("check pictures", len(self.data.pairs), "pairs")
         for pair in self.data.pairs:
             if pair.blurred is not None:
@@ -54,11 +54,11 @@ class Judge:
             step({})
 
     def warm_up(self, contenders: Sequence[Contender]) -> None:
-        """Compile what is compiled at its first use: it is no part of the speed."""
+        """Run everything once, since the first use compiles, and that is no part of the speed."""
         followed = range(1, self.weights.max_iterations)
         step = self.stages.begin("get ready", len(contenders) + len(followed), "networks")
         blurred, sharp = (as_float(picture) for picture in self.data.pairs[0].read())
-        ssim(blurred, sharp)  # a missing package fails now, not after the work
+        ssim(blurred, sharp)  # if its package is missing, this fails now and not after the work
         for contender in contenders:
             contender.restore(blurred)
             step({})
@@ -98,7 +98,7 @@ class Judge:
         return summarise(found, groups, max_iterations=self.weights.max_iterations, seed=self.seed)
 
     def fidelity(self) -> Fidelity:
-        """Sharp pictures through everything."""
+        """What becomes of sharp pictures."""
         pairs = self.data.sharp
         step = self.stages.begin("deblur sharp pictures", len(pairs), "pictures")
         found: list[float] = []
@@ -163,7 +163,7 @@ class Judge:
         return generated_clips.judge_clip(deblurrer, sharp, blurred, group=pair.group, on_frame=lambda: step({}))
 
     def frame_speed(self) -> Speed:
-        """Seconds a 720p frame, refining capped as in videos: a picture repeated until it fills the frame."""
+        """Seconds for a 720p frame, with refining capped as in videos; a picture is repeated to fill the frame."""
         step = self.stages.begin("time 720p frames", 1 + _NUM_TIMED, "frames")
         tile = as_float(self.data.pairs[0].read()[0])
         repeats = [-(-want // have) for want, have in zip(_FRAME_HW, tile.shape[:2], strict=True)]

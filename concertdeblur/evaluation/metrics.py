@@ -13,7 +13,7 @@ from concertdeblur.errors import MissingDependencyError
 
 Frame = npt.NDArray[np.float32]
 
-_OCCLUSION_PX = 1.0  # forward and backward flow differ by more: hidden in one of the frames
+_OCCLUSION_PX = 1.0  # where forward and backward flow differ by more, a pixel is hidden in one of the frames
 
 
 def as_float(pixels: npt.NDArray[np.uint8]) -> Frame:
@@ -45,7 +45,7 @@ def _batch(picture: Frame) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """How a sharp clip moves from one frame to the next: where each pixel was, and which of them were seen."""
+    """The motion of a sharp clip from one frame to the next: where each pixel was, and which are seen in both."""
 
     at_HW2: npt.NDArray[np.float32]  # (x, y) in the frame before
     visible_HW: npt.NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""`report.html`: the report as one page that needs nothing else: no script, no request."""
+"""`report.html`: the report as one page without scripts and without requests."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ from concertdeblur.evaluation.report import (
 from concertdeblur.evaluation.statistics import Estimate
 from concertdeblur.evaluation.tables import Table, TableRow
 
-# names of pictures come from anywhere: nothing may be loaded or run
+# the page may load and run nothing, because names of pictures come from anywhere
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
@@ -79,7 +79,7 @@ class Shown:
     pairs: tuple[Exhibit, ...] = ()
     real: tuple[Exhibit, ...] = ()
     detection: Exhibit | None = None
-    refining_gains_db: tuple[float, ...] = ()  # of single pictures with an accepted step, over iGAN alone
+    refining_gains_db: tuple[float, ...] = ()  # gain over iGAN alone of each picture with an accepted step
 
 
 def to_html(report: Report, shown: Shown) -> str:
@@ -155,7 +155,7 @@ def _real(real: RealReport, shown: Shown) -> str:
 
 
 def _ending(name: str) -> str:
-    """What a plot has room for; sequences of a folder differ at the end of their names."""
+    """The end of a name, as long as a plot has room for; sequences of a folder differ at the end."""
     return name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
 
 

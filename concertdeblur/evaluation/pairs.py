@@ -19,7 +19,7 @@ SIDE_PX = 256  # the paper's pictures: one cell of BRMR
 NO_SHOT_TYPE = ""
 CAPTURE = "capture"  # the capture chain of a real camera
 _MIN_SIDE_PX = 64
-_MIN_CLIPS = 5  # fewer clips than this say little when resampled: pictures are, then
+_MIN_CLIPS = 5  # with fewer clips, pictures are resampled instead of clips
 _SEVEN = frozenset(kernel.value for kernel in Kernel)
 _LISTS = ("train/metadata.jsonl", "test/metadata.jsonl")
 
@@ -32,13 +32,13 @@ class EvaluationPair:
 
     name: str
     picture: str  # name of the sharp picture
-    group: str  # what is resampled: the clip it is from, or the picture
+    group: str  # the clip that it is from, or the picture: groups are resampled
     kernel: str  # one of the seven, "capture", or empty if not known
     shot_type: str
     sharp: Path
     blurred: Path | None  # None: `kernel` blurs the sharp one at `level`
     level: float
-    place: int = 0  # of the picture in its split: what capture-mid draws by
+    place: int = 0  # the picture's place in its split; capture-mid draws its blur by it
 
     @property
     def is_of_the_seven(self) -> bool:
@@ -68,7 +68,7 @@ class EvaluationPair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationData:
-    """What a data folder gives to judge by."""
+    """The pairs of a data folder."""
 
     layout: Layout
     pairs: tuple[EvaluationPair, ...]
@@ -85,11 +85,11 @@ class EvaluationData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairOptions:
-    """Which pairs are judged by."""
+    """Which pairs are used."""
 
-    level: float = 0.5  # of the seven kernels, where pictures are blurred on the fly
-    is_all: bool = False  # pictures that training may have seen, too
-    limit: int | None = None  # pictures at most, evenly chosen
+    level: float = 0.5  # level of the seven kernels, if pictures are blurred on the fly
+    is_all: bool = False  # whether pictures that training may have seen are used, too
+    limit: int | None = None  # most pictures, evenly chosen
 
 
 def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
@@ -100,7 +100,7 @@ def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
     """
     sources = list_sources(folder)
     is_test_set = bool(sources.pairs) and any(p.split == "held_out" for p in sources.pictures)
-    if len(sources.pictures) != 1 and not is_test_set:  # one alone cannot be split; a test set is taken as it is
+    if len(sources.pictures) != 1 and not is_test_set:  # one picture cannot be split, and a test set is used as it is
         sources = find_sources(folder, DataSettings(max_held_out=10**9))
     is_all = options.is_all or len(sources.pictures) == 1
     wanted = [p for p in sources.pictures if is_all or p.split == "held_out"]
@@ -163,7 +163,7 @@ def _given(folder: Path, sources: Sources, wanted: set[str], rows: dict[str, dic
 
 
 def _grouped(pairs: list[EvaluationPair]) -> tuple[EvaluationPair, ...]:
-    """By clip where there are some; else by picture."""
+    """The pairs grouped by clip if there are enough clips, else by picture."""
     if len({pair.group for pair in pairs}) >= _MIN_CLIPS:
         return tuple(pairs)
     return tuple(_of_its_own(pair) for pair in pairs)

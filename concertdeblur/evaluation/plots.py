@@ -1,4 +1,4 @@
-"""Plots as SVG text: colours and fonts are the page's."""
+"""Plots as SVG text; they use the colours and fonts of the page."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _WIDTH = 860
 _LEFT = 150  # room for the names
 _RIGHT = 20
 _NUM_BINS = 31
-_SLACK = 0.05  # of a step between ticks: a hair below 0 needs no tick of its own
+_SLACK = 0.05  # a value so little below 0, as a share of a step between ticks, needs no tick
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class Series:
 
     label: str
     estimates: tuple[Estimate, ...]
-    marks: tuple[float | None, ...] = ()  # what another source says, one a row
+    marks: tuple[float | None, ...] = ()  # values of another source, one for each row
 
 
 def interval_plot(rows: Sequence[str], series: Sequence[Series], *, unit: str, title: str) -> str:

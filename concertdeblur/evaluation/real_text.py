@@ -1,4 +1,4 @@
-"""What was measured on real videos, as tables of text: the page and the Markdown show the same ones."""
+"""The figures of real videos as tables of text, which the page and the Markdown show."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class TextTable:
 
 
 def text_tables(real: RealReport) -> tuple[TextTable, ...]:
-    """What was gained, what it is worth as a video, and what BRMR did."""
+    """The tables: the gain, the figures of a video, and what BRMR did."""
     return _gains(real), _as_video(real), _refining(real)
 
 

@@ -1,4 +1,4 @@
-"""Real pairs measured as videos: every frame of a sequence deblurred as `video` does, and compared with its truth."""
+"""Measures real pairs as videos: every frame of a sequence is deblurred as `video` does it, and compared."""
 
 import hashlib
 import time
@@ -24,7 +24,7 @@ from concertdeblur.psnr import psnr_db
 
 GIVEN, IGAN, BRMR = "blurred", "igan", "brmr"  # keys of our own columns
 LEAST_FRAMES = 2  # warping errors are between frames
-_HEAT_FRAMES = 2  # before and after a frame whose heatmap is shown: what its result is made of
+_HEAT_FRAMES = 2  # frames before and after one whose heatmap is shown, since its result depends on them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +43,8 @@ class VideoFigures:
     psnr_db: Estimate
     gain_db: Estimate  # over the input
     worst: WorstFrame
-    warping_ratio: float  # its warping error over the input's, both by the motion of the sharp frames
-    seconds: float  # a frame, decoding included
+    warping_ratio: float  # its warping error over the input's; both are measured along the motion of the sharp frames
+    seconds: float  # seconds of a frame, with decoding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +54,11 @@ class VideoRefining:
     windows_tried: int
     windows_kept: int
     kept_share: float | None  # of the windows tried; None: none was tried
-    gain_db: Estimate  # over all frames
+    gain_db: Estimate  # gain over all frames
     num_frames: int
     num_kept_frames: int  # frames with a step that was kept
-    kept_gain_db: Estimate | None  # over those; None: there are none
-    worst_db: float  # of all frames
+    kept_gain_db: Estimate | None  # gain over those frames; None: there are none
+    worst_db: float  # least gain of all frames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +103,7 @@ class RealReport:
 
 @dataclass(kw_only=True, slots=True)
 class _Seen:
-    """What comparing a sequence has found so far."""
+    """The results of comparing one sequence, so far."""
 
     frames: list[FrameFigures] = field(default_factory=list)
     errors: dict[str, list[float]] = field(default_factory=dict)
@@ -117,10 +117,10 @@ class RealVideoJudge:
 
     Args:
         weights: The weight set; its two columns are among `contenders`.
-        contenders: The columns, each with a key of its own.
-        seed: Of the bootstrap.
-        stages: Told of every frame.
-        most_frames: Of a sequence; None: all.
+        contenders: The columns; their keys differ.
+        seed: Seed of the bootstrap.
+        stages: Called after every frame.
+        most_frames: Most frames of a sequence; None: all.
     """
 
     weights: WeightSet
@@ -130,10 +130,10 @@ class RealVideoJudge:
     most_frames: int | None = None
     exhibits: dict[str, tuple[Exhibit, Exhibit]] = field(default_factory=dict)  # worst and best frame, by sequence
     sha256: str = ""  # over names and pixels
-    _ready: set[tuple[str, int, int]] = field(default_factory=set)  # contenders at sizes that they have run at
+    _ready: set[tuple[str, int, int]] = field(default_factory=set)  # (contender, height, width) that was run once
 
     def check(self, sequences: list[Sequence]) -> list[int]:
-        """Read everything once, and count: what cannot be read or does not match fails before the long work.
+        """Read everything once and count frames, so that a bad sequence fails before the long work.
 
         Raises:
             SourceError: If a sequence has less than two frames, or cannot be read.
@@ -167,7 +167,7 @@ class RealVideoJudge:
         )
 
     def _judge(self, sequence: Sequence, count: int) -> SequenceReport:
-        """One sequence: deblurred by each contender first, alone so that it can be timed, and then compared."""
+        """Measure a sequence: each contender deblurs it alone, so that it can be timed; then results are compared."""
         with ExitStack() as stack:
             spools = {one.key: stack.enter_context(FrameSpool()) for one in self.contenders}
             step = self.stages.begin(f"deblur {sequence.name}", count * len(self.contenders), "frames")
@@ -183,7 +183,7 @@ class RealVideoJudge:
         return self._report(sequence, seen, seconds)
 
     def _get_ready(self, contender: VideoContender, sequence: Sequence) -> None:
-        """Compile what is compiled at its first use at a size: it is no part of the speed."""
+        """Run a contender once at a size, since the first use compiles, and that is no part of the speed."""
         frames = list(sequence.blurred_frames(LEAST_FRAMES))
         assert frames[0].pixels is not None
         height, width = frames[0].pixels.shape[:2]
@@ -194,7 +194,7 @@ class RealVideoJudge:
     def _deblur(
         self, contender: VideoContender, sequence: Sequence, spool: FrameSpool, step: Step
     ) -> list[tuple[int, int]]:
-        """Put the frames aside; gives the windows tried and kept in each."""
+        """Deblur the frames and put them aside; returns the windows tried and kept in each."""
         windows = []
         for made in contender.deblur(sequence.blurred_frames(self.most_frames)):
             spool.add(made.pixels)
@@ -284,7 +284,7 @@ def _add_errors(
 
 
 def _blocks(num_frames: int, name: str = "") -> list[str]:
-    """What is resampled together: neighbours have the same motion."""
+    """The groups that are resampled: neighbouring frames have the same motion."""
     return [f"{name} {number // BLOCK_FRAMES}" for number in range(num_frames)]
 
 

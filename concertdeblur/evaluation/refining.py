@@ -1,4 +1,4 @@
-"""What refining did, step by step: seen from outside, by stopping it after one round, two, and so on."""
+"""What refining did, step by step. It is found out by stopping BRMR after one round, two rounds, and so on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ class Refining:
     """What BRMR did to one picture."""
 
     num_cells: int
-    num_tried: int  # windows, the refused ones included
+    num_tried: int  # windows that were tried, with the refused ones
     num_capped: int  # cells that were still in the loop when it ended
-    step_gains_db: tuple[float, ...]  # of each accepted step, in its window
-    gain_db: float  # of the picture over iGAN alone
+    step_gains_db: tuple[float, ...]  # gain of each accepted step, in its window
+    gain_db: float  # gain of the picture over iGAN alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefiningReport:
     """BRMR's own figures."""
 
-    iterations: Estimate  # steps tried a cell, the refused one included; the paper: 2.3 an image
-    accepted: Estimate  # steps accepted a cell
+    iterations: Estimate  # steps tried in a cell, with the refused one; the paper has 2.3 in an image
+    accepted: Estimate  # steps accepted in a cell
     accepted_share: Estimate | None  # of all steps tried; None: there was none
     capped_share: Estimate  # of cells
     max_iterations: int
     step_gain_db: Estimate | None  # of an accepted step, in its window; None: there was none
     lost_share: Estimate | None  # of accepted steps that lowered PSNR in their window
     accepting_share: Estimate  # of pictures with an accepted step
-    accepting_gain_db: Estimate | None  # of those, over iGAN alone
+    accepting_gain_db: Estimate | None  # gain of those pictures over iGAN alone
     worst_accepting_db: float | None
     num_pictures: int
 
@@ -42,8 +42,8 @@ class RefiningReport:
 def follow(weights: WeightSet, blurred: Frame, sharp: Frame, generated: Frame, refined: Restored) -> Refining:
     """Find every accepted step's gain.
 
-    Rounds that come later do not change earlier ones, so a run that is stopped after k rounds shows the state that
-    the whole run had then.
+    Later rounds do not change earlier ones. So a run that is stopped after k rounds has the state that a whole run has
+    after k rounds.
     """
     num_cells = len(cam.cells_of(*(side + -side % cam.MAP_PX for side in blurred.shape[:2])))
     gains: list[float] = []
@@ -69,7 +69,7 @@ def follow(weights: WeightSet, blurred: Frame, sharp: Frame, generated: Frame, r
 
 
 def summarise(found: Sequence[Refining], groups: Sequence[str], *, max_iterations: int, seed: int) -> RefiningReport:
-    """BRMR's own figures over pictures; `groups` are what is resampled."""
+    """BRMR's own figures over pictures; whole `groups` are resampled."""
     seen = list(zip(found, groups, strict=True))
     steps = [(gain, group) for one, group in seen for gain in one.step_gains_db]
     accepting = [(one.gain_db, group) for one, group in seen if one.step_gains_db]

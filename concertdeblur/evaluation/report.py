@@ -32,7 +32,7 @@ class Fidelity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RealData:
-    """Real videos that were judged by."""
+    """The real videos of an evaluation."""
 
     folder: str
     num_clips: int
@@ -42,7 +42,7 @@ class RealData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What the figures are of, and by what."""
+    """Which data and which weight set the figures are of."""
 
     data: str | None  # pictures and pairs; None: only real videos were measured
     layout: str = ""
@@ -65,7 +65,7 @@ class Report:
     origin: Origin
     tables: tuple[Table, ...]
     margins: tuple[Margin, ...]
-    refining: RefiningReport | None  # None, as all that is empty: no pictures were measured
+    refining: RefiningReport | None  # None, and empty fields below: no pictures were measured
     fidelity: Fidelity | None
     detection: DetectionReport | None
     steadiness: ClipsReport | None
@@ -194,7 +194,7 @@ def _list(terms: list[tuple[str, str]]) -> str:
 
 
 def about_lines(origin: Origin) -> list[tuple[str, str]]:
-    """What the figures are of, as (name, text)."""
+    """Which data and weight set the figures are of, as (name, text)."""
     pictures, real = [], []
     if origin.data is not None:
         pictures = [

@@ -1,4 +1,4 @@
-"""How far an evaluation has come, and where it may be stopped."""
+"""The stages of an evaluation: they tell how far it is, and where it may be stopped."""
 
 import threading
 import time
@@ -22,12 +22,12 @@ class Stages:
         """Begin a stage.
 
         Args:
-            name: As shown.
-            total: Pieces.
-            unit: What is counted, plural.
+            name: The name that is shown.
+            total: Number of pieces.
+            unit: The noun for the pieces, plural.
 
         Returns:
-            What is to be called after each piece; it raises `Interrupted` where the user wants to stop.
+            A function to be called after each piece; it raises `Interrupted` if the user wants to stop.
         """
         started_s = time.monotonic()
         done = 0

@@ -1,4 +1,4 @@
-"""Means with their 95 % bootstrap interval, resampled by picture: versions of one picture are not independent."""
+"""Means with their 95 % bootstrap interval. Pictures are resampled, since versions of one are not independent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ _CONFIDENCE_PERCENT = 95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A mean and its 95 % interval; of one group alone the interval has no width and says nothing."""
+    """A mean and its 95 % interval. With one group alone the interval has no width, and says nothing."""
 
     mean: float
     low: float
     high: float
-    num: int  # values
-    num_groups: int  # what was resampled: pictures, or the clips they are from
+    num: int  # number of values
+    num_groups: int  # number of groups that were resampled: pictures, or their clips
 
     def text(self, digits: int = 2, *, sign: bool = False) -> str:
         """The mean and the interval: `31.20 (30.85 to 31.62)`."""
@@ -30,9 +30,9 @@ def estimate(values: Sequence[float], groups: Sequence[str], *, seed: int = 0) -
     """The mean of all values and its percentile bootstrap interval (Efron 1979).
 
     Args:
-        values: At least one; each counts the same.
-        groups: What each value belongs to; whole groups are drawn, with replacement.
-        seed: Of the drawing: the same figures every time.
+        values: At least one value; all count alike.
+        groups: The group of each value; whole groups are drawn, with replacement.
+        seed: Seed of the draws, which makes the figures reproducible.
     """
     assert len(values) == len(groups) > 0
     names, member = np.unique(np.asarray(groups), return_inverse=True)

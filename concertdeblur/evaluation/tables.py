@@ -1,4 +1,4 @@
-"""The paper's tables from the figures of single pictures: nothing is pooled over images."""
+"""The paper's tables, made of the figures of single pictures; no pixels are pooled over pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What stands in one field of a table."""
+    """The contents of one field of a table."""
 
     psnr_db: Estimate
     ssim: Estimate

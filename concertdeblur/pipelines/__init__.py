@@ -1,1 +1,1 @@
-"""The jobs, each one short straight file: read one from top to bottom to see the whole of it."""
+"""The jobs, each a short and straight file; read one from top to bottom to see the whole of it."""

@@ -19,12 +19,12 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnnotateSummary:
-    """What was reviewed."""
+    """The numbers of a review."""
 
     dataset: Path
     num_frames: int
     num_reviewed: int  # frames with a decision, of this run or an earlier one
-    num_dropped: int  # of these
+    num_dropped: int  # frames that were dropped, of these
     num_now: int  # frames decided in this run
 
     def text(self) -> str:
@@ -43,7 +43,7 @@ def annotate(
     Args:
         dataset: Folder that build-dataset made.
         stop: Ends the server.
-        on_ready: Told the page's address, which holds the token.
+        on_ready: Called with the page's address, which holds the token.
         open_browser: Open the page in the user's browser.
 
     Raises:
@@ -99,7 +99,7 @@ def _picture(dataset: Path, record: FrameRecord) -> Path:
 
 
 def _serve(server: Any, listener: socket.socket, stop: threading.Event, begin: Callable[[], None]) -> None:
-    """Run uvicorn beside this thread, which keeps the signals."""
+    """Run uvicorn in another thread, since this one handles the signals."""
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="review-server")
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Several items, one after the other: what has its output is done, and an item that fails stops no other."""
+"""Several items, one after the other. An item with an output is done, and one that fails stops no other."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ class BatchCount:
 
     num_items: int = 0
     num_made: int = 0
-    num_there: int = 0  # done by an earlier run, and left as they are
+    num_there: int = 0  # items that an earlier run has done
     failed: list[Path] = field(default_factory=list)
 
 
@@ -60,7 +60,7 @@ def run_batch(
         TargetError: If the disk is full.
         WeightsError: If the weights cannot be loaded.
         MissingDependencyError: If a package or program is missing.
-        Interrupted: If an item's making was; the message says how many are done.
+        Interrupted: If `make` was interrupted; the message says how many items are done.
 
     """
     count.num_items = len(items)
@@ -87,10 +87,10 @@ def run_batch(
 
 
 def make_folder(folder: Path) -> None:
-    """See to it that a folder for outputs is there and can be written to.
+    """Make a folder for outputs, unless it is there, and check that it can be written to.
 
     Raises:
-        TargetError: If not.
+        TargetError: If it cannot be made or written to.
 
     """
     try:
@@ -102,5 +102,5 @@ def make_folder(folder: Path) -> None:
 
 
 def folder_of_all(items: Sequence[Item]) -> Path:
-    """The folder that all outputs lie in, or in folders below."""
+    """The folder that holds all outputs, maybe in folders below it."""
     return Path(os.path.commonpath([item.target.parent.absolute() for item in items]))

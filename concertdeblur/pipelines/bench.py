@@ -1,7 +1,8 @@
-"""`concertdeblur bench`: how fast a weight set is here, and how near to what the machine can do.
+"""`concertdeblur bench`: how fast a weight set is here, and how close it is to what the machine can do.
 
-Read `_Bench.run` from top to bottom to see the whole job. Every ratio is of runs of the same process; file to file,
-network alone and codecs alone take turns over the same frames, so that a machine that slows down slows all of them.
+Read `_Bench.run` from top to bottom to see the whole job. Every ratio is one of runs in the same process. The runs from
+file to file, of the network alone and of the codecs alone take turns over the same frames, so that a machine that
+becomes slower slows all of them.
 """
 
 import shutil
@@ -49,12 +50,12 @@ class BenchJob:
     weights: str = pretrained.DEFAULT_WEIGHTS
     height: int = 720
     width: int = 1280
-    frames: int = 8  # of each run
-    rounds: int = 3  # of file to file, network alone, codecs alone
+    frames: int = 8  # frames of each run
+    rounds: int = 3  # rounds; each runs file to file, the network alone and the codecs alone
     device: str = "auto"
     backend: str = "auto"
     compare_backends: bool = False
-    plot: Path | None = None  # PNG
+    plot: Path | None = None  # a PNG to write
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ def bench(
     on_progress: Callable[[StageProgress], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> BenchSummary:
-    """Measure, and say what was found; takes minutes on a small machine, which should do nothing else meanwhile.
+    """Measure; this takes minutes on a small machine, which should do nothing else meanwhile.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user; nothing is written then.
@@ -97,14 +98,14 @@ class _Bench:
     num_done: int = 0
 
     def run(self, plot: Path | None) -> BenchSummary:
-        """Clips, then the rounds, then what needs no frames."""
+        """Write clips, run the rounds, and then measure everything that needs no frames."""
         job = self.job
         self._tell("clip")
         self._write_clips()
         self._tell("start")
         start_s = time.monotonic()
         file_runs = self._file_runs()
-        next(file_runs)  # weights, compiled networks, caches: not measured
+        next(file_runs)  # this run loads weights, compiles networks and fills caches; it is not measured
         start_seconds = (self.first_frame_s or start_s) - start_s
         rounds, inside, tried, peak_mb, shown = [], list[dict[str, float]](), 0, 0.0, list[Span]()
         deblurrer, frames = None, list[Frame]()
@@ -117,7 +118,7 @@ class _Bench:
                 deblurrer, frames = self._ready()
             network_s, made = runs.network_seconds(deblurrer, frames)
             with recording() as timeline:
-                runs.network_seconds(deblurrer, frames, overlap=False)  # what runs beside a stage would count, too
+                runs.network_seconds(deblurrer, frames, overlap=False)  # without overlap, or other work would count in a stage's time
                 codec_s = runs.codec_cpu_seconds(self._clip(number), self.folder / "codecs.mp4", made)
             rounds.append(Round(measured=summary.elapsed_s, network=network_s, codec_cpu=codec_s))
             inside.append(timeline.own_seconds())
@@ -179,14 +180,14 @@ class _Bench:
         )
 
     def _lost_db(self, deblurrer: Deblurrer, frames: list[Frame]) -> float:
-        """Of the default path, against eager torch in fp32 with one stage after the other."""
+        """The loss of the default path against eager torch in fp32 with one stage after the other, dB."""
         job = self.job
         plain = pretrained.load(job.weights, device="cpu", backend="torch")
         made, by_plain = (runs.network_seconds(one, frames, overlap=one is deblurrer)[1] for one in (deblurrer, plain))
         return runs.lost_db(made, by_plain, sharp_frames(job.height, job.width, job.frames))
 
     def _write_clips(self) -> None:
-        """One clip, under as many names as there are rounds, and a short one before them."""
+        """Write one clip under as many names as there are rounds, and a short clip that comes before them."""
         (self.folder / "in").mkdir()
         size = {"height": self.job.height, "width": self.job.width}
         write_clip(self.folder / "in" / "0000-warm.mp4", num_frames=_WARM_FRAMES, **size)
@@ -198,7 +199,7 @@ class _Bench:
         return self.folder / "in" / f"{number + 1:04}.mp4"
 
     def _file_runs(self) -> Iterator[VideoSummary]:
-        """`concertdeblur video` over the folder: it keeps its networks from clip to clip."""
+        """Run `concertdeblur video` over the folder; the networks stay from clip to clip."""
         job = VideoJob(weights=self.job.weights, device=self.job.device, backend=self.job.backend)
         source, target = self.folder / "in", self.folder / "out"
         made = deblur_batch(find_items([source], target), job, on_progress=self._note_first, stop=self.stop)
@@ -209,14 +210,14 @@ class _Bench:
             self.first_frame_s = time.monotonic()
 
     def _ready(self) -> tuple[Deblurrer, list[Frame]]:
-        """A deblurrer of its own for what runs alone, warmed up, and the frames in memory."""
+        """A second deblurrer for runs of the network alone, which has run once, and the frames in memory."""
         deblurrer = pretrained.load(self.job.weights, device=self.job.device, backend=self.job.backend)
         frames = runs.read_frames(self._clip(0))
         runs.network_seconds(deblurrer, frames[:_WARM_FRAMES])
         return deblurrer, frames
 
     def _padded_inputs(self, networks: Networks, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """What G_i's convolutions are given for a frame of this size; the numbers do not matter."""
+        """Inputs of G_i's convolutions for a frame of this size; their values do not matter."""
         restoration = networks.image_generator.restoration
         multiple = max(HINT_PX, restoration.multiple_px)
         high, wide = (length + -length % multiple for length in (self.job.height, self.job.width))

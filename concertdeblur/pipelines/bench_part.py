@@ -1,6 +1,6 @@
-"""One part of `concertdeblur bench --peers` or `--sizes`, measured in a process of its own.
+"""One part of `concertdeblur bench --peers` or `--sizes`, measured in its own process.
 
-So memory is the part's alone, and cores can be taken away before torch starts its threads. `run_part` starts
+So the memory is that of the part alone, and its cores can be limited before torch starts threads. `run_part` starts
 `python -m concertdeblur.pipelines.bench_part` with what to measure as JSON, and reads the answer, one JSON line.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from concertdeblur.errors import Interrupted
 
 _POLL_S = 0.1
-_CORES = "CONCERTDEBLUR_BENCH_CORES"  # the part's, by number
+_CORES = "CONCERTDEBLUR_BENCH_CORES"  # numbers of the cores of a part
 
 
 class PartFailed(Exception):
@@ -43,7 +43,7 @@ def run_part(what: Mapping[str, Any], stop: threading.Event, *, cores: int | Non
         allowed = sorted(os.sched_getaffinity(0))[:cores]
         environment |= {"OMP_NUM_THREADS": str(cores), _CORES: ",".join(map(str, allowed))}
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as complained:
-        # a session of its own: Ctrl-C in a terminal is for this process, which ends the part
+        # a new session: Ctrl-C in a terminal then reaches this process only, which ends the part
         process = subprocess.Popen(  # noqa: S603
             command, env=environment, stdin=subprocess.DEVNULL, stdout=told, stderr=complained, start_new_session=True
         )
@@ -72,7 +72,7 @@ def _why(code: int, words: Sequence[str]) -> str:
 
 
 def time_clips(*, folder: str, weights: str, backend: str) -> dict[str, Any]:
-    """`concertdeblur video` over the two clips of `folder`/in, of which the second is timed.
+    """Run `concertdeblur video` over the two clips of `folder`/in, and time the second.
 
     Args:
         folder: Where `in` is; a folder for the output is made there, and removed.
@@ -104,7 +104,7 @@ def main(argument: str) -> None:
     what = json.loads(argument)
     part = what.pop("part")
     if part == "contender":
-        from concertdeblur.benchmark.contenders import measure  # torch: after the cores
+        from concertdeblur.benchmark.contenders import measure  # torch is imported after the cores are limited
 
         answer = asdict(measure(**what))
     else:

@@ -1,7 +1,7 @@
-"""`concertdeblur bench --peers`: ours beside the networks that people use for deblurring, in one run.
+"""`concertdeblur bench --peers`: our networks beside those that people use for deblurring, in one run.
 
 Every contender restores the same frames, from pixels to pixels, with the same engines (eager torch and OpenVINO on the
-CPU), each in a process of its own. Ours is timed again at the end: how far a machine drifts is part of the answer.
+CPU), each in its own process. Our network is timed again at the end, to see how far the machine has become slower.
 """
 
 import threading
@@ -24,7 +24,7 @@ class PeersJob:
 
     height: int = 720
     width: int = 1280
-    frames: int = 8  # of ours; of each other network, two at most
+    frames: int = 8  # timed frames of our networks; others get two at most
 
     def __post_init__(self) -> None:
         if self.frames < 2:

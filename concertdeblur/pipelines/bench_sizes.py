@@ -26,8 +26,8 @@ from concertdeblur.runtime import choose_runtime
 
 SIZES = ((160, 90), (320, 180), (640, 360), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160))  # width, height
 _THREADS = (1, 2)
-_FULL_PX = 1280 * 720  # larger frames are timed on fewer of them
-_LEAST_FRAMES = 3  # as many as overlap
+_FULL_PX = 1280 * 720  # fewer frames are timed of larger sizes
+_LEAST_FRAMES = 3  # as many frames as overlap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,9 +35,9 @@ class SizesJob:
     """What a user decides about the growth of cost."""
 
     weights: str = pretrained.DEFAULT_WEIGHTS
-    frames: int = 8  # of each size up to 1280x720; of larger ones fewer, three at least
+    frames: int = 8  # frames of each size up to 1280x720; larger sizes get fewer, but at least three
     backend: str = "auto"
-    plot: Path | None = None  # PNG
+    plot: Path | None = None  # a PNG to write
     overwrite: bool = False
     sizes: tuple[tuple[int, int], ...] = SIZES
 
@@ -116,7 +116,7 @@ def _row(width: int, height: int, threads: int, found: dict[str, Any]) -> SizeRo
 
 
 def _write_clips(folder: Path, width: int, height: int, most: int) -> None:
-    """A clip of one frame, after which all is ready, and the one that is timed."""
+    """Write a clip of one frame, after which everything is ready, and the clip that is timed."""
     (folder / "in").mkdir()
     num_frames = max(_LEAST_FRAMES, min(most, round(most * _FULL_PX / (width * height))))
     for name, number in (("0-warm.mp4", 1), ("1-timed.mp4", num_frames)):

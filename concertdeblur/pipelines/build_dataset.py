@@ -1,7 +1,7 @@
 """`concertdeblur build-dataset`: from a list of clips to blur pairs.
 
-Read `_Build.run` from top to bottom to see the whole job. Whatever takes long is kept in the folder's cache as soon
-as it is done, so that a run which was stopped goes on there and ends the same.
+Read `_Build.run` from top to bottom to see the whole job. Results that take long are kept in the folder's cache as soon
+as they are there. So a run that was stopped goes on there, and its result is the same.
 """
 
 import json
@@ -65,12 +65,12 @@ def build_dataset(
     """Build a data set, or go on with it.
 
     Args:
-        urls: The list: a URL, file or folder a line.
+        urls: The list, with a URL, file or folder in each line.
         target: The data set's folder.
         job: The user's choices.
         on_progress: Called now and then in every stage.
-        on_warning: Called once for each source that fails, and for what is not as asked for.
-        on_failure: Called with the error of a source that fails in a way that nobody foresaw.
+        on_warning: Called once for each source that fails, and for each choice that cannot be kept.
+        on_failure: Called with the error of a source that fails unexpectedly.
         stop: When set, the run ends with `Interrupted`; the next one goes on.
 
     Raises:
@@ -85,7 +85,7 @@ def build_dataset(
 
 @dataclass(kw_only=True, slots=True)
 class _Telling:
-    """How a run speaks, and hears that it should stop."""
+    """How a run reports, and finds out that it should stop."""
 
     on_progress: Callable[[StageProgress], None]
     on_warning: Callable[[str], None]
@@ -94,7 +94,7 @@ class _Telling:
     last: StageProgress | None = None
 
     def counted(self, things: Sequence[T], stage: str, unit: str) -> Iterator[T]:
-        """The things one by one, told as progress; a stop is seen between them."""
+        """Give the things one by one and report progress; between two of them the run may be stopped."""
         started_s = time.monotonic()
         for done, thing in enumerate(things):
             if self.stop is not None and self.stop.is_set():
@@ -105,7 +105,7 @@ class _Telling:
         self._tell(StageProgress(stage=stage, done=done, total=done, unit=unit, elapsed_s=_since(started_s)))
 
     def detail(self, words: str) -> None:
-        """What is going on within the thing in hand."""
+        """Report what is being done with the present thing."""
         if (last := self.last) is not None:
             facts = {"now": words}
             self.on_progress(
@@ -136,7 +136,7 @@ class _Build:
 
     def run(self) -> DatasetSummary:
         """Fetch, look, pick, name, split, blur, write: in this order."""
-        read_reviews(self.workspace.folder)  # reviews that cannot be read are an error before the work, not after it
+        read_reviews(self.workspace.folder)  # so that unreadable reviews are an error before the work, and not after it
         before = manifest.begin(self.workspace, self.job.lasting(), self.telling.on_warning)
         findings = self._look(before)
         drop_duplicates(findings)
@@ -152,7 +152,7 @@ class _Build:
         return self._summary(findings, len(records) - len(dropped_ids))
 
     def _look(self, before: manifest.Before) -> list[Finding]:
-        """Every source's frames; those of a source that cannot be read now stay, if an earlier run found some."""
+        """The frames of every source; if a source cannot be read now, those that an earlier run found stay."""
         job, telling = self.job, self.telling
         name, make_detector = choose_detector(job.shots)
         finder = Finder(
@@ -178,7 +178,7 @@ class _Build:
         return [finding for finding in found if finding is not None]
 
     def _collected(self, collection: Collection, entry: Entry) -> Iterator[Failure]:
-        """The clips of one line that cannot be had; whatever goes wrong with it is that line's failure."""
+        """Collect the clips of one line; returns its failures, since any error belongs to that line."""
         try:
             yield from collection.add(entry)
         except Exception as error:
@@ -238,7 +238,7 @@ class _Build:
         return records
 
     def _write(self, before: manifest.Before, findings: Sequence[Finding], records: Sequence[FrameRecord]) -> None:
-        """The lists, once all that they name is there, and then the manifest."""
+        """Write the lists, when everything that they name is there, and then the manifest."""
         workspace, texts = self.workspace, {FRAMES_FILE: frames_text(records)}
         for split in _SPLITS:
             lines = [json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in self.rows[split]]
@@ -263,7 +263,7 @@ class _Build:
         self.workspace.write_png(self.workspace.path(SHEET_FILE), contact_sheet(shown))
 
     def _remove_stale(self, findings: Sequence[Finding]) -> None:
-        """Pictures of ours that no list names any more: of dropped frames, of sources that left the list."""
+        """Delete our pictures that no list names any more: those of dropped frames, and of sources that left the list."""
         named = {FRAMES_FOLDER: {f"{pick.frame_id}.png" for finding in findings for pick in finding.picks.picks}}
         for split in _SPLITS:
             rows = self.rows[split]
@@ -294,7 +294,7 @@ class _Build:
         )
 
     def _reason(self, error: Exception) -> str:
-        """Why a source fails, in words; what is no fault of a source is raised again."""
+        """The reason why a source fails; an error that is not the source's is raised again."""
         if isinstance(error, (Interrupted, TargetError, MissingDependencyError)) or is_disk_full(error):
             raise error
         if isinstance(error, ConcertDeblurError):

@@ -1,4 +1,4 @@
-"""What a user asks of `build-dataset`, and what it tells at the end."""
+"""The choices for `build-dataset`, and its summary."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,14 +22,14 @@ class DatasetJob:
 
     size: int = 256  # px, side of a crop
     full: bool = False  # whole frames instead of crops
-    crops: int = 1  # of a frame
-    max_frames: int = 40  # of a source
+    crops: int = 1  # most crops of a frame
+    max_frames: int = 40  # most frames of a source
     min_sharpness: float = LEAST_SHARPNESS
     levels: tuple[float, ...] | Literal["random"] = (MID_LEVEL,)
-    capture: int = 0  # pairs by the capture chain, a crop
+    capture: int = 0  # pairs by the capture chain for each crop
     seed: int = 0
     shots: ShotFinder = "auto"
-    limit: int = 50  # clips of a playlist
+    limit: int = 50  # most clips of a playlist
     cookies: Path | None = None
     rate_limit_mb_s: float | None = None
 
@@ -47,7 +47,7 @@ class DatasetJob:
 
     @property
     def pick_options(self) -> PickOptions:
-        """What is kept of each clip."""
+        """Which frames of a clip are kept."""
         return PickOptions(least_side_px=self.size, most_frames=self.max_frames, least_sharpness=self.min_sharpness)
 
     @property
@@ -57,14 +57,14 @@ class DatasetJob:
 
     @property
     def pair_options(self) -> PairOptions:
-        """What is made of each frame."""
+        """Which pairs are made of a frame."""
         return PairOptions(
             size_px=None if self.full else self.size, num_crops=self.crops, levels=self.levels,
             num_captures=self.capture, seed=self.seed,
         )  # fmt: skip
 
     def lasting(self) -> dict[str, Any]:
-        """The choices that a data set is made by; the others only say how its sources are fetched."""
+        """The choices that decide what is in the data set; the others only say how sources are fetched."""
         kept = ("size", "full", "crops", "max_frames", "min_sharpness", "levels", "capture", "seed", "shots")
         return {name: value for name, value in asdict(self).items() if name in kept}
 
@@ -73,7 +73,7 @@ def parse_levels(text: str) -> tuple[float, ...] | Literal["random"]:
     """Levels as the command line takes them: `0.5`, `0.2,0.5,0.8` or `random`.
 
     Raises:
-        UsageError: If it is anything else, or a level lies outside [0, 1].
+        UsageError: If it is something else, or a level lies outside [0, 1].
 
     """
     if text.strip().lower() == "random":
@@ -89,10 +89,10 @@ def parse_levels(text: str) -> tuple[float, ...] | Literal["random"]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSummary:
-    """What a run built."""
+    """The numbers of what a run built."""
 
     target: Path
-    num_sources: int  # that gave frames
+    num_sources: int  # sources that gave frames
     num_failed: int
     num_frames: int
     num_pairs: int

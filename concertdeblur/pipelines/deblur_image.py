@@ -36,10 +36,10 @@ class ImageJob:
     device: str = "auto"
     backend: str = "auto"
     overwrite: bool = False
-    skip_existing: bool = False  # an output that is there counts as done; in a folder it does anyway
-    recursive: bool = False  # folders with their subfolders
+    skip_existing: bool = False  # a picture with an output is done; in folders this is always so
+    recursive: bool = False  # subfolders of folders are searched, too
     keep_date: bool | None = None  # the output's file date is the input's; None: in folders only
-    strip_metadata: bool = False  # nothing but the colours' meaning goes with the pixels
+    strip_metadata: bool = False  # only the colour profile goes with the pixels
     jpeg_quality: int = 95
     heatmap: Path | None = None
     compare: Path | None = None  # before and after side by side
@@ -97,7 +97,7 @@ class LoadedNetworks:
 
     @property
     def runtime(self) -> str:
-        """What they ran on; "identity" if none ran."""
+        """What the networks ran on; "identity" if none ran."""
         return "identity" if self.deblurrer is None else str(self.deblurrer.runtime)
 
 
@@ -118,8 +118,8 @@ def deblur_image(
         source: Any picture that `open_picture` takes.
         target: Its suffix names the format.
         job: What to do.
-        networks: Those of the pictures before, so that they are loaded once.
-        on_warning: Told what is not kept as it was.
+        networks: Those of earlier pictures, so that they are loaded once.
+        on_warning: Called once for each thing that is not kept as it was.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user; no output is left.
@@ -154,7 +154,7 @@ def deblur_image(
         windows_tried=len(made.windows_tried),
         windows_accepted=len(made.windows_kept),
         windows=tuple(
-            (w.y, w.x, min(w.height, opened.height - w.y), min(w.width, opened.width - w.x))  # not its padding
+            (w.y, w.x, min(w.height, opened.height - w.y), min(w.width, opened.width - w.x))  # without the padding
             for w in made.windows_kept
         ),
         elapsed_s=time.monotonic() - started,
@@ -172,7 +172,7 @@ def _checked_targets(target: Path, job: ImageJob) -> list[Path]:
 
 
 def _check_size(opened: PictureFile, target: Path, job: ImageJob) -> None:
-    """See before work whether the formats can hold what there will be.
+    """Check, before work begins, whether the formats can hold the outputs.
 
     Raises:
         TargetError: If a side is too long, or there are more pictures than the format holds.

@@ -14,10 +14,10 @@ from concertdeblur.errors import ConcertDeblurError
 from concertdeblur.version import __version__
 
 _FRAME_HW = (720, 1280)
-_BUSY_CORES = 0.3  # a browser that plays a film takes about as much
+_BUSY_CORES = 0.3  # a browser that plays a film takes about so much
 _CLIP_FRAMES = 4 * 60 * 30  # a song: 4 minutes at 30 frames/s
 
-# (distribution, module, whether every run needs it, what to do where it is missing)
+# (distribution, module, whether every run needs it, what to do if it is missing)
 _PACKAGES = (
     ("torch", "torch", True, "install PyTorch: pip install torch"),
     ("av", "av", True, "pip install 'av>=18.1,<19'"),
@@ -77,8 +77,8 @@ class DoctorReport:
     fast_720p_s: float | None  # the same with the fast set, if it is there and another one was timed
     no_speed_reason: str  # why there is no estimate; empty if there is one
     fitness: str  # one sentence
-    problems: tuple[str, ...]  # without these mended, nothing is deblurred
-    advice: tuple[str, ...]  # what would add something
+    problems: tuple[str, ...]  # nothing is deblurred until these are solved
+    advice: tuple[str, ...]  # packages that would add something
 
     @property
     def is_busy(self) -> bool:
@@ -112,12 +112,12 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
             runtime = _runtime(device, backend)
             frame_s, reason = _time_frame(weights, device, backend), ""
             fast_s = _time_fast(weights, device, backend)
-            busy = max(busy or 0.0, busy_cpus() or 0.0)  # what began meanwhile counts, too
+            busy = max(busy or 0.0, busy_cpus() or 0.0)  # programs that began meanwhile count, too
         except ConcertDeblurError as error:
             reason = f"not measured: {error}"
             if runtime is None:
                 problems.append(str(error))
-        except Exception as error:  # whatever a broken installation does is a finding of this command
+        except Exception as error:  # any error of a broken installation is a finding of this command
             reason = f"not measured: {type(error).__name__}: {error}"
             problems.append(f"a frame could not be deblurred ({type(error).__name__}: {error})")
     memory_bytes, free_memory_bytes = _memory()
@@ -141,7 +141,7 @@ def diagnose(*, weights: str = "concert", device: str = "auto", backend: str = "
 
 
 def fitness_of(frame_720p_s: float | None, fast_720p_s: float | None = None, *, busy_cores: float | None = None) -> str:
-    """What a machine is fit for that needs so many seconds a frame of 1280x720, in a sentence; two if it is busy."""
+    """A sentence that says what a machine with this time for a frame of 1280x720 is fit for; two if it is busy."""
     if frame_720p_s is None:
         return "What this machine is fit for is not known, since no frame could be timed."
     clip_s = frame_720p_s * _CLIP_FRAMES
@@ -182,7 +182,7 @@ def _own_parts() -> tuple[Part, ...]:
 
 
 def _package(distribution: str, module: str, is_needed: bool, advice: str) -> Part:
-    """A package that is there only if it also loads: opencv-python without libGL is installed and broken."""
+    """A package, which counts only if it also loads: without libGL opencv-python is installed, but broken."""
     try:
         _load(module)
         version = metadata.version(distribution)
@@ -190,7 +190,7 @@ def _package(distribution: str, module: str, is_needed: bool, advice: str) -> Pa
         version = str(getattr(sys.modules[module], "__version__", "unknown"))
     except ModuleNotFoundError:
         version = None
-    except Exception as error:  # ImportError or OSError of a shared library; whatever it is, it is the finding
+    except Exception as error:  # an ImportError, an OSError of a shared library: any error is the finding
         return Part(name=distribution, version=None, is_needed=is_needed, advice=f"does not load ({error}); {advice}")
     return Part(name=distribution, version=version, is_needed=is_needed, advice=advice)
 
@@ -215,7 +215,7 @@ def _codecs() -> tuple[Codec, ...]:
 
 
 def _opens(codec: str) -> bool:
-    """Whether the encoder takes its first picture's size; a hardware one then asks for its device."""
+    """Whether the encoder opens for a picture size; a hardware encoder looks for its device then."""
     import av
 
     from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
@@ -271,7 +271,7 @@ def _weight_set(name: str) -> WeightSet:
 
 
 def _time_frame(weights: str, device: str, backend: str) -> float:
-    """Seconds a frame of 1280x720, from a smaller one by area: nearly all work is convolutions over pixels."""
+    """Seconds for a frame of 1280x720, from a smaller one by area, since nearly all work is convolutions."""
     from concertdeblur import pretrained
     from concertdeblur.pipelines.quality import seconds_a_pixel
 
@@ -303,7 +303,7 @@ def _memory() -> tuple[int | None, int | None]:
 
 
 def _load(module: str) -> None:
-    """Import a package as a run would."""
+    """Import a package as a job would import it."""
     if module == "openvino":
         from concertdeblur.engines import load_openvino
 

@@ -1,4 +1,4 @@
-"""`concertdeblur evaluate`: pictures by the paper's tables, real pairs as videos; JSON, Markdown and one HTML page.
+"""`concertdeblur evaluate`: the paper's tables for pictures, and real pairs as videos, in JSON, Markdown and HTML.
 
 Read `evaluate` from top to bottom to see the whole job.
 """
@@ -41,7 +41,7 @@ from concertdeblur.runtime import Runtime, choose_runtime
 
 _FILES = ("report.json", "report.md", "report.html")
 _OWN_KEYS = ("blurred", "igan", "brmr", "pictures", "sharp")
-_MOST_SHOWN = 8  # clips with pictures on the page
+_MOST_SHOWN = 8  # most clips with pictures on the page
 _PACKAGES = ("torch", "torchmetrics", "numpy", "opencv-python", "openvino")
 
 
@@ -52,13 +52,13 @@ class EvaluateJob:
     weights: str = pretrained.DEFAULT_WEIGHTS
     baselines: tuple[tuple[str, Path], ...] = ()  # (name, folder)
     real: Path | None = None  # sequences of real pairs, measured as videos
-    max_frames: int | None = None  # of each of them
-    picture_by_picture: bool = False  # measure those as single pictures, too
-    clips: tuple[Path, ...] = ()  # without truth, for the warping error
-    limit: int | None = None  # pictures at most
-    is_all: bool = False  # pictures that training may have seen, too
-    level: float = 0.5  # of the seven kernels
-    seed: int = 0  # of the bootstrap and of what is drawn
+    max_frames: int | None = None  # most frames of each of them
+    picture_by_picture: bool = False  # whether these are also measured as single pictures
+    clips: tuple[Path, ...] = ()  # clips without truth, for the warping error
+    limit: int | None = None  # most pictures
+    is_all: bool = False  # whether pictures that training may have seen are used, too
+    level: float = 0.5  # level of the seven kernels
+    seed: int = 0  # the bootstrap and all random choices follow it
     device: str = "auto"
     backend: str = "auto"
     overwrite: bool = False
@@ -81,11 +81,11 @@ class EvaluateJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateSummary:
-    """What an evaluation found, in short."""
+    """The main figures of an evaluation."""
 
     target: Path
     num_pairs: int
-    num_clips: int  # real ones
+    num_clips: int  # number of real clips
     rows: tuple[tuple[str, str], ...]
     elapsed_s: float
 
@@ -97,7 +97,7 @@ class EvaluateSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pictures:
-    """What was found on pictures."""
+    """The results for pictures."""
 
     judge: Judge
     contenders: tuple[Contender, ...]
@@ -272,10 +272,10 @@ def _versions() -> dict[str, str]:
 
 
 def _check_asked(data: Path | None, job: EvaluateJob) -> None:
-    """Refuse an evaluation of nothing, and choices that decide nothing.
+    """Refuse an evaluation of nothing, and choices that have no effect.
 
     Raises:
-        UsageError: If there is nothing to measure, or something is said of pictures that are not there.
+        UsageError: If there is nothing to measure, or a choice needs pictures that are not there.
     """
     if data is None and job.real is None:
         raise UsageError("nothing to measure: name pictures with --data, or real clips with --real")
@@ -284,7 +284,7 @@ def _check_asked(data: Path | None, job: EvaluateJob) -> None:
 
 
 def _check_target(target: Path, job: EvaluateJob) -> None:
-    """Fail before the work, not after it.
+    """Check the report's folder before the work, and not after it.
 
     Raises:
         TargetError: If the report could not be written, or would replace one.

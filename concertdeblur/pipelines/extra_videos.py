@@ -1,4 +1,4 @@
-"""The heatmap and compare videos beside the main one: the same timing, no other streams."""
+"""The heatmap and compare videos beside the main one; they have its timing, and no other streams."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,7 +15,7 @@ from concertdeblur.pipelines.video_job import VideoJob
 
 
 class ExtraVideos:
-    """The heatmap and compare videos, where they are asked for."""
+    """The heatmap and compare videos that the job asks for."""
 
     def __init__(self, job: VideoJob, parts: list[Path], info: StreamInfo, stack: ExitStack) -> None:
         self._rotation_deg = info.rotation_deg

@@ -17,10 +17,10 @@ class ImageTask(Item):
     """One picture to deblur."""
 
     is_of_folder: bool = False  # found in a folder
-    makes_folder: bool = False  # goes into an output folder, which may be missing
+    makes_folder: bool = False  # the output goes into a folder, which may be missing
 
     def make_folder(self) -> None:
-        """See to it that the output's folder is there, where that is this program's business.
+        """Make the output's folder, if this program is to make it.
 
         Raises:
             TargetError: If it cannot be made.
@@ -30,9 +30,9 @@ class ImageTask(Item):
 
 
 def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
-    """Say what becomes of each picture that a command line names.
+    """Choose the output of each picture that a command line names.
 
-    The last path is the output if it is a folder, does not exist, or stands beside one other. Without an output,
+    The last path is the output if it is a folder, if it does not exist, or if there are two paths. Without an output,
     `photo.jpg` becomes `photo.deblurred.jpg` beside it, and the folder `photos` the folder `photos.deblurred`.
 
     Args:
@@ -40,7 +40,7 @@ def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
         job: Whether folders are searched with their subfolders, and whether one heatmap or comparison is asked for.
 
     Raises:
-        UsageError: If the output cannot be that of so many, or heatmap and comparison are asked for of several.
+        UsageError: If one output is named for several pictures, or a heatmap or comparison of several is asked for.
         SourceError: If the folders hold no picture.
         TargetError: If a folder is its own output.
     """
@@ -63,7 +63,7 @@ def plan_images(paths: Sequence[Path], job: ImageJob) -> list[ImageTask]:
 
 
 def passed_over(paths: Sequence[Path], job: ImageJob) -> list[Path]:
-    """Pictures in folders of kinds that are not supported, as a camera's raw ones: they are named, but no failure."""
+    """Pictures in folders whose kind is not supported, such as camera raw: they are named, but are no failures."""
     folders = [path for path in paths if path.is_dir()]
     found = (each for folder in folders for each in (folder.rglob("*") if job.recursive else folder.iterdir()))
     return sorted(each for each in found if why_not_read(each) is not None and not each.name.startswith("."))
@@ -77,16 +77,16 @@ def deblur_images(
     on_warning: Callable[[str], None] = lambda _message: None,
     on_failure: Callable[[Path, Exception], None] = lambda _path, _error: None,
 ) -> Iterator[ImageSummary]:
-    """Deblur pictures one after another; one that fails is told of and does not end the others.
+    """Deblur pictures one after another; one that fails is named, and does not stop the others.
 
     Yields a summary after each one that is written.
 
     Args:
-        tasks: As planned.
-        job: What to do with each.
+        tasks: The planned pictures.
+        job: The user's choices, for every picture.
         count: Filled while the batch goes.
-        on_warning: Told what is not kept, with the picture's name.
-        on_failure: Told of each picture that failed, and why.
+        on_warning: Called for each thing that is not kept, with the picture's name.
+        on_failure: Called for each picture that failed, with the error.
 
     Raises:
         SourceError: At the end, if some pictures failed; the message names them.
@@ -142,13 +142,13 @@ def _is_folder(target: Path) -> bool:
 def _beside(path: Path, job: ImageJob) -> list[ImageTask]:
     if path.is_dir():
         return _into(path, path.with_name(f"{path.resolve().name}{_MARK}"), job)
-    if path.stem.endswith(_MARK):  # as `photos/*` names it when it is run again
+    if path.stem.endswith(_MARK):  # an output of an earlier run, which `photos/*` names
         return []
     return [ImageTask(source=path, target=path.with_name(f"{path.stem}{_MARK}{default_suffix(path)}"))]
 
 
 def _into(path: Path, folder: Path, job: ImageJob) -> list[ImageTask]:
-    """What goes into an output folder: a picture under its name, a folder's pictures with their subfolders."""
+    """The tasks of an output folder: a picture keeps its name, and a folder's pictures keep their subfolders."""
     if not path.is_dir():
         return [ImageTask(source=path, target=folder / f"{path.stem}{default_suffix(path)}", makes_folder=True)]
     if path.resolve() == folder.resolve():

@@ -1,4 +1,4 @@
-"""Which weight set a clip gets: the best one, or the fast one where the best would take too long."""
+"""Chooses the weight set of a clip: the best one, or the fast one if the best would take too long."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
 
 TRIAL_HW = (360, 640)
-PATIENCE_S = 1800.0  # without a GPU, what would take longer with the best set gets the fast one
+PATIENCE_S = 1800.0  # without a GPU, a clip that would take longer with the best set gets the fast one
 _NUM_TRIALS = 3
-_TRIAL_FRAMES, _TRIAL_STEP_PX = 3, 4  # it moves, as clips do: frames are restored along their motion
+_TRIAL_FRAMES, _TRIAL_STEP_PX = 3, 4  # the trial moves, since frames of clips are restored along their motion
 
 
 def load_for_clip(
@@ -31,9 +31,9 @@ def load_for_clip(
             take more than half an hour by a trial of some frames.
         device: As for `pretrained.load`.
         backend: As for `pretrained.load`.
-        num_frames: Of all that is to be deblurred; None: not known, and taken for many.
-        num_pixels: Of a frame.
-        on_warning: Told if the fast set is taken.
+        num_frames: Number of frames to deblur; None: it is not known, and counts as large.
+        num_pixels: Number of pixels of a frame.
+        on_warning: Called if the fast set is taken.
 
     Raises:
         WeightsError: If a set is missing or altered.
@@ -56,7 +56,7 @@ def load_for_clip(
 
 
 def seconds_a_pixel(deblurrer: "Deblurrer") -> float:
-    """Seconds of deblurring a pixel, refining as in videos, from a few small frames."""
+    """Seconds to deblur one pixel of a video, with refining, measured on a few small frames."""
     _trial_s(deblurrer)  # the first frame compiles, and fills caches
     return min(_trial_s(deblurrer) for _ in range(_NUM_TRIALS)) / (TRIAL_HW[0] * TRIAL_HW[1])
 

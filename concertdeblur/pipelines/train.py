@@ -1,4 +1,4 @@
-"""The training stages, one after the other: analysis, iGAN, inside testing and mining, pGAN, weight set.
+"""`concertdeblur train`: the stages one after the other (analysis, iGAN, mining, pGAN), and the weight set.
 
 Read `train` and then `train_stages` from top to bottom to see the whole job.
 """
@@ -40,7 +40,7 @@ from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
 from concertdeblur.training.session import Session
 
-_MIN_SIDE_PX = 256  # of a training picture: the paper's
+_MIN_SIDE_PX = 256  # least side of a training picture, as in the paper
 _PICTURES, _CLIPS, _SEQUENCES = "pictures", "clip_pairs", "sequences"  # the stores in a run's folder
 
 
@@ -51,7 +51,7 @@ class TrainJob:
     recipe: Recipe
     data: Path  # sharp pictures (blur is made on the fly), or pairs
     real: Path | None = None  # a folder of real pairs, as sequences
-    clips: Path | None = None  # a folder of clips, whose motion gives pairs as well, and averages of their frames
+    clips: Path | None = None  # a folder of clips: their motion and averages of their frames give more pairs
     out: Path  # checkpoints, the picture store, curves and the weight set go here
     stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"] | None = (
         None  # the last one of this call; None: all
@@ -72,18 +72,18 @@ class TrainJob:
 
     @property
     def takes_taps(self) -> bool:
-        """Whether there are networks that look along the motion."""
+        """Whether the recipe has networks that work along the motion."""
         return self.recipe.architecture.video is not None
 
     @property
     def has_sequences(self) -> bool:
-        """Whether there are stored ones."""
+        """Whether there are sources of sequences, which are then stored."""
         return self.takes_taps and (self.real is not None or self.clips is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainSummary:
-    """What a call has made."""
+    """The result of one call of `train`."""
 
     recipe: str
     out: Path
@@ -92,16 +92,16 @@ class TrainSummary:
     is_stage_done: bool  # the stage that the user wanted to stop after
     num_pictures: int
     num_pairs: int
-    num_sequences: int = 0  # of real frames, at all their sizes, and of what clips give
+    num_sequences: int = 0  # sequences of real frames at all sizes, and of averages of clips
     held_out: dict[str, float] = field(
         default_factory=dict
     )  # dB gained, iGAN alone: by kernel on held-out pictures, on real frames
     elapsed_s: float
-    waited_share: float  # of the training time, waiting for data
+    waited_share: float  # share of the training time that was spent waiting for data
     skipped: tuple[SkippedPicture, ...] = ()  # pictures that cannot be trained on
 
     def text(self) -> str:
-        """What a user reads at the end."""
+        """In words."""
         if self.weights is not None:
             lines = [f"The weight set is written: {self.weights}"]
             lines.append(f"  use it      concertdeblur video --weights {self.weights} IN OUT")
@@ -139,8 +139,8 @@ def train(
 
     Args:
         job: What to do.
-        on_progress: Told how each stage comes along.
-        on_warning: Told what is not as asked for.
+        on_progress: Called with the progress of each stage.
+        on_warning: Called once for each choice that cannot be kept.
         stop: Set it to end after the step in hand, saved.
 
     Raises:
@@ -189,7 +189,7 @@ def train(
 
 
 def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
-    """The job without networks that there is nothing to learn for: the G_p of a video wants sequences."""
+    """The job without networks that have nothing to learn from: the G_p of videos needs sequences."""
     video = job.recipe.architecture.video
     if video is None or video.patch_generator is None or job.has_sequences:
         return job
@@ -199,9 +199,9 @@ def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
 
 
 def _open(job: TrainJob, session: Session) -> None:
-    """See whether this run may go on in its folder, and bring the pictures there."""
+    """Check whether this run may go on in its folder, and store the pictures there."""
     if job.clips is not None:
-        find_clips(job.clips)  # a wrong name fails before the pictures are read
+        find_clips(job.clips)  # so that a wrong name fails before the pictures are read
     if job.real is not None:
         find_sequences(job.real)
     folder = RunFolder(job.out, job.recipe)
@@ -238,7 +238,7 @@ def _open(job: TrainJob, session: Session) -> None:
 
 
 def _data(job: TrainJob) -> tuple[StoreContents, TrainingData, Recipe]:
-    """What is trained on, and the recipe with the share of pairs that clips make it."""
+    """The training data, and the recipe with the share of pairs that the clips' pairs bring."""
     store, recipe = job.out / _PICTURES, job.recipe
     contents, pairs = read_contents(store), PairStore(store, "train")
     if job.clips is not None:

@@ -29,29 +29,29 @@ from concertdeblur.training.report import Report
 from concertdeblur.training.data.samples import SampleStream
 
 _MIN_SIDE_PX = 256
-_FILE = "baseline.json"  # what the run was begun with
+_FILE = "baseline.json"  # the settings that the run was begun with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineJob:
-    """What is to be trained."""
+    """The choices for the training of a baseline."""
 
     kind: Kind
     settings: BaselineSettings
-    recipe: str = "concert"  # whose data, samples and seed are taken
+    recipe: str = "concert"  # the recipe whose data, samples and seed are used
     crop_px: int = 256
-    steps: int | None = None  # of the schedule; None: as many as fit into the CPU minutes, by timing some
-    cpu_minutes: float = 60.0  # of the whole schedule, of all threads together, however many pieces it is trained in
+    steps: int | None = None  # steps of the schedule; None: as many as fit into the CPU minutes, by a trial
+    cpu_minutes: float = 60.0  # of all threads and all calls together, for the whole schedule
     minutes: float | None = None  # stop after this long by the clock; None: at the end of the schedule
     device: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineRun:
-    """How far a baseline has come."""
+    """How far the training of a baseline is."""
 
     weights: Path | None  # the baseline's folder, as `evaluate --baseline` takes it; None while steps are left
-    cpu_s: float  # that all pieces of its training have taken, of all threads
+    cpu_s: float  # CPU time of all its training so far, of all threads
 
 
 def train_baseline(
@@ -62,7 +62,7 @@ def train_baseline(
     on_report: Callable[[Report], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> BaselineRun:
-    """Train, or go on; the same command goes on exactly where it stood.
+    """Train a baseline; the same call goes on exactly where the last one stopped.
 
     Raises:
         ConcertDeblurError: One of its kinds, with one sentence for the user.
@@ -105,7 +105,7 @@ def train_baseline(
 def _schedule(
     out: Path, job: BaselineJob, seed: int, seconds_a_step: Callable[[BaselineSchedule], float]
 ) -> BaselineSchedule:
-    """The schedule that the run was begun with; a run of other settings is not gone on with.
+    """The schedule that the run was begun with; a run with other settings is an error.
 
     Raises:
         TrainingError: If the folder holds another run.
@@ -134,7 +134,7 @@ def _write(file: Path, facts: dict[str, Any]) -> None:
 def _seconds_a_step(
     kind: Kind, stream: SampleStream, network: Baseline, trial: BaselineSchedule, held_out: PictureStore
 ) -> float:
-    """CPU seconds: the shorter of two steps of a copy, after one to warm up; a busy machine changes nothing."""
+    """CPU seconds of a step: the shorter of two steps of a copy, after a first one; a busy machine changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         stage = BaselineStage(kind, copy.deepcopy(network), trial, Path(folder), held_out=held_out)
         times = []

@@ -1,4 +1,4 @@
-"""The stages of a video's own networks: G_i's restoration along the motion; G_p and D_i on windows of its results."""
+"""The stages of the networks for videos: G_i's restoration along the motion, then G_p and D_i on windows of its results."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,17 +32,17 @@ from concertdeblur.training.video_windows import (
     frame_results,
 )
 
-_JUDGED_WINDOWS = 24  # held-out ones
-_SEED = 10  # added to the run's, so that these stages draw numbers of their own
+_JUDGED_WINDOWS = 24  # held-out windows
+_SEED = 10  # added to the run's seed, so that these stages draw other numbers
 
 
 class VideoCourse:
-    """Trains the networks that a video has of its own; each stage returns whether it came to its end.
+    """Trains the networks that only videos have; each stage returns whether it has ended.
 
     Args:
-        recipe: What is trained.
+        recipe: The recipe.
         session: The call of `train`.
-        networks: With those for videos; the analysis of G_i is ready.
+        networks: The networks, with those for videos; the analysis of G_i is trained.
         samples: Makes cells of the training pictures: samples(batch_size, seed=...).
     """
 
@@ -56,7 +56,7 @@ class VideoCourse:
         self._is_fresh = not has_video_networks(recipe)
 
     def igan(self, pictures: PictureStore, sequences: Path | None) -> bool:
-        """The restoration of G_i along the motion; fresh, it begins as that of pictures."""
+        """Train the restoration of G_i along the motion; a fresh one begins with the weights of that of pictures."""
         settings, session, seed = self._recipe.video_igan, self._session, self._recipe.seed + _SEED
         restoration = self._video.restoration
         if self._is_fresh:
@@ -81,7 +81,7 @@ class VideoCourse:
         return session.train(stage, stream.batch, used, uses=settings.crops_per_clip)
 
     def pgan(self, sequences: Path | None) -> bool:
-        """G_p and D_i of a video; fresh, they begin as G_i along the motion and as the D_i of pictures."""
+        """Train G_p and D_i of videos; fresh ones begin with the weights of G_i along the motion and of the pictures' D_i."""
         generator, discriminator = self._video.patch_generator, self._video.discriminator
         assert generator is not None
         assert isinstance(discriminator, ConcertDiscriminator)
@@ -123,16 +123,16 @@ class VideoCourse:
         return self._session.narrator.counted(what, "frames")
 
     def _by_first(self, work: Callable[[], None]) -> None:
-        """Have the first process do something while the others wait."""
+        """Let the first process do something while the others wait."""
         try:
             if self._session.world.is_first:
                 work()
         finally:
-            wait_for_all()  # also where the first one is stopped
+            wait_for_all()  # also if the first one is stopped
 
 
 def _both_splits(sequences: Path | None) -> tuple[SequenceStore | None, SequenceStore | None]:
-    """What is trained on, and what is held out."""
+    """The sequences to train on, and the held-out ones."""
     if sequences is None:
         return None, None
     train, held_out = SequenceStore(sequences, "train"), SequenceStore(sequences, "held_out")

@@ -1,4 +1,4 @@
-"""What `deblur_video` is asked, and what it answers."""
+"""The choices for `deblur_video`, its progress and its summary."""
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -12,7 +12,7 @@ from concertdeblur.media.reader import ReaderName
 from concertdeblur.media.sound import SoundChoice
 from concertdeblur.progress import StageProgress, duration_text, runtime_text, speed_text
 
-_WIDELY_HEARD = ("copy", "aac", "drop")  # what goes with `compatible`, which converts what is no aac
+_WIDELY_HEARD = ("copy", "aac", "drop")  # choices that go with `compatible`, which converts all other sound to aac
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,11 +36,11 @@ class VideoJob:
     start_s: Fraction | None = None  # from the first video frame
     end_s: Fraction | None = None
     overwrite: bool = False
-    restart: bool = False  # what an earlier run has done of the clip is not used
+    restart: bool = False  # begin anew, without the segments of an earlier run
     keep_date: bool | None = None  # the output's file date is the source's; None: for several clips only
     audio: SoundChoice = "copy"
-    fits_sound: bool = False  # sound that the container cannot hold is converted: nobody chose the container
-    drop_streams: bool = False  # sound that the container cannot hold
+    fits_sound: bool = False  # convert sound that the container cannot hold, since nobody chose the container
+    drop_streams: bool = False  # leave out sound that the container cannot hold
     strict: bool = False  # broken frames are an error
     deinterlace: bool = False
     heatmap: Path | None = None  # a video of where it was still blurred; no sound, the same timing
@@ -66,7 +66,7 @@ class VideoJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a run has got."""
+    """How far a run is."""
 
     num_frames: int = 0
     total_frames: int | None = None  # as the header says; may be wrong
@@ -89,7 +89,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoSummary:
-    """What a run did."""
+    """The result of a run."""
 
     source: Path
     target: Path
@@ -122,7 +122,7 @@ class VideoSummary:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Stands for a `DeblurredFrame` where no network ran (its module imports torch)."""
+    """Replaces a `DeblurredFrame` if no network ran, since the module of that class imports torch."""
 
     source: Frame
     heatmap: None = None
@@ -131,5 +131,5 @@ class Unchanged:
 
     @property
     def frame(self) -> Frame:
-        """What is written: the source."""
+        """The frame that is written, which is the source's."""
         return self.source

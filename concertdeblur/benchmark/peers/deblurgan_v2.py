@@ -1,7 +1,7 @@
 """DeblurGAN-v2 with its light backbone (Kupyn et al. 2019): a feature pyramid over MobileNetV2.
 
-The backbone is that of Sandler et al. 2018 (table 2). Of its stages the pyramid takes the outputs at a half, a quarter,
-... a 32nd of the resolution; the last stages, which classify, are left out.
+The backbone is that of Sandler et al. 2018 (table 2). The pyramid takes the outputs of its stages at 1/2, 1/4, ... 1/32
+of the resolution. The last stages, which classify, are left out.
 
 Shape suffixes: N frames, C channels, H height, W width.
 """
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _EXPANSION = 6
-# Channels and blocks of MobileNetV2's stages, each at half the resolution of the one before but for the fourth
+# The stages of MobileNetV2; each has half the resolution of the one before, except the fourth
 _STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 2, 2))  # channels, blocks, stride of the first
 _PYRAMID_WIDTH, _HEAD_WIDTH = 128, 64
 
 
 class InvertedResidual(nn.Module):
-    """Sandler 2018, section 3.3: widened by a 1x1 convolution, a 3x3 one a channel, narrowed without an activation."""
+    """Sandler 2018, section 3.3: a 1x1 convolution widens, a 3x3 one works by channel, a linear one narrows."""
 
     def __init__(self, channels: int, out: int, *, stride: int, expansion: int = _EXPANSION) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class DeblurGanV2(nn.Module):
         self.last = nn.Conv2d(_HEAD_WIDTH // 2, 3, 3, padding=1)
 
     def forward(self, blurred_NCHW: Tensor) -> Tensor:
-        """Restore: what the network makes is added to the frame."""
+        """Restore the frame: the network's output is added to it."""
         frames = 2 * blurred_NCHW - 1
         half, *maps = self.backbone(frames)
         levels = self._top_down(maps)
@@ -94,7 +94,7 @@ class DeblurGanV2(nn.Module):
         return ((frames + change).clamp(-1, 1) + 1) / 2
 
     def _top_down(self, maps: list[Tensor]) -> list[Tensor]:
-        """The pyramid, finest level first: each map and what is coarser, enlarged and added."""
+        """The pyramid, finest level first: the coarser level is enlarged and added to each map."""
         sides = [lateral(features) for lateral, features in zip(self.laterals, maps, strict=True)]
         levels = [sides[-1]]
         for side, merge in zip(reversed(sides[:-1]), self.merges, strict=True):

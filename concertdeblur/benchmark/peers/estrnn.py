@@ -1,6 +1,6 @@
 """ESTRNN (Zhong et al. 2020): a recurrent network for video, whose result looks at two frames before and two after.
 
-A frame costs one step of the cell and one of the head. Both give one tensor, so that they are engines like all others.
+A frame takes one step of the cell and one of the head. Both return one tensor, so they can be engines.
 
 Shape suffixes: N frames, C channels, H height, W width, h, w a quarter of them.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from concertdeblur.engines import Engine
 
-_NUM_SEEN = 5  # frames that a result is made of: two before, its own, two after
+_NUM_SEEN = 5  # frames behind a result: two before it, its own and two after it
 _GROWTHS = 3  # dense layers of a block
 
 
@@ -32,7 +32,7 @@ class EstrnnSettings:
 
 
 class _DenseBlock(nn.Module):
-    """A residual dense block: each 3x3 convolution sees all before it, and a 1x1 one joins them."""
+    """A residual dense block: each 3x3 convolution sees the outputs of all earlier ones, and a 1x1 one joins them."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class EstrnnCell(nn.Module):
     def forward(self, frames_NCHW: Tensor, state_NChw: Tensor) -> Tensor:
         """A frame (N, 3, H, W) and the hidden state (N, width, h, w) to features and, after them, the next state.
 
-        What is given is (N, 6 x width, h, w).
+        The result is (N, 6 x width, h, w).
         """
         features = torch.cat([self.shrink(frames_NCHW), state_NChw], 1)
         made = []
@@ -87,7 +87,7 @@ class EstrnnCell(nn.Module):
 
 
 class EstrnnHead(nn.Module):
-    """Global attention over the features of five frames, and the frame in their middle rebuilt."""
+    """Global attention over the features of five frames, from which the middle frame is rebuilt."""
 
     def __init__(self, settings: EstrnnSettings) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Estrnn(nn.Module):
 
 
 class EstrnnStream:
-    """Frames of a clip in order to results, each two frames later; the first are made of what there is, repeated."""
+    """Turns a clip's frames into results, two frames later; at the beginning frames are repeated."""
 
     def __init__(self, settings: EstrnnSettings, cell: Engine, head: Engine) -> None:
         self._settings, self._cell, self._head = settings, cell, head

@@ -1,4 +1,4 @@
-"""MIMO-UNet (Cho et al. 2021): one U-Net that is given the frame at three sizes and gives three results.
+"""MIMO-UNet (Cho et al. 2021): one U-Net that takes the frame at three sizes and gives three results.
 
 Shape suffixes: N frames, C channels, H height, W width.
 """
@@ -60,7 +60,7 @@ class _AsymmetricFusion(nn.Module):
 class MimoUNet(nn.Module):
     """Cho 2021: (N, 3, H, W) in [0, 1] to the same; H and W must be multiples of `multiple_px`.
 
-    All three results are computed, as in the published timings; the finest is given.
+    All three results are computed, as in the published timings; the finest one is returned.
 
     Args:
         num_blocks: Residual blocks a level, in the encoder and in the decoder: 8, and 20 in MIMO-UNet+.
@@ -109,7 +109,7 @@ class MimoUNet(nn.Module):
         return results
 
     def _encoded(self, blurred: Tensor, half: Tensor, quarter: Tensor) -> list[Tensor]:
-        """Features of the three levels, finest first; the smaller frames come in by feature attention."""
+        """Features of the three levels, finest first; feature attention adds the smaller frames."""
         levels = [self.encoders[0](self.first(blurred))]
         for number, frame in enumerate((half, quarter)):
             features = self.downs[number](levels[-1])

@@ -6,7 +6,8 @@ Shape suffixes: N frames, C channels, H height, W width.
 import torch
 from torch import Tensor, nn
 
-_ENCODER_BLOCKS = (1, 1, 1, 28)  # of the model for GOPRO; one more in the middle, one at each level of the decoder
+# Blocks of the model for GOPRO, which has one more in the middle, and one at each level of the decoder.
+_ENCODER_BLOCKS = (1, 1, 1, 28)
 
 
 class _ChannelNorm(nn.Module):
@@ -32,7 +33,7 @@ class _SimpleGate(nn.Module):
 
 
 class _ChannelAttention(nn.Module):
-    """Simplified channel attention (equation 7): each channel by a weight made of all their means."""
+    """Simplified channel attention (equation 7): each channel is multiplied by a weight made of all channels' means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class _ChannelAttention(nn.Module):
 
 
 class _Block(nn.Module):
-    """Figure 3d: a spatial part and a part of each pixel alone, both scaled and added to what goes in."""
+    """Figure 3d: a spatial part and a part for each pixel alone; both are scaled and added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class _Block(nn.Module):
             _SimpleGate(),
             nn.Conv2d(channels, channels, 1),
         )
-        # the paper begins with zeros; a compiler might leave out what they multiply
+        # the paper begins with zeros, but a compiler might leave out products with zero
         self.scales = nn.Parameter(torch.full((2, channels, 1, 1), 0.1))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class NafNet(nn.Module):
         self.last = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, blurred_NCHW: Tensor) -> Tensor:
-        """Restore: what the network makes is added to the frame."""
+        """Restore the frame: the network's output is added to it."""
         features = self.first(blurred_NCHW)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):

@@ -81,7 +81,8 @@ class Loader(Generic[BatchT]):
     """Gives the batch of a step, made ahead; the same whatever the number of threads.
 
     OpenCV and NumPy release the interpreter's lock while they compute, so threads are enough. A batch is a pure
-    function of its number, so nothing depends on which thread is first. A loader is called from one thread, and must be closed.
+    function of its number, so nothing depends on which thread is first. A loader is called from one thread, and must be
+    closed.
 
     Args:
         batches: Makes a batch by its number: a dataclass with tensors on the CPU.
