@@ -28,8 +28,8 @@ def quota_cpus(root: Path = _ROOT) -> int | None:
     """Cores that the quota of this process's control groups is worth, rounded up; None if it is not limited.
 
     A container with `--cpus 2` sees all cores of its machine. If it runs a thread on each, it is halted most of the
-    time. Version 2 of control groups has the quota in `cpu.max`, version 1 in `cpu.cfs_quota_us`. The smallest quota of a
-    group and of the groups above it counts.
+    time. Version 2 of control groups has the quota in `cpu.max`, version 1 in `cpu.cfs_quota_us`. The least quota of
+    a group and of the groups above it counts.
 
     Args:
         root: Where `proc` and `sys` lie.

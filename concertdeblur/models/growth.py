@@ -23,8 +23,8 @@ def grow(small: Restoration, large: Restoration, *, generator: torch.Generator) 
     Args:
         small: The trained network.
         large: Its weights are overwritten. Its width is a multiple of the small one's, and it has at least as many
-            blocks on each level. If it works along the motion, and the small one on pictures, it computes what the small
-            one computes of empty hints.
+            blocks on each level. If it works along the motion, and the small one on pictures, it computes what the
+            small one computes of empty hints.
         generator: Draws the random shares.
 
     Raises:
