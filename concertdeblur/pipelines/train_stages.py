@@ -1,4 +1,4 @@
-"""The stages of a training run in their order: one runner, and what each architecture does in its stages."""
+"""The stages of a training run in their order: one runner, and the stages of each architecture."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
-from concertdeblur.pipelines.train_video import VideoCourse
+from concertdeblur.pipelines.train_video import VideoStages
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.data.loader import BatchT, on_device
 from concertdeblur.training.data.pairs import PairStore
@@ -37,34 +37,38 @@ from concertdeblur.training.start import first_networks
 
 Network = TypeVar("Network", bound=nn.Module)
 WindowsT = TypeVar("WindowsT")
+GeneratorT = TypeVar("GeneratorT")
+DiscriminatorT = TypeVar("DiscriminatorT")
+PatchGeneratorT = TypeVar("PatchGeneratorT")
 
-_MOST_JUDGED = 64  # held-out cells that the analysis is judged by
-_JUDGED_A_PICTURE = 8
+_MOST_JUDGED = 64  # held-out cells by which the analysis is judged
+_JUDGED_A_PICTURE = 8  # such cells of each held-out picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingData:
-    """What samples are made of, and what the networks are judged by."""
+    """The pictures that samples are made of, and those that the networks are judged by."""
 
     pictures: PictureStore
-    pairs: PairStore  # of the data and of clips; there may be none
+    pairs: PairStore  # pairs of the data and of clips; it may be empty
     held_out: PictureStore
-    sequences: Path | None = None  # store of real ones, and of averages of clips; None: there are none
+    sequences: Path | None = None  # store of real sequences and of averages of clips; None: there are none
 
 
 def train_stages(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
-    """Train the recipe's networks stage by stage; None if they are not at their end, or `last` is before it."""
+    """Train the recipe's networks stage by stage; None if a stage has not ended, or `last` is not the last one."""
     is_paper = recipe.architecture.kind == "paper"
-    course: _Course[Any] = _PaperCourse(recipe, session, data) if is_paper else _ConcertCourse(recipe, session, data)
-    stages = course.stages()
+    chosen: type[_ArchitectureStages[Any]] = _PaperStages if is_paper else _ConcertStages
+    training = chosen(recipe, session, data)
+    stages = training.stages()
     for name, run in stages.items():
         if not run() or (name == last and name != list(stages)[-1]):
             return None
-    return course.networks
+    return training.networks
 
 
-class _Course(ABC, Generic[WindowsT]):
-    """The stages of one architecture; each returns whether it came to its end."""
+class _ArchitectureStages(ABC, Generic[WindowsT]):
+    """The stages of one architecture; each returns whether it has ended."""
 
     def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
         self.recipe, self.session, self.data = recipe, session, data
@@ -80,15 +84,15 @@ class _Course(ABC, Generic[WindowsT]):
 
     @abstractmethod
     def igan(self) -> bool:
-        """G_i against D_i."""
+        """Train G_i against D_i."""
 
     @abstractmethod
     def mining(self) -> bool:
-        """Inside testing, and the windows that D_i finds most blurred."""
+        """Mine windows: G_i deblurs its training pictures, and D_i finds the most blurred windows."""
 
     @abstractmethod
     def pgan(self) -> bool:
-        """G_p against D_p on those windows."""
+        """Train G_p against D_p on those windows."""
 
     def samples(self, batch_size: int, *, seed: int, recipe: Recipe | None = None) -> SampleStream:
         """Samples of the training pictures and pairs."""
@@ -115,7 +119,7 @@ class _Course(ABC, Generic[WindowsT]):
         return True
 
     def mined(self, kind: type[WindowsT], mine: Callable[[int], WindowsT]) -> bool:
-        """Mine windows, or find those of an earlier call; `mine` mines those of a step's batch of pictures."""
+        """Mine windows, or load those of an earlier call; `mine` mines the windows of one step's pictures."""
         recipe = self.recipe
         origin = {
             "igan_step": self.igan_step,
@@ -130,36 +134,33 @@ class _Course(ABC, Generic[WindowsT]):
         return self.windows is not None
 
     def one_batch(self) -> PganSettings:
-        """Settings to mine in one batch of pictures alone."""
+        """Settings for mining in a single batch of pictures."""
         return replace(self.recipe.pgan, num_pictures=1)
 
 
-class _ConcertCourse(_Course[MinedWindows]):
+class _ConcertStages(_ArchitectureStages[MinedWindows]):
     """Analysis, iGAN, mining, pGAN of architecture `concert`."""
 
     def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
         super().__init__(recipe, session, data)
-        networks = self.networks
-        assert isinstance(networks.image_generator, ConcertGenerator)
-        assert isinstance(networks.discriminator, ConcertDiscriminator)
-        assert isinstance(networks.patch_generator, ConcertPatchGenerator)
-        self.generator, self.discriminator = networks.image_generator, networks.discriminator
-        self.patch_generator = networks.patch_generator
+        self.generator, self.discriminator, self.patch_generator = _of_kinds(
+            self.networks, ConcertGenerator, ConcertDiscriminator, ConcertPatchGenerator
+        )
 
     def stages(self) -> dict[str, Callable[[], bool]]:
-        """As of any course, after the analysis; then those of networks for videos."""
+        """The analysis, the stages of every architecture, and those of the networks for videos."""
         stages = {"analysis": self.analysis} | super().stages()
         if self.networks.video is None:
             return stages
-        course = VideoCourse(self.recipe, self.session, self.networks, self.samples)
+        videos = VideoStages(self.recipe, self.session, self.networks, self.samples)
         sequences = self.data.sequences
-        stages["video-igan"] = lambda: course.igan(self.data.pictures, sequences)
+        stages["video-igan"] = lambda: videos.igan(self.data.pictures, sequences)
         if self.networks.video.patch_generator is not None:
-            stages["video-pgan"] = lambda: course.pgan(sequences)
+            stages["video-pgan"] = lambda: videos.pgan(sequences)
         return stages
 
     def analysis(self) -> bool:
-        """Which filter serves a cell best."""
+        """Train the analysis: which filter leaves the least error of a cell?"""
         recipe, session, held_out = self.recipe, self.session, self.data.held_out
         cells = self.samples(self.share(recipe.analysis.batch_size), seed=recipe.seed)
         num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))
@@ -171,17 +172,17 @@ class _ConcertCourse(_Course[MinedWindows]):
         return self.session.train(stage, cells.batch, _as_it_is, is_heavy=True)
 
     def igan(self) -> bool:
-        """G_i against D_i, on crops of cells."""
+        """Train G_i against D_i on crops of cells."""
         settings = self.recipe.igan
         cells = self.samples(self.share(settings.batch_size), seed=self.recipe.seed + 1)
         stage = IganStage(self.generator, self.discriminator, settings, self.session.out, held_out=self.data.held_out)
         return self.trained_igan(stage, cells.batch, _with_seed, uses=settings.crops_per_cell)
 
     def mining(self) -> bool:
-        """Mining in pictures of one cell."""
+        """Mine windows in pictures of one cell."""
         recipe = self.recipe
         if not recipe.pgan.steps:
-            return True  # G_p is taken as it is
+            return True  # G_p stays as it is
         of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
         cells = self.samples(recipe.igan.batch_size, seed=recipe.seed + 2, recipe=of_one_cell)
 
@@ -191,7 +192,7 @@ class _ConcertCourse(_Course[MinedWindows]):
         return self.mined(MinedWindows, mine)
 
     def pgan(self) -> bool:
-        """G_p against D_p; D_i learns on."""
+        """Train G_p against D_p; D_i learns on."""
         recipe, session = self.recipe, self.session
         if not recipe.pgan.steps:
             return True
@@ -204,20 +205,17 @@ class _ConcertCourse(_Course[MinedWindows]):
         return self.session.train(stage, batches, _as_it_is)
 
 
-class _PaperCourse(_Course[PaperWindows]):
+class _PaperStages(_ArchitectureStages[PaperWindows]):
     """iGAN, mining, pGAN of architecture `paper`."""
 
     def __init__(self, recipe: Recipe, session: Session, data: TrainingData) -> None:
         super().__init__(recipe, session, data)
-        networks = self.networks
-        assert isinstance(networks.image_generator, PaperGenerator)
-        assert isinstance(networks.discriminator, PaperDiscriminator)
-        assert isinstance(networks.patch_generator, PaperPatchGenerator)
-        self.generator, self.discriminator = networks.image_generator, networks.discriminator
-        self.patch_generator = networks.patch_generator
+        self.generator, self.discriminator, self.patch_generator = _of_kinds(
+            self.networks, PaperGenerator, PaperDiscriminator, PaperPatchGenerator
+        )
 
     def igan(self) -> bool:
-        """G_i against D_i, on whole pairs."""
+        """Train G_i against D_i on whole pairs."""
         recipe, out = self.recipe, self.session.out
         cells = self.samples(self.share(recipe.igan.batch_size), seed=recipe.seed)
         stage = PaperIganStage(
@@ -226,7 +224,7 @@ class _PaperCourse(_Course[PaperWindows]):
         return self.trained_igan(stage, cells.batch, _as_it_is)
 
     def mining(self) -> bool:
-        """Mining in the pairs themselves."""
+        """Mine windows in the pairs themselves."""
         cells = self.samples(self.recipe.igan.batch_size, seed=self.recipe.seed + 1)
 
         def batch(step: int) -> Batch:
@@ -239,13 +237,27 @@ class _PaperCourse(_Course[PaperWindows]):
         return self.mined(PaperWindows, mine)
 
     def pgan(self) -> bool:
-        """G_p against D_p."""
+        """Train G_p against D_p."""
         recipe, session = self.recipe, self.session
         assert self.windows is not None
         discriminator = _placed(PaperDiscriminator(recipe.architecture.discriminator.width), session)
         stage = PaperPganStage(self.patch_generator, discriminator, recipe.pgan, session.out, seed=recipe.seed)
         batches = drawn_windows(self.windows, batch_size=self.share(recipe.pgan.batch_size), seed=recipe.seed)
         return self.session.train(stage, batches, _as_it_is)
+
+
+def _of_kinds(
+    networks: Networks,
+    generator: type[GeneratorT],
+    discriminator: type[DiscriminatorT],
+    patch_generator: type[PatchGeneratorT],
+) -> tuple[GeneratorT, DiscriminatorT, PatchGeneratorT]:
+    """G_i, D_i and G_p, which the architecture has made of these classes."""
+    image, judging, patch = networks.image_generator, networks.discriminator, networks.patch_generator
+    assert isinstance(image, generator)
+    assert isinstance(judging, discriminator)
+    assert isinstance(patch, patch_generator)
+    return image, judging, patch
 
 
 def _with_seed(batch: Batch, number: int) -> Cells:
@@ -257,7 +269,7 @@ def _as_it_is(batch: BatchT, _number: int) -> BatchT:
 
 
 def _placed(network: Network, session: Session) -> Network:
-    """On the session's device; on a GPU with channels last, which its convolutions in bfloat16 want."""
+    """The network on the session's device; on a GPU its layout is channels_last, for convolutions in bfloat16."""
     if session.device.type == "cuda":
         return network.to(session.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     return network

@@ -36,7 +36,7 @@ _JUDGED_WINDOWS = 24  # held-out windows
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
 
 
-class VideoCourse:
+class VideoStages:
     """Trains the networks that only videos have; each stage returns whether it has ended.
 
     Args:
