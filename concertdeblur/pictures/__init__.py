@@ -1,1 +1,1 @@
-"""Pictures: files to pixels and back, with everything that a picture carries besides its pixels."""
+"""Picture files to pixels and back, with everything that a picture carries besides its pixels."""

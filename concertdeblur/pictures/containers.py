@@ -1,4 +1,4 @@
-"""The frames of picture files: chunks and boxes, walked to see whether a file is whole and what kind it is."""
+"""The chunks and boxes of picture files, which say whether a file is complete and of what kind it is."""
 
 import struct
 import zlib
@@ -17,10 +17,10 @@ class CutOff(Exception):
 
 
 def check_whole(data: bytes) -> None:
-    """See whether a file is as long as its container says; JPEG, GIF and BMP say so when they are decoded.
+    """Check whether a file is as long as its container says. JPEG, GIF and BMP are checked when they are decoded.
 
     Raises:
-        CutOff: If it is not.
+        CutOff: If it is shorter.
     """
     if data.startswith(PNG_SIGNATURE):
         if all(kind != b"IEND" for kind, _ in png_chunks(data)):
@@ -33,11 +33,11 @@ def check_whole(data: bytes) -> None:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and payload of each chunk of a PNG, as far as they go.
+    """Give the kind and payload of each chunk of a PNG.
 
     Raises:
-        CutOff: In the middle of one.
-        ValueError: At one whose checksum is wrong.
+        CutOff: If the file ends within a chunk.
+        ValueError: If a checksum is wrong.
     """
     position = len(PNG_SIGNATURE)
     while position < len(data):
@@ -59,23 +59,23 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def png_chunk(kind: bytes, payload: bytes) -> bytes:
-    """A chunk of a PNG as it stands in the file."""
+    """The bytes of a PNG's chunk."""
     return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether it is HEIC or another picture in HEIF, AVIF excepted."""
+    """Whether a file is HEIC, or another picture in HEIF except AVIF."""
     brands = _brands(data)
     return bool(brands & (_HEIF_BRANDS | _HEIF_SEQUENCES)) and not brands & _AVIF_BRANDS
 
 
 def is_heif_sequence(data: bytes) -> bool:
-    """Whether a HEIF plays: it holds a track besides, or instead of, its pictures."""
+    """Whether a HEIF is animated: it has a track beside its pictures, or instead of them."""
     return data[8:12] in _HEIF_SEQUENCES
 
 
 def is_video(data: bytes) -> bool:
-    """Whether it is a clip in one of the common containers."""
+    """Whether a file is a clip in one of the common containers."""
     is_iso = data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and not _brands(data) & (
         _HEIF_BRANDS | _HEIF_SEQUENCES | _AVIF_BRANDS
     )
@@ -92,7 +92,7 @@ def nclx_colour(data: bytes) -> ColourNumbers | None:
 
 
 def with_nclx_colour(data: bytes, colour: ColourNumbers) -> bytes:
-    """An AVIF with other colour numbers; its matrix stays."""
+    """The bytes of an AVIF with other colour numbers; its matrix stays."""
     position = data.find(b"colrnclx")
     if position < 0:
         return data
@@ -112,7 +112,7 @@ def _check_boxes(data: bytes) -> None:
         size = int.from_bytes(data[position : position + 4], "big")
         if size == 1:
             size = int.from_bytes(data[position + 8 : position + 16], "big")
-        if size == 0:  # to the end of the file
+        if size == 0:  # 0 means: to the end of the file
             return
         if size < 8 or position + size > len(data):
             raise CutOff

@@ -1,6 +1,6 @@
-"""Pixels of more than 8 bits a channel, by OpenCV: 16-bit colour of PNG and TIFF, AVIF, float TIFF.
+"""Pixels with more than 8 bits a channel, read by OpenCV: 16-bit colour of PNG and TIFF, AVIF, float TIFF.
 
-Nothing but the pixels is given to it, so that its decoders have nothing to complain about on standard error.
+OpenCV gets nothing but the pixels, so that its decoders have nothing to print on standard error.
 """
 
 import struct
@@ -17,11 +17,11 @@ from concertdeblur.pictures.containers import PNG_SIGNATURE, CutOff, png_chunk, 
 from concertdeblur.pictures.stills import Still, split
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of PNG's colour types
+_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # channels of PNG's colour types
 
 
 def read_png(data: bytes) -> Still:
-    """A PNG of 16 bits a channel; a colour that it calls transparent becomes alpha.
+    """Read a PNG of 16 bits a channel; a colour that it calls transparent becomes alpha.
 
     Raises:
         CutOff: If its pixels end early.
@@ -45,7 +45,7 @@ def read_png(data: bytes) -> Still:
 
 
 def read_tiff(data: bytes, page: int) -> Pixels:
-    """The channels of a page of a TIFF as they are stored, RGB order; alpha last, as it is stored.
+    """Read the channels of a TIFF's page as they are stored, in RGB order with alpha last.
 
     Raises:
         ValueError: If they cannot be decoded.
@@ -58,7 +58,7 @@ def read_tiff(data: bytes, page: int) -> Pixels:
 
 
 def read_avif(data: bytes) -> Pixels:
-    """The first picture of an AVIF, uint8, or uint16 in the file's own 10 or 12 bits; not turned.
+    """Read the first picture of an AVIF, uint8, or uint16 in the file's own 10 or 12 bits; it is not turned.
 
     Raises:
         ValueError: If it cannot be decoded.
@@ -95,7 +95,7 @@ def _decoded(data: bytes) -> Pixels:
 
 
 def _rgb_order(channels: Pixels) -> Pixels:
-    """From OpenCV's order to RGB, or back."""
+    """The channels from OpenCV's order to RGB, or back."""
     if channels.ndim == 2 or channels.shape[2] < 3:
         return np.ascontiguousarray(channels)
     order = [2, 1, 0, 3][: channels.shape[2]]
@@ -103,7 +103,7 @@ def _rgb_order(channels: Pixels) -> Pixels:
 
 
 def _check_inflated(header: bytes, compressed: bytes) -> None:
-    """See to it that libpng finds as many bytes as it looks for, and does not print that it does not."""
+    """Check that there are as many bytes as libpng will read, since it prints a message if there are not."""
     width, height, depth_bits, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", header)
     pixel = _CHANNELS[colour_type] * depth_bits // 8
     if interlace:
@@ -122,7 +122,7 @@ def _check_inflated(header: bytes, compressed: bytes) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """OpenCV tells its developers on standard error of what it meets in a file."""
+    """Keep OpenCV from printing messages about the file on standard error."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(0)
     try:

@@ -1,4 +1,4 @@
-"""What each picture format can hold: known before work starts, not found out after it."""
+"""What each picture format can hold; this is known before work starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ class PictureFormat:
     name: str
     suffixes: tuple[str, ...]  # the usual one first
     most_side_px: int | None = None  # None: more than memory holds
-    depth_bits: int = 8  # the most a channel; 32 is float
+    depth_bits: int = 8  # most bits a channel; 32 is float
     has_alpha: bool = True
     has_grey: bool = True
-    holds: Literal["one", "animation", "pages"] = "one"  # the most
+    holds: Literal["one", "animation", "pages"] = "one"  # the most that it holds
     carries: frozenset[Carried] = frozenset()
 
 
@@ -53,7 +53,7 @@ WRITTEN_SUFFIXES = frozenset(_BY_SUFFIX)
 READ_ONLY_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".mpo", ".gif", ".jp2", ".ppm", ".pgm"})
 READ_SUFFIXES = WRITTEN_SUFFIXES | READ_ONLY_SUFFIXES
 
-# what people have, what it is, and what turns it into something that can be read
+# a suffix of unsupported files -> what it is, and what converts it into a file that can be read
 _NOT_READ = {
     **dict.fromkeys(
         (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
@@ -86,20 +86,20 @@ def is_picture_name(path: Path) -> bool:
 
 
 def is_stray_name(path: Path) -> bool:
-    """Whether a file is what computers leave beside pictures: `._x.jpg`, `.DS_Store`, `Thumbs.db`."""
+    """Whether a file is one that computers leave beside pictures: `._x.jpg`, `.DS_Store`, `Thumbs.db`."""
     return path.name.startswith("._") or path.name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def why_not_read(path: Path) -> str | None:
-    """What a file of an unsupported kind is and what to do, by its name; None if the name says nothing."""
+    """What an unsupported file is, by its name, and what to do with it; None if the name says nothing."""
     return _NOT_READ.get(path.suffix.lower())
 
 
 def default_suffix(path: Path) -> str:
-    """The suffix of the output of a picture whose user names none: its own where that is written."""
+    """The suffix of an output that the user does not name: the picture's own, if that format is written."""
     suffix = path.suffix.lower()
     if suffix in WRITTEN_SUFFIXES:
         return path.suffix
     if suffix in (".heic", ".heif", ".hif", ".mpo"):
         return ".jpg"
-    return ".png"  # which holds animations, too
+    return ".png"  # png holds animations, too

@@ -1,4 +1,4 @@
-"""What a picture carries besides its pixels, and how it is told that the pixels are upright now."""
+"""What a picture carries besides its pixels; after turning, it says that the pixels are upright."""
 
 import re
 import struct
@@ -11,7 +11,7 @@ from concertdeblur.pictures.formats import Carried, PictureFormat
 
 _ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8](["'<])""")
-# ISO/IEC 23091-2: what is shown right without a word about it (BT.709 or unspecified; gamma, sRGB or unspecified)
+# ISO/IEC 23091-2: the numbers that are shown right without a tag (BT.709 or unspecified; gamma, sRGB or unspecified)
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13)
 
 
@@ -43,7 +43,7 @@ class Metadata:
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()  # colour and text of a PNG, for another PNG
 
     def carried(self) -> tuple[Carried, ...]:
-        """What is there."""
+        """The kinds of data that are there."""
         found: dict[Carried, object] = {
             "colour profile": self.colour_profile,
             "colour numbers": self.colour_numbers and not self.colour_numbers.is_plain,
@@ -57,17 +57,17 @@ class Metadata:
         return tuple(name for name, value in found.items() if value)
 
     def lost_in(self, target: PictureFormat) -> tuple[Carried, ...]:
-        """What a format cannot hold of it."""
+        """The kinds of data that a format cannot hold."""
         return tuple(name for name in self.carried() if name not in target.carries)
 
     def only_colour(self) -> "Metadata":
-        """Without everything that does not change how the pixels look."""
+        """The same without data that do not change how the pixels look."""
         colour = {b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI"}
         chunks = tuple(chunk for chunk in self.png_chunks if chunk[0] in colour)
         return Metadata(colour_profile=self.colour_profile, colour_numbers=self.colour_numbers, png_chunks=chunks)
 
     def upright(self, orientation: int) -> "Metadata":
-        """Of the picture after it was turned upright from this EXIF orientation."""
+        """The metadata of the picture after it was turned upright from this EXIF orientation."""
         if orientation == 1:
             return self
         dpi = self.resolution_dpi
@@ -90,7 +90,7 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def orientation_of(exif: bytes | None) -> int:
-    """EXIF's orientation, 1 to 8; 1 where there is none."""
+    """EXIF's orientation, 1 to 8; 1 if there is none."""
     try:
         tags = _Tags(bytearray(exif or b""))
         position = tags.find(tags.first, _ORIENTATION)
@@ -101,9 +101,9 @@ def orientation_of(exif: bytes | None) -> int:
 
 
 def _upright_exif(exif: bytes, *, is_quarter_turn: bool) -> bytes:
-    """The same EXIF with orientation 1; other bytes stay in their places, which makers' notes depend on.
+    """The same EXIF with orientation 1. Other bytes stay in their places, since makers' notes need this.
 
-    The thumbnail is still turned, so it is unlinked.
+    The thumbnail is not upright, so it is unlinked.
     """
     try:
         tags = _Tags(bytearray(exif))
@@ -120,7 +120,7 @@ def _upright_exif(exif: bytes, *, is_quarter_turn: bool) -> bytes:
             width, height = tags.find(inner, _WIDTH), tags.find(inner, _HEIGHT)
             if width is not None and height is not None:
                 tags.exchange(width, height)
-    except struct.error:  # damaged: whatever was found is set
+    except struct.error:  # it is damaged: the tags that were found are set
         pass
     return bytes(tags.data)
 
@@ -134,7 +134,7 @@ class _Tags:
         (self.first,) = self._read("I", 4)
 
     def find(self, directory: int, tag: int) -> int | None:
-        """Where the entry of a tag lies."""
+        """The place of a tag's entry."""
         (count,) = self._read("H", directory)
         for position in range(directory + 2, directory + 2 + 12 * count, 12):
             if self._read("H", position)[0] == tag:

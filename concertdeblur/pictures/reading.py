@@ -1,9 +1,9 @@
-"""A picture's file to pixels: upright, in RGB or grey, with as many bits as it has.
+"""Reads picture files: the pixels are upright, in RGB or grey, with as many bits as the file has.
 
-Pillow reads everything that has 8 bits, and all metadata, in silence. It halves 16 bits of colour to 8, as it does
-with AVIF's 10 and 12; these come from OpenCV, which in turn multiplies the colours of a TIFF by its alpha and drops
-metadata. HEIC comes from libheif by way of pi-heif, the build of pillow-heif that only reads: its wheel is LGPL and
-1.5 MB, the other one holds x265 (GPL, 23 MB unpacked).
+Pillow reads all 8-bit pictures and all metadata, and prints nothing. But it reduces 16-bit colour, and the 10 and 12
+bits of AVIF, to 8 bits. So OpenCV reads these. OpenCV in turn drops metadata, and multiplies the colours of a TIFF by
+its alpha. libheif reads HEIC, by way of pi-heif. That is the build of pillow-heif that only reads: its wheel is LGPL
+and has 1.5 MB, while the other one holds x265 (GPL, 23 MB unpacked).
 """
 
 import io
@@ -32,10 +32,10 @@ from concertdeblur.pictures.stills import Still, split
 
 _READ_BY_PILLOW = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 _SIGNATURES = (b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*", containers.PNG_SIGNATURE)
-_MOST_PIXELS = 2**30  # as OpenCV has it; Pillow's own limit would refuse the 200 megapixels of a phone
-_PILLOW = threading.Lock()  # its limit is the whole process's
+_MOST_PIXELS = 2**30  # OpenCV's limit; Pillow's own one would refuse the 200 megapixels of a phone
+_PILLOW = threading.Lock()  # Pillow's limit is one for the whole process
 _STANDARD_ERROR = threading.Lock()
-_ALPHA_MULTIPLIED, _ALPHA_APART = 1, 2  # of TIFF's extra samples
+_ALPHA_MULTIPLIED, _ALPHA_APART = 1, 2  # values of TIFF's extra samples
 _CUT_OFF = "is cut off: the file ends before the picture does; copy it again"
 _DECODER_ERRORS = (
     OSError, ValueError, TypeError, SyntaxError, IndexError, KeyError, RuntimeError,
@@ -58,9 +58,9 @@ class PictureFile:
     metadata: Metadata  # of the upright picture
     holds: Literal["one", "animation", "pages"] = "one"
     num_pictures: int = 1
-    loop: int = 0  # of an animation: how often it plays, 0 for ever
+    loop: int = 0  # how often an animation plays; 0: for ever
     has_default_picture: bool = False  # a PNG's first picture is shown only where animations are not
-    changes: tuple[str, ...] = ()  # what is not as it was once it is read, each a clause
+    changes: tuple[str, ...] = ()  # what reading changes, each as a clause
     read: Callable[[int], Still]  # picture `number`; `still` and `stills` name its errors
 
     def still(self, number: int = 0) -> Still:
@@ -82,7 +82,7 @@ class PictureFile:
 
 
 def open_picture(path: Path) -> PictureFile:
-    """Open a picture's file; its kind is seen by its bytes, not by its name.
+    """Open a picture's file; its bytes decide its kind, not its name.
 
     Raises:
         SourceError: If it is missing, empty, cut off, damaged, or of a kind that is not supported; the message says
@@ -116,14 +116,14 @@ def _bytes_of(path: Path) -> bytes:
 
 
 class _Unsupported(Exception):
-    """What a file has that is not supported, as a clause."""
+    """A file has something that is not supported; the message is a clause."""
 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """What decoders raise, as one sentence; they warn their developers of what they meet, not users."""
+    """Turn errors of decoders into one sentence, and hide their warnings, which are not meant for users."""
     try:
-        # the filter is the whole process's, so that threads beside the main one leave it alone
+        # there is one filter for the whole process, so only the main thread sets it
         if threading.current_thread() is not threading.main_thread():
             yield
         else:
@@ -159,7 +159,7 @@ def _begins_like_a_picture(path: Path) -> bool:
 def _opened(data: bytes) -> Image.Image:
     with _PILLOW:
         before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = _MOST_PIXELS // 2  # twice as many are an error
+        Image.MAX_IMAGE_PIXELS = _MOST_PIXELS // 2  # Pillow raises an error at twice its limit
         try:
             return Image.open(io.BytesIO(data), formats=_READ_BY_PILLOW)
         finally:
@@ -167,9 +167,9 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _open_by_pillow(path: Path, data: bytes) -> PictureFile:
-    """JPEG, PNG, WebP, AVIF, GIF, BMP and what else Pillow reads, one picture or an animation."""
+    """Open a picture or animation that Pillow reads: JPEG, PNG, WebP, AVIF, GIF, BMP and others."""
     if data.startswith(containers.PNG_SIGNATURE):
-        # with right checksums: those of the pixels were found right, and Pillow gives up over one of a comment
+        # the checksums are corrected: those of the pixels are right, but Pillow stops at a wrong one of a comment
         chunks = containers.png_chunks(data)
         data = containers.PNG_SIGNATURE + b"".join(containers.png_chunk(*chunk) for chunk in chunks)
     image = _opened(data)
@@ -204,7 +204,7 @@ def _open_by_pillow(path: Path, data: bytes) -> PictureFile:
 
 
 def _open_tiff(path: Path, data: bytes) -> PictureFile:
-    """A TIFF of one or more pages; smaller copies and masks that it holds besides are not pages."""
+    """Open a TIFF of one or more pages; smaller copies and masks in it are not pages."""
     every = tiff.directories(data)
     if any(tiff.DNG_VERSION in directory for directory in every):
         raise SourceError(f"{path}: is a camera's raw picture (DNG); develop it to TIFF or JPEG first")
@@ -231,9 +231,9 @@ def _open_tiff(path: Path, data: bytes) -> PictureFile:
         page = numbers[number]
         if _is_deep(every[page]):
             return _turned(_deep_page(data, every[page], page), orientations[page])
-        still = _by_pillow(image or _opened(data), page, is_animated=False)  # Pillow turns it, in TIFF alone
+        still = _by_pillow(image or _opened(data), page, is_animated=False)  # Pillow turns pictures of a TIFF only
         if every[page].get(tiff.PHOTOMETRIC) == 0 and still.pixels.dtype == np.uint16:
-            return replace(still, pixels=np.uint16(65535) - still.pixels)  # white is 0
+            return replace(still, pixels=np.uint16(65535) - still.pixels)  # in this kind of TIFF white is 0
         return still
 
     has_alpha = tiff.first_of(first.get(tiff.EXTRA, 0)) in (_ALPHA_MULTIPLIED, _ALPHA_APART)
@@ -247,7 +247,7 @@ def _open_tiff(path: Path, data: bytes) -> PictureFile:
 
 
 def _open_heif(path: Path, data: bytes) -> PictureFile:
-    """HEIC; libheif turns what the container says is turned, so EXIF's word on it is not heeded."""
+    """Open a HEIC; libheif turns it as the container says, so EXIF's orientation is ignored."""
     import pi_heif
 
     if containers.is_heif_sequence(data):
@@ -309,7 +309,7 @@ def _by_pillow(image: Image.Image, number: int, *, is_animated: bool) -> Still:
 
 @contextmanager
 def _libtiff_silenced() -> Iterator[None]:
-    """It writes what it finds damaged straight to standard error, whatever Pillow asks of it."""
+    """Keep libtiff from writing to standard error, which it does in spite of Pillow."""
     with _STANDARD_ERROR:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
@@ -366,7 +366,7 @@ def _conversions(image: Image.Image) -> tuple[str, ...]:
 
 
 def _in_new_colours(metadata: Metadata, image: Image.Image) -> Metadata:
-    """With the profile of sRGB where the pixels are converted to it."""
+    """The metadata with the profile of sRGB, if the pixels were converted to it."""
     if image.mode not in ("CMYK", "LAB"):
         return metadata
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -397,7 +397,7 @@ def _depth_bits(image: Image.Image, data: bytes) -> int:
 
 
 def _spread(still: Still, depth_bits: int) -> Still:
-    """From 10 or 12 bits to the whole of 16, from which the same 10 or 12 come back."""
+    """Pixels of 10 or 12 bits in the full range of 16; the same 10 or 12 bits can be had back."""
     if still.pixels.dtype != np.uint16:
         return still
     full = (1 << depth_bits) - 1
@@ -413,7 +413,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _loop(image: Image.Image) -> int:
-    """How often an animation plays; a GIF counts its repetitions, and plays once where it says nothing."""
+    """How often an animation plays. A GIF states its repetitions; one that states none plays once."""
     loop = image.info.get("loop")
     if image.format != "GIF":
         return int(loop or 0)
@@ -469,7 +469,7 @@ def _samples_of(directory: tiff.Directory) -> str:
 
 
 def _divided(still: Still) -> Still:
-    """With the colours as they were before they were multiplied by alpha."""
+    """The pixels with their colours divided by alpha, as they were before."""
     assert still.alpha is not None
     full = np.float64(1 if still.pixels.dtype == np.float32 else 65535)
     share = np.where(still.alpha == 0, full, still.alpha)[:, :, None] / full
@@ -481,7 +481,7 @@ def _divided(still: Still) -> Still:
 def _pillow_metadata(image: Image.Image, data: bytes) -> Metadata:
     info = image.info
     exif, comment = info.get("exif"), info.get("comment")
-    # of a JPEG whose header has none, Pillow says what EXIF says, or 72
+    # for a JPEG whose header has none, Pillow gives that of EXIF, or 72
     is_told = image.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2)
     dpi = info.get("dpi") if is_told else None
     resources = getattr(image, "applist", ())
@@ -502,7 +502,7 @@ def _pillow_metadata(image: Image.Image, data: bytes) -> Metadata:
 
 
 def _png_metadata(image: Image.Image, data: bytes) -> Metadata:
-    """A PNG's, with the chunks of colour and text as they are."""
+    """The metadata of a PNG, with unchanged chunks of colour and text."""
     chunks, texts = list(containers.png_chunks(data)), []
     kept = [chunk for chunk in chunks if chunk[0] in _COLOUR_CHUNKS]
     for kind, payload in chunks:

@@ -1,7 +1,7 @@
 """TIFF: its directories of tags, and files of one or more pages in any number of bits.
 
-Pillow's classes read and write the tags. Its own writer has no 16-bit colour and no float colour, OpenCV's has no
-tags; so the strips of pixels are put behind the tags here.
+Pillow's classes read and write the tags. But Pillow's writer has no 16-bit colour and no float colour, and OpenCV's has
+no tags. So the strips of pixels are written behind the tags here.
 """
 
 import io
@@ -28,7 +28,7 @@ _OFFSETS, _SIZES, _TILE_OFFSETS, _TILE_SIZES = 273, 279, 324, 325
 _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
 _INCH, _CM = 2, 3
 _FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
-# how the pixels lie in the file, and what is kept otherwise
+# tags that say how pixels lie in the file, and tags that are kept in another way
 _OF_PIXELS = frozenset(
     {*range(254, 260), *range(262, 267), 273, 274, *range(277, 282), 284, *range(290, 294), 301, 317, *range(320, 326)}
     | {330, 332, 333, 334, *range(336, 348), *range(512, 522), 529, 530, 531, 532, 559}
@@ -46,7 +46,7 @@ def directories(data: bytes) -> list[Directory]:
     """The directory of tags of every page.
 
     Raises:
-        ValueError: If one lies outside the file, or they go in circles.
+        ValueError: If a directory lies outside the file, or they form a circle.
     """
     big = data[2:4] in (b"+\0", b"\0+")
     found, stream, seen = [], io.BytesIO(data), set()
@@ -71,7 +71,7 @@ def first_of(value: Any) -> int:
 
 
 def ends_at(directory: Directory) -> int:
-    """Where the last byte of a page's pixels lies."""
+    """The place of the last byte of a page's pixels."""
     ends = [0]
     for offsets, sizes in ((_OFFSETS, _SIZES), (_TILE_OFFSETS, _TILE_SIZES)):
         starts, lengths = directory.get(offsets, ()), directory.get(sizes, ())
@@ -82,7 +82,7 @@ def ends_at(directory: Directory) -> int:
 
 
 def metadata_of(data: bytes, directory: Directory) -> Metadata:
-    """What a page carries; its descriptive tags as EXIF."""
+    """The metadata of a page; its descriptive tags become EXIF."""
     exif = Image.Exif()
     exif.endian = "<" if data[:2] == b"II" else ">"
     for tag, value in directory.items():
@@ -105,9 +105,9 @@ def metadata_of(data: bytes, directory: Directory) -> Metadata:
 
 
 def pages(stills: Iterable[Still], metadata: Metadata) -> bytes:
-    """A file of one or more pages, compressed without loss."""
+    """The bytes of a file of one or more pages, compressed without loss."""
     made = bytearray(b"II*\0\0\0\0\0")
-    link = 4  # where the place of the next directory is written
+    link = 4  # the place at which that of the next directory is written
     for still in stills:
         made += b"\0" * (len(made) % 2)
         struct.pack_into("<I", made, link, len(made))
@@ -140,11 +140,11 @@ def _page(still: Still, metadata: Metadata) -> tuple[Directory, list[bytes]]:
         278: (4, rows),
         _SIZES: (4, tuple(len(strip) for strip in strips)),
         PLANAR: (3, 1),
-        317: (3, 1 if is_float else 2),  # each pixel less the one to its left
+        317: (3, 1 if is_float else 2),  # each pixel is stored as its difference from the one to its left
         SAMPLE_FORMAT: (3, (3 if is_float else 1,) * number),
     }
     if still.alpha is not None:
-        values[EXTRA] = (3, 2)  # not multiplied in
+        values[EXTRA] = (3, 2)  # alpha is not multiplied in
     for tag, (kind, value) in values.items():
         tags.tagtype[tag] = kind
         tags[tag] = value
@@ -175,7 +175,7 @@ def _differences(strip: Pixels) -> bytes:
     if strip.dtype == np.float32:
         return np.ascontiguousarray(strip).astype("<f4").tobytes()
     made = strip.copy()
-    made[:, 1:] = np.subtract(strip[:, 1:], strip[:, :-1])  # modulo 2^bits, as it is undone
+    made[:, 1:] = np.subtract(strip[:, 1:], strip[:, :-1])  # modulo 2^bits, as a reader undoes it
     return made.astype(made.dtype.newbyteorder("<")).tobytes()
 
 

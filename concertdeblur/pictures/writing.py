@@ -1,7 +1,7 @@
-"""Pixels to a picture's file, with everything that the format can hold of what the picture carried.
+"""Writes picture files, with all metadata that the format can hold.
 
-Without loss, except JPEG. Pillow writes 8 bits; 16 bits of PNG and every AVIF are OpenCV's, since Pillow rounds them;
-TIFF is put together in `tiff`.
+All but JPEG are written without loss. Pillow writes 8 bits. OpenCV writes 16-bit PNG and every AVIF, since Pillow
+rounds them. `tiff` writes TIFF.
 """
 
 import io
@@ -26,7 +26,7 @@ _INCH = 2
 class Sequence:
     """How several pictures play."""
 
-    loop: int = 0  # times; 0 for ever
+    loop: int = 0  # how often it plays; 0: for ever
     has_default_picture: bool = False  # a PNG's first picture is shown only where animations are not
 
 
@@ -58,11 +58,11 @@ def encode(
     """The bytes of a file of one picture, of pages (TIFF), or of an animation (WebP, PNG, AVIF).
 
     Args:
-        target: What it is written as; what that cannot hold is left out (`what_is_lost`).
-        stills: One or more; more only where the format takes them.
-        metadata: What goes beside the pixels.
-        sequence: Of an animation.
-        depth_bits: That the source had; an AVIF of 10 bits stays one.
+        target: The format; data that it cannot hold are left out (`what_is_lost`).
+        stills: One picture, or several if the format takes them.
+        metadata: The metadata.
+        sequence: How an animation plays.
+        depth_bits: Bits of the source; an AVIF of 10 bits stays one of 10 bits.
         jpeg_quality: 1 to 100.
 
     Raises:
@@ -94,7 +94,7 @@ def _fitting(still: Still, target: PictureFormat) -> Still:
 
 
 def _readable_in_tiff(still: Still) -> Still:
-    """Grey with alpha in more than 8 bits as colour with alpha, which more programs read."""
+    """Pictures in grey with alpha and more than 8 bits as colour with alpha, which more programs read."""
     is_rare = still.alpha is not None and still.pixels.ndim == 2 and still.pixels.dtype != np.uint8
     return replace(still, pixels=still.rgb) if is_rare else still
 
@@ -120,7 +120,7 @@ def _jpeg_options(metadata: Metadata) -> dict[str, Any]:
         payload = b"Photoshop 3.0\0" + iptc
         segments = b"\xff\xed" + (len(payload) + 2).to_bytes(2, "big") + payload
     return _present(
-        subsampling=0,  # what was sharpened is not to be smeared in colour
+        subsampling=0,  # a sharpened picture must not be smeared in colour
         optimize=True,
         icc_profile=metadata.colour_profile,
         exif=b"Exif\0\0" + exif if exif is not None and len(exif) <= _MOST_EXIF else None,
@@ -134,7 +134,7 @@ def _jpeg_options(metadata: Metadata) -> dict[str, Any]:
 def _webp_options(metadata: Metadata) -> dict[str, Any]:
     return _present(
         lossless=True,
-        exact=True,  # colours under full transparency, too
+        exact=True,  # colours under full transparency are kept, too
         icc_profile=metadata.colour_profile,
         exif=_exif_with_resolution(metadata),
         xmp=metadata.xmp,
@@ -172,7 +172,7 @@ def _png(still: Still, metadata: Metadata) -> bytes:
     if channels.ndim == 3 and channels.shape[2] == 2:  # OpenCV has no grey with alpha
         channels = np.dstack([still.rgb, channels[:, :, 1]])
     pixels = list(containers.png_chunks(deep.encoded(".png", channels, [])))
-    # what Pillow writes beside the pixels of a picture of one
+    # the chunks that Pillow writes beside the pixels of a one-pixel picture
     beside = containers.png_chunks(_saved(Image.new("L", (1, 1)), png, **options))
     chunks = [pixels[0], *(chunk for chunk in beside if chunk[0] not in (b"IHDR", b"IDAT", b"IEND"))]
     chunks += [chunk for chunk in pixels[1:] if chunk[0] in (b"IDAT", b"IEND")]
@@ -180,7 +180,7 @@ def _png(still: Still, metadata: Metadata) -> bytes:
 
 
 def _avif(still: Still, metadata: Metadata, deep_bits: int) -> bytes:
-    """Without loss: 8 bits, or of 16 the upper 10 or 12."""
+    """The bytes of an AVIF without loss: 8 bits, or the upper 10 or 12 of 16."""
     channels, depth_bits = still.interleaved(), 8
     if channels.dtype == np.uint16:
         depth_bits, full = deep_bits, (1 << deep_bits) - 1
@@ -222,7 +222,7 @@ def _opaque(still: Still) -> Still:
 
 
 def _exif_with_resolution(metadata: Metadata) -> bytes | None:
-    """EXIF with the resolution in it: WebP and AVIF have no other place for it."""
+    """EXIF with the resolution in it, since WebP and AVIF have no other place for it."""
     dpi = metadata.resolution_dpi
     if dpi is None:
         return metadata.exif

@@ -10,21 +10,21 @@ import numpy.typing as npt
 
 from concertdeblur.streaming.threads import Sink
 
-_MOST_ISSUED = 64  # work that may wait for one thread; far above what `depth` batches in flight issue
+_MOST_ISSUED = 64  # most tasks that may wait for one thread; `depth` batches in flight have far fewer
 
 
 class HostDevice:
-    """Everything is done at once, in the order it is issued: the plain sequence.
+    """The plain sequence: everything is done at once, in the order in which it is issued.
 
-    For a CPU whose networks use all cores already: two busy thread pools on the same cores are slower than
-    one after the other.
+    It is for a CPU whose networks use all cores already: two busy thread pools on the same cores are slower than one
+    after the other.
     """
 
     def make_stream(self) -> None:
-        """There is only the host."""
+        """A stream without a meaning, since the host does everything."""
 
     def release(self, stream: None) -> None:
-        """Nothing is under way."""
+        """Nothing to wait for."""
 
     def run(self, stream: None, work: Callable[[], None]) -> None:  # noqa: ARG002
         """Do it now."""
@@ -76,13 +76,13 @@ class ThreadDevice:
         stream.push(partial(self._attempt, work))
 
     def record(self, stream: Sink[Callable[[], object]]) -> threading.Event:
-        """Set by the thread when it gets there."""
+        """An event that the thread sets when it gets there."""
         event = threading.Event()
         stream.push(event.set)
         return event
 
     def record_caller(self) -> threading.Event:
-        """It has happened: the caller's own work is not put off."""
+        """An event that has happened, since the caller's own work is done at once."""
         event = threading.Event()
         event.set()
         return event
@@ -115,7 +115,7 @@ def _call(work: Callable[[], object]) -> None:
 
 
 class CudaDevice:
-    """Streams and events of one GPU through torch. Not measured on a GPU yet.
+    """Streams and events of one GPU through torch. It has not run on a GPU yet.
 
     The pinned buffers are numpy views of torch's page-locked memory: `torch.from_numpy(buffer)` shares it,
     and copies between it and the GPU with `non_blocking=True` do not block the host. Torch does not track
@@ -146,13 +146,13 @@ class CudaDevice:
             work()
 
     def record(self, stream: Any) -> Any:
-        """A CUDA event behind the stream's work so far."""
+        """A CUDA event that follows the stream's work so far."""
         event = self._torch.cuda.Event()
         event.record(stream)
         return event
 
     def record_caller(self) -> Any:
-        """A CUDA event behind the caller's current stream."""
+        """A CUDA event that follows the work of the caller's current stream."""
         return self.record(self._torch.cuda.current_stream(self._device))
 
     def wait(self, stream: Any, event: Any) -> None:

@@ -1,7 +1,7 @@
 """The order of work on four streams, so that refining one batch overlaps generating the next.
 
-Kept apart from what the stages compute and from what a stream is: the rules are in `OverlappedPipeline`,
-the devices in `devices.py`.
+The order does not depend on what the stages compute, nor on what a stream is. Its rules are in `OverlappedPipeline`,
+and the devices are in `devices.py`.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ E = TypeVar("E")
 
 
 class StreamDevice(Protocol[S, E]):
-    """The little of a device that ordering needs, with CUDA's meaning of streams and events.
+    """The parts of a device that ordering needs; streams and events have CUDA's meaning.
 
     Work given to one stream is done in order. Work on different streams is done in any order, unless a
     `wait` stands between. Only `synchronize` and `release` block the host.
@@ -135,7 +135,7 @@ class OverlappedPipeline(Generic[T, R]):
     Nothing orders generate(k + 1) after refine(k): that is the overlap. The host issues generate(k + 1) before
     refine(k), because refining reads its decisions back, which blocks the host.
 
-    On a GPU this is not measured yet; its order is proven on a simulated device only.
+    This has not run on a GPU yet; the order is proven on a simulated device only.
 
     Args:
         device: Whose streams are used.
@@ -222,7 +222,7 @@ class OverlappedPipeline(Generic[T, R]):
         return result
 
     def _released(self, streams: _Streams[Any]) -> list[Exception]:
-        """Rule 7; the errors that came while waiting."""
+        """Wait for all streams and give them up (rule 7); returns the errors that came meanwhile."""
         errors = []
         for stream in (streams.copy_in, streams.generate, streams.refine, streams.copy_out):
             try:

@@ -1,4 +1,4 @@
-"""Items that repeat the one before them share its result: phone clips and frame rate converters repeat frames."""
+"""An item that repeats the one before it shares its result; phones and frame rate converters repeat frames."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MOST_REPEATS = 3  # that wait for one result; what comes after them is computed anew, so memory is bounded
+_MOST_REPEATS = 3  # most repeats that wait for one result; the next one is computed anew, so memory is bounded
 
 
 def computed_once(
@@ -18,19 +18,19 @@ def computed_once(
     is_repeat: Callable[[T, T], bool],
     repeated: Callable[[R, T], R],
 ) -> Generator[R, None, None]:
-    """The result of each item; of a run of equal items only the first one is computed.
+    """Give the result of each item; in a run of equal items only the first one is computed.
 
     Args:
         items: In order.
         compute: Gives one result for each item that it takes, in order; it may take items ahead.
         is_repeat: Whether an item (the second argument) equals the one before it.
-        repeated: Makes of the first one's result that of an item which equals it.
+        repeated: Makes the result of an item from that of the equal item before it.
 
     Yields:
         One result for each item, in order.
 
     """
-    runs: deque[list[T]] = deque()  # items of one result; the last run may still grow
+    runs: deque[list[T]] = deque()  # each run has the items of one result; the last run may still grow
 
     def firsts() -> Iterator[T]:
         for item in items:

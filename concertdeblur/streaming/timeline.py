@@ -1,6 +1,6 @@
-"""When each stage of the work ran, for whoever asks to have it recorded; otherwise a span costs nothing.
+"""Records when each stage of the work ran. If nobody records, a span costs nothing.
 
-On a GPU a span is the time in which work is given to the device, not that in which the device does it.
+On a GPU a span is the time in which work is given to the device, not the time in which the device does it.
 """
 
 import threading
@@ -18,7 +18,7 @@ class Span:
     thread: str
     start_s: float
     end_s: float
-    own_s: float  # without the spans inside it
+    own_s: float  # the time without the spans inside it
 
 
 @dataclass(slots=True)
@@ -28,12 +28,12 @@ class Timeline:
     spans: list[Span] = field(default_factory=list)
 
     def own_seconds(self) -> dict[str, float]:
-        """Seconds by stage, nothing counted twice."""
+        """Seconds of each stage; no time is counted twice."""
         return own_seconds(self.spans)
 
 
 def own_seconds(spans: Iterable[Span]) -> dict[str, float]:
-    """Seconds by name, those of inner spans left out of the outer ones."""
+    """Seconds by name; the time of inner spans is left out of the outer ones."""
     total: dict[str, float] = {}
     for one in spans:
         total[one.name] = total.get(one.name, 0.0) + one.own_s
@@ -42,7 +42,7 @@ def own_seconds(spans: Iterable[Span]) -> dict[str, float]:
 
 @dataclass(slots=True)
 class _Recorder:
-    """The one timeline that records, if any, and what is open in each thread."""
+    """The timeline that records, if there is one, and the open spans of each thread."""
 
     timeline: Timeline | None = None
     open: threading.local = field(default_factory=threading.local)
@@ -63,7 +63,7 @@ def recording() -> Generator[Timeline, None, None]:
 
 @contextmanager
 def span(name: str) -> Generator[None, None, None]:
-    """Name what the block does."""
+    """Record the block as a span of this name."""
     timeline = _recorder.timeline
     if timeline is None:
         yield
