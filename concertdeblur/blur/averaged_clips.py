@@ -24,7 +24,7 @@ from concertdeblur.blur.averaging import (
 )
 from concertdeblur.blur.compression import h264_clip
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.blur.optical_flow import Flow, change, flow, mismatch
+from concertdeblur.blur.optical_flow import Flow, flow, mean_change, mismatch
 from concertdeblur.blur.tone import tone_curve
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
@@ -157,7 +157,7 @@ def _flows(gray: list[Picture]) -> list[tuple[Flow, Flow]] | None:
     found = []
     for before, after in pairwise(gray):
         there, back = flow(before, after), flow(after, before)
-        if change(before, after, there) > MAX_CHANGE:
+        if mean_change(before, after, there) > MAX_CHANGE:
             return None
         if (mismatch(there, back) > MAX_MISMATCH_PX).mean() > MAX_MISMATCH_SHARE:
             return None

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from concertdeblur.blur import scenes
 from concertdeblur.blur.capture import CapturedPair, CaptureSettings, photographed
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.blur.optical_flow import Flow, Plane, change, flow, mismatch, moved_places, taken
+from concertdeblur.blur.optical_flow import Flow, Plane, flow, mean_change, mismatch, moved_places, sampled
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.errors import SourceError
 from concertdeblur.media.backends import open_reader
@@ -170,7 +170,8 @@ def _pair(
         return None
     flows = [(flow(a.luma, b.luma), flow(b.luma, a.luma)) for a, b in pairwise(used)]
     if any(
-        change(a.luma, b.luma, there) > MAX_CHANGE for (a, b), (there, _) in zip(pairwise(used), flows, strict=True)
+        mean_change(a.luma, b.luma, there) > MAX_CHANGE
+        for (a, b), (there, _) in zip(pairwise(used), flows, strict=True)
     ):
         return None
     place = _place(window[middle], flows, rng, size_px)
@@ -224,7 +225,7 @@ def _between(first: Light, second: Light, there: Flow, back: Flow, time: float) 
 
 def _warped(light: Light, flow: Flow) -> Light:
     places = moved_places(flow)
-    return np.stack([taken(plane, places) for plane in light])
+    return np.stack([sampled(plane, places) for plane in light])
 
 
 def _widened(span: slice, length: int) -> slice:

@@ -17,7 +17,7 @@ from concertdeblur.blur import scenes
 from concertdeblur.blur.averaging import CAMERA, MAX_CHANGE, MAX_MISMATCH_PX, MAX_MISMATCH_SHARE
 from concertdeblur.blur.capture import CapturedPair, CaptureSettings, photographed
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.blur.optical_flow import Flow, change, flow, mismatch, moved_places, taken
+from concertdeblur.blur.optical_flow import Flow, flow, mean_change, mismatch, moved_places, sampled
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
@@ -90,7 +90,7 @@ def exposed_along(light: Light, offsets: Flow) -> Light:
         for step in range(count):
             share = np.float32((step + 0.5) / count)
             places = moved_places(np.asarray(first * (1 - share) + second * share, dtype=np.float32))
-            part += taken(pixels, places)
+            part += sampled(pixels, places)
         total += part / count
         num_steps += 1
     return np.ascontiguousarray((total / num_steps).transpose(2, 0, 1), dtype=np.float32)
@@ -106,7 +106,7 @@ def _small(luma: Picture) -> Picture:
 def _motion(lumas: Sequence[Picture]) -> Motion | None:
     there = [flow(a, b) for a, b in pairwise(lumas)]
     back = [flow(b, a) for a, b in pairwise(lumas)]
-    if any(change(a, b, by) > MAX_CHANGE for (a, b), by in zip(pairwise(lumas), there, strict=True)):
+    if any(mean_change(a, b, by) > MAX_CHANGE for (a, b), by in zip(pairwise(lumas), there, strict=True)):
         return None
     if max((mismatch(a, b) > MAX_MISMATCH_PX).mean() for a, b in zip(there, back, strict=True)) > MAX_MISMATCH_SHARE:
         return None
@@ -123,7 +123,7 @@ def _chained(flows: Sequence[Flow]) -> list[Flow]:
     offsets: list[Flow] = []
     for by in flows:
         last = offsets[-1] if offsets else np.zeros_like(by)
-        offsets.append(np.asarray(last + taken(by, moved_places(last)), dtype=np.float32))
+        offsets.append(np.asarray(last + sampled(by, moved_places(last)), dtype=np.float32))
     return offsets
 
 

@@ -21,22 +21,22 @@ def flow(first: Picture, second: Picture) -> Flow:
 
 def mismatch(there: Flow, back: Flow) -> npt.NDArray[np.float32]:
     """How far from its place each pixel comes back by the flow there and back, px."""
-    returned = there + taken(back, moved_places(there))
+    returned = there + sampled(back, moved_places(there))
     return np.asarray(np.hypot(returned[..., 0], returned[..., 1]), dtype=np.float32)
 
 
-def change(first: Picture, second: Picture, there: Flow) -> float:
+def mean_change(first: Picture, second: Picture, there: Flow) -> float:
     """Mean difference, in grey levels, between a frame and its moved neighbour."""
-    return float(cv2.absdiff(first, taken(second, moved_places(there))).mean())
+    return float(cv2.absdiff(first, sampled(second, moved_places(there))).mean())
 
 
 def moved_places(by: Flow) -> Flow:
     """Absolute places (x, y) that a flow points to."""
     height, width = by.shape[:2]
-    return np.asarray(by + grid(0, height, width), dtype=np.float32)
+    return np.asarray(by + pixel_grid(0, height, width), dtype=np.float32)
 
 
-def grid(start: int, stop: int, width: int) -> Flow:
+def pixel_grid(start: int, stop: int, width: int) -> Flow:
     """Coordinates (x, y) of each pixel of rows `start` to `stop`, (rows, width, 2)."""
     grid = np.empty((stop - start, width, 2), np.float32)
     grid[..., 0] = np.arange(width, dtype=np.float32)
@@ -44,7 +44,7 @@ def grid(start: int, stop: int, width: int) -> Flow:
     return grid
 
 
-def taken(plane: Plane, places: Flow) -> Plane:
+def sampled(plane: Plane, places: Flow) -> Plane:
     """The plane's values at other places, by linear interpolation; beyond the border, those of the border."""
     x, y = places[..., 0], places[..., 1]
     found = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

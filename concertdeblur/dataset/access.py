@@ -124,7 +124,7 @@ class PictureReader:
         if self._fast is not None:
             with contextlib.suppress(ConcertDeblurError):
                 pixels = self._as_judged(self._fast.read(candidate.pts))
-                if is_what_was_judged(pixels, candidate, num_levels=self._num_levels):
+                if is_the_candidate(pixels, candidate, num_levels=self._num_levels):
                     return self._upright(cut(pixels, part))
         return self._upright(cut(self._as_judged(self._exact.read(candidate.pts)), part))
 
@@ -153,7 +153,7 @@ def open_pictures(path: Path, *, num_threads: int = 0) -> Iterator[PictureReader
         reader.close()
 
 
-def is_what_was_judged(picture: Picture, candidate: Candidate, *, num_levels: int) -> bool:
+def is_the_candidate(picture: Picture, candidate: Candidate, *, num_levels: int) -> bool:
     """Whether a frame is the candidate, and not one of its neighbours.
 
     Args:

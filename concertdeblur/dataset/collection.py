@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from concertdeblur.dataset.downloads import Downloader
-from concertdeblur.dataset.sources import Entry, Failure, Source, file_digest, local_clips, plain
+from concertdeblur.dataset.sources import Entry, Failure, Source, file_digest, local_clips, one_line
 from concertdeblur.errors import SourceError
 
 
@@ -66,7 +66,7 @@ class Collection:
             how = "is in the list twice" if is_same else f"is the same clip as {before.address}"
             self._on_warning(f"{source.address}: {how}; it is taken once")
             return
-        title = plain(source.title) or source.key
+        title = one_line(source.title) or source.key
         title = title if title not in self._titles else f"{title} ({source.key[:8]})"
         self._titles.add(title)
         self._sources[source.sha256] = Source(

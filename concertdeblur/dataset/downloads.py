@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from concertdeblur.dataset.sources import Failure, file_digest, plain
+from concertdeblur.dataset.sources import Failure, file_digest, one_line
 from concertdeblur.errors import Interrupted, MissingDependencyError, TargetError, UsageError
 
 T = TypeVar("T")
@@ -193,7 +193,7 @@ class Downloader:
         files = [Path(part["filepath"]) for part in (done or {}).get("requested_downloads", ())]
         if len(files) != 1 or files[0].resolve().parent != self._folder.resolve() or not files[0].is_file():
             raise _Refused("gave no file")
-        title, licence = (plain(str(done.get(name) or "")) for name in ("title", "license"))
+        title, licence = (one_line(str(done.get(name) or "")) for name in ("title", "license"))
         fetched = Fetched(url=key, path=files[0], title=title, licence=licence, sha256=file_digest(files[0]))
         facts = {"url": key, "title": title, "licence": licence, "sha256": fetched.sha256}
         self._remember({**facts, "file": files[0].name, "num_bytes": files[0].stat().st_size})
@@ -323,7 +323,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    text = plain(str(error)).removeprefix("ERROR: ")
+    text = one_line(str(error)).removeprefix("ERROR: ")
     text = text.split("; please report this issue")[0].split(" (caused by")[0]
     return text.removeprefix("[generic] ").rstrip(".") or type(error).__name__
 

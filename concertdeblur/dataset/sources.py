@@ -111,7 +111,7 @@ def local_clips(entry: Entry, list_folder: Path) -> list[tuple[str, Path]]:
         raise SourceError(f"the folder cannot be read ({error.strerror})") from error
     if not found:
         raise SourceError("the folder holds no clip")
-    return [(told(f"{entry.address.rstrip('/')}/{clip.relative_to(path).as_posix()}"), clip) for clip in found]
+    return [(utf8_text(f"{entry.address.rstrip('/')}/{clip.relative_to(path).as_posix()}"), clip) for clip in found]
 
 
 def file_digest(path: Path) -> str:
@@ -128,12 +128,12 @@ def file_digest(path: Path) -> str:
         raise SourceError(f"cannot be read ({error.strerror})") from error
 
 
-def told(text: str) -> str:
+def utf8_text(text: str) -> str:
     """A text that can be written as UTF-8: other bytes of a file's name become hexadecimal escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """One line of printable text of limited length, since titles come from anywhere."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(line.split())[:_MOST_LETTERS]
@@ -143,7 +143,7 @@ def _entry(number: int, line: str) -> Entry | None:
     columns = [column.strip() for column in _COLUMNS.split(_COMMENT.sub("", line.strip()).strip())]
     if not columns[0]:
         return None
-    title, licence = (plain(column) for column in [*columns[1:3], "", ""][:2])
+    title, licence = (one_line(column) for column in [*columns[1:3], "", ""][:2])
     quoted = _QUOTED.fullmatch(columns[0])  # shells and file managers put quotes around paths
     return Entry(line=number, address=quoted[2] if quoted else columns[0], title=title, licence=licence)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.blur.optical_flow import grid
+from concertdeblur.blur.optical_flow import pixel_grid
 from concertdeblur.frame import Pixels, full_scale
 
 Plane: TypeAlias = npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ class MotionSearch:
     def _motion(self, before: _Reduced, now: _Reduced) -> Motion | None:
         flow = np.asarray(self._flow.calc(now.gray, before.gray, None), dtype=np.float32)  # type: ignore[call-overload]
         height, width = now.gray.shape
-        at = flow + grid(0, height, width)
+        at = flow + pixel_grid(0, height, width)
         moved = cv2.remap(before.small, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         difference = highest_channel(np.abs(cv2.blur(now.small - moved, (5, 5))))
         typical = float(np.median(difference))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from concertdeblur.blur.optical_flow import grid
+from concertdeblur.blur.optical_flow import pixel_grid
 from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
 from concertdeblur.frame import Pixels, full_scale
 
@@ -89,7 +89,7 @@ def _carried(weight_before: Plane | None, motion: Motion, *, is_along_motion: bo
     height, width = motion.belief.shape
     moved: Plane | np.float32 = np.float32(_FIRST_WEIGHT)
     if weight_before is not None:
-        at = motion.flow + grid(0, height, width)
+        at = motion.flow + pixel_grid(0, height, width)
         moved = cv2.remap(weight_before, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     weight = motion.belief * moved
     share = np.minimum(weight / (weight + 1), motion.belief * np.float32(1 - _CURRENT_SHARE))
@@ -117,7 +117,7 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
     flow *= np.array([width / small_width, height / small_height], dtype=np.float32)
     steadied = np.empty_like(result)
     for band, halo in _bands(height):
-        at = flow[band] + grid(band.start, band.stop, width)
+        at = flow[band] + pixel_grid(band.start, band.stop, width)
         step = cv2.remap(before, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         now = result[band]
         lowest, highest = _range(result[halo], band, halo)
@@ -127,13 +127,13 @@ def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Pl
         np.minimum(most, cv2.merge([around[band] * np.float32(_MOST_OF_CHANGE)] * 3), out=most)
         np.minimum(step, most, out=step)
         np.maximum(step, np.negative(most, out=most), out=step)
-        step *= cv2.merge([_lessened(share[band], most_share[band], step)] * 3)
+        step *= cv2.merge([_capped_share(share[band], most_share[band], step)] * 3)
         step += now
         np.clip(step, 0, 1, out=steadied[band])
     return steadied
 
 
-def _lessened(share: Plane, most: Plane, step: Plane) -> Plane:
+def _capped_share(share: Plane, most: Plane, step: Plane) -> Plane:
     """The share of the frame before, capped by `most` where that frame differs by more than flicker."""
     low, high = _FLICKER
     much = np.clip((highest_channel(np.abs(step)) - low) / np.float32(high - low), 0, 1)

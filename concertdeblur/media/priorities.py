@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def kept_priorities() -> Iterator[None]:
+def keeping_priorities() -> Iterator[None]:
     """Restore, at the end of the block, the scheduling policy of every thread; new threads get this thread's."""
     if sys.platform != "linux":
         yield

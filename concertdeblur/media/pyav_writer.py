@@ -21,7 +21,7 @@ from concertdeblur.media.copier import Companions, PacketCopier
 from concertdeblur.media.encoding import Encoding
 from concertdeblur.media.muxing import muxer_options, seconds_shift
 from concertdeblur.media.output_file import target_error
-from concertdeblur.media.priorities import kept_priorities
+from concertdeblur.media.priorities import keeping_priorities
 from concertdeblur.media.reordering import Span, are_usable, decode_stamps
 
 
@@ -180,7 +180,7 @@ def open_encoder(stream: av.VideoStream, info: StreamInfo, encoding: Encoding) -
     """
     name = encoding.settings.encoder
     try:
-        with kept_priorities():
+        with keeping_priorities():
             stream.codec_context.open()
     except MUX_ERRORS as error:
         hint = "; is its device there?" if encoding.settings.is_hardware else ""

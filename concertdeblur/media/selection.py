@@ -63,7 +63,7 @@ def describe(stream: av.VideoStream, first: av.VideoFrame) -> StreamInfo:
         height=first.height,
         width=first.width,
         time_base=stream.time_base,
-        rate=sane_rate(stream),
+        rate=plausible_rate(stream),
         num_frames_hint=num_frames_hint(stream),
         bit_depth=sampling_of(first.format.name).bits,
         pixel_format=first.format.name,
@@ -84,7 +84,7 @@ def display_matrix_of(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return None
 
 
-def sane_rate(stream: av.VideoStream) -> Fraction | None:
+def plausible_rate(stream: av.VideoStream) -> Fraction | None:
     """Nominal frames a second; if the container states its time base as that, the average rate."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
         if rate and 0 < rate <= 1000:
@@ -113,7 +113,7 @@ def num_frames_hint(stream: av.VideoStream) -> int | None:
     """Frames that the header promises, or that duration and rate give; None if it says neither."""
     if stream.frames:
         return stream.frames
-    rate = sane_rate(stream)
+    rate = plausible_rate(stream)
     if rate is None or stream.time_base is None:
         return None
     if stream.duration:

@@ -26,7 +26,7 @@ from concertdeblur.dataset.pairs import METADATA_FILE, PairPlace, PairRow, make_
 from concertdeblur.dataset.picks import FRAMES_FOLDER
 from concertdeblur.dataset.reviews import Review, read_reviews
 from concertdeblur.dataset.shots import choose_detector
-from concertdeblur.dataset.sources import Entry, Failure, Source, plain, read_list, told
+from concertdeblur.dataset.sources import Entry, Failure, Source, one_line, read_list, utf8_text
 from concertdeblur.dataset.split import SplitName, split_sources
 from concertdeblur.dataset.summary_page import (
     SHEET_FILE,
@@ -303,11 +303,11 @@ class _Build:
             return f"FFmpeg cannot read it ({error_text(error)})"
         self.telling.on_failure(error)
         return (
-            f"cannot be processed ({type(error).__name__}: {plain(str(error))}); --debug tells more, for a bug report"
+            f"cannot be processed ({type(error).__name__}: {one_line(str(error))}); --debug tells more, for a bug report"
         )
 
     def _fail(self, address: str, reason: str) -> None:
-        address, reason = told(address), told(reason)
+        address, reason = utf8_text(address), utf8_text(reason)
         self.failures.append(Failure(address=address, reason=reason))
         self.telling.on_warning(reason if address in reason else f"{address}: {reason}")
 

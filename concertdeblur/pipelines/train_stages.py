@@ -21,7 +21,7 @@ from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, SampleStream
 from concertdeblur.training.distributed import share_of
 from concertdeblur.training.igan import Cells, IganStage
-from concertdeblur.training.mining import mined
+from concertdeblur.training.mining import mined_windows
 from concertdeblur.training.paper import (
     PaperIganStage,
     PaperPganStage,
@@ -118,8 +118,8 @@ class _ArchitectureStages(ABC, Generic[WindowsT]):
         self.networks.image_generator.requires_grad_(False).eval()
         return True
 
-    def mined(self, kind: type[WindowsT], mine: Callable[[int], WindowsT]) -> bool:
-        """Mine windows, or load those of an earlier call; `mine` mines the windows of one step's pictures."""
+    def mine(self, kind: type[WindowsT], mine_step: Callable[[int], WindowsT]) -> bool:
+        """Mine windows, or load those of an earlier call; `mine_step` mines the windows of one step."""
         recipe = self.recipe
         origin = {
             "igan_step": self.igan_step,
@@ -127,8 +127,8 @@ class _ArchitectureStages(ABC, Generic[WindowsT]):
             "num_pictures": recipe.pgan.num_pictures,
             "windows_per_picture": recipe.pgan.windows_per_picture,
         }
-        self.windows = mined(
-            self.session, kind, origin, mine,
+        self.windows = mined_windows(
+            self.session, kind, origin, mine_step,
             num_pictures=recipe.pgan.num_pictures, batch_size=recipe.igan.batch_size,
         )  # fmt: skip
         return self.windows is not None
@@ -186,10 +186,10 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         of_one_cell = replace(recipe, samples=replace(recipe.samples, framed_share=1))
         cells = self.samples(recipe.igan.batch_size, seed=recipe.seed + 2, recipe=of_one_cell)
 
-        def mine(step: int) -> MinedWindows:
+        def mine_step(step: int) -> MinedWindows:
             return mine_windows(self.generator, self.discriminator, cells, self.one_batch(), first_step=step)
 
-        return self.mined(MinedWindows, mine)
+        return self.mine(MinedWindows, mine_step)
 
     def pgan(self) -> bool:
         """Train G_p against D_p; D_i learns on."""
@@ -230,11 +230,11 @@ class _PaperStages(_ArchitectureStages[PaperWindows]):
         def batch(step: int) -> Batch:
             return on_device(cells.batch(step), self.session.device)
 
-        def mine(first: int) -> PaperWindows:
+        def mine_step(first: int) -> PaperWindows:
             unet = self.generator.restoration
             return mine_paper_windows(unet, self.discriminator, batch, self.one_batch(), first_step=first)
 
-        return self.mined(PaperWindows, mine)
+        return self.mine(PaperWindows, mine_step)
 
     def pgan(self) -> bool:
         """Train G_p against D_p."""

@@ -20,10 +20,10 @@ from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.distributed import share_of, wait_for_all
-from concertdeblur.training.motion_gain import judge_of, whole_frame
+from concertdeblur.training.motion_gain import gain_judge, whole_frame
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
-from concertdeblur.training.start import begin_as, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, has_video_networks
 from concertdeblur.training.video import VideoIganStage, restored, take_over_alike
 from concertdeblur.training.video_windows import (
     PathWindowBatch,
@@ -60,7 +60,7 @@ class VideoStages:
         settings, session, seed = self._recipe.video_igan, self._session, self._recipe.seed + _SEED
         restoration = self._video.restoration
         if self._is_fresh:
-            begin_as(self._generator.restoration, restoration, seed)
+            begin_with_weights_of(self._generator.restoration, restoration, seed)
         guesser = Guesser(self._generator)
         train, held_out = _both_splits(sequences)
         for store in (train, held_out):
@@ -71,7 +71,7 @@ class VideoStages:
             pictures, self._samples(size, seed=seed), train, guesser, self._recipe.motion, seed=seed + 1,
             batch_size=size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
         )  # fmt: skip
-        judge = judge_of(held_out) if held_out is not None and held_out.of_kind("real") else None
+        judge = gain_judge(held_out) if held_out is not None and held_out.of_kind("real") else None
         order, world_size = Order(settings.crops_per_clip), session.world.size
 
         def used(batch: MotionBatch, number: int) -> MotionCrops:

@@ -25,7 +25,7 @@ from concertdeblur.models.spectrum import SpectrumDescriptor, luma
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.data.bundles import joined, mapped
 from concertdeblur.training.data.samples import Batch
-from concertdeblur.training.distributed import World, from_all
+from concertdeblur.training.distributed import World, gathered
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 
 _CAPTURE = BLUR_TYPES.index("capture")  # the blur of this type has no level
@@ -114,7 +114,7 @@ class AnalysisStage(Stage[Batch]):
             self._replayed, out_of=min(seen, self._memory.capacity), seed=(self._seed, self.step), world=self._world
         )
         known = joined(DescribedCells, [cells, self._memory.at(places.to(self.device))])
-        self._memory.add(mapped(cells, from_all), first=seen)
+        self._memory.add(mapped(cells, gathered), first=seen)
         losses = analysis_loss(self._analysis(known.described_M2HF, known.velocities_M3), known)
         return StepResult(objective=self.descend(losses), figures=losses)
 

@@ -75,7 +75,7 @@ def share_of(batch_size: int, world: World) -> int:
 
 
 @torch.no_grad()
-def same_everywhere(modules: Iterable[nn.Module]) -> None:
+def broadcast_weights(modules: Iterable[nn.Module]) -> None:
     """Give every process the weights of the first."""
     if distributed.is_initialized():
         for module in modules:
@@ -103,7 +103,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 @torch.no_grad()
-def from_all(share: Tensor) -> Tensor:
+def gathered(share: Tensor) -> Tensor:
     """The shares of all processes in the order of their ranks, joined along the first axis."""
     if not distributed.is_initialized():
         return share
@@ -112,7 +112,7 @@ def from_all(share: Tensor) -> Tensor:
     return torch.cat(shares)
 
 
-def anywhere(flag: bool, device: torch.device) -> bool:
+def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in any process; so all stop if one was asked to."""
     if not distributed.is_initialized():
         return flag

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.distributed import wait_for_all
-from concertdeblur.training.mined import MINED_PARTS, MinedParts, load_windows, save_windows
 from concertdeblur.training.session import Session
+from concertdeblur.training.window_store import MINED_PARTS, MinedParts, load_windows, save_windows
 
 WindowsT = TypeVar("WindowsT")
 
 
-def mined(
+def mined_windows(
     session: Session,
     kind: type[WindowsT],
     origin: dict[str, Any],

@@ -18,14 +18,14 @@ from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
-from concertdeblur.training.data.sources import evenly
+from concertdeblur.training.data.sources import evenly_chosen
 from concertdeblur.training.video import restored
 
 _MOST_JUDGED = 4  # frames of each scale, evenly chosen
 REAL, REAL_WORST = "real", "real, worst"  # names of the figures, beside those of the kernels
 
 
-def judge_of(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, float]]:
+def gain_judge(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, float]]:
     """A function that gives a restoration's gain on held-out real frames, dB: by scale, overall, and the worst."""
     guesses = guesses_of(held_out)
     frames = [(row, number) for row in held_out.of_kind("real") for number in row.inner]
@@ -34,7 +34,7 @@ def judge_of(held_out: SequenceStore) -> Callable[[PathRestoration], dict[str, f
     def judge(restoration: PathRestoration) -> dict[str, float]:
         gains: dict[float, list[float]] = {}
         for scale in sorted({row.scale for row, _ in frames}, reverse=True):
-            for row, number in evenly([frame for frame in frames if frame[0].scale == scale], _MOST_JUDGED):
+            for row, number in evenly_chosen([frame for frame in frames if frame[0].scale == scale], _MOST_JUDGED):
                 crops = whole_frame(held_out, guesses, row, number)
                 gains.setdefault(scale, []).append(_gain_db(restoration, crops))
         every = [gain for some in gains.values() for gain in some]

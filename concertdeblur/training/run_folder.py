@@ -10,8 +10,8 @@ from concertdeblur.errors import SettingsError, TrainingError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import settings_from_table
 from concertdeblur.training.data.pictures import StoreContents
-from concertdeblur.training.mined import MINED_PARTS
 from concertdeblur.training.recipe import Recipe
+from concertdeblur.training.window_store import MINED_PARTS
 from concertdeblur.version import __version__
 
 STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "video-pgan")  # in their order

@@ -11,7 +11,7 @@ import torch
 
 from concertdeblur.errors import Interrupted
 from concertdeblur.training.data.loader import BatchT, Loader, network_threads, num_workers
-from concertdeblur.training.distributed import World, anywhere
+from concertdeblur.training.distributed import World, any_process
 from concertdeblur.training.narration import SHOWN, Narrator
 from concertdeblur.training.stage import Stage
 
@@ -88,7 +88,7 @@ class Session:
         self.narrator.end(stage.name)
         if stage.is_done:
             self.done_stage = stage.name
-        elif anywhere(self.stop.is_set(), self.device):
+        elif any_process(self.stop.is_set(), self.device):
             raise self.interrupted()
         return stage.is_done
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from concertdeblur.errors import TrainingError
 from concertdeblur.runtime import has_fast_bfloat16
 from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
-from concertdeblur.training.distributed import anywhere, average_gradients, is_first_process, same_everywhere
+from concertdeblur.training.distributed import any_process, average_gradients, broadcast_weights, is_first_process
 from concertdeblur.training.ema import Ema
 from concertdeblur.training.report import Report
 
@@ -132,14 +132,14 @@ class Stage(ABC, Generic[BatchT]):
         Raises:
             TrainingError: If a loss is not a number; the last checkpoint stays.
         """
-        same_everywhere(self._modules.values())
+        broadcast_weights(self._modules.values())
         self._cpu_began_s = time.process_time()
         started = reported = time.monotonic()
         waited_s = 0.0
         in_step = False  # True while the weights are between two steps, when they must not be saved
         try:
             while not self.is_done:
-                if anywhere(is_stopped() or time.monotonic() - started >= until_s, self.device):
+                if any_process(is_stopped() or time.monotonic() - started >= until_s, self.device):
                     break
                 asked = time.monotonic()
                 batch = batches(self.step)
@@ -191,7 +191,7 @@ class Stage(ABC, Generic[BatchT]):
         for group in self.adam.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         total = torch.stack(list(losses.values())).sum()
-        if anywhere(not math.isfinite(total.item()), self.device):
+        if any_process(not math.isfinite(total.item()), self.device):
             raise TrainingError(f"the loss at step {self.step} is not a number; the last checkpoint is kept")
         self.adam.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]

@@ -56,7 +56,7 @@ def has_video_networks(recipe: Recipe) -> bool:
     return bool(recipe.start_from) and read_manifest(find_weights(recipe.start_from)).architecture.video is not None
 
 
-def begin_as(small: Restoration, large: Restoration, seed: int) -> None:
+def begin_with_weights_of(small: Restoration, large: Restoration, seed: int) -> None:
     """Give a restoration along the motion the weights of that of pictures; if they do not fit, do nothing."""
     before = {name: value.clone() for name, value in large.state_dict().items()}
     try:

@@ -208,12 +208,12 @@ def _with_split(picture: SourcePicture, split: Split) -> SourcePicture:
 
 def _thinned(sources: Sources, settings: DataSettings) -> Sources:
     """As many pictures as the recipe wants, evenly chosen, and the pairs whose sharp picture is kept."""
-    held_out = evenly([p for p in sources.pictures if p.split == "held_out"], settings.max_held_out)
+    held_out = evenly_chosen([p for p in sources.pictures if p.split == "held_out"], settings.max_held_out)
     train = [p for p in sources.pictures if p.split == "train"]
     train_names = {p.name for p in train}
     train_pairs = [pair for pair in sources.pairs if pair.sharp_name in train_names]
     if settings.max_pairs and len(train_pairs) > settings.max_pairs:
-        train_pairs = evenly(train_pairs, settings.max_pairs)
+        train_pairs = evenly_chosen(train_pairs, settings.max_pairs)
         used = {pair.sharp_name for pair in train_pairs}
         train = [p for p in train if p.name in used]
     judged = {p.name for p in held_out}
@@ -221,6 +221,6 @@ def _thinned(sources: Sources, settings: DataSettings) -> Sources:
     return Sources(pictures=(*train, *held_out), pairs=pairs)
 
 
-def evenly(items: list[T], count: int) -> list[T]:
+def evenly_chosen(items: list[T], count: int) -> list[T]:
     """At most so many of the items, evenly chosen."""
     return items if len(items) <= count else [items[i * len(items) // count] for i in range(count)]

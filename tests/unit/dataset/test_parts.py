@@ -15,7 +15,7 @@ from concertdeblur.dataset.crops import choose_crops, crop_sharpness, cut
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
 from concertdeblur.dataset.frames import Box
 from concertdeblur.dataset.picks import is_drawn
-from concertdeblur.dataset.sources import Entry, local_clips, plain, read_list
+from concertdeblur.dataset.sources import Entry, local_clips, one_line, read_list
 from concertdeblur.dataset.split import split_sources
 from concertdeblur.dataset.summary_page import shown_on_page
 from concertdeblur.dataset.workspace import Workspace, open_workspace, read_png
@@ -81,8 +81,8 @@ class TestList:
             local_clips(Entry(line=1, address="empty"), tmp_path)
 
     def test_titles_become_one_plain_line(self) -> None:
-        assert plain("a\x1b[2J\n b\u2028c ") == "a [2J b c"
-        assert len(plain("x" * 5000)) == 200
+        assert one_line("a\x1b[2J\n b\u2028c ") == "a [2J b c"
+        assert len(one_line("x" * 5000)) == 200
 
 
 class TestDuplicates:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from concertdeblur.media.priorities import kept_priorities, lend_priority
+from concertdeblur.media.priorities import keeping_priorities, lend_priority
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
 from tests.clips import ClipSpec, make_clip
 
@@ -38,7 +38,7 @@ def test_own_and_new_threads_are_put_back() -> None:
         found.append(threading.get_native_id())
         done.wait()
 
-    with kept_priorities():
+    with keeping_priorities():
         batch_policy()
         thread = threading.Thread(target=work)  # inherits it
         thread.start()

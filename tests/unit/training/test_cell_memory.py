@@ -5,7 +5,7 @@ import torch
 from concertdeblur.models.kernel_bank import num_filters
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.data.bundles import joined, mapped
-from concertdeblur.training.distributed import World, from_all
+from concertdeblur.training.distributed import World, gathered
 
 
 def cells(first: int, number: int) -> DescribedCells:
@@ -43,7 +43,7 @@ def test_cells_are_joined_and_mapped() -> None:
     assert len(both) == 5
     assert mapped(both, lambda tensor: tensor[3:]).level_M.tolist() == [6, 7]
     alone = cells(0, 2)
-    assert mapped(alone, from_all).type_M is alone.type_M  # one process has all there are
+    assert mapped(alone, gathered).type_M is alone.type_M  # one process has all there are
 
 
 def test_processes_share_what_is_drawn() -> None:

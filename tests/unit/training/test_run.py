@@ -15,10 +15,10 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.data.loader import Loader, network_threads, num_workers
 from concertdeblur.training.data.pictures import StoreContents
-from concertdeblur.training.mined import load_windows, save_windows
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.report import Report
 from concertdeblur.training.run_folder import RunFolder
+from concertdeblur.training.window_store import load_windows, save_windows
 
 _DATA = StoreContents(num_pictures=2, num_pairs=0, sha256="ab")
 _CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ from concertdeblur.pipelines.train import TrainSummary
 from concertdeblur.progress import StageProgress
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World
-from concertdeblur.training.mined import MinedParts
-from concertdeblur.training.mining import mined as mined_windows
+from concertdeblur.training.mining import mined_windows
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.session import Session
+from concertdeblur.training.window_store import MinedParts
 from tests.unit.training.test_stage import Line, Points, points
 
 
@@ -151,7 +151,7 @@ def test_stopped_mining_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_killed_mining_goes_on_from_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("concertdeblur.training.mined._SAVE_EVERY_S", 0)
+    monkeypatch.setattr("concertdeblur.training.window_store._SAVE_EVERY_S", 0)
     parts = MinedParts(tmp_path / "mining", Windows, {"igan_step": 1})
     for step in range(2):
         parts.add(Windows(values=torch.tensor([2.0 * step, 2.0 * step + 1])))

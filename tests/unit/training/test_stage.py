@@ -206,7 +206,7 @@ _PROCESS = """
 import sys
 from pathlib import Path
 import torch
-from concertdeblur.training.distributed import from_all, joined
+from concertdeblur.training.distributed import gathered, joined
 from tests.unit.training.test_stage import Line, points, trained, state
 from safetensors.torch import save_file
 
@@ -220,7 +220,7 @@ with joined(torch.device("cpu")) as world:
     batches = lambda step: points(step * world.size + world.rank, share=share)
     stop_at = int(sys.argv[2]) if world.is_first else None  # one is asked to stop, all stop
     trained(stage, batches, stop_at=stop_at)
-    shares = from_all(torch.full((2, 1), float(world.rank)))
+    shares = gathered(torch.full((2, 1), float(world.rank)))
     torch.save({"shares": shares, "step": stage.step, **stage.network.state_dict()}, out / f"rank{world.rank}.pt")
 """
 

@@ -15,7 +15,7 @@ from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.restoration import PictureRestoration
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
-from concertdeblur.training.start import begin_as, first_networks, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, first_networks, has_video_networks
 from tests.networks import SMALL, SMALL_PAPER, SMALL_VIDEO, random_networks
 
 
@@ -110,7 +110,7 @@ class TestVideos:
         settings = GeneratorSettings(width=width, num_blocks=2, num_deep_blocks=deep, num_taps=NUM_TAPS)
         video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
         assert video is not None
-        begin_as(pictures, video.restoration, 1)
+        begin_with_weights_of(pictures, video.restoration, 1)
         draw = torch.Generator().manual_seed(5)
         frames, guess = torch.rand(1, 3, 64, 64, generator=draw), torch.rand(1, 4, 64, 64, generator=draw)
         with torch.no_grad():
@@ -131,5 +131,5 @@ class TestVideos:
         video = build_networks(replace(SMALL_VIDEO, video=VideoArchitecture(image_generator=settings))).video
         assert video is not None
         before = {name: value.clone() for name, value in video.restoration.state_dict().items()}
-        begin_as(pictures, video.restoration, 1)
+        begin_with_weights_of(pictures, video.restoration, 1)
         assert all(torch.equal(value, before[name]) for name, value in video.restoration.state_dict().items())

@@ -19,7 +19,7 @@ from concertdeblur.training.data.pictures import PictureStore, build_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
-from concertdeblur.training.motion_gain import REAL, REAL_WORST, judge_of, whole_frame
+from concertdeblur.training.motion_gain import REAL, REAL_WORST, gain_judge, whole_frame
 from concertdeblur.training.report import Report
 from concertdeblur.training.video import VideoIganSettings, VideoIganStage, restored
 from concertdeblur.training.video_windows import (
@@ -161,7 +161,7 @@ class TestVideoIgan:
         self, tmp_path: Path, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
     ) -> None:
         source = stream(pictures, generator, SequenceStore(sequences, "train"), only("real"), uses=1)
-        judge = judge_of(SequenceStore(sequences, "held_out"))
+        judge = gain_judge(SequenceStore(sequences, "held_out"))
         reports: list[Report] = []
         whole = VideoIganStage(video_restoration(), self.SETTINGS, tmp_path / "whole", judge=judge)
         whole.run(lambda step: source.batch(step).crops[0], until_s=600, on_report=reports.append)
@@ -184,7 +184,7 @@ class TestVideoIgan:
             assert torch.equal(value, second.restoration.state_dict()[name]), name
 
     def test_an_untrained_restoration_gains_nothing(self, sequences: Path) -> None:
-        gains = judge_of(SequenceStore(sequences, "held_out"))(video_restoration().eval())
+        gains = gain_judge(SequenceStore(sequences, "held_out"))(video_restoration().eval())
         assert gains == {name: pytest.approx(0, abs=1e-3) for name in gains}
         assert {REAL, REAL_WORST, "real, scale 1", "real, scale 0.5"} == gains.keys()
 
