@@ -18,8 +18,9 @@ from concertdeblur.cli.signals import stop_on_signals
 def annotate(dataset: Path, *, no_open: bool, as_json: bool, quiet: bool) -> None:
     """Review the frames of a data set in a browser.
 
-    DATASET is a folder made by build-dataset. Keys 1 to 8 name the shot type, Enter keeps a frame as suggested, X drops
-    it, U takes the last decision back. Every decision is saved at once; Ctrl-C ends. The page is for this machine only.
+    DATASET is a folder made by build-dataset. Keys 1 to 8 name the shot type, Enter keeps the suggestion, X drops the
+    frame, and U undoes the last decision. Every decision is saved at once; Ctrl-C ends. The page can be opened on this
+    machine only.
     """
     refuse_both(as_json, quiet)
     with (

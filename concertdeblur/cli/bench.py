@@ -33,19 +33,19 @@ _SIZE = Pair(
 
 @click.command(cls=GroupedCommand)
 @together(
-    option("Work", "--size", type=_SIZE, default="1280x720", show_default=True, metavar="WxH", help="Of the frames."),
-    option("Work", "--frames", type=int, default=8, show_default=True, metavar="N", help="Of each run."),
+    option("Work", "--size", type=_SIZE, default="1280x720", show_default=True, metavar="WxH", help="Size of the frames."),
+    option("Work", "--frames", type=int, default=8, show_default=True, metavar="N", help="Number of frames of each run."),
     option(
         "Work", "--rounds", type=int, default=3, show_default=True, metavar="N",
-        help="File to file, network alone and codecs alone take turns so often; medians count.",
+        help="Runs from file to file, of the network alone and of the codecs alone take turns so often; medians count.",
     ),
     weights_option("Work"),
     device_option("Work"),
     backend_option("Work"),
     option("Work", "--compare-backends", is_flag=True,
-           help="Time eager torch, torch.compile and OpenVINO, and say what the default loses against the first."),
+           help="Time eager torch, torch.compile and OpenVINO, and measure the default's loss against the first."),
     option("Work", "--peers", is_flag=True,
-           help="Instead, time ours beside other networks for deblurring, on the CPU, as a table."),
+           help="Instead, time our networks and others for deblurring, on the CPU, as a table."),
     option("Work", "--sizes", is_flag=True,
            help="Instead, time frames from 160x90 to 3840x2160 on one core and two, as a table and a plot."),
 )  # fmt: skip
@@ -74,8 +74,9 @@ def bench(
 ) -> None:
     """Measure how fast this machine deblurs, as ratios of runs of one process.
 
-    A clip is generated, deblurred file to file, and taken apart: the networks alone, the codecs alone, the machine's
-    matrix product, the paper's networks. Let the machine do nothing else meanwhile; on two cores it takes minutes.
+    A generated clip is deblurred from file to file. Then the parts are timed: the networks alone, the codecs alone, the
+    machine's matrix product, the paper's networks. Let the machine do nothing else meanwhile; on two cores it takes
+    minutes.
     """
     if peers and sizes:
         raise click.UsageError("--peers and --sizes do not go together.")

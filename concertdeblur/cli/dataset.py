@@ -24,7 +24,7 @@ tabs or ' | ':
     option("Sources", "--urls", type=FILE, required=True, metavar="FILE", help="The list of clips."),
     option(
         "Sources", "--limit", type=int, default=50, show_default=True, metavar="N",
-        help="Clips of a playlist at most.",
+        help="The most clips of a playlist.",
     ),
     option("Sources", "--cookies", type=FILE, metavar="FILE", help="Cookies for downloads, in Netscape's format."),
     option("Sources", "--rate-limit", "rate_limit_mb_s", type=float, metavar="MB/S", help="Download no faster."),
@@ -35,10 +35,10 @@ tabs or ' | ':
         help="Side of the crops; smaller frames are skipped, none is enlarged.",
     ),
     option("Frames", "--full", is_flag=True, help="Keep whole frames instead of crops."),
-    option("Frames", "--crops", type=int, default=1, show_default=True, metavar="N", help="Crops a frame at most."),
+    option("Frames", "--crops", type=int, default=1, show_default=True, metavar="N", help="The most crops of a frame."),
     option(
         "Frames", "--max-frames", type=int, default=40, show_default=True, metavar="N",
-        help="Frames of one source at most.",
+        help="The most frames of a source.",
     ),
     option(
         "Frames", "--min-sharpness", type=float, default=0.75, show_default=True, metavar="0..2",
@@ -52,13 +52,13 @@ tabs or ' | ':
 @together(
     option(
         "Blur", "--levels", default="0.5", show_default=True, metavar="0..1,...|random",
-        help="Strength of the seven blurs; several make as many pairs.",
+        help="Strength of the seven blurs; each further level makes further pairs.",
     ),
     option(
         "Blur", "--capture", type=int, default=0, show_default=True, metavar="N",
-        help="Further pairs a crop, blurred as a real camera does.",
+        help="Further pairs of each crop, blurred as a real camera does it.",
     ),
-    option("Blur", "--seed", type=int, default=0, show_default=True, metavar="N", help="What is random follows it."),
+    option("Blur", "--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of all random choices."),
 )  # fmt: skip
 @together(
     option(
@@ -71,7 +71,8 @@ def build_dataset(*, urls: Path, target: Path, levels: str, as_json: bool, quiet
     """Build a training set from a list of clips.
 
     Finds the shots of each clip and their sharpest frames, crops them, and blurs each crop with the seven kernels of
-    the paper. Look at DIR/summary.html; 'concertdeblur annotate DIR' reviews the frames; a second run applies that.
+    the paper. Look at DIR/summary.html; review the frames with 'concertdeblur annotate DIR'; a second run applies the
+    review.
     """
     with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):
         from concertdeblur.pipelines.build_dataset import build_dataset as build

@@ -45,7 +45,7 @@ _BASELINE = Pair(
     ),
     option(
         "Data", "--max-frames", type=int, metavar="N",
-        help="Of each real clip, from its start.  [default: all]",
+        help="The most frames of each real clip, from its start.  [default: all]",
     ),
     option(
         "Data", "--picture-by-picture", is_flag=True,
@@ -55,7 +55,7 @@ _BASELINE = Pair(
         "Data", "--clip", "clips", type=FILE, multiple=True, metavar="FILE",
         help="A clip without sharp truth, whose warping error is measured, too; may be repeated.",
     ),
-    option("Data", "--limit", type=int, metavar="N", help="Pictures at most, evenly chosen.  [default: no limit]"),
+    option("Data", "--limit", type=int, metavar="N", help="The most pictures, evenly chosen.  [default: no limit]"),
     option(
         "Data", "--level", type=float, default=0.5, show_default=True, metavar="0..1",
         help="Strength of the seven blurs; 0.5 is the protocol's.",
@@ -65,7 +65,7 @@ _BASELINE = Pair(
     weights_option("Contenders"),
     option(
         "Contenders", "--baseline", "baselines", type=_BASELINE, multiple=True, metavar="NAME=FOLDER",
-        help="Another one to compare with: a baseline's folder, or another weight set's; may be repeated.",
+        help="Another contender: the folder of a baseline, or of another weight set; may be repeated.",
     ),
     device_option("Contenders"),
     backend_option("Contenders"),
@@ -75,18 +75,18 @@ _BASELINE = Pair(
         "Output", "--out", "target", type=FILE, required=True, metavar="DIR",
         help="The report's folder: report.html, report.md and report.json.",
     ),
-    option("Output", "--seed", type=int, default=0, show_default=True, metavar="N", help="What is random follows it."),
+    option("Output", "--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of all random choices."),
     option("Output", "--overwrite", is_flag=True, help="Replace a report that exists already."),
 )  # fmt: skip
 @reporting
 def evaluate(*, data: Path | None, target: Path, as_json: bool, quiet: bool, **choices: Any) -> None:
     """Measure what a weight set is worth.
 
-    Gives the paper's tables on your pictures (--data): PSNR and SSIM by kernel and shot type for the blurred input,
-    baselines, iGAN alone and adversarial BRMR, what refining and blur detection did, and what became of sharp pictures.
-    Measures real pairs (--real) as videos: what iGAN alone and BRMR gain in each clip, the worst frame, how steady it
-    is, how long a frame takes, and the windows that were kept. Each figure has its 95 % bootstrap interval. Nothing is
-    written before all is done.
+    With --data it makes the paper's tables of your pictures: PSNR and SSIM by kernel and shot type, for the blurred
+    input, baselines, iGAN alone and adversarial BRMR; what refining and blur detection did; and what became of sharp
+    pictures. With --real it measures real pairs as videos: the gain of iGAN alone and of BRMR in each clip, the worst
+    frame, how steady it is, how long a frame takes, and the windows that were kept. Each figure has its 95 % bootstrap
+    interval. Nothing is written before everything is done.
     """
     lost = "no report is written"
     with shown_run(as_json=as_json, quiet=quiet, piece="picture", lost=lost) as (shown, stop):

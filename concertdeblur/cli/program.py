@@ -103,7 +103,7 @@ def cli() -> None:
     option("Input", "--recursive", is_flag=True, help="Search folders with their subfolders."),
     option(
         "Output", "--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, metavar="1..100",
-        help="How good, and large, JPEG files are; --quality chooses the networks.",
+        help="Quality, and so size, of JPEG files; --quality chooses the networks.",
     ),
     option(
         "Output", "--strip-metadata", is_flag=True,
@@ -113,10 +113,13 @@ def cli() -> None:
         "Output", "--keep-date/--no-keep-date", default=None,
         help="Give the output the file date of the input.  [default: for the pictures of folders]",
     ),
-    option("Output", "--skip-existing", is_flag=True, help="Leave alone what has its output already."),
+    option(
+        "Output", "--skip-existing", is_flag=True,
+        help="Skip pictures whose output exists; in folders this is always so.",
+    ),
     option(
         "Output", "--heatmap", type=FILE, metavar="FILE.png",
-        help="Write a second picture that colours what is still blurred.",
+        help="Write a second picture that shows in colours what is still blurred.",
     ),
     option(
         "Output", "--compare", type=FILE, metavar="FILE",
@@ -130,8 +133,8 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
 
     IN is a picture (jpg, png, webp, tif, avif, heic, gif, bmp) or a folder, OUT the file to write: jpg, png, webp, tif,
     avif or bmp, by its name; or a folder. Without OUT, photo.jpg becomes photo.deblurred.jpg beside it. Colour profile,
-    EXIF, XMP, bits and transparency are kept, every picture of an animation or of pages is deblurred. In a
-    folder, pictures that have their output are done already; one that fails does not end the others.
+    EXIF, XMP, bits and transparency are kept; every picture of an animation or of pages is deblurred. In a folder,
+    pictures whose output exists are done already, and one that fails does not stop the others.
     """
     refuse_both(as_json, quiet)
     with interrupt_on_signals(), display(as_json=as_json, quiet=quiet) as shown:

@@ -41,16 +41,16 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     option(
         "Training", "--real", type=FILE, metavar="DIR",
         help="Real pairs as videos: clips NAME_blurred.mkv and NAME_sharp.mkv, or folders of frames as GOPRO and REDS "
-        "have them. What your own camera does is learned from these.",
+        "have them. The blur of your own camera is learned from these.",
     ),
     option(
         "Training", "--clips", type=FILE, metavar="DIR",
-        help="Clips, best sharp and moving: their motion gives more pairs, and averages of their frames blurred ones.",
+        help="Clips, best sharp ones with motion: it blurs your pictures, and averages of frames give more pairs.",
     ),
     option(
         "Training", "--start-from", default="", metavar="NAME|FOLDER",
-        help="Begin with the networks of a weight set, grown where the recipe's are larger: to suit them to your own "
-        "footage.  [default: fresh ones]",
+        help="Begin with the networks of a weight set, to adapt them to your own footage; they grow where the recipe's "
+        "are larger.  [default: fresh networks]",
     ),
     option(
         "Training", "--out", type=FILE, metavar="DIR",
@@ -62,7 +62,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     ),
     option(
         "Training", "--minutes", type=float, metavar="N",
-        help="Stop after this long, saved; the same command goes on.  [default: when the recipe is done]",
+        help="Save and stop after this time; the same command goes on.  [default: when the recipe is done]",
     ),
     device_option("Training", "What to train on; auto takes a CUDA GPU if there is one."),
 )  # fmt: skip
@@ -70,7 +70,7 @@ Several GPUs: torchrun --nproc-per-node 4 -m concertdeblur train ...
     option("Going on", "--resume", is_flag=True, help="Fail unless DIR holds a run to go on with."),
     option(
         "Going on", "--restart", is_flag=True,
-        help="Throw away what the run in DIR has made, with --stage from that stage on.",
+        help="Delete what the run in DIR has made; with --stage, from that stage on.",
     ),
 )  # fmt: skip
 @reporting

@@ -100,7 +100,7 @@ class VideoCommand(GroupedCommand):
     ),
     option(
         "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...",
-        help="ffv1 is lossless, prores for mov; hardware encoders go by FFmpeg's name, as h264_nvenc."
+        help="ffv1 is lossless, prores is for mov; hardware encoders have FFmpeg's names, such as h264_nvenc."
         "  [default: h264; av1 in webm]",
     ),
     option(
@@ -117,11 +117,11 @@ class VideoCommand(GroupedCommand):
     ),
     option(
         "Output", "--compatible", is_flag=True,
-        help="Write what plays everywhere: mp4 with 8-bit 4:2:0 h264, and sound as aac.",
+        help="Write a file that plays everywhere: mp4 with 8-bit 4:2:0 h264, and sound as aac.",
     ),
     option(
         "Output", "--audio", type=click.Choice(["copy", "aac", "opus", "flac", "drop"]), default="copy",
-        show_default=True, help="Copy sound as it is, convert what is of another kind, or leave it out.",
+        show_default=True, help="Copy sound as it is, convert sound of another kind, or leave it out.",
     ),
     option(
         "Output", "--drop-streams", is_flag=True,
@@ -129,7 +129,7 @@ class VideoCommand(GroupedCommand):
     ),
     option(
         "Output", "--heatmap", type=FILE, metavar="FILE",
-        help="Write a second video that colours what is still blurred.",
+        help="Write a second video that shows in colours what is still blurred.",
     ),
     option(
         "Output", "--compare", type=FILE, metavar="FILE",
@@ -144,11 +144,14 @@ class VideoCommand(GroupedCommand):
         "Output", "--keep-date/--no-keep-date", default=None,
         help="Give the output the input's file date.  [default: with several clips]",
     ),
-    option("Output", "--skip-existing", is_flag=True, help="An output that exists is done, as with several clips."),
+    option(
+        "Output", "--skip-existing", is_flag=True,
+        help="Skip a clip whose output exists; with several clips this is always so.",
+    ),
     overwrite_option,
     option(
         "Output", "--restart", is_flag=True,
-        help="Begin anew, instead of going on with what an earlier run of this command has done of a clip.",
+        help="Begin anew, without the segments of a clip that an earlier run of this command has done.",
     ),
 )  # fmt: skip
 @reporting

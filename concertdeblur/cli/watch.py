@@ -27,14 +27,14 @@ from concertdeblur.cli.runs import shown_run
 @together(
     option(
         "Input", "--settle", "settle_s", type=float, default=10, show_default=True, metavar="SECONDS",
-        help="A clip is taken once its size and date have stood still for so long.",
+        help="A clip is taken when its size and date have not changed for so long.",
     ),
     option("Input", "--recursive", is_flag=True, help="Take the clips of subfolders, too."),
     option("Input", "--deinterlace", is_flag=True, help="Take interlaced clips, which fail otherwise."),
-    option("Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...", help="As of 'video'."),
-    option("Output", "--crf", type=float, metavar="N", help="As of 'video'."),
-    option("Output", "--preset", metavar="NAME", help="As of 'video'."),
-    option("Output", "--compatible", is_flag=True, help="As of 'video': write what plays everywhere."),
+    option("Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...", help="As for 'video'."),
+    option("Output", "--crf", type=float, metavar="N", help="As for 'video'."),
+    option("Output", "--preset", metavar="NAME", help="As for 'video'."),
+    option("Output", "--compatible", is_flag=True, help="As for 'video': write files that play everywhere."),
 )  # fmt: skip
 @reporting
 def watch(
