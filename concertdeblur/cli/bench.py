@@ -33,8 +33,8 @@ _SIZE = Pair(
 
 @click.command(cls=GroupedCommand)
 @together(
-    option("Work", "--size", type=_SIZE, default="1280x720", show_default=True, metavar="WxH", help="Size of the frames."),
-    option("Work", "--frames", type=int, default=8, show_default=True, metavar="N", help="Number of frames of each run."),
+    option("Work", "--size", type=_SIZE, default="1280x720", show_default=True, metavar="WxH", help="Frame size."),
+    option("Work", "--frames", type=int, default=8, show_default=True, metavar="N", help="Frames of each run."),
     option(
         "Work", "--rounds", type=int, default=3, show_default=True, metavar="N",
         help="Runs from file to file, of the network alone and of the codecs alone take turns so often; medians count.",
