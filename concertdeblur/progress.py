@@ -34,6 +34,7 @@ class StageProgress:
     begun_at: int | None = 0  # `done` when this run took it up; speed counts from here; None: from the first told
     facts: Mapping[str, float | str] = field(default_factory=dict)  # figures to show beside it: {"loss": 0.021}
     remark: str = ""  # words to show beside it
+    pace_s: float = 15.0  # speed is that of so many last seconds; more where pieces come in groups
 
     def as_stage(self) -> "StageProgress":
         """A stage is told as it is."""
@@ -43,7 +44,7 @@ class StageProgress:
         """Every field, with speed and time left."""
         del num_counts  # the name of the stage says it
         fields = {**asdict(self), "facts": dict(self.facts), "rate": rate, "left_s": left_s}
-        del fields["remark"]
+        del fields["remark"], fields["pace_s"]  # they are for words only
         return fields
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _EVENT_INTERVAL_S = 0.3  # between two progress events of --json
 _LINE_INTERVAL_S = 30.0  # between two progress lines where there is no terminal
-_PACE_WINDOW_S = 15.0  # speed is that of the last seconds: how many windows BRMR refines changes with the scene
 
 
 class Summary(Protocol):
@@ -81,7 +80,7 @@ class Pace:
             if progress.begun_at is not None:
                 samples.append((0.0, progress.begun_at))
         samples.append((progress.elapsed_s, progress.done))
-        while len(samples) > 2 and progress.elapsed_s - samples[1][0] > _PACE_WINDOW_S:
+        while len(samples) > 2 and progress.elapsed_s - samples[1][0] > progress.pace_s:
             samples.popleft()
 
     def _falls_back(self, progress: StageProgress) -> bool:
