@@ -107,15 +107,16 @@ def discriminator_loss(
 def ranking_loss(
     discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor, sharp_NCHW: Tensor
 ) -> Tensor:
-    """Of two squares of one candidate, the one that is further from the truth must be called the more blurred.
+    """How wrongly D ranks the squares of a candidate: the square that is further from the truth must look more blurred.
 
-    Whole pictures do not teach D this: what is sharp has more detail, and detail is also where blur leaves most to
-    gain. A D that was trained without this loss sent mining to the smooth parts of a frame. The loss is ours.
+    D does not learn this from whole pictures. There sharp pictures have more detail; but in a frame the places with
+    detail are also those where most blur is left. A D that was trained without this loss sent mining to the smooth
+    parts of a frame. The paper has no such loss.
 
     Args:
         discriminator: Its map is compared, averaged over each of 4 x 4 squares.
         blurred_NCHW: B.
-        candidate_NCHW: What was made of B.
+        candidate_NCHW: A result of B.
         sharp_NCHW: The truth.
     """
     maps_Nhw = discriminator(blurred_NCHW, candidate_NCHW)
