@@ -8,9 +8,8 @@ import av
 from concertdeblur.frame import HdrMetadata
 from concertdeblur.media.side_data import side_data_of
 
-_RATIONALS = struct.Struct(
-    "=22i"
-)  # AVMasteringDisplayMetadata: R, G, B and white as (x, y), least and most cd/m2, flags
+# FFmpeg's AVMasteringDisplayMetadata: R, G, B and white as (x, y), the least and most cd/m2, flags
+_RATIONALS = struct.Struct("=22i")
 # encoder -> how it calls the mastering display and the light levels
 _PARAMETERS = {
     "libx264": ("mastering-display", "cll"),

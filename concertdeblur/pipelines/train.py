@@ -53,12 +53,11 @@ class TrainJob:
     real: Path | None = None  # a folder of real pairs, as sequences
     clips: Path | None = None  # a folder of clips: their motion and averages of their frames give more pairs
     out: Path  # checkpoints, the picture store, curves and the weight set go here
-    stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"] | None = (
-        None  # the last one of this call; None: all
-    )
-    minutes: float | None = None  # stop after this long; run again to go on
-    resume: bool = False  # there must be a run to go on with
-    restart: bool = False  # throw away what is there, from `stage` on
+    # The last stage of this call; None: all stages.
+    stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"] | None = None
+    minutes: float | None = None  # stop after this time; the same call goes on
+    resume: bool = False  # fail unless there is a run to go on with
+    restart: bool = False  # delete the run's results, from `stage` on
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -89,13 +88,12 @@ class TrainSummary:
     out: Path
     weights: Path | None  # the weight set; None if the run is not at its end
     stands_at: str  # how far the run has come, in words
-    is_stage_done: bool  # the stage that the user wanted to stop after
+    is_stage_done: bool  # whether the stage has ended that the user wanted to stop after
     num_pictures: int
     num_pairs: int
     num_sequences: int = 0  # sequences of real frames at all sizes, and of averages of clips
-    held_out: dict[str, float] = field(
-        default_factory=dict
-    )  # dB gained, iGAN alone: by kernel on held-out pictures, on real frames
+    # The gain of iGAN alone in dB: by kernel on held-out pictures, and on real frames.
+    held_out: dict[str, float] = field(default_factory=dict)
     elapsed_s: float
     waited_share: float  # share of the training time that was spent waiting for data
     skipped: tuple[SkippedPicture, ...] = ()  # pictures that cannot be trained on
