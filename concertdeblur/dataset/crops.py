@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.dataset.frames import Box
-from concertdeblur.dataset.sharpness import absolute_sharpness, judge, measure
+from concertdeblur.dataset.sharpness import judge, measure
 
 Picture = npt.NDArray[np.uint8]
 
@@ -51,11 +51,6 @@ def cut(picture: Picture, crop: Box) -> Picture:
 def _positions(room_px: int) -> npt.NDArray[np.intp]:
     """Positions every 16 px, and the last possible one."""
     return np.unique([*range(0, room_px + 1, _STEP_PX), room_px])
-
-
-def crop_sharpness(picture: Picture) -> float:
-    """Absolute sharpness of a crop, as `sharpness.absolute_sharpness` has it, over regions of 32 px."""
-    return absolute_sharpness(judge(measure(_grey(picture), side_px=_REGION_PX)))
 
 
 def _content(

@@ -48,11 +48,6 @@ class Area:
         bottom, right = self.y + self.height, self.x + self.width
         return slice(self.y // step_px, bottom // step_px), slice(self.x // step_px, right // step_px)
 
-    def in_begun_steps(self, step_px: int) -> tuple[slice, slice]:
-        """As `in_steps`, with the blocks at the bottom and right that lie partly outside."""
-        bottom, right = self.y + self.height, self.x + self.width
-        return slice(self.y // step_px, -(-bottom // step_px)), slice(self.x // step_px, -(-right // step_px))
-
     def grown(self, margin_px: int) -> "Area":
         """The area with `margin_px` more on every side; it may reach beyond the frame."""
         return Area(

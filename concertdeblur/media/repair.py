@@ -31,11 +31,6 @@ class FrameRepair:
     _last_good: av.VideoFrame | None = None
     _last_pts: int | None = None
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether the decoder has complained so far."""
-        return self._is_damaged
-
     def promise(self, pts: int | None) -> None:
         """A packet promises a frame with this time stamp."""
         if pts is not None:

@@ -11,10 +11,11 @@ import pytest
 from concertdeblur.cli.dataset import build_dataset as build_command
 from concertdeblur.dataset import manifest
 from concertdeblur.dataset.bars import BarFinder, lines_of
-from concertdeblur.dataset.crops import choose_crops, crop_sharpness, cut
+from concertdeblur.dataset.crops import choose_crops, cut
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits, perceptual_hash
 from concertdeblur.dataset.frames import Box
 from concertdeblur.dataset.picks import is_drawn
+from concertdeblur.dataset.sharpness import absolute_sharpness, judge, measure
 from concertdeblur.dataset.sources import Entry, local_clips, one_line, read_list
 from concertdeblur.dataset.split import split_sources
 from concertdeblur.dataset.summary_page import shown_on_page
@@ -136,6 +137,10 @@ class TestBars:
         assert self.found(np.zeros((240, 320, 3), np.uint8)) == (0, 0, 240, 320)
 
 
+def sharpness_of(picture: Picture) -> float:
+    return absolute_sharpness(judge(measure(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), side_px=32)))
+
+
 class TestCrops:
     def test_the_crop_lies_where_the_picture_is_sharp(self) -> None:
         picture = np.asarray(cv2.GaussianBlur(photo("astronaut")[:400, :512], (0, 0), 4), dtype=np.uint8)
@@ -144,7 +149,7 @@ class TestCrops:
         assert (crop.height, crop.width) == (160, 160)
         assert crop.y <= 176 <= 284 <= crop.y + 160
         assert crop.x <= 316 <= 424 <= crop.x + 160
-        assert crop_sharpness(cut(picture, crop)) > crop_sharpness(picture[:160, :160])
+        assert sharpness_of(cut(picture, crop)) > sharpness_of(picture[:160, :160])
 
     def test_crops_lie_inside_and_none_over_another(self) -> None:
         picture = photo("coffee")[:300, :401]

@@ -34,7 +34,10 @@ def test_the_highest_of_a_cell_is_found_in_steps_that_are_only_begun(height: int
     values = torch.rand(2, -(-height // step_px), -(-width // step_px), generator=torch.Generator().manual_seed(0))
     found = grid.highest(values, step_px)
     for number, cell in enumerate(grid.cells):
-        expected = values[(slice(None), *cell.area.in_begun_steps(step_px))].amax((1, 2))
+        area = cell.area
+        rows = slice(area.y // step_px, -(-(area.y + area.height) // step_px))
+        columns = slice(area.x // step_px, -(-(area.x + area.width) // step_px))
+        expected = values[:, rows, columns].amax((1, 2))
         assert torch.equal(found[:, number], expected)
 
 
