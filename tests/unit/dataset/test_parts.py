@@ -138,7 +138,8 @@ class TestBars:
 
 
 def sharpness_of(picture: Picture) -> float:
-    return absolute_sharpness(judge(measure(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), side_px=32)))
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    return absolute_sharpness(judge(measure(grey, side_px=32)))
 
 
 class TestCrops:
