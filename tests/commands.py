@@ -1,4 +1,4 @@
-"""The command line as a process of its own, as a user runs it, and inside this one, where no module loads anew."""
+"""Runs the command line in a process of its own, as a user does, or in this process, where modules are loaded once."""
 
 import contextlib
 import json
@@ -18,25 +18,25 @@ _ROOT = Path(__file__).parents[1]
 
 
 def command(*args: object) -> list[str]:
-    """`concertdeblur` with these arguments, whether or not its script is on PATH."""
+    """The command `concertdeblur` with these arguments, whether its script is on PATH or not."""
     return [sys.executable, "-m", "concertdeblur", *map(str, args)]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with one thread for the networks; the package is found from any folder."""
+    """This process's environment, with one thread for the networks; the package is found from any folder."""
     paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
 
 
 def run(*args: object, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run to its end, on however busy a machine; standard output and error as text."""
+    """Run a command to its end, however busy the machine is; standard output and error are text."""
     return subprocess.run(
         command(*args), cwd=folder, env=environment(**changes), capture_output=True, text=True, check=False, timeout=600
     )
 
 
 def run_here(*args: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """As `run`, in this process: torch alone takes seconds to load. A warning is an error, a defect is raised."""
+    """As `run`, but in this process, since torch takes seconds to load. A warning is an error, and a bug is raised."""
     runner = CliRunner(catch_exceptions=False)
     texts = [str(arg) for arg in args]
     with contextlib.chdir(folder or Path.cwd()), _compiled_code_heard() as heard:
@@ -46,7 +46,7 @@ def run_here(*args: object, folder: Path | None = None) -> subprocess.CompletedP
 
 @contextlib.contextmanager
 def _compiled_code_heard() -> Iterator[list[str]]:
-    """What is written to standard error past Python, by FFmpeg or OpenCV, say; there at the end of the block."""
+    """Text that FFmpeg or OpenCV write to standard error without Python; it is there at the end of the block."""
     heard: list[str] = []
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:

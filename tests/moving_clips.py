@@ -1,4 +1,4 @@
-"""Clips of what moves before a camera whose shutter is open for a part of each frame's time; averaged in light."""
+"""Clips before a moving camera whose shutter is open for a part of each frame's time; they are averaged in light."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Light = npt.NDArray[np.float32]  # (height, width, 3), linear, 1 white
 
 HEIGHT, WIDTH = 192, 288
 NUM_FRAMES = 5
-_MOMENTS = 12  # of an exposure
+_MOMENTS = 12  # moments of an exposure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lamp:
-    """A disc brighter than white, in the scene, lit in some frames."""
+    """A disc in the scene that is brighter than white, and lit in some frames."""
 
     lit: Sequence[bool]
     x: float = 150.0
@@ -31,7 +31,7 @@ class Lamp:
     brightness: float = 4.0
 
     def over(self, scene: Light, frame: int) -> Light:
-        """The scene with it; where it is off its glass is dark."""
+        """The scene with the lamp; if it is off, its glass is dark."""
         y, x = np.mgrid[: scene.shape[0], : scene.shape[1]]
         disc = np.clip(self.radius_px + 0.5 - np.hypot(y - self.y, x - self.x), 0, 1)[..., None]
         shade = self.brightness if self.lit[frame] else 0.005
@@ -48,15 +48,15 @@ def panned(scene_of: Callable[[int], Light], *, step_px: float, exposure: float)
     """A clip of a camera that moves `step_px` a frame to the right.
 
     Args:
-        scene_of: What it sees, by the number of the frame.
-        step_px: Of the picture.
-        exposure: Share of a frame's time that the shutter is open, about its middle; 0 is sharp.
+        scene_of: Gives the scene by the number of the frame.
+        step_px: How far the picture moves in a frame.
+        exposure: Share of a frame's time in which the shutter is open, around its middle; 0 is sharp.
     """
     return [exposed(scene_of(number), number * step_px, exposure * step_px) for number in range(NUM_FRAMES)]
 
 
 def exposed(light: Light, shift_px: float, smear_px: float) -> Picture:
-    """The view from `shift_px` to the right on, smeared about it."""
+    """The view at `shift_px` to the right, smeared around it."""
     offsets = smear_px * ((np.arange(_MOMENTS) + 0.5) / _MOMENTS - 0.5) if smear_px else np.zeros(1)
     total = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     for offset in offsets:

@@ -1,4 +1,4 @@
-"""What is promised of the shipped weights on footage that moves: lamps stay lit, sharp stays sharp, the map is true."""
+"""Promises of the shipped weights on moving footage: lamps stay lit, sharp stays sharp, and the heatmap is true."""
 
 from itertools import islice
 
@@ -24,7 +24,7 @@ def deblurrer() -> Deblurrer:
 
 
 def lamp_pixels(lamp: Lamp, number: int, step_px: float) -> npt.NDArray[np.bool_]:
-    """Where nothing but the lamp is seen in a frame, all through its exposure."""
+    """The pixels that show nothing but the lamp during the whole exposure of a frame."""
     always = Lamp(lit=(True,) * NUM_FRAMES, x=lamp.x, y=lamp.y, radius_px=lamp.radius_px, brightness=1)
     dark = np.zeros((HEIGHT, 512, 3), np.float32)
     seen = panned(lambda frame: always.over(dark, frame), step_px=step_px, exposure=EXPOSURE)[number]
@@ -34,7 +34,7 @@ def lamp_pixels(lamp: Lamp, number: int, step_px: float) -> npt.NDArray[np.bool_
 @pytest.mark.parametrize("step_px", [0.0, 3.0, 8.0])
 @pytest.mark.parametrize("lit", [FLASH, GAP], ids=["flash", "gap"])
 def test_a_blinking_lamp_keeps_its_brightness(deblurrer: Deblurrer, lit: tuple[bool, ...], step_px: float) -> None:
-    """Within 6 grey levels in every frame, and so in the one in which it is another than in its neighbours."""
+    """It does so within 6 grey levels in every frame, also in one in which it differs from the neighbours."""
     lamp, light = Lamp(lit=lit), scene()
     clip = panned(lambda frame: lamp.over(light, frame), step_px=step_px, exposure=EXPOSURE)
     for number, (given, made) in enumerate(zip(clip, deblurred(deblurrer, clip), strict=True)):

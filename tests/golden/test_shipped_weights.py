@@ -1,4 +1,4 @@
-"""What is promised of the weights that the package ships, measured before any encoding."""
+"""Promises of the weights that the package ships, measured before any encoding."""
 
 import json
 from functools import lru_cache
@@ -67,7 +67,7 @@ def test_sharp_stays_sharp(deblurrer: Deblurrer) -> None:
 
 
 def test_what_people_build_is_not_taken_for_blurred(deblurrer: Deblurrer) -> None:
-    """Equal bars have the spectrum's zeros of a blur as long as they are wide."""
+    """The spectrum of equal bars has the zeros of a blur that is as long as the bars are wide."""
     built = [drawing(SIDE, np.random.default_rng([999, number])) for number in range(12)]
     figures = [psnr_db(deblurrer.deblur(as_float(sharp)), as_float(sharp)) for sharp in built]
     assert np.mean(figures) > 70, figures

@@ -28,10 +28,10 @@ def _gmacs(network: nn.Module, size: tuple[int, int]) -> float:
 
 
 def _published_gmacs(network: nn.Module, size: tuple[int, int]) -> float:
-    """As the papers' profilers count.
+    """Multiply-adds as the papers' profilers count them.
 
-    That is the kernel once for each value that a convolution gives, of transposed ones too (which counts what they
-    multiply by the zeros between their input), and a bias as one more.
+    A convolution's kernel is counted once for each value of its output, and a bias as one more. For a transposed
+    convolution this also counts products with the zeros between its inputs.
     """
     counted = 0
 

@@ -34,9 +34,9 @@ def psnr_db(pair: CapturedPair) -> float:
 
 
 def shift_px(pair: CapturedPair) -> float:
-    """Of what is left of both under a wide Gaussian, by least squares: where the blur's centroid lies.
+    """The shift between two pictures under a wide Gaussian, by least squares; it is that of the blur's centroid.
 
-    (Phase correlation finds the kernel's brightest point instead, where the camera lingered.)
+    Phase correlation would find the kernel's brightest point instead, where the camera stayed longest.
     """
     sharp, blurred = (cv2.GaussianBlur(light_of(p).sum(axis=0), (0, 0), 8) for p in (pair.sharp, pair.blurred))
     slopes = np.stack([part[24:-24, 24:-24].ravel() for part in np.gradient(sharp)], axis=1)
@@ -141,7 +141,7 @@ def test_exposing_equals_the_slow_filter() -> None:
 
 
 def test_light_is_averaged_not_levels() -> None:
-    """Black and white stripes of one pixel become half the light, level 188, and not level 128."""
+    """Black and white stripes of one pixel become half the light, which is level 188, not 128."""
     stripes = np.zeros((96, 96, 3), np.uint8)
     stripes[:, ::2] = 255
     light = light_of(stripes)

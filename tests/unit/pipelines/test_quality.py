@@ -17,7 +17,7 @@ from tests.networks import SMALL, random_networks
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both sets, worth nothing; a frame of a pixel takes the best one a second."""
+    """Both shipped sets, with random weights; the best one takes a second for a frame of one pixel."""
     for name in ("concert", "concert-fast"):
         pretrained.save_weight_set(
             tmp_path / name, random_networks(scale=0.02), recipe=name, architecture=SMALL,
