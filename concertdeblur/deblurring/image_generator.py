@@ -18,9 +18,8 @@ from concertdeblur.deblurring.tiles import in_tiles
 from concertdeblur.engines import Engine, make_engine
 from concertdeblur.frame import Medium
 from concertdeblur.models.architecture import ImageGeneratorNetwork
-from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
-from concertdeblur.models.restoration import PathRestoration
+from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.runtime import Runtime
 
 
@@ -91,7 +90,7 @@ class ImageGenerator:
         restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
         if prepared.path is not None and self._restore_on_paths is not None:
             restore = self._restore_on_paths
-            given = [prepared.guess_NGHW, *prepared.path.taps_NTHW.split(PLANES, 1), prepared.path.velocity_N2hw]
+            given = [prepared.guess_NGHW, *by_plane(prepared.path.taps_NTHW), prepared.path.velocity_N2hw]
         return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 
     def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:

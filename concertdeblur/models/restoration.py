@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from concertdeblur.models.path_taps import NUM_TAPS
+from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.prepared import HINT_PX
 
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution give the most dB for a second of a CPU
@@ -218,7 +218,7 @@ class PathRestoration(Restoration):
         along_NCHW = torch.cat(by_colour, 1) - frames_NCHW * (weights_NKHW.sum(1, keepdim=True) / unit)
         guesses = [steps_NGHW[:, first : first + 3] for first in range(0, steps_NGHW.shape[1] - 1, 3)]
         step_NCHW = moved - frames_NCHW + along_NCHW
-        lowest, highest = (unit * range_N6HW.float() - frames_NCHW.repeat(1, 2, 1, 1)).split(3, 1)
+        lowest, highest = (unit * some.float() - frames_NCHW for some in (range_N6HW[:, :3], range_N6HW[:, 3:]))
         return frames_NCHW + _bounded(step_NCHW, lowest, highest, guesses, velocity_N2hw)
 
     def _begun_of_path(self, ways_NKHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
@@ -234,6 +234,11 @@ class PathRestoration(Restoration):
         log_speed = (squared / 1e-3 + 1).log() / 4  # 0 where nothing moves
         seen = torch.cat([velocity, (squared + 1e-6).sqrt() - 1e-3, log_speed], 1)
         return F.conv2d(ways_NKHW, of_taps, stride=UNSHUFFLE) + F.conv2d(seen, weight[:, num:])
+
+
+def by_plane(taps_NTHW: Tensor) -> tuple[Tensor, ...]:
+    """The planes of `path_taps.taps_of` as `PathRestoration` takes them: red, green, blue, luma, range."""
+    return torch.split(taps_NTHW, list(PLANES), 1)
 
 
 def luma(frames_NCHW: Tensor) -> Tensor:

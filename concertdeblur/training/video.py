@@ -12,9 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.prepared import HINT_PX
-from concertdeblur.models.restoration import PathRestoration
+from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.objective import charbonnier, log_squared_error
 from concertdeblur.training.stage import Schedule, Stage, StepResult
@@ -94,7 +93,7 @@ def errors(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> dict[str, Tensor]:
 def restored(restoration: PathRestoration, crops: MotionCrops) -> Restored:
     """The restoration's results of frames that move, or of crops of them."""
     blurred, sharp = (as_floats(some) for some in (crops.blurred_NCHW, crops.sharp_NCHW))
-    planes = crops.taps_NTHW.split(PLANES, 1)
+    planes = by_plane(crops.taps_NTHW)
     made = restoration(blurred, crops.guess_NGHW.float(), *planes, crops.velocity_N2hw)
     return Restored(blurred_NCHW=blurred, sharp_NCHW=sharp, restored_NCHW=made.float())
 

@@ -21,10 +21,10 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import PLANES, Flow, flow_in
+from concertdeblur.models.path_taps import Flow, flow_in
 from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
-from concertdeblur.models.restoration import PathRestoration
+from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.training.data.bundles import joined
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
@@ -316,6 +316,6 @@ class VideoPganStage(Stage[PathWindowBatch]):
 
 def refined(restoration: PathRestoration, batch: PathWindowBatch) -> Tensor:
     """G_p's results of windows, not clamped."""
-    planes = batch.taps_MTHW.split(PLANES, 1)
+    planes = by_plane(batch.taps_MTHW)
     made: Tensor = restoration(batch.result_MCHW, batch.guess_MGHW, *planes, batch.velocity_M2hw)
     return made

@@ -19,9 +19,9 @@ from concertdeblur.deblurring.brmr.state import UNKNOWN, State, known_places
 from concertdeblur.deblurring.cam import MAP_PX
 from concertdeblur.deblurring.grid import Grid, cut, paste, places
 from concertdeblur.engines import Engine
-from concertdeblur.models.path_taps import PLANES
 from concertdeblur.models.path_windows import path_views
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.restoration import by_plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class PathWindows(Windows):
         assert state.along is not None
         along = replace(state.along, result_1CHW=state.result_NCHW)
         views = path_views(along, state.blurred_NCHW, mined.at_M2, state.grid.window_px)
-        planes = views.taps_MTyx.split(PLANES, 1)
+        planes = by_plane(views.taps_MTyx)
         return self._patch_generator(windows_MCyx, views.guess_MGyx, *planes, views.velocity_M2hw)
 
 
