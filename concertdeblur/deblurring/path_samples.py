@@ -20,7 +20,7 @@ def path_samples(
         neighbours: The frame, those beside it and its path.
         multiple_px: What sides must be multiples of; samples beyond the frame are those of its reflection.
         device: Where the samples go, through the slot's page-locked buffers if there is one.
-        slot: Of the frame.
+        slot: The frame's slot.
     """
     velocity = neighbours.path.velocity()
     if velocity is None:

@@ -29,7 +29,9 @@ from concertdeblur.streaming import Slot
 from concertdeblur.streaming.timeline import span
 
 _MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one blur estimate does not flicker
-_NEW_DISTANCE = 0.15  # mean change of a cell's spectrum descriptor that is a cut (or a strobe): memory ends
+# A cell's spectrum descriptor that changes by more than this, on average, shows a cut or a strobe: the running spectrum
+# begins anew there.
+_NEW_DISTANCE = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +80,10 @@ class Refined:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnHost:
-    """What came back of a frame; arrays may be a slot's, which another frame gets next."""
+    """What came back of a frame. Its arrays may belong to a slot, which lends them to another frame later."""
 
     seen: StreamFrame
-    is_along_motion: bool  # as in Refined
+    is_along_motion: bool  # whether it was restored along its motion
     result: npt.NDArray[np.float32]  # (H, W, 3)
     heatmap: npt.NDArray[np.float32] | None
     steps: npt.NDArray[np.int32] | None  # as in Refinements; None if nothing was refined
@@ -101,7 +103,7 @@ class FrameStages:
         brmr: What refines its results.
         options: What the user decides.
         medium: What the frames are part of.
-        device: Of the networks.
+        device: The device of the networks.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class FrameStages:
         # the memory of `refine`
         self._decisions: Decisions | None = None  # of the frame before
         self._waiting: Generated | None = None  # for the result of the frame after it
-        self._result_before_1CHW: Tensor | None = None  # of G_i alone, of the frame before the waiting one
+        self._result_before_1CHW: Tensor | None = None  # what G_i made of the frame before the waiting one
 
     @property
     def waits(self) -> bool:
@@ -157,7 +159,7 @@ class FrameStages:
 
     @torch.inference_mode()
     def refine_waiting(self, given: Generated | None) -> Refined | None:
-        """BRMR on the frame that waits, which needs the results on either side of it; the given one waits from now on.
+        """Refine the frame that waits, for which the results on either side are known now; then the given one waits.
 
         Args:
             given: The next frame; None at the end.

@@ -28,7 +28,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamFrame:
-    """A frame and what the host knows of it; it travels through all stages beside what they make of it."""
+    """A frame and what the host knows of it. Each stage hands it on beside what the stage makes of the frame."""
 
     frame: Frame
     pixels: Pixels  # of the frame
@@ -39,7 +39,7 @@ class StreamFrame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Known:
-    """A frame with what needs no frame after it."""
+    """A frame, with what the host finds out before the next frame comes."""
 
     frame: Frame
     pixels: Pixels
@@ -137,7 +137,7 @@ def with_following(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | Non
 
 
 def _gap(first: _Known | None, second: _Known | None) -> int | None:
-    """Ticks from one frame to the next; None where time stands still or runs backwards."""
+    """Ticks from one frame to the next; None where the next has the same time stamp, or an earlier one."""
     if first is None or second is None:
         return None
     ticks = second.frame.pts - first.frame.pts

@@ -18,7 +18,7 @@ the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
 
-The flow is searched at a low resolution: blurred frames hold no more, and a smooth path undoes blur better than a
+The flow is searched at a low resolution: blurred frames show no finer motion, and a smooth path undoes blur better than a
 detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
 """
 
@@ -43,7 +43,7 @@ NUM_PLANES = sum(PLANES)
 
 _AREA_PX = 320 * 180  # of the frame in which flow is searched
 _LEAST_SIDE_PX = 24  # smaller frames have no room for a search
-_FINEST_LEVEL = 1  # of the search: half of the reduced size
+_FINEST_LEVEL = 1  # the search ends at half of the reduced size
 _SMOOTHNESS = 60.0  # weight of the search's smoothness term
 _SOFTNESS_PX = 2.5  # of the flow, reduced px
 

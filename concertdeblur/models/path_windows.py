@@ -140,7 +140,7 @@ def _sampled(picture_1CHW: Tensor, places_MSyx2: Tensor) -> Tensor:
 
 
 def _softened(picture_1CHW: Tensor, sigma_px: float, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    """Windows of the picture under a Gaussian, reflected at the picture's border, (M, C, y, x)."""
+    """Windows of the picture after a Gaussian blur, reflected at the picture's border, (M, C, y, x)."""
     reach = int(4 * sigma_px + 0.999)
     position = torch.arange(-reach, reach + 1, device=picture_1CHW.device)
     weights = torch.exp(-0.5 * (position / sigma_px) ** 2)

@@ -17,12 +17,12 @@ from concertdeblur.models.prepared import HINT_PX
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution give the most dB for a second of a CPU
 _NUM_HINTS = 32
 _NORM_EPSILON = 1e-6
-# These bring what goes in and out to the order of 1: guesses differ from the frame by some hundredths, taps by more.
+# These factors bring inputs and outputs to about 1: guesses differ from the frame by some hundredths, taps by more.
 _STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
 _NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
 _VELOCITY_UNIT_PX = 16.0
 # A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
-# of speed. A slightly wider one (2 and 0.25) cost 0.003 dB on real pairs.
+# of speed. A wider bound (2 and 0.25) gained nothing (EXPERIMENTS.md, 2026-11-29).
 _BOUND, _BOUND_GROWTH = 1.4 / 255, 0.2
 _STILL_PX = 1.0  # a frame interval: what moves so far has a path that tells its blur
 

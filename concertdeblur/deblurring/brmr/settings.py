@@ -11,11 +11,13 @@ class BrmrSettings:
     consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
     windows_per_cell: float = 1.0  # a frame of a video tries at most this x its cells; 0: no windows in any medium
     feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
-    hysteresis: float = 0.02  # asked for in addition where the frame before refused its step
-    window_margin: float = 0.0  # of a window; a smaller gain is as often wrong as right
-    video_window_margin: float = 0.0  # of a window that is refined along the motion, by other networks
-    consistency_margin: float = 0.0  # of a first turn; below 0: D_i refuses only where its confidence falls by more
-    video_max_shift: float = 16 / 255  # as `max_shift`, for a video: what moves is smeared far, and goes back far
+    hysteresis: float = 0.02  # added to the margin where the frame before refused its step
+    window_margin: float = 0.0  # margin of a window
+    video_window_margin: float = 0.0  # margin of a window that is refined along the motion, by other networks
+    consistency_margin: float = (
+        0.0  # margin of a first turn; below 0: D_i refuses only where its confidence falls by more
+    )
+    video_max_shift: float = 16 / 255  # as `max_shift`, for a video, in which blur reaches further
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square by more is not kept
 
     def __post_init__(self) -> None:

@@ -159,16 +159,16 @@ def begun(
 
 def is_known_empty(mask: Tensor) -> bool:
     """Whether the host knows, without waiting, that no value is True."""
-    return _is_read_for_nothing(mask) and not bool(mask.any())
+    return _is_on_host(mask) and not bool(mask.any())
 
 
 def known_places(mask_M: Tensor) -> Tensor | None:
     """The places of the True values; None where the host would have to wait to know them."""
-    return torch.from_numpy(mask_M.numpy().nonzero()[0]) if _is_read_for_nothing(mask_M) else None
+    return torch.from_numpy(mask_M.numpy().nonzero()[0]) if _is_on_host(mask_M) else None
 
 
-def _is_read_for_nothing(tensor: Tensor) -> bool:
-    """Whether the host knows the values already."""
+def _is_on_host(tensor: Tensor) -> bool:
+    """Whether the host can read the values without waiting."""
     return tensor.device.type == "cpu"
 
 
