@@ -18,8 +18,8 @@ the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
 
-The flow is searched at a low resolution: blurred frames show no finer motion, and a smooth path undoes blur better than a
-detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
+The flow is searched at a low resolution. Blurred frames show no finer motion, and a smooth path undoes blur better than
+a detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
 """
 
 from dataclasses import dataclass
