@@ -36,12 +36,11 @@ BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "m
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
-# Speeds in px a frame interval. Below the first the limits above decide whether a place is taken for sharp, above the
-# second these. The network has learned on sharp moving frames, too, so the spectrum must be surer. Three in four cells
-# of real pairs at 320x180, and nine in ten at 1280x720, lie below the first probability; half the cells of a sharp pan
-# lie near the second or above.
+# Speeds in px a frame interval. What is slower than the first is taken for sharp by _MAYBE_SHARP, what is faster than
+# the second by _MAYBE_SHARP_MOVING: the restoration along the motion has learned on sharp moving frames, too, and
+# changes them little. EXPERIMENTS.md, 2026-11-29, "how far may what moves be trusted".
 _MOVING_PX = (0.25, 0.75)
-_MAYBE_SHARP_MOVING = (0.3, 0.6)
+_MAYBE_SHARP_MOVING = (0.35, 0.75)
 # A frame is restored along its motion if its cells are, on average, blurred by motion or as a camera does it with at
 # least this probability. Frames of real pairs have 0.04 to 0.94, frames under one of the seven kernels 0.01 at most.
 _BY_CAMERA = [BLUR_TYPES.index("motion"), BLUR_TYPES.index("capture")]
