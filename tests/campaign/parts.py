@@ -1,0 +1,20 @@
+"""The parts of the campaign, in the order in which they run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.campaign import clips
+from tests.campaign.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part: what runs it, and how many cases the whole of it has."""
+
+    run: Callable[[Record], None]
+    count: int
+
+
+PARTS = {
+    "clips": Part(run=clips.run, count=1000),
+}
