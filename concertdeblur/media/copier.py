@@ -6,7 +6,7 @@ source is interleaved.
 """
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +21,7 @@ from av.stream import Stream
 from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
 from concertdeblur.media.hidden import HiddenPacketFilter, hides_priming, is_trimmed, primed_stream
+from concertdeblur.media.reader import ignore_warning
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
 from concertdeblur.media.subtitles import ASS_HEADER, convert
@@ -38,6 +39,7 @@ class Companions:
     plans: tuple[StreamPlan, ...]
     begin_s: Fraction | None = None  # the moment of the source that becomes 0; None: nothing is cut or moved
     end_s: Fraction | None = None
+    on_warning: Callable[[str], None] = ignore_warning  # told at the end which packets were damaged
 
     @property
     def is_cut(self) -> bool:
@@ -60,6 +62,7 @@ class PacketCopier:
         self._hidden: dict[int, HiddenPacketFilter] = {}  # by the source's index
         self._plans = {plan.index: plan for plan in companions.plans}
         self._last_dts: dict[int, int] = {}
+        self._num_refused: Counter[int] = Counter()  # packets by their stream
         copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
         self._packets: Iterator[Packet[Any]] = self._clip.packets(copied)
         self._begun_hidden = self._peek()
@@ -86,6 +89,17 @@ class PacketCopier:
             self._mux(packet)
         for index, converter in self._converters.items():
             self._mux_sound(index, converter.convert(None))
+        self._tell_of_damage()
+
+    def _tell_of_damage(self) -> None:
+        for index, count in sorted(self._num_refused.items()):
+            self._companions.on_warning(
+                f"{_counted(count, index, self._plans[index].kind)} left out: damaged, and this container takes no such"
+                " packets"
+            )
+        for index, converter in self._converters.items():
+            if converter.num_broken:
+                self._companions.on_warning(f"{_counted(converter.num_broken, index, 'audio')} left out: damaged")
 
     def _peek(self) -> frozenset[int]:
         """The streams whose first packets are hidden only because they prime a decoder; nothing was cut off there."""
@@ -218,7 +232,10 @@ class PacketCopier:
             packet.duration = (packet.dts or 0) - last  # otherwise mov's edit list would end before the last packet
         self._last_dts[index] = packet.dts or 0
         packet.stream = self._targets[index]
-        self._output.mux_one(packet)
+        try:
+            self._output.mux_one(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError):  # some muxers look into packets
+            self._num_refused[index] += 1
 
     def _cut(self, packet: "Packet[Any]") -> bool:
         """Move a packet to the time of the cut clip; False if it lies outside. Packets are never parted."""
@@ -246,3 +263,8 @@ class PacketCopier:
         """Whether a copied video stream has already had its first key frame."""
         index = packet.stream.index
         return packet.stream.type != "video" or packet.is_keyframe or index in self._last_dts
+
+
+def _counted(count: int, index: int, kind: str) -> str:
+    number = "1 packet" if count == 1 else f"{count} packets"
+    return f"{number} of stream {index} ({kind}) {'is' if count == 1 else 'are'}"

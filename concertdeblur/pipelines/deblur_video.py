@@ -346,7 +346,7 @@ class VideoRun:
             begin_s = reader.first_pts * reader.info.time_base
         if self.job.end_s is not None:
             end_s = reader.origin_s + self.job.end_s
-        return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s)
+        return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s, on_warning=self._warn)
 
 
 def is_segmented(info: StreamInfo, job: VideoJob) -> bool:

@@ -6,6 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the first import of torch: threads do not live in a fork
+
+from tests.campaign.isolation import warm
 from tests.campaign.parts import PARTS
 from tests.campaign.record import Record
 from tests.campaign.report import figures, table
@@ -23,8 +26,8 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [name for name in given.parts if name not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     work = given.work or Path(tempfile.mkdtemp(prefix="concertdeblur-campaign-"))
+    warm()
     records = []
     for name in given.parts or PARTS:
         part = PARTS[name]

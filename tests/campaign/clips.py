@@ -14,7 +14,7 @@ _LIMITS = Limits()
 _MOST_OUTPUT_BYTES = 40 * MIB
 _HONEST = (  # refusals of what could be read
     "the picture size changes", "is interlaced", "turns from progressive to interlaced", "cannot hold",
-    "does not decode", "ends early", "--strict",
+    "does not decode", "ends early", "--strict", "no frame between start and end",
 )  # fmt: skip
 _VARIANTS: tuple[tuple[str, ...], ...] = (
     (), (), (), (), (), (), ("--end", "0.3"), ("--start", "0.2"), ("--audio", "aac"), ("--strict",), ("--end", "0.2", "--audio", "aac"),
@@ -98,6 +98,6 @@ def _of_output(
     faults = []
     if after["frames"] < before["frames"]:
         faults.append(("frames lost", f"{after['frames']} of {before['frames']}: {ended.stderr}"))
-    if after["sounds"] < before["sounds"] and "dropped" not in ended.stderr:
+    if after["sounds"] < before["sounds"] and not any(word in ended.stderr for word in ("dropped", "left out")):
         faults.append(("sound lost", f"{after['sounds']} of {before['sounds']}: {ended.stderr}"))
     return faults

@@ -105,6 +105,14 @@ class Forked:
         )
 
 
+def warm() -> None:
+    """Import what cases need, once, before the first is forked; torch alone takes seconds."""
+    import concertdeblur.pipelines.deblur_image
+    import concertdeblur.pipelines.deblur_video
+    import concertdeblur.pipelines.image_batch
+    import concertdeblur.pretrained  # noqa: F401
+
+
 def isolated(act: Callable[[], Any], folder: Path, limits: Limits | None = None) -> Ended:
     """Do something in a process of its own, and see how that ends."""
     return Forked(act, folder, limits or Limits()).wait()
