@@ -93,8 +93,14 @@ def masked(sentence: str) -> str:
 _ALLOWED_CODES = (0, 1, 2)
 
 
-def manners(ended: Ended) -> list[tuple[str, str]]:
-    """What is wrong with the way in which a command ended, as (fault, detail): none for most."""
+def manners(ended: Ended, *, tells_progress: bool = False) -> list[tuple[str, str]]:
+    """What is wrong with the way in which a command ended, as (fault, detail): none for most.
+
+    Args:
+        ended: Of a command.
+        tells_progress: It writes lines of its own about how far it is; else each other line comes from a library.
+
+    """
     if ended.death:
         return [(ended.death, ended.stderr[-3000:])]
     code, faults = ended.result["code"], []
@@ -108,7 +114,7 @@ def manners(ended: Ended) -> list[tuple[str, str]]:
     if len(sentences) != (code != 0):
         faults.append((f"exit code {code} with {len(sentences)} sentences", ended.stderr))
     strange = [line for line in ended.stderr.splitlines() if not _is_ours(line)]
-    if strange and not faults:
+    if strange and not faults and not tells_progress:
         faults.append(("chatter", "\n".join(strange)))
     return faults
 
