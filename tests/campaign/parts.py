@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.campaign import clips, killed, pictures
+from tests.campaign import clips, files, killed, pictures
 from tests.campaign.record import Record
 
 
@@ -18,5 +18,6 @@ class Part:
 PARTS = {
     "clips": Part(run=clips.run, count=1000),
     "pictures": Part(run=pictures.run, count=500),
+    "files": Part(run=files.run, count=200),
     "killed": Part(run=killed.run, count=200),
 }
