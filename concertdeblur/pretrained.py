@@ -37,8 +37,12 @@ class WeightFile:
     """One file of a weight set."""
 
     network: str
-    file: str
+    file: str  # its name; it lies beside the manifest
     sha256: str
+
+    def __post_init__(self) -> None:
+        if self.file in ("", ".", "..") or any(letter in self.file for letter in "/\\\0"):
+            raise ValueError(f"a weight file must be named without a folder, but it is {self.file!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,8 @@
-"""TOML files read into frozen dataclasses; an unknown key is an error that names the nearest known one."""
+"""TOML files read into frozen dataclasses (an unknown key is an error that names the nearest known one), and plain JSON."""
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -36,6 +37,21 @@ def read_table(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file ({error})") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: not a TOML file of ours (too many brackets within brackets)") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Plain data of a JSON document.
+
+    Raises:
+        ValueError: If it is none, or nested more deeply than anything of ours.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too many brackets within brackets") from error
 
 
 def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from concertdeblur.dataset.sources import Failure, file_digest, one_line
 from concertdeblur.errors import Interrupted, MissingDependencyError, TargetError, UsageError
+from concertdeblur.settings import parse_json
 
 T = TypeVar("T")
 
@@ -337,7 +338,7 @@ def _read_archive(path: Path) -> dict[str, Any]:
         return known
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
+            row = parse_json(line)
             is_file = row.keys() >= {"file", "num_bytes", "title", "licence", "sha256"} and "/" not in row["file"]
             if is_file or isinstance(row.get("playlist"), list):
                 known[row["url"]] = row

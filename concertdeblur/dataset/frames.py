@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from concertdeblur.errors import DatasetError
+from concertdeblur.settings import parse_json
 
 FRAMES_FILE = "frames.jsonl"
 UNKNOWN = "unknown"  # the shot type of a frame that has no suggestion and no review
@@ -74,7 +75,7 @@ def read_frames(dataset: Path) -> list[FrameRecord]:
 
 def _record(line: str, where: str) -> FrameRecord:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         known = {field.name: row[field.name] for field in fields(FrameRecord) if field.name in row}
         if "faces" in known:
             known["faces"] = tuple(Box(*map(int, face)) for face in known["faces"])

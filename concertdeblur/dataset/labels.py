@@ -15,6 +15,7 @@ from concertdeblur.dataset.reviews import Review
 from concertdeblur.dataset.shot_types import ShotTypist
 from concertdeblur.dataset.workspace import CACHE, Workspace
 from concertdeblur.errors import MissingDependencyError
+from concertdeblur.settings import parse_json
 
 Picture = npt.NDArray[np.uint8]
 
@@ -62,7 +63,7 @@ class Suggestions:
         with contextlib.suppress(OSError):
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run's last line
-                    row = json.loads(line)
+                    row = parse_json(line)
                     row["faces"] = tuple(Box(*map(int, face)) for face in row["faces"])
                     yield row.pop("frame_id"), row
 

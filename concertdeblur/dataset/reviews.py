@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from concertdeblur.dataset.shot_types import ShotType
 from concertdeblur.errors import DatasetError, TargetError
+from concertdeblur.settings import parse_json
 
 REVIEWS_FILE = "reviews.jsonl"
 
@@ -143,7 +144,7 @@ class ReviewLog:
 
 
 def _decision(line: str) -> tuple[str, Review | None]:
-    row = json.loads(line)
+    row = parse_json(line)
     frame_id, keep, shot_type = row["frame_id"], row["keep"], row["shot_type"]
     if not isinstance(frame_id, str):
         raise TypeError(f"frame_id is {frame_id!r}")

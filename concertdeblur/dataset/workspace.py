@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.errors import TargetError
+from concertdeblur.settings import parse_json
 
 MANIFEST_FILE = "manifest.json"
 CACHE = ".cache"
@@ -77,7 +78,7 @@ def read_png(path: Path) -> npt.NDArray[np.uint8] | None:
 def read_json(path: Path) -> Any | None:
     """Read what `write_json` wrote; None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

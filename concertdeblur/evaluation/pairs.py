@@ -1,6 +1,5 @@
 """Pairs to judge by: sharp pictures blurred on the fly, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
 
-import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from concertdeblur.blur import Kernel, blur
 from concertdeblur.blur.capture import capture_mid
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import DatasetError
+from concertdeblur.settings import parse_json
 from concertdeblur.training.data.pictures import read_picture
 from concertdeblur.training.data.sources import DataSettings, SourcePicture, Sources, find_sources, list_sources
 
@@ -180,6 +180,6 @@ def _metadata(folder: Path) -> dict[str, dict[str, Any]]:
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 if line.strip():
-                    row = json.loads(line)
+                    row = parse_json(line)
                     rows[(path.parent / row["file_name"]).relative_to(folder).as_posix()] = row
     return rows

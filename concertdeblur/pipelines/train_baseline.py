@@ -20,6 +20,7 @@ from concertdeblur.errors import ConcertDeblurError, TrainingError
 from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import PAPER_SIZES, Baseline, BaselineSettings, Kind, build_baseline
 from concertdeblur.runtime import choose_runtime, flush_denormals
+from concertdeblur.settings import parse_json
 from concertdeblur.training.baselines import BaselineSchedule, BaselineStage, paper_schedule
 from concertdeblur.training.data.loader import Loader, num_workers
 from concertdeblur.training.data.pairs import PairStore
@@ -113,7 +114,7 @@ def _schedule(
     fixed: dict[str, Any] = {**asdict(job), "minutes": None, "device": None, "steps": None}
     file = out / _FILE
     if file.is_file():
-        began = json.loads(file.read_text(encoding="utf-8"))
+        began = parse_json(file.read_text(encoding="utf-8"))
         if began["job"] != fixed or job.steps not in (None, began["steps"]):
             raise TrainingError(f"{out} holds a run of other settings; name another folder")
         return paper_schedule(job.kind, steps=began["steps"], crop_px=job.crop_px, seed=seed)

@@ -12,6 +12,7 @@ from concertdeblur.media.clip_folder import clips_in, looks_like_clip
 from concertdeblur.media.containers import FORMATS
 from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_video import VideoRun
+from concertdeblur.pipelines.segments.work_folder import remove_remains
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def deblur_batch(
         finally:
             deblurrer = run.deblurrer
 
+    for item in filter(is_done, items):
+        remove_remains(item.target)
     if not all(map(is_done, items)):
         make_folder(folder_of_all(items))
     count = BatchCount()

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from concertdeblur.errors import TrainingError
+from concertdeblur.settings import parse_json
 
 
 def save_checkpoint(
@@ -49,7 +50,7 @@ def load_checkpoint(
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:
-            state: dict[str, Any] = json.loads(file.metadata()["state"])
+            state: dict[str, Any] = parse_json(file.metadata()["state"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(f"{path}: not a readable checkpoint ({error})") from error
     for name, module in modules.items():

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from concertdeblur.settings import parse_json
 from concertdeblur.training.report import Report
 
 if TYPE_CHECKING:
@@ -45,10 +46,9 @@ class Curves:
         if not self._is_writing:
             return
         if self._path.exists():
-            rows = self._path.read_text(encoding="utf-8").splitlines()
-            kept = [row for row in rows if not _is_beyond(row, stage, step)]
+            kept = [row for row in self._rows() if row["stage"] != stage or row["step"] <= step]
             part = self._path.with_suffix(".part")
-            part.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
+            part.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
             part.replace(self._path)
         if self._has_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -71,18 +71,16 @@ class Curves:
 
     def last_held_out(self, stage: str) -> dict[str, float]:
         """The figures of a stage's last evaluation, in this call or an earlier one; empty if there was none."""
-        rows = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        for row in reversed(rows):
-            try:
-                figures: dict[str, Any] = json.loads(row)
-            except ValueError:
-                continue  # a killed run left half a line
-            if figures.get("stage") != stage:
-                continue
-            found = {name.removeprefix(_HELD_OUT): v for name, v in figures.items() if name.startswith(_HELD_OUT)}
-            if found:
-                return found
+        for figures in reversed(self._rows() if self._path.exists() else []):
+            held_out = {name.removeprefix(_HELD_OUT): v for name, v in figures.items() if name.startswith(_HELD_OUT)}
+            if figures["stage"] == stage and held_out and all(isinstance(v, int | float) for v in held_out.values()):
+                return held_out
         return {}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """The reports so far; lines that are none are left out: a killed run leaves half a line."""
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [row for line in lines if (row := _report(line)) is not None]
 
     def close(self) -> None:
         """Write the figures that TensorBoard still buffers."""
@@ -90,9 +88,10 @@ class Curves:
             board.close()
 
 
-def _is_beyond(row: str, stage: str, step: int) -> bool:
+def _report(line: str) -> dict[str, Any] | None:
     try:
-        figures: dict[str, Any] = json.loads(row)
-        return bool(figures["stage"] == stage and figures["step"] > step)
-    except (ValueError, KeyError, TypeError):
-        return True  # a killed run left half a line
+        row = parse_json(line)
+    except ValueError:
+        return None
+    is_report = isinstance(row, dict) and isinstance(row.get("stage"), str) and isinstance(row.get("step"), int)
+    return row if is_report else None

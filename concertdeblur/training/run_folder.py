@@ -8,7 +8,7 @@ from typing import Any
 
 from concertdeblur.errors import SettingsError, TrainingError
 from concertdeblur.models import Architecture
-from concertdeblur.settings import settings_from_table
+from concertdeblur.settings import parse_json, settings_from_table
 from concertdeblur.training.data.pictures import StoreContents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.window_store import MINED_PARTS
@@ -107,7 +107,7 @@ class RunFolder:
 
     def _read(self) -> dict[str, Any]:
         try:
-            before: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+            before: dict[str, Any] = parse_json(self._file.read_text(encoding="utf-8"))
             # old names of settings become the present ones, and settings that are missing get their defaults
             architecture = settings_from_table(before["architecture"], Architecture, where=str(self._file))
             before["architecture"] = json.loads(json.dumps(dataclasses.asdict(architecture)))

@@ -57,7 +57,7 @@ class Job:
     inputs: tuple[str, ...]
     args: tuple[object, ...]
     output: str  # file or folder
-    suffixes: tuple[str, ...] = ()  # of the files that are compared; empty: all
+    compared: str = ""  # pattern of the files that are compared, as against checkpoints, which name seconds; empty: all
     old: tuple[str, ...] = ()  # files that are there before, to be replaced
     whole: bool = True  # a file under its final name is the final file
 
@@ -92,7 +92,7 @@ class Job:
         return {
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files
-            if (not self.suffixes or path.suffix in self.suffixes) and ".cache" not in path.parts
+            if (not self.compared or path.match(self.compared)) and ".cache" not in path.parts
         }
 
 
@@ -116,7 +116,7 @@ JOBS = (
     Job(name="image", inputs=("photo.png",), args=("image", "photo.png", "out.png", "--strength", 0, "--overwrite"),
         output="out.png", old=("out.png",)),
     Job(name="images", inputs=("pictures",), args=("image", "pictures", "out", "--strength", 0), output="out"),
-    Job(name="train", inputs=("pictures", "short.toml"), output="run", suffixes=(".safetensors",), whole=False,
+    Job(name="train", inputs=("pictures", "short.toml"), output="run", compared="weights/*.safetensors", whole=False,
         args=("train", "--recipe", "short.toml", "--data", "pictures", "--out", "run", "--device", "cpu")),
     Job(name="build-dataset", inputs=("shots", "list.txt"), output="set", whole=False,
         args=("build-dataset", "--urls", "list.txt", "--out", "set", "--size", 128)),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.campaign import clips, files, killed, pictures
+from tests.campaign import clips, files, killed, pictures, shortage
 from tests.campaign.record import Record
 
 
@@ -20,4 +20,5 @@ PARTS = {
     "pictures": Part(run=pictures.run, count=500),
     "files": Part(run=files.run, count=200),
     "killed": Part(run=killed.run, count=200),
+    "shortage": Part(run=shortage.run, count=120),
 }

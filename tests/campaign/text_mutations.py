@@ -9,7 +9,7 @@ from tests.campaign.mutations import Mutation, damaged
 
 _VALUES = (
     "-1", "0", "1e308", "-1e308", "nan", "inf", "999999999999999999999", "true", '""', '"x"', "[]", "{}", "[[[[]]]]",
-    '"../../etc/passwd"', '"\\u0000"', "[1, 2, 3]", "null", "1.5", "'",
+    '"../../etc/passwd"', '"\\u0000"', "[1, 2, 3]", "null", "1.5", "'", "[" * 3000,
 )  # fmt: skip
 _ODD_BYTES = (b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\xc3", "\u2028".encode(), b'"', b"[" * 3000, b"x" * 100_000)
 _VALUE = re.compile(rb'(?<=[=:,\[] )(?:-?[\d.]+|"[^"]*"|true|false)')
@@ -40,7 +40,7 @@ def _other_value(data: bytes, draw: random.Random) -> Mutation:
     if not found:
         return data + b"\nx = 1\n", "one line more"
     one, value = draw.choice(found), draw.choice(_VALUES)
-    return data[: one.start()] + value.encode() + data[one.end() :], f"{one[0].decode(errors='replace')} is {value}"
+    return data[: one.start()] + value.encode() + data[one.end() :], f"{one[0].decode(errors='replace')} is {value[:40]}"
 
 
 def _other_lines(data: bytes, draw: random.Random) -> Mutation:

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from concertdeblur.errors import SettingsError
-from concertdeblur.settings import read_settings
+from concertdeblur.settings import parse_json, read_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,3 +63,11 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         read_settings(tmp_path / "none.toml", Outer)
+
+
+def test_brackets_without_end_are_a_mistake_like_others(tmp_path: Path) -> None:
+    (tmp_path / "in.toml").write_text("name = " + "[" * 50_000)
+    with pytest.raises(SettingsError, match="brackets within brackets"):
+        read_settings(tmp_path / "in.toml", Inner)
+    with pytest.raises(ValueError, match="brackets within brackets"):
+        parse_json("[" * 50_000)

@@ -19,9 +19,11 @@ from typing import Any
 
 from concertdeblur.errors import TargetError
 from concertdeblur.media.output_file import is_disk_full, target_error
+from concertdeblur.settings import parse_json
 
 _FORMAT = 1
 _MANIFEST, _LOCK = "manifest.json", "lock"
+_JOINED = "joined"  # an empty file: the output holds all segments, and nothing here is needed any more
 _MOST_NAME_BYTES = 150  # file systems allow 255 in all
 
 
@@ -34,6 +36,11 @@ class DoneSegment:
     windows_tried: int
     windows_accepted: int
     files: Mapping[str, str]  # name of an output -> sha256 of the segment's file for it
+
+    def __post_init__(self) -> None:
+        counts = (self.start, self.num_frames, self.windows_tried, self.windows_accepted)
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError(f"a segment must have whole numbers, but it has {counts}")
 
 
 class WorkFolder:
@@ -155,6 +162,8 @@ class WorkFolder:
     def joined(self) -> None:
         """The output holds all segments: the folder goes."""
         self._is_joined = True
+        with contextlib.suppress(OSError):  # only a run that is killed needs the mark
+            (self.path / _JOINED).touch()
 
     def _failed(self, error: OSError) -> TargetError:
         return self.full_disk() if is_disk_full(error) else target_error(self._target, error)
@@ -187,7 +196,7 @@ class WorkFolder:
     def _read(self) -> tuple[dict[str, str], dict[int, DoneSegment]]:
         """What an earlier run left, as far as it is whole; a manifest that makes no sense counts as none."""
         try:
-            told: Any = json.loads((self.path / _MANIFEST).read_text(encoding="utf-8"))
+            told: Any = parse_json((self.path / _MANIFEST).read_text(encoding="utf-8"))
             if told["format"] != _FORMAT:
                 return {}, {}
             asked = {str(key): str(value) for key, value in told["asked"].items()}
@@ -220,9 +229,17 @@ class WorkFolder:
     def _remove(self) -> None:
         """Remove the folder, the lock last; what cannot be removed does no harm."""
         with contextlib.suppress(OSError):
-            for path in sorted(self.path.iterdir(), key=lambda path: path.name == _LOCK):
+            for path in sorted(self.path.iterdir(), key=lambda path: (path.name == _LOCK, path.name == _JOINED)):
                 path.unlink()
             self.path.rmdir()
+
+
+def remove_remains(target: Path) -> None:
+    """Remove the work folder of an output that is complete: its run was killed before it could do that."""
+    work = WorkFolder(target)
+    if work.path.is_dir() and ((work.path / _JOINED).exists() or not (work.path / _MANIFEST).exists()):
+        with contextlib.suppress(TargetError), work:
+            work.joined()
 
 
 def file_digest(path: Path) -> str:

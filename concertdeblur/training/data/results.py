@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from concertdeblur.settings import parse_json
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence, read_sequence_contents
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -90,7 +91,7 @@ class FrameResults(Generic[Scalar]):
         num_bytes = self._num_values * np.dtype(self._dtype).itemsize
         if not self._note.is_file() or not _has_size(self._path, num_bytes):
             return False
-        return bool(json.loads(self._note.read_text(encoding="utf-8")) == origin)
+        return bool(parse_json(self._note.read_text(encoding="utf-8")) == origin)
 
 
 def _has_size(path: Path, num_bytes: int) -> bool:

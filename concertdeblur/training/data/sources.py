@@ -1,13 +1,13 @@
 """The pictures of a data folder: sharp ones, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.pictures.formats import READ_SUFFIXES
+from concertdeblur.settings import parse_json
 
 Split = Literal["train", "held_out"]
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def _built(folder: Path) -> Sources | None:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 blurred, sharp = path.parent / row["file_name"], path.parent / row["sharp_file_name"]
             except (ValueError, KeyError, TypeError) as error:
                 where = f"{path}, line {number}"

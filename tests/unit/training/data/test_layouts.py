@@ -86,6 +86,26 @@ class TestPictureStore:
         for number, stored in enumerate(store.pictures):
             assert np.array_equal(store.read(number), _view(int(stored.name[1:3])))
 
+    @pytest.mark.parametrize("damage", ['"height": 0', '"height": "x"', '"height": {}', '"height": 960000'])
+    def test_an_index_with_another_number_is_damaged_and_the_store_is_made_again(
+        self, tmp_path: Path, damage: str
+    ) -> None:
+        source, index = _plain(tmp_path / "in", 3), tmp_path / "out" / "index.json"
+        build_store(source, index.parent, min_side_px=64)
+        whole = index.read_text()
+        index.write_text(whole.replace('"height": 96', damage, 1))
+        with pytest.raises(TrainingError, match="damaged"):
+            read_index(index.parent)
+        build_store(source, index.parent, min_side_px=64)
+        assert index.read_text() == whole
+
+    def test_an_index_of_an_older_version_has_no_sum_and_is_read(self, tmp_path: Path) -> None:
+        build_store(_plain(tmp_path / "in", 3), tmp_path / "out", min_side_px=64)
+        told = json.loads((tmp_path / "out" / "index.json").read_text())
+        del told["index_sha256"]
+        (tmp_path / "out" / "index.json").write_text(json.dumps(told))
+        assert read_contents(tmp_path / "out").num_pictures == 3
+
     def test_splits_do_not_meet_and_do_not_depend_on_the_other_pictures(self, tmp_path: Path) -> None:
         build_store(_plain(tmp_path / "in"), tmp_path / "out", min_side_px=64)
         names = [{p.name for p in PictureStore(tmp_path / "out", split).pictures} for split in ("train", "held_out")]
