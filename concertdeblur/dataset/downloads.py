@@ -13,7 +13,9 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,8 +32,11 @@ _SCHEMES = ("http", "https")
 _RETRIES = 4
 _TIMEOUT_S = 20
 _FIRST_WAIT_S = 0.5  # doubles
+_POLL_S = 0.1  # how often the thread that waits looks up
 _PASSING = re.compile(r"HTTP Error (?:5\d\d|429|408)|timed out|Connection reset|Remote end closed|Temporary failure")
 _FULL = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]")  # of some errors yt-dlp keeps nothing but this text
+_LONGEST_SILENCE_S = 600.0  # of a server that is asked what it has; yt-dlp may try several times
+_SLOWEST_S, _SLOWEST_BYTES = 120.0, 120_000  # a download must bring so much in so long: 1 kB a second
 _MOST_HOPS = 5  # pages that lead to further pages
 _MOST_BYTES = 64 * 2**30  # larger files are taken for endless streams
 _TALLEST_PX = 1080  # larger frames would be scaled down anyway
@@ -99,6 +104,7 @@ class Downloader:
         self._known = _read_archive(self._archive)
         self._is_needed = is_needed
         self._has_fetched = False
+        self._pulse = _Pulse()
 
     def fetch(self, url: str) -> Iterator[Fetched | Failure]:
         """Fetch every clip of a URL: one, or those of a playlist.
@@ -135,12 +141,37 @@ class Downloader:
         """Call a function, and again after a while if it fails in a way that may pass."""
         for number in itertools.count(1):
             try:
-                return attempt()
+                return self._watched(attempt)
             except _Transient:
                 if number >= _RETRIES:
                     raise
                 self._wait(_FIRST_WAIT_S * 2 ** (number - 1))
         raise AssertionError("not reached")
+
+    def _watched(self, attempt: Callable[[], T]) -> T:
+        """Do it in a thread that is given up where too little comes: a byte now and then never times out.
+
+        The thread then ends with its next block of data, or with the process.
+        """
+        pulse = self._pulse = _Pulse()
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(attempt())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="download").start()
+        try:
+            while not outcome.done():
+                self._wait(0)
+                pulse.check()
+                with contextlib.suppress(TimeoutError):
+                    outcome.exception(timeout=_POLL_S)
+        finally:
+            pulse.is_given_up = not outcome.done()
+        return outcome.result()
 
     def _wait(self, seconds: float) -> None:
         if (self._stop or threading.Event()).wait(seconds):
@@ -158,7 +189,7 @@ class Downloader:
 
     def _list(self, url: str) -> list[tuple[str, Any]]:
         """(archive key, what yt-dlp knows of it) of every clip."""
-        with self._program(url) as program:
+        with self._program(url, self._pulse) as program:
             found = self._followed(program, url)
             if found.get("_type") not in ("playlist", "multi_video"):
                 return [(url, found)]
@@ -185,7 +216,7 @@ class Downloader:
         if self._has_fetched:
             self._wait(self._options.pause_s)
         self._has_fetched = True
-        with self._program(key) as program:
+        with self._program(key, self._pulse) as program:
             found = self._followed(program, item) if isinstance(item, str) else item
             if found.get("_type") in ("playlist", "multi_video"):
                 raise _Refused("is a playlist within a playlist; name it in the list itself")
@@ -206,7 +237,7 @@ class Downloader:
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
 
     @contextlib.contextmanager
-    def _program(self, key: str) -> Iterator[Any]:
+    def _program(self, key: str, pulse: "_Pulse") -> Iterator[Any]:
         """yt-dlp, set up to write one file named by a hash."""
         try:
             from yt_dlp import YoutubeDL
@@ -238,7 +269,7 @@ class Downloader:
                 "color": "no_color",
                 "logger": _Silence(),
                 "match_filter": _refuse_live,
-                "progress_hooks": [self._hook],
+                "progress_hooks": [partial(self._hook, pulse)],
             }
             yield stack.enter_context(YoutubeDL({k: v for k, v in settings.items() if v is not None}))
 
@@ -249,14 +280,39 @@ class Downloader:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         return shutil.copyfile(self._options.cookies, Path(folder) / "cookies.txt").__fspath__()
 
-    def _hook(self, state: dict[str, Any]) -> None:
-        if self._stop is not None and self._stop.is_set():
+    def _hook(self, pulse: "_Pulse", state: dict[str, Any]) -> None:
+        if pulse.is_given_up or (self._stop is not None and self._stop.is_set()):
             raise Interrupted("stopped while downloading; run it again to go on")
         done = state.get("downloaded_bytes") or 0
+        pulse.beat(done, is_all=state.get("status") == "finished")
         if done > _MOST_BYTES:
             raise _Refused(f"does not end within {_MOST_BYTES // 2**30} GiB")
         whole = state.get("total_bytes") or state.get("total_bytes_estimate")
         self._on_progress(f"{done / 1e6:.0f} of {whole / 1e6:.0f} MB" if whole else f"{done / 1e6:.0f} MB")
+
+
+class _Pulse:
+    """Whether a download still lives: seen by the thread that waits for it."""
+
+    def __init__(self) -> None:
+        self.is_given_up = False
+        self._asked_s = time.monotonic()
+        self._since: tuple[float, int] | None = None  # when so many bytes were there
+
+    def beat(self, num_bytes: int, *, is_all: bool = False) -> None:
+        """So many bytes are there by now; fewer than before where another file begins."""
+        if is_all:
+            self._asked_s, self._since = time.monotonic(), None
+        elif self._since is None or not 0 <= num_bytes - self._since[1] < _SLOWEST_BYTES:
+            self._since = time.monotonic(), num_bytes
+
+    def check(self) -> None:
+        """Refuse what does not live."""
+        now_s = time.monotonic()
+        if self._since is None and now_s - self._asked_s > _LONGEST_SILENCE_S:
+            raise _Refused(f"does not answer within {_LONGEST_SILENCE_S:.0f} s")
+        if self._since is not None and now_s - self._since[0] > _SLOWEST_S:
+            raise _Refused(f"comes too slowly: less than {_SLOWEST_BYTES} bytes in {_SLOWEST_S:.0f} s")
 
 
 class _Silence:
@@ -337,9 +393,11 @@ def _read_archive(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError):
         return known
     for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             row = parse_json(line)
             is_file = row.keys() >= {"file", "num_bytes", "title", "licence", "sha256"} and "/" not in row["file"]
+            is_file = is_file and all(isinstance(row[key], str) for key in ("file", "title", "licence", "sha256"))
+            is_file = is_file and isinstance(row["num_bytes"], int)
             if is_file or isinstance(row.get("playlist"), list):
                 known[row["url"]] = row
     return known

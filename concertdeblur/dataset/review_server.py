@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +22,7 @@ from concertdeblur.dataset.shot_types import TITLES, ShotType
 from concertdeblur.errors import TargetError
 
 _KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+_MOST_BODY_BYTES = 65_536  # of a decision, which takes a hundred
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -95,14 +97,24 @@ def make_app(
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.query_params.get("token", "")
-        if request.headers.get("host") != host:
+        hosts, length = request.headers.getlist("host"), request.headers.get("content-length", "")
+        is_large = length.isascii() and length.isdigit() and int(length) > _MOST_BODY_BYTES
+        if hosts != [host]:
             response: Response = JSONResponse({"error": "wrong host"}, status_code=421)
+        elif request.headers.get("origin", f"http://{host}") != f"http://{host}":
+            response = JSONResponse({"error": "wrong origin: another page may not ask"}, status_code=403)
         elif not secrets.compare_digest(given.encode(), token.encode()):
             response = JSONResponse({"error": "wrong token; open the address that the command wrote"}, status_code=403)
+        elif is_large or "transfer-encoding" in request.headers:
+            response = JSONResponse({"error": "the request is too large"}, status_code=413)
         else:
             response = await call_next(request)
         response.headers.update(_HEADERS)
         return response
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(_request: Request, _error: RequestValidationError) -> Response:
+        return JSONResponse({"error": "the request makes no sense"}, status_code=422)  # what came may be no JSON
 
     @app.get("/")
     def show() -> HTMLResponse:

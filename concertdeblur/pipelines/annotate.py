@@ -68,7 +68,7 @@ def annotate(
         host = f"{_LOOPBACK}:{listener.getsockname()[1]}"
         app = make_app(records, pictures, session, token=token, host=host)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
+            app, log_config=None, log_level="error", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
         )
         _serve(uvicorn.Server(config), listener, stop, lambda: _ready(host, token, on_ready, open_browser))
         reviews = {

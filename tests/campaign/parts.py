@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.campaign import clips, files, killed, pictures, shortage
+from tests.campaign import clips, doors, files, killed, pictures, shortage
 from tests.campaign.record import Record
 
 
@@ -21,4 +21,5 @@ PARTS = {
     "files": Part(run=files.run, count=200),
     "killed": Part(run=killed.run, count=200),
     "shortage": Part(run=shortage.run, count=120),
+    "doors": Part(run=doors.run, count=200),
 }

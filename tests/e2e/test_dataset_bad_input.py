@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,10 @@ pytest.importorskip("scenedetect", reason="the extra 'dataset' is not installed"
 pytest.importorskip("yt_dlp", reason="the extra 'dataset' is not installed")
 
 from concertdeblur.blur import Kernel, blur
-from concertdeblur.dataset import findings, scan
+from concertdeblur.dataset import downloads, findings, scan
 from concertdeblur.dataset.downloads import Downloader, DownloadOptions
 from concertdeblur.errors import TargetError
+from tests.campaign.hostile_site import HostileSite
 from tests.commands import command, environment, run, run_here
 from tests.concert_clips import Shot, shots_clip, write_clip
 from tests.loopback import Site, serve
@@ -120,6 +122,25 @@ def site(clips: Path) -> Iterator[Site]:
     }
     with serve(Site(pages=pages)) as made:
         yield made
+
+
+def test_a_source_that_drips_is_given_up_and_the_others_go_on(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_SLOWEST_S", 1.0)
+    dripping = HostileSite(lambda base, path: drops())
+    with dripping:
+        done = build(write_list(tmp_path, f"{dripping.base}/a.mp4", site.url("/lie.mp4")), tmp_path / "set")
+    assert "comes too slowly" in done.stderr
+    assert "lie.mp4" in done.stderr
+
+
+def drops() -> Iterator[bytes]:
+    """A clip of a gigabyte that comes in single bytes."""
+    yield b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 1073741824\r\n\r\n" + bytes(70_000)
+    while True:
+        time.sleep(0.1)
+        yield b"\0"
 
 
 def test_addresses_that_give_nothing_are_named_and_the_others_go_on(site: Site, tmp_path: Path) -> None:

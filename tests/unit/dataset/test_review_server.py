@@ -79,6 +79,28 @@ def test_only_who_holds_the_token_and_names_this_host_gets_in(page: Page) -> Non
     assert page.http.get("/frames", headers={"Host": "evil.example"}).status_code == 421
 
 
+def test_another_page_may_not_ask_even_with_the_token(page: Page) -> None:
+    for origin in ("http://evil.example", "null", str(page.http.base_url).rstrip("/").replace("http:", "https:")):
+        answer = page.http.post("/decide", json={"frame_id": "a", "keep": False}, headers={"Origin": origin})
+        assert answer.status_code == 403
+    own = str(page.http.base_url).rstrip("/")
+    assert page.http.post("/decide", json={"frame_id": "b", "keep": True}, headers={"Origin": own}).status_code == 200
+    assert set(read_reviews(page.dataset)) == {"b"}
+
+
+def test_a_large_body_is_refused_before_it_is_read(page: Page) -> None:
+    assert page.http.post("/decide", content=b"x" * 100_000).status_code == 413
+    assert page.http.post("/decide", content=iter([b"x" * 1000])).status_code == 413  # of no known length
+
+
+@pytest.mark.parametrize("body", [b"NaN", b"[" * 50_000, b"\xff", b"", b'{"frame_id": 1e999, "keep": true}'])
+def test_what_is_no_decision_is_refused_in_one_way(page: Page, body: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = page.http.post("/decide", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.json().keys() <= {"error", "detail"}
+    assert capfd.readouterr().err == ""
+
+
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
     answer = page.http.get("/")
     assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -1,0 +1,212 @@
+"""What comes in from outside: requests to the pages' servers, downloads of `build-dataset`, known holes of packages."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.campaign.hostile_site import HostileSite, ways
+from tests.campaign.isolation import MIB, Ended, Forked, Limits, command, isolated
+from tests.campaign.record import Record, manners, sentence_of
+from tests.campaign.strangers import Door, answers, attacks
+from tests.clips import ClipSpec, make_clip
+from tests.concert_clips import Shot, shots_clip
+
+_SERVING = Limits(wall_s=300, cpu_s=120, memory_bytes=2048 * MIB)
+_FETCHING = Limits(wall_s=120, cpu_s=60, memory_bytes=768 * MIB)
+_MOST_GROWTH_BYTES = 48 * MIB  # of a server to which 100 MB are sent, again and again
+_ATTACKS_A_SERVER = 33
+_AUDIT_TIMEOUT_S = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageServer:
+    """A page's server, as the campaign needs it."""
+
+    name: str
+    lay_out: Callable[[Path], None]  # what it serves, into an empty folder
+    serve: Callable[[Path, threading.Event, Callable[[str], None]], object]  # until the event; tells its address
+    kept: tuple[str, ...]  # paths that only the token opens
+    posts: tuple[str, ...]
+
+
+def _dataset(folder: Path) -> None:
+    from concertdeblur.dataset.frames import FrameRecord, write_frames
+
+    (folder / "frames").mkdir()
+    (folder / "frames" / "a.jpg").write_bytes(b"a picture")
+    write_frames(folder, [FrameRecord(frame_id="a", source="gig", timestamp_s=1.0, sharpness=0.5, picture="frames/a.jpg")])
+
+
+def _annotate(folder: Path, stop: threading.Event, on_ready: Callable[[str], None]) -> object:
+    from concertdeblur.pipelines.annotate import annotate
+
+    return annotate(folder, stop=stop, on_ready=on_ready, open_browser=False)
+
+
+SERVERS = [
+    PageServer(name="annotate", lay_out=_dataset, serve=_annotate, kept=("/frames", "/picture?frame_id=a"),
+               posts=("/decide", "/undo")),
+]  # fmt: skip
+
+
+def run(record: Record) -> None:
+    """Cases by turns: a page's server under attack, a download from a hostile site; at the end the packages."""
+    place = record.folder / "inputs"
+    place.mkdir(exist_ok=True)
+
+    def make() -> bool:
+        shots_clip(place / "good.mp4", Shot(photo="rocket", num_frames=12))
+        make_clip(place / "secret.mp4", ClipSpec(num_frames=30))
+        return True
+
+    assert isolated(make, place / "log").result
+    num_attacks, number = record.count // 2, 0
+    while number < num_attacks and record.only is None:
+        for server in SERVERS:
+            _under_attack(record, server, number)
+            number += _ATTACKS_A_SERVER
+    for number in record.numbers():
+        if number >= num_attacks:
+            _download(record, number, place)
+    if record.only is None:
+        _audit(record)
+
+
+def _under_attack(record: Record, server: PageServer, first: int) -> None:
+    """One server that lives through some attacks, each followed by a sound request."""
+    folder, draw = record.case_folder(first), record.draw(first)
+    dataset, told, end = folder / "served", folder / "address", folder / "end"
+    dataset.mkdir()
+    server.lay_out(dataset)
+    before = {path.name: path.read_bytes() for path in dataset.iterdir() if path.is_file()}
+    forked = Forked(lambda: _serving(server, dataset, told, end), folder / ".log", _SERVING)
+    while not told.exists() and not forked.has_ended(0.05):
+        pass
+    at = urlsplit(told.read_text())
+    door = Door(host=str(at.hostname), port=int(at.port or 0), token=at.query.removeprefix("token="), kept=server.kept,
+                posts=server.posts)  # fmt: skip
+    faults: list[tuple[str, str]] = []
+    for _ in range(_ATTACKS_A_SERVER // 11):
+        for name, attack in attacks(draw):
+            try:
+                complaint = attack(door) or answers(door)
+            except OSError as error:
+                complaint = f"the server does not answer any more ({error})"
+            record.ended(f"{server.name}: {name}", "fault" if complaint else "done")
+            if complaint:
+                faults.append((name, complaint))
+    end.touch()
+    ended = forked.wait()
+    faults += _aftermath(ended)
+    changed = [name for name, data in before.items() if (dataset / name).read_bytes() != data]
+    decided = dataset / "reviews.jsonl"
+    if changed or (decided.exists() and decided.read_bytes()):
+        faults.append(("strangers changed files", ", ".join([*changed, "reviews.jsonl"])))
+    for fault, detail in faults:
+        record.found(first, f"{server.name} under attack", fault, detail, [folder / ".log" / "stderr"])
+
+
+def _serving(server: PageServer, dataset: Path, told: Path, end: Path) -> dict[str, int]:
+    """In the server's process: serve until a file appears; gives how much memory that took."""
+    stop = threading.Event()
+
+    def on_ready(address: str) -> None:
+        part = told.with_suffix(".part")
+        part.write_text(address)
+        part.replace(told)
+
+    def watch() -> None:
+        while not end.exists():
+            time.sleep(0.1)
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    begin = _peak_bytes()
+    server.serve(dataset, stop, on_ready)
+    return {"code": 0, "growth_bytes": _peak_bytes() - begin}
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def _aftermath(ended: Ended) -> list[tuple[str, str]]:
+    if ended.death:
+        return [(ended.death, ended.stderr)]
+    faults = [("traceback", ended.stderr)] if "Traceback" in ended.stderr else []
+    growth = ended.result["growth_bytes"]
+    return faults + ([("memory", f"grew by {growth // MIB} MiB")] if growth > _MOST_GROWTH_BYTES else [])
+
+
+def _download(record: Record, number: int, place: Path) -> None:
+    """One list with one hostile address."""
+    folder, draw = record.case_folder(number), record.draw(number)
+    every = ways((place / "good.mp4").read_bytes(), place / "secret.mp4", draw)
+    name, answer = every[number % len(every)]
+    with HostileSite(answer) as site:
+        address = site.base + draw.choice(("/a.mp4", "/a.m3u8", "/watch?v=1", "/../../x.mp4", "/%2e%2e%2fx.mp4"))
+        (folder / "list.txt").write_text(address + "\n")
+        ended = isolated(_building(folder), folder / ".log", _FETCHING)
+    faults = manners(ended, tells_progress=True) + _strange_files(folder, place)
+    for fault, detail in faults:
+        record.found(number, f"{name} at {address}", fault, detail, [folder / ".log" / "stderr"])
+    if faults:
+        record.ended("download", "fault")
+    elif ended.result["code"]:
+        record.refused("download", sentence_of(ended))
+    else:
+        record.ended("download", "done")
+
+
+def _building(folder: Path) -> Callable[[], dict[str, int]]:
+    run = command("build-dataset", "--urls", "list.txt", "--out", "set", "--size", 128)
+
+    def act() -> dict[str, int]:
+        from concertdeblur.dataset import downloads
+
+        os.chdir(folder)
+        downloads._TIMEOUT_S, downloads._MOST_BYTES, downloads._FIRST_WAIT_S = 2, 30 * MIB, 0.05
+        downloads._SLOWEST_S, downloads._LONGEST_SILENCE_S = 3.0, 20.0
+        return run()
+
+    return act
+
+
+def _strange_files(folder: Path, place: Path) -> list[tuple[str, str]]:
+    """Files beside the data set, downloads with names from outside, and the secret clip among them."""
+    secret = (place / "secret.mp4").read_bytes()
+    found = [path for path in folder.rglob("*") if path.is_file() and ".log" not in path.parts]
+    wrong = [path.name for path in found if "evil" in path.name or path.parent == folder and path.name != "list.txt"]
+    wrong += [name for name in ("/tmp/evil.mp4",) if Path(name).exists()]  # noqa: S108 - what the site tries to write
+    taken = [path.name for path in found if path.suffix == ".mp4" and path.read_bytes() == secret]
+    faults = [("files with names from outside", ", ".join(wrong))] if wrong else []
+    return faults + ([("a file of this machine was taken", ", ".join(taken))] if taken else [])
+
+
+def _audit(record: Record) -> None:
+    """Known holes of the installed packages, by pip-audit where that is here and reaches its data."""
+    name = shutil.which("pip-audit") or str(Path(sys.executable).with_name("pip-audit"))
+    if not Path(name).exists():
+        record.figures["known holes of packages"] = "skipped, pip-audit is not installed"
+        return
+    try:
+        told = subprocess.run([name, "--local", "--progress-spinner", "off", "--format", "json"], capture_output=True,
+                              text=True, check=False, timeout=_AUDIT_TIMEOUT_S)  # fmt: skip
+        rows = json.loads(told.stdout)["dependencies"]
+    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+        record.figures["known holes of packages"] = "skipped, pip-audit does not reach its data here"
+        return
+    holes = [f"{row['name']} {row['version']}: {hole['id']}" for row in rows for hole in row.get("vulns", ())]
+    record.figures["known holes of packages"] = f"{len(holes)} in {len(rows)} packages"
+    for hole in holes:
+        record.found(-1, "packages", "known hole", hole)
+
