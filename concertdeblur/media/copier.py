@@ -63,6 +63,7 @@ class PacketCopier:
         self._plans = {plan.index: plan for plan in companions.plans}
         self._last_dts: dict[int, int] = {}
         self._num_refused: Counter[int] = Counter()  # packets by their stream
+        self._adts: set[int] = set()
         copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
         self._packets: Iterator[Packet[Any]] = self._clip.packets(copied)
         self._begun_hidden = self._peek()
@@ -147,6 +148,9 @@ class PacketCopier:
         target: Stream = primed or self._output.add_stream_from_template(origin, opaque=True)
         if origin.time_base is not None:
             target.time_base = origin.time_base
+        context = origin.codec_context
+        if context is not None and context.name == "aac" and not context.extradata:
+            self._adts.add(origin.index)
         if self._clip.has_edit_lists and not is_cut:
             self._hidden[origin.index] = HiddenPacketFilter(
                 origin, can_hide=hides_priming(name), is_primed=primed is not None
@@ -232,6 +236,9 @@ class PacketCopier:
             packet.duration = (packet.dts or 0) - last  # otherwise mov's edit list would end before the last packet
         self._last_dts[index] = packet.dts or 0
         packet.stream = self._targets[index]
+        if index in self._adts and not _is_adts(packet):  # as the first one it would make muxers misread all others
+            self._num_refused[index] += 1
+            return
         try:
             self._output.mux_one(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):  # some muxers look into packets
@@ -263,6 +270,12 @@ class PacketCopier:
         """Whether a copied video stream has already had its first key frame."""
         index = packet.stream.index
         return packet.stream.type != "video" or packet.is_keyframe or index in self._last_dts
+
+
+def _is_adts(packet: "Packet[Any]") -> bool:
+    """Whether a packet of AAC begins as those do that describe themselves: sync word, layer 0."""
+    head = bytes(packet)[:2]
+    return len(head) == 2 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
 
 
 def _counted(count: int, index: int, kind: str) -> str:

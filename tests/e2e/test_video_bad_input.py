@@ -1,6 +1,7 @@
 """Bad input: one sentence, the right error, and no output file."""
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,44 @@ def test_sound_that_does_not_decode_is_still_copied(tmp_path: Path, out: Path) -
                 output.mux_one(copy)
     deblur_video(damaged, out, VideoJob(strength=0))
     assert stream_facts(out)[1].payloads == stream_facts(damaged)[1].payloads
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("number", [0, 6])
+def test_damaged_sound_of_a_transport_stream_is_left_out_and_the_rest_decodes(
+    tmp_path: Path, suffix: str, number: int
+) -> None:
+    """Muxers look into AAC that describes itself; what the first packet is decides how they read all others."""
+    data = make_clip(tmp_path / "in.ts", ClipSpec(num_frames=24, audio="aac")).read_bytes()
+    place = [found.start() for found in re.finditer(b"\xff\xf1", data)][number]
+    (tmp_path / "in.ts").write_bytes(data[:place] + bytes(2) + data[place + 2 :])
+    told: list[str] = []
+    deblur_video(tmp_path / "in.ts", tmp_path / f"out{suffix}", VideoJob(strength=0), on_warning=told.append)
+    (left_out,) = [int(text.split()[0]) for text in told if "(audio)" in text and "left out: damaged" in text]
+    before, after = stream_facts(tmp_path / "in.ts")[1], stream_facts(tmp_path / f"out{suffix}")[1]
+    assert len(after.pts) == len(before.pts) - left_out
+    assert 0 < left_out < 5
+    assert len(frames_of(tmp_path / f"out{suffix}")) == 24
+    with av.open(str(tmp_path / f"out{suffix}")) as clip:
+        assert sum(frame.samples for frame in clip.decode(audio=0)) > 0
+
+
+def test_sound_that_does_not_decode_is_left_out_of_a_conversion_and_counted(tmp_path: Path) -> None:
+    source, damaged = make_clip(tmp_path / "in.mkv", ClipSpec(audio="flac")), tmp_path / "damaged.mkv"
+    with av.open(str(source)) as clip, av.open(str(damaged), "w") as output:
+        made: dict[int, Any] = {s.index: output.add_stream_from_template(s, opaque=True) for s in clip.streams}
+        sounds = 0
+        for packet in (packet for packet in clip.demux() if packet.size):
+            copy: Any = packet
+            sounds += packet.stream.type == "audio"
+            if packet.stream.type == "audio" and sounds == 3:
+                copy = av.Packet(b"\x5a" * packet.size)
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.stream = made[packet.stream.index]
+            output.mux_one(copy)
+    told: list[str] = []
+    deblur_video(damaged, tmp_path / "out.mp4", VideoJob(strength=0, audio="aac"), on_warning=told.append)
+    assert "1 packet of stream 1 (audio) is left out: damaged" in told
 
 
 def test_a_file_that_ends_early_is_kept_as_far_as_it_goes(tmp_path: Path, out: Path) -> None:
