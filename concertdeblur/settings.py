@@ -1,4 +1,4 @@
-"""TOML files read into frozen dataclasses; an unknown key is an error that names the nearest known one. And plain JSON."""
+"""TOML files read into frozen dataclasses; an unknown key is an error that names the nearest known one. And JSON."""
 
 import dataclasses
 import difflib

@@ -258,7 +258,7 @@ def retimed(
         counts = [round(p.pts * p.time_base * rate_fps) for p in encoded.demux(video=0) if p.pts is not None]
     first = min(counts, default=0)  # nut begins at dts 0, so the pts of reordered frames are all too late
     shown = [stamps[count - first] for count in counts]
-    decoded = decode_stamps([pts for pts, _ in shown])
+    decoded = list(decode_stamps(pts for pts, _ in shown))
     if is_mov and shown:
         span = Span()
         for (pts, duration), dts in zip(shown, decoded, strict=True):

@@ -118,7 +118,7 @@ def join(writer: PyavWriter, part: Path, paths: Sequence[Path], time_base: Fract
 
 def _in_one_time(paths: Sequence[Path], time_base: Fraction) -> "Iterator[Packet[Any]]":
     """All packets of all segments, with new dts: each segment's encoder began anew, so its own ones overlap."""
-    stamps = iter(decode_stamps([pts for path in paths for pts, *_ in _packets(path, with_data=False)]))
+    stamps = decode_stamps(pts for path in paths for pts, *_ in _packets(path, with_data=False))
     for path in paths:
         for pts, duration, is_keyframe, data in _packets(path):
             made: Packet[Any] = Packet(data)

@@ -1,22 +1,31 @@
 """Time stamps of packets in coding order: missing ones are made, and the last packet gets its duration."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 
-def decode_stamps(pts: Sequence[int]) -> list[int]:
-    """The dts of packets in coding order, from their pts.
+_RANKED_AT_ONCE = 65_536
+
+
+def decode_stamps(pts: Iterable[int]) -> Iterator[int]:
+    """The dts of packets in coding order, from their pts, which all differ.
 
     The k-th packet gets the pts of the (k - d)-th shown frame, where d is the number of frames by which coding runs
     ahead of showing. Before the first frame the stamps continue backwards. So every dts is at most its pts, and they
-    grow.
+    grow. Takes 16 bytes a packet: a day of frames 35 MB.
     """
-    shown = sorted(pts)
-    rank = {stamp: number for number, stamp in enumerate(shown)}
-    ahead = max((number - rank[stamp] for number, stamp in enumerate(pts)), default=0)
-    step = max(1, shown[1] - shown[0]) if len(shown) > 1 else 1
-    return [shown[k - ahead] if k >= ahead else shown[0] - (ahead - k) * step for k in range(len(shown))]
+    coded = np.fromiter(pts, np.int64)
+    shown = np.sort(coded)
+    ahead = 0
+    for start in range(0, len(coded), _RANKED_AT_ONCE):
+        ranks = np.searchsorted(shown, coded[start : start + _RANKED_AT_ONCE])
+        ahead = max(ahead, int((np.arange(start, start + len(ranks)) - ranks).max()))
+    del coded
+    step = max(1, int(shown[1] - shown[0])) if len(shown) > 1 else 1
+    for number in range(len(shown)):
+        yield int(shown[number - ahead]) if number >= ahead else int(shown[0]) - (ahead - number) * step
 
 
 def are_usable(pts: Sequence[int | None], dts: Sequence[int | None]) -> bool:

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all")
     parser.add_argument("--seed", type=int, default=1, help="what every case is drawn from")
     parser.add_argument("--count", type=int, help="cases of each part; default: the part's own")
+    parser.add_argument("--short", action="store_true", help="a few cases of each part, in a minute")
     parser.add_argument("--only", type=int, help="run this one case of the part again")
     parser.add_argument("--work", type=Path, help="folder for findings; default: a new one")
     parser.add_argument("--report", type=Path, help="write the table here, as Markdown")
@@ -31,7 +32,7 @@ def main() -> int:
     records = []
     for name in given.parts or PARTS:
         part = PARTS[name]
-        count = given.count or part.count
+        count = given.count or (part.short if given.short else part.count)
         record = Record(part=name, seed=given.seed, count=count, only=given.only, folder=work / name)
         record.folder.mkdir(parents=True, exist_ok=True)
         part.run(record)

@@ -33,7 +33,7 @@ def readable(path: Path) -> dict[str, int]:
                 break
             if packet.stream.type == "audio":
                 sounds += packet.size > 0 and not packet.is_discard
-            if packet.stream.type == "video":
+            if packet.stream.type == "video" and not packet.stream.disposition & av.stream.Disposition.attached_pic:
                 for height, width in _decoded(packet):
                     frames[packet.stream.index] += 1
                     areas[packet.stream.index] = height * width

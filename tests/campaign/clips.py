@@ -17,7 +17,8 @@ _HONEST = (  # refusals of what could be read
     "does not decode", "ends early", "--strict", "no frame between start and end",
 )  # fmt: skip
 _VARIANTS: tuple[tuple[str, ...], ...] = (
-    (), (), (), (), (), (), ("--end", "0.3"), ("--start", "0.2"), ("--audio", "aac"), ("--strict",), ("--end", "0.2", "--audio", "aac"),
+    (), (), (), (), (), (), ("--end", "0.3"), ("--start", "0.2"), ("--audio", "aac"),
+    ("--strict",), ("--end", "0.2", "--audio", "aac"),
     ("--compatible",),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ _VIDEO, _TRAIN, _DATASET = (_BY_NAME[name] for name in ("video", "train", "build
 
 def run(record: Record) -> None:
     """Each case: one file of one of these is damaged, and what reads it is run."""
-    shop = workshop(record.folder / "workshop")
+    shop = workshop(record.folder.parent / "workshop")
     _make_more(shop)
     kinds: dict[str, Callable[[Path, random.Random, Workshop], tuple[Path, str, Act, Job | None]]] = {
         "weight set": _weight_set, "recipe": _recipe, "run folder": _run_folder, "data set": _data_set,
@@ -89,7 +89,9 @@ def _damage(path: Path, draw: random.Random) -> str:
 
 def _one_of(folder: Path, draw: random.Random, pattern: str = "*") -> Path:
     """A file below a folder; texts as often as all others together."""
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and path.stat().st_size and path.name != "lock")
+    files = sorted(
+        path for path in folder.rglob(pattern) if path.is_file() and path.stat().st_size and path.name != "lock"
+    )
     texts = [path for path in files if path.suffix in _TEXTS]
     return draw.choice(texts if texts and draw.random() < 0.5 else files)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _MEGABYTE = b"\0" * 2**20
+_STATUSES = ("500 X", "204 X", "304 X", "999 X")
+_NAMES = ("../../evil.mp4", "/tmp/evil.mp4", "..", "a\\..\\b.mp4", "%(id)s.mp4")  # noqa: S108 - that is the point
 
 
 class HostileSite:
@@ -110,19 +112,20 @@ def ways(clip: bytes, secret: Path, draw: random.Random) -> list[tuple[str, Answ
         ("a body that drips", dripping),
         ("too long a length", wrong_length(len(clip) * 3)),
         ("a length that is no number", wrong_length(draw.choice(("-5", "x", "1e9", "", 10**40)))),
-        ("a name with a path", named(draw.choice(("../../evil.mp4", "/tmp/evil.mp4", "..", "a\\..\\b.mp4", "%(id)s.mp4")))),
+        ("a name with a path", named(draw.choice(_NAMES))),
         ("a page that shows a file", page(f'<video src="file://{secret}"></video><title>../../x\x1b[31m</title>')),
         ("a playlist of a file", page(playlist.format(f"file://{secret}"), "application/vnd.apple.mpegurl")),
         ("a playlist of itself", page(playlist.format("BASE/a.m3u8"), "application/vnd.apple.mpegurl")),
         ("a playlist with a key from a file", page(
-            playlist.format(f'#EXT-X-KEY:METHOD=AES-128,URI="file://{secret}"\nBASE/a.ts'), "application/vnd.apple.mpegurl")),
+            playlist.format(f'#EXT-X-KEY:METHOD=AES-128,URI="file://{secret}"\nBASE/a.ts'),
+            "application/vnd.apple.mpegurl")),
         ("a feed of entities", page(f"<?xml version='1.0'?><!DOCTYPE r [{entities}]><rss><channel><title>&e8;</title>"
                                     "</channel></rss>", "application/rss+xml")),
         ("zeros in a bomb", lambda base, path: _plain(gzip.compress(_MEGABYTE * 300, 1), "Content-Encoding: gzip")),
         ("noise", lambda base, path: iter([draw.randbytes(3000)])),
-        ("headers without end", lambda base, path: iter([_head("X: y") [:-2]] + [b"X: " + b"y" * 60_000 + b"\r\n"] * 300)),
+        ("headers without end", lambda base, path: iter([_head()[:-2], *[b"X: " + b"y" * 60_000 + b"\r\n"] * 300])),
         ("nothing", lambda base, path: iter(())),
-        ("an error every time", lambda base, path: _plain(b"", status=draw.choice(("500 X", "204 X", "304 X", "999 X")))),
+        ("an error every time", lambda base, path: _plain(b"", status=draw.choice(_STATUSES))),
         ("half a clip", lambda base, path: _plain(clip[:cut])),
         ("a text", lambda base, path: _plain(b"no clip", kind="video/mp4")),
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Commands that write, each on inputs of its own, and what they make when nothing goes wrong."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -142,8 +143,9 @@ class Workshop:
         return self.expected[job.name]
 
 
+@functools.cache
 def workshop(folder: Path) -> Workshop:
-    """Make the inputs, in a process of their own."""
+    """Make the inputs, in a process of their own; once for all parts."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def make() -> bool:

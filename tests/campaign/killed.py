@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments: nothing that was there is damaged, and a rerun ends as if nothing had been."""
+"""Runs that are killed at random moments: what was there stays whole, and a rerun ends as if nothing had been."""
 
 import os
 import random
@@ -14,7 +14,7 @@ _NUM_DECISIONS = 300
 
 def run(record: Record) -> None:
     """Each case: one job killed once or a few times, then done to its end; every ninth is the review page's log."""
-    shop = workshop(record.folder / "workshop")
+    shop = workshop(record.folder.parent / "workshop")
     for number in record.numbers():
         draw, which = record.draw(number), number % (len(JOBS) + 1)
         if which == len(JOBS):
@@ -38,7 +38,9 @@ def _of_job(record: Record, number: int, job: Job, shop: Workshop, draw: random.
         if has_ended or faults:
             break
     ended = isolated(job.act(folder), folder / ".log", _LIMITS)
-    faults += manners(ended, tells_progress=True) + ([("rerun fails", ended.stderr)] if ended.result != {"code": 0} else [])
+    faults += manners(ended, tells_progress=True) + (
+        [("rerun fails", ended.stderr)] if ended.result != {"code": 0} else []
+    )
     faults += [] if faults else verdict(job, expected, folder)
     left = [path.name for path in folder.iterdir() if path.name not in (*job.inputs, job.output, ".log")]
     faults += [("litter", " ".join(left))] if left else []

@@ -137,7 +137,9 @@ def _with_extreme(data: bytes, piece: Piece, draw: random.Random) -> Mutation:
     return bytes(made), f"{piece.name} has {value:#x} at its byte {at - piece.payload}"
 
 
-_BOXES_OF_BOXES = frozenset("moov trak mdia minf dinf stbl edts udta mvex moof traf meta ilst".split())
+_BOXES_OF_BOXES = frozenset(
+    ["moov", "trak", "mdia", "minf", "dinf", "stbl", "edts", "udta", "mvex", "moof", "traf", "meta", "ilst"]
+)
 
 
 def boxes(data: bytes, start: int = 0, stop: int | None = None, above: str = "") -> Iterator[Piece]:

@@ -28,7 +28,7 @@ class Original:
 
 
 def _kind(name: str, target: str = "", flags: tuple[str, ...] = (), **spec: Any) -> Original:
-    suffix = "." + name.split("-")[0]
+    suffix = "." + name.split("-", maxsplit=1)[0]
     made = ClipSpec(num_frames=spec.pop("num_frames", 12), **spec)
     return Original(
         name=name, suffix=suffix, target_suffix=target or suffix, flags=flags,

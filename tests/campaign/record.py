@@ -1,4 +1,4 @@
-"""What a part of the campaign did and found: cases by kind and outcome, and findings with what they need to be seen again."""
+"""What a part of the campaign did and found: cases by kind and outcome, findings with what shows them again."""
 
 import json
 import random

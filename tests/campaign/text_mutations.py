@@ -40,7 +40,9 @@ def _other_value(data: bytes, draw: random.Random) -> Mutation:
     if not found:
         return data + b"\nx = 1\n", "one line more"
     one, value = draw.choice(found), draw.choice(_VALUES)
-    return data[: one.start()] + value.encode() + data[one.end() :], f"{one[0].decode(errors='replace')} is {value[:40]}"
+    return data[: one.start()] + value.encode() + data[
+        one.end() :
+    ], f"{one[0].decode(errors='replace')} is {value[:40]}"
 
 
 def _other_lines(data: bytes, draw: random.Random) -> Mutation:
@@ -88,7 +90,9 @@ def _change(tree: Any, draw: random.Random) -> str:
     if isinstance(above, dict) and draw.random() < 0.2:
         del above[key]
         return f"without {key}"
-    value: Any = draw.choice((None, -1, 0, 10**30, 1e300, "", "x", "../x", [], {}, True, [None], {"x": 1}, "\0", float("nan")))
+    value: Any = draw.choice(
+        (None, -1, 0, 10**30, 1e300, "", "x", "../x", [], {}, True, [None], {"x": 1}, "\0", float("nan"))
+    )
     told = f"{key} was {str(above[key])[:40]!r}, is {value!r}"
     above[key] = value
     return told

@@ -1,4 +1,4 @@
-"""The package's code, read: nothing is unpickled or evaluated, no shell is started, no address but the loopback is served."""
+"""The package's code, read: nothing is unpickled or evaluated, no shell is started, no network is served."""
 
 import ast
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 import concertdeblur
 
 PACKAGE = Path(concertdeblur.__file__).parent
-_MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "pty", "commands",
-                      "telnetlib", "ftplib", "xmlrpc"})  # fmt: skip
+_MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "pty",
+                      "commands", "telnetlib", "ftplib", "xmlrpc"})  # fmt: skip
 _BUILTINS = frozenset({"eval", "exec", "compile", "__import__", "execfile"})
 _CALLS = frozenset(
     {"os.system", "os.popen", "os.execl", "os.execv", "os.execvp", "os.spawnl", "os.spawnv", "os.startfile",
-     "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "torch.load", "torch.save",
-     "torch.hub.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "shutil.unpack_archive",
-     "numpy.load", "np.load", "pandas.read_pickle"}
+     "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "torch.load",
+     "torch.save", "torch.hub.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load", "tempfile.mktemp",
+     "shutil.unpack_archive", "numpy.load", "np.load", "pandas.read_pickle"}
 )  # fmt: skip
 _STARTERS = frozenset({"run", "Popen", "call", "check_call", "check_output"})
 
@@ -60,9 +60,10 @@ def _in_call(node: ast.Call) -> list[str]:
 
 @pytest.mark.parametrize(
     "source",
-    ["import pickle", "from pickle import loads", "import torch\ntorch.load('x')", "eval('1')", "import os\nos.system('ls')",
-     "import subprocess\nsubprocess.run(x, shell=True)", "import subprocess\nsubprocess.run('ls')", "from os import system",
-     "import numpy as np\nnp.load('x', allow_pickle=True)", "serve('0.0.0.0')"],
+    ["import pickle", "from pickle import loads", "import torch\ntorch.load('x')", "eval('1')",
+     "import os\nos.system('ls')", "import subprocess\nsubprocess.run(x, shell=True)", "from os import system",
+     "import subprocess\nsubprocess.run('ls')", "import numpy as np\nnp.load('x', allow_pickle=True)",
+     "serve('0.0.0.0')"],
 )  # fmt: skip
 def test_the_reader_sees_what_it_is_for(source: str) -> None:
     assert faults(source)
@@ -72,8 +73,6 @@ def test_no_module_of_the_package_has_any() -> None:
     paths = sorted(PACKAGE.rglob("*.py"))
     assert len(paths) > 100
     found = [
-        f"{path.relative_to(PACKAGE)}:{fault}"
-        for path in paths
-        for fault in faults(path.read_text(encoding="utf-8"))
+        f"{path.relative_to(PACKAGE)}:{fault}" for path in paths for fault in faults(path.read_text(encoding="utf-8"))
     ]
     assert found == []

@@ -138,7 +138,7 @@ def test_decode_stamps_grow_and_never_pass_their_pts(stamps: list[int], random: 
         group = coded[start : start + 4]
         random.shuffle(group)  # type: ignore[attr-defined]
         coded[start : start + 4] = group
-    decoded = decode_stamps(coded)
+    decoded = list(decode_stamps(coded))
     assert are_usable(coded, decoded)
 
 
