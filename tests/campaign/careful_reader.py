@@ -63,7 +63,7 @@ def strictly_read(path: Path) -> dict[str, Any]:
                     last[index] = packet.dts
                 sounds += kind == "audio" and packet.size > 0
                 if index == main:
-                    found = packet.decode()
+                    found: Any = packet.decode()
                     frames += len(found)
                     wrong += [f"frame {frames} is corrupt" for frame in found if frame.is_corrupt]
     except (av.error.FFmpegError, ValueError, OSError, IndexError) as error:

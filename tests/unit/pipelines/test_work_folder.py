@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from concertdeblur.errors import SourceError
+from concertdeblur.pipelines.batch import Item
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder, remove_remains
-from concertdeblur.pipelines.video_batch import Item, deblur_batch
+from concertdeblur.pipelines.video_batch import deblur_batch
 from concertdeblur.pipelines.video_job import VideoJob
 
 
