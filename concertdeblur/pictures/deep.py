@@ -16,7 +16,7 @@ from concertdeblur.frame import Pixels
 from concertdeblur.pictures.containers import PNG_SIGNATURE, CutOff, png_chunk, png_chunks
 from concertdeblur.pictures.stills import Still, split
 
-_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_BEFORE_PIXELS = (b"IHDR", b"PLTE")
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # channels of PNG's colour types
 
 
@@ -28,15 +28,20 @@ def read_png(data: bytes) -> Still:
         ValueError: If they cannot be decoded.
     """
     chunks = list(png_chunks(data))
-    header = dict(chunks)[b"IHDR"]
+    first: dict[bytes, bytes] = {}
+    for kind, payload in chunks:
+        first.setdefault(kind, payload)
+    header = first[b"IHDR"]
     colour_type = header[9]
     _check_inflated(header, b"".join(payload for kind, payload in chunks if kind == b"IDAT"))
-    bare = PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks if chunk[0] in _NEEDED)
+    needed = [(kind, first[kind]) for kind in _BEFORE_PIXELS if kind in first]  # a second one would be complained about
+    needed += [*(chunk for chunk in chunks if chunk[0] == b"IDAT"), (b"IEND", b"")]
+    bare = PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in needed)
     channels = _decoded(bare)
     if colour_type in (0, 4):
         channels = channels if channels.ndim == 2 else np.ascontiguousarray(channels[:, :, [0, 3]])
     still = split(channels)
-    transparent = dict(chunks).get(b"tRNS")
+    transparent = first.get(b"tRNS")
     if transparent is None or still.alpha is not None:
         return still
     key = np.frombuffer(transparent, dtype=">u2").astype(np.uint16)

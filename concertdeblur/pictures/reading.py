@@ -7,6 +7,7 @@ and has 1.5 MB, while the other one holds x265 (GPL, 23 MB unpacked).
 """
 
 import io
+import logging
 import os
 import struct
 import threading
@@ -44,6 +45,8 @@ _DECODER_ERRORS = (
 _COLOUR_CHUNKS = frozenset({b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI"})
 _TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
+_MOST_XMP_BYTES = 64 * 2**20  # as Pillow has it for all texts
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without any it writes errors to standard error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -533,4 +536,10 @@ def _itxt(payload: bytes) -> bytes:
     _, _, rest = payload.partition(b"\0")
     is_compressed, rest = rest[0], rest[2:]
     text = rest.split(b"\0", 2)[2]
-    return zlib.decompress(text) if is_compressed else text
+    if not is_compressed:
+        return text
+    inflating = zlib.decompressobj()
+    inflated = inflating.decompress(text, _MOST_XMP_BYTES)
+    if inflating.unconsumed_tail:
+        raise ValueError(f"its XMP has more than {_MOST_XMP_BYTES} bytes")
+    return inflated

@@ -1,6 +1,8 @@
 """Files that are cut off, damaged, or something else: one sentence that says which, and nothing on standard error."""
 
+import re
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from PIL import Image
 from concertdeblur.errors import SourceError
 from concertdeblur.pictures.reading import open_picture
 from concertdeblur.pictures.stills import rgb_8_bits
+from tests.commands import run
 from tests.pictures import photograph
 
 KINDS = [
@@ -125,6 +128,36 @@ def test_libraries_keep_their_warnings_to_themselves(tmp_path: Path, capfd: pyte
     cv2.imwrite(str(tmp_path / "in.tif"), photograph(20, 30).astype(np.uint16) * 257)
     decoded(tmp_path / "in.tif")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_chunk_that_is_there_twice_counts_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), photograph(20, 30).astype(np.uint16) * 257)
+    whole, data = open_picture(tmp_path / "in.png").still().pixels, (tmp_path / "in.png").read_bytes()
+    end = data.rindex(b"IEND") - 4
+    (tmp_path / "in.png").write_bytes(data[:end] + data[8:33] + data[end:])
+    assert np.array_equal(open_picture(tmp_path / "in.png").still().pixels, whole)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tiff_of_thousands_of_channels_is_refused_in_silence(tmp_path: Path) -> None:
+    """In a process of its own: pytest listens to what libraries log, so that they write nothing here."""
+    Image.fromarray(photograph(20, 30)).save(tmp_path / "in.tif")
+    data = bytearray((tmp_path / "in.tif").read_bytes())
+    data[data.index(struct.pack("<HHII", 277, 3, 1, 3)) + 9] = 8  # 2,051 samples a pixel
+    (tmp_path / "in.tif").write_bytes(data)
+    ended = run("image", tmp_path / "in.tif", tmp_path / "out.png", "--strength", 0)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"Error: .*in\.tif: .*\n", ended.stderr)
+
+
+def test_xmp_that_swells_is_damage(tmp_path: Path) -> None:
+    Image.fromarray(photograph(20, 30)).save(tmp_path / "in.png")
+    data = (tmp_path / "in.png").read_bytes()
+    told = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(80 * 2**20))
+    chunk = struct.pack(">I", len(told)) + b"iTXt" + told + struct.pack(">I", zlib.crc32(b"iTXt" + told))
+    (tmp_path / "in.png").write_bytes(data[:33] + chunk + data[33:])
+    with pytest.raises(SourceError, match="damaged"):
+        decoded(tmp_path / "in.png")
 
 
 def test_a_picture_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> None:
