@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import tomllib
 import types
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from concertdeblur.errors import SettingsError
 
 T = TypeVar("T")
+_SEAL = "sum_of_all_else"  # a key of what is sealed
 
 
 def read_settings(path: Path, cls: type[T]) -> T:
@@ -52,6 +54,31 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("too many brackets within brackets") from error
+
+
+def sealed(plain: dict[str, Any]) -> dict[str, Any]:
+    """What JSON makes of plain data, with a sum over all of it, by which `unsealed` sees damage."""
+    as_read: dict[str, Any] = json.loads(json.dumps(plain))
+    return {**as_read, _SEAL: _sum(as_read)}
+
+
+def unsealed(plain: Any) -> dict[str, Any]:
+    """Plain data without its sum; what has none is from an older version and taken as it is.
+
+    Raises:
+        ValueError: If it is no table, or another one than was sealed.
+
+    """
+    if not isinstance(plain, dict):
+        raise ValueError("is no table")
+    kept = {key: value for key, value in plain.items() if key != _SEAL}
+    if _SEAL in plain and plain[_SEAL] != _sum(kept):
+        raise ValueError("is not as it was written")
+    return kept
+
+
+def _sum(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from concertdeblur.dataset.duplicates import NEAR_BITS, distance_bits
 from concertdeblur.dataset.picks import FRAMES_FOLDER, Pick, PickOptions, Picks, pick_frames
@@ -19,6 +18,7 @@ from concertdeblur.dataset.split import SplitName
 from concertdeblur.dataset.versions import picking_versions
 from concertdeblur.dataset.workspace import CACHE, Workspace, read_json
 from concertdeblur.progress import StageProgress
+from concertdeblur.settings import sealed, unsealed
 
 _PICKER = 8  # raise it when a change of the code picks other frames
 _TELL_EVERY = 25  # frames between two reports of progress
@@ -90,17 +90,17 @@ class Finder:
         self._num_before += scan.num_frames
         picks = pick_frames(source, scan, self._options, self._workspace, on_pick=self._tell_pick, stop=stop)
         path = self._cache_path(source.sha256)
-        self._workspace.write_json(path, {"scan": scan.to_json(), "picks": picks.to_json()})
+        self._workspace.write_json(path, sealed({"scan": scan.to_json(), "picks": picks.to_json()}))
         return Finding(source=source, scan=scan, picks=picks)
 
     def _cache_path(self, sha256: str) -> Path:
         return self._workspace.path(CACHE, "sources", f"{sha256[:12]}-{self._fingerprint}.json")
 
     def _cached(self, sha256: str) -> tuple[Scan, Picks] | None:
-        row: Any = read_json(self._cache_path(sha256))
         try:
+            row = unsealed(read_json(self._cache_path(sha256)))
             scan, picks = Scan.from_json(row["scan"]), Picks.from_json(row["picks"])
-        except (TypeError, KeyError, AttributeError):  # the file is not there, or not ours
+        except (TypeError, ValueError, KeyError, AttributeError):  # the file is not there, not ours, or damaged
             return None
         files = (self._workspace.path(FRAMES_FOLDER, f"{pick.frame_id}.png") for pick in picks.picks)
         return (scan, picks) if all(file.is_file() for file in files) else None

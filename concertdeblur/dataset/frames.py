@@ -80,13 +80,14 @@ def _record(line: str, where: str) -> FrameRecord:
         if "faces" in known:
             known["faces"] = tuple(Box(*map(int, face)) for face in known["faces"])
         record = FrameRecord(**known)
-        _check_types(record)
+        check_types(record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(f"{where}: is no frame ({error}); delete the file and run build-dataset again") from error
     return record
 
 
-def _check_types(record: FrameRecord) -> None:
+def check_types(record: FrameRecord) -> None:
+    """Raise TypeError if a value is none of its field's type."""
     kinds: dict[str, tuple[type, ...]] = {"timestamp_s": (int, float), "sharpness": (int, float)}
     kinds |= {"confidence": (int, float), "faces": (tuple,)}
     for field in fields(record):

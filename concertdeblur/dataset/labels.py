@@ -1,6 +1,5 @@
 """Shot types of the kept frames: the suggested one, or the one that a person decided."""
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.dataset.frames import UNKNOWN, Box, FrameRecord
+from concertdeblur.dataset.frames import UNKNOWN, Box, FrameRecord, check_types
 from concertdeblur.dataset.reviews import Review
-from concertdeblur.dataset.shot_types import ShotTypist
+from concertdeblur.dataset.shot_types import ShotType, ShotTypist
 from concertdeblur.dataset.workspace import CACHE, Workspace
 from concertdeblur.errors import MissingDependencyError
 from concertdeblur.settings import parse_json
@@ -60,12 +59,22 @@ class Suggestions:
             return None
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        with contextlib.suppress(OSError):
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run's last line
-                    row = parse_json(line)
-                    row["faces"] = tuple(Box(*map(int, face)) for face in row["faces"])
-                    yield row.pop("frame_id"), row
+        """The suggestions that are kept; lines that are none, as a killed run's last one, are asked for again."""
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return
+        for line in lines:
+            try:
+                row = parse_json(line)
+                row["faces"] = tuple(Box(*map(int, face)) for face in row["faces"])
+                frame_id = row.pop("frame_id")
+                made = FrameRecord(frame_id=frame_id, source="", timestamp_s=0, sharpness=0, picture="", **row)
+                check_types(made)
+                _ = UNKNOWN if made.shot_type == UNKNOWN else ShotType(made.shot_type)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+            yield frame_id, row
 
 
 def reviewed(record: FrameRecord, review: Review | None) -> FrameRecord:

@@ -45,6 +45,7 @@ _DECODER_ERRORS = (
 _COLOUR_CHUNKS = frozenset({b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI"})
 _TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
+_MOST_CHANNELS = 5  # CMYK with alpha
 _MOST_XMP_BYTES = 64 * 2**20  # as Pillow has it for all texts
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # without any it writes errors to standard error
 
@@ -225,6 +226,8 @@ def _open_tiff(path: Path, data: bytes) -> PictureFile:
         try:
             image = _opened(data)
         except UnidentifiedImageError as error:
+            if (channels := int(tiff.first_of(first.get(tiff.NUM_CHANNELS, 1)))) > _MOST_CHANNELS:
+                raise _Unsupported(f"has {channels} channels; up to {_MOST_CHANNELS} are supported") from error
             raise _Unsupported(f"has {_samples_of(first)}; 8 and 16 bits, and float of 32, are supported") from error
         image.seek(numbers[0])
         changes += _conversions(image)

@@ -124,6 +124,34 @@ def site(clips: Path) -> Iterator[Site]:
         yield made
 
 
+@pytest.mark.parametrize(
+    ("pattern", "old", "new"),
+    [
+        ("sources/*.json", '"sharpness": ', '"sharpness": 9'),
+        ("sources/*.json", '"perceptual_hash": "', '"perceptual_hash": "no number '),
+        ("sources/*.json", '"scan"', '"scam"'),
+        ("types-*.jsonl", '"shot_type"', '"shot"'),
+        ("types-*.jsonl", '"shot_type": "', '"shot_type": "no type '),
+        ("types-*.jsonl", '"confidence": ', '"confidence": [] , "x": '),
+        ("types-*.jsonl", '{"', "\xff"),
+    ],
+)
+def test_a_damaged_cache_is_made_again(
+    built: Path, clips: Path, tmp_path: Path, pattern: str, old: str, new: str
+) -> None:
+    shutil.copytree(built, tmp_path / "set")
+    (path, *_) = sorted((tmp_path / "set" / ".cache").glob(pattern))
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="latin-1")
+    done = build(write_list(tmp_path, clips / "good.mp4", clips / "other.mp4"), tmp_path / "set")
+    assert done.returncode == 0, done.stderr
+    before, after = (contents(folder) for folder in (built, tmp_path / "set"))
+    assert {name: before[name] for name in before if name != "manifest.json"} == {
+        name: after[name] for name in after if name != "manifest.json"
+    }
+
+
 def test_a_source_that_drips_is_given_up_and_the_others_go_on(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from concertdeblur.errors import SettingsError
-from concertdeblur.settings import parse_json, read_settings
+from concertdeblur.settings import parse_json, read_settings, sealed, unsealed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,3 +71,12 @@ def test_brackets_without_end_are_a_mistake_like_others(tmp_path: Path) -> None:
         read_settings(tmp_path / "in.toml", Inner)
     with pytest.raises(ValueError, match="brackets within brackets"):
         parse_json("[" * 50_000)
+
+
+def test_what_is_sealed_comes_back_and_damage_is_seen() -> None:
+    told = sealed({"a": (1, 2), "b": {"c": 0.1, "d": None}})
+    assert unsealed(told) == {"a": [1, 2], "b": {"c": 0.1, "d": None}}
+    for damaged in ({**told, "a": [1, 3]}, {**told, "more": 1}, {"b": told["b"], "sum_of_all_else": 0}, [], None):
+        with pytest.raises(ValueError, match=r"is (not as it was written|no table)"):
+            unsealed(damaged)
+    assert unsealed({"a": 1}) == {"a": 1}  # older files have no sum

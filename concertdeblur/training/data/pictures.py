@@ -24,7 +24,7 @@ from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.pictures.reading import open_picture
 from concertdeblur.pictures.stills import rgb_8_bits
-from concertdeblur.settings import parse_json
+from concertdeblur.settings import parse_json, sealed, unsealed
 from concertdeblur.training.data.sources import (
     DataSettings,
     SourcePair,
@@ -56,7 +56,6 @@ __all__ = [
 ]
 
 _FORMAT = 2  # of the index file's format
-_OWN_DIGEST = "index_sha256"  # its key in the index: sha256 of all else there, so that damage is seen
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
@@ -133,14 +132,16 @@ def read_index(folder: Path) -> dict[str, Any]:
         TrainingError: If there is none, or it does not fit the pixels.
     """
     try:
-        index: dict[str, Any] = parse_json((folder / "index.json").read_text(encoding="utf-8"))
+        index = parse_json((folder / "index.json").read_text(encoding="utf-8"))
         is_whole = index["format"] == _FORMAT and (folder / "pixels.u8").stat().st_size == index["num_bytes"]
-        is_whole &= index.pop(_OWN_DIGEST, None) in (None, _digest(index))  # older stores have none
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{folder}: not a store of pictures ({error})") from error
     if not is_whole:
         raise TrainingError(f"{folder}: the store of pictures is damaged or of another version; delete it")
-    return index
+    try:
+        return unsealed(index)
+    except ValueError as error:
+        raise TrainingError(f"{folder}: the store of pictures is damaged; delete it") from error
 
 
 def build_store(
@@ -241,13 +242,8 @@ def write_store(folder: Path, pairs: Iterable[tuple[str, CapturedPair]], *, orig
 
 def write_index(folder: Path, index: dict[str, Any]) -> None:
     """Write the index of a store: plain data, with `num_bytes` of the pixels and `origin`, what it was made from."""
-    plain = json.loads(json.dumps({"format": _FORMAT, **index}))
-    text = json.dumps(plain | {_OWN_DIGEST: _digest(plain)}, indent=1)
+    text = json.dumps(sealed({"format": _FORMAT, **index}), indent=1)
     (folder / "index.json").write_text(text, encoding="utf-8")
-
-
-def _digest(plain: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def read_contents(folder: Path) -> StoreContents:
