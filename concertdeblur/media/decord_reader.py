@@ -4,6 +4,7 @@ decord knows nothing of colour tags, rotation or time bases, so PyAV reads them 
 do at all (deep, HDR or interlaced sources, broken frames, another stream than the first) is refused with a sentence.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -32,10 +33,12 @@ class DecordReader:
     def __init__(
         self, path: Path, options: ReaderOptions, *, on_warning: Callable[[str], None] = ignore_warning
     ) -> None:
+        os.environ.setdefault("DECORD_DUPLICATE_WARNING_THRESHOLD", "1.0")  # it has no other way to keep quiet
         try:
             import decord
         except ImportError as error:
             raise MissingDependencyError("the reader decord needs the package decord2; install it") from error
+        decord.logging.set_level(decord.logging.QUIET)  # its FFmpeg writes to standard error what it finds damaged
         with PyavReader(path, options, on_warning=on_warning) as probe:
             self._info, self._first_pts = probe.info, probe.first_pts
             self._end_pts, self._origin_s, self._is_cropped = probe.end_pts, probe.origin_s, probe.is_cropped

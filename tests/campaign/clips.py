@@ -1,6 +1,5 @@
 """Damaged clips through `concertdeblur video`: read as far as they can be, or refused in one sentence."""
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,11 @@ from tests.campaign.isolation import MIB, Ended, Limits, command, isolated
 from tests.campaign.mutations import damaged
 from tests.campaign.originals import Original, originals
 from tests.campaign.record import Record, manners, masked, sentence_of
+from tests.weight_sets import random_weight_set
 
 _LIMITS = Limits()
+_NETWORKS = ("--no-refine", "--backend", "torch", "--device", "cpu")
+_SHARE_OF_NETWORKS = 0.12  # they take ten times as long
 _MOST_OUTPUT_BYTES = 40 * MIB
 _HONEST = (  # refusals of what could be read
     "the picture size changes", "is interlaced", "turns from progressive to interlaced", "cannot hold",
@@ -27,10 +29,10 @@ def run(record: Record) -> None:
     """Each case: one clip, damaged, through one run, its output held against what FFmpeg gets out of the input."""
     kinds = originals()
     whole = _make(kinds, record.folder / "originals")
+    weights = record.folder / "originals" / "weights"
     for number in record.numbers():
-        draw = record.draw(number)
         kind = kinds[number % len(kinds)]
-        _case(record, number, kind, whole[kind.name], draw)
+        _case(record, number, kind, whole[kind.name], weights)
 
 
 def _make(kinds: list[Original], folder: Path) -> dict[str, bytes]:
@@ -40,6 +42,7 @@ def _make(kinds: list[Original], folder: Path) -> dict[str, bytes]:
     def make() -> bool:
         for kind in kinds:
             kind.make(folder / (kind.name + kind.suffix))
+        random_weight_set(folder / "weights")
         return True
 
     ended = isolated(make, folder / "log", Limits(wall_s=300, cpu_s=200))
@@ -47,8 +50,8 @@ def _make(kinds: list[Original], folder: Path) -> dict[str, bytes]:
     return {kind.name: (folder / (kind.name + kind.suffix)).read_bytes() for kind in kinds}
 
 
-def _case(record: Record, number: int, kind: Original, data: bytes, draw: random.Random) -> None:
-    folder = record.case_folder(number)
+def _case(record: Record, number: int, kind: Original, data: bytes, weights: Path) -> None:
+    folder, draw = record.case_folder(number), record.draw(number)
     source = folder / f"in{kind.suffix}"
     changed, told = damaged(data, kind.suffix, draw)
     source.write_bytes(changed)
@@ -56,7 +59,10 @@ def _case(record: Record, number: int, kind: Original, data: bytes, draw: random
     suffix = ".mp4" if "--compatible" in extra else draw.choice((kind.target_suffix, kind.target_suffix, ".mkv"))
     target = folder / f"out{suffix}"
     preset = ("--preset", "12" if suffix == ".webm" else "ultrafast")
-    args = ("video", source, target, "--strength", 0, "--drop-streams", *preset, *kind.flags, *extra)
+    networks = (*_NETWORKS, "--weights", weights) if draw.random() < _SHARE_OF_NETWORKS else ("--strength", 0)
+    if networks[0] != "--strength" and draw.random() < 0.5:
+        networks = (*networks, "--reader", "decord")
+    args = ("video", source, target, *networks, "--drop-streams", *preset, *kind.flags, *extra)
     ended = isolated(command(*args), folder / "log", _LIMITS)
     words = f"{kind.name}: {told}; {' '.join(map(str, args[3:]))} to {suffix}"
     keep = [source, folder / "log" / "stderr", target]

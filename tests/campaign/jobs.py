@@ -146,7 +146,8 @@ class Workshop:
 @functools.cache
 def workshop(folder: Path) -> Workshop:
     """Make the inputs, in a process of their own; once for all parts."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
     def make() -> bool:
         options = {"crf": "10", "preset": "ultrafast", "g": "5"}

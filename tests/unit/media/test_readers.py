@@ -1,5 +1,6 @@
 """One suite for both readers; what only one of them can do is at the end."""
 
+import contextlib
 import itertools
 from fractions import Fraction
 from pathlib import Path
@@ -210,3 +211,14 @@ def test_decord_refuses_by_name_what_it_cannot(
     clip = make_clip(tmp_path / "in.mkv", spec)
     with pytest.raises(UnsupportedStreamError, match=reason):
         read(clip, "decord", **options)
+
+
+def test_decord_writes_nothing_of_damage_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = make_clip(tmp_path / "in.ts", ClipSpec(num_frames=24, options={"crf": "20", "g": "24"}))
+    data = bytearray(whole.read_bytes())
+    for place in range(188 * 30, len(data) - 188, 188 * 4):
+        data[place + 20 : place + 180] = bytes(160)
+    whole.write_bytes(data)
+    with contextlib.suppress(SourceError, BrokenFramesError):
+        read(whole, "decord")
+    assert capfd.readouterr() == ("", "")
