@@ -16,7 +16,7 @@ _SHARE_OF_NETWORKS = 0.12  # they take ten times as long
 _MOST_OUTPUT_BYTES = 40 * MIB
 _HONEST = (  # refusals of what could be read
     "the picture size changes", "is interlaced", "turns from progressive to interlaced", "cannot hold",
-    "does not decode", "ends early", "--strict", "no frame between start and end",
+    "does not decode", "ends early", "--strict", "no frame between start and end", "the reader pyav",
 )  # fmt: skip
 _VARIANTS: tuple[tuple[str, ...], ...] = (
     (), (), (), (), (), (), ("--end", "0.3"), ("--start", "0.2"), ("--audio", "aac"),

@@ -4,7 +4,9 @@ The process is forked from this one, where everything is imported already: a cas
 ends is part of what is tested: a process that dies or hangs is the finding.
 """
 
+import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import resource
@@ -107,10 +109,16 @@ class Forked:
 
 def warm() -> None:
     """Import what cases need, once, before the first is forked; torch alone takes seconds."""
+    import concertdeblur.pipelines.build_dataset
     import concertdeblur.pipelines.deblur_image
     import concertdeblur.pipelines.deblur_video
     import concertdeblur.pipelines.image_batch
+    import concertdeblur.pipelines.train
     import concertdeblur.pretrained  # noqa: F401
+
+    for name in ("scenedetect", "yt_dlp", "fastapi", "uvicorn"):  # extras
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def isolated(act: Callable[[], Any], folder: Path, limits: Limits | None = None) -> Ended:
