@@ -79,7 +79,7 @@ class FfmpegWriter:
         """
         self._part, self._info, self._encoding, self._companions = part, info, encoding, companions
         self._converter = PlaneConverter(info, encoding.pixel_format)
-        self._stamps: list[tuple[int, int]] = []  # (pts, duration), a few bytes a frame
+        self._stamps: list[tuple[int, int]] = []  # (pts, duration), some 150 bytes a frame
         self._encoded = part.with_name(part.name + ".nut")
         self._rate_fps = max(1, round(info.rate or 25))  # only the encoder's rate control sees it
         command = self._command(self._encoded)

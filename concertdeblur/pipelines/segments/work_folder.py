@@ -265,4 +265,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _size(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+    for unit_bytes, unit, digits in ((1e9, "GB", 1), (1e6, "MB", 0)):
+        if num_bytes >= unit_bytes:
+            return f"{num_bytes / unit_bytes:.{digits}f} {unit}"
+    return f"{num_bytes / 1e3:.0f} kB"

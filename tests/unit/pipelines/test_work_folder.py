@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from concertdeblur.errors import TargetError
 from concertdeblur.pipelines.batch import Item
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder, remove_remains
 from concertdeblur.pipelines.video_batch import deblur_batch
@@ -60,3 +62,16 @@ def test_a_folder_of_clips_that_are_done_is_cleared_of_remains(tmp_path: Path) -
     (summary,) = deblur_batch([item], VideoJob(strength=0))
     assert "1 done by an earlier run" in summary.text()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("needed", "free", "words"),
+    [(5_000, 1_200, "5 kB more on its disk, which has 1 kB"), (3e6, 5e5, "3 MB more on its disk, which has 500 kB"),
+     (2.5e9, 0, "2.5 GB more on its disk, which has 0 kB")],
+)  # fmt: skip
+def test_room_that_is_missing_is_told_in_fitting_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: float, free: int, words: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with WorkFolder(tmp_path / "out.mp4") as work, pytest.raises(TargetError, match=words):
+        work.check_room(needed)
