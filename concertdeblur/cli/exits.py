@@ -13,7 +13,9 @@ from concertdeblur.cli.console import printable, say, write_event
 from concertdeblur.cli.display import Display
 from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory")
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory", "can't start new thread",
+)  # fmt: skip
 _MOST_LETTERS = 200  # most letters of a message that was not written for users
 
 

@@ -72,6 +72,9 @@ class Forked:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._limits, self._started_s = folder, limits, time.monotonic()
+        for name in ("stdout", "stderr"):  # there even if it is killed at once
+            (folder / name).write_bytes(b"")
+        (folder / "result.json").unlink(missing_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -131,7 +134,6 @@ def _live(act: Callable[[], Any], folder: Path, limits: Limits) -> None:
     code = 1
     try:
         os.setsid()
-        (folder / "result.json").unlink(missing_ok=True)
         for number, name in ((1, "stdout"), (2, "stderr")):
             descriptor = os.open(folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
             os.dup2(descriptor, number)

@@ -86,3 +86,11 @@ def test_a_foreign_message_is_cut() -> None:
     assert code == 1
     assert len(message) < 500
     assert message.endswith("what it prints with --debug")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("can't start new thread"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_memory_that_ends_is_no_bug(error: Exception) -> None:
+    assert describe_error(error) == ("there is not enough memory; close other programs, or use a smaller clip", 1)
