@@ -76,7 +76,8 @@ def test_brackets_without_end_are_a_mistake_like_others(tmp_path: Path) -> None:
 def test_what_is_sealed_comes_back_and_damage_is_seen() -> None:
     told = sealed({"a": (1, 2), "b": {"c": 0.1, "d": None}})
     assert unsealed(told) == {"a": [1, 2], "b": {"c": 0.1, "d": None}}
-    for damaged in ({**told, "a": [1, 3]}, {**told, "more": 1}, {"b": told["b"], "sum_of_all_else": 0}, [], None):
+    damages: tuple[Any, ...] = ({**told, "a": [1, 3]}, {**told, "more": 1}, {**told, "sum_of_all_else": 0}, [], None)
+    for damaged in damages:
         with pytest.raises(ValueError, match=r"is (not as it was written|no table)"):
             unsealed(damaged)
     assert unsealed({"a": 1}) == {"a": 1}  # older files have no sum
