@@ -138,9 +138,9 @@ def _live(act: Callable[[], Any], folder: Path, limits: Limits) -> None:
             descriptor = os.open(folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
             os.dup2(descriptor, number)
             os.close(descriptor)
-        _limit(limits)
         faulthandler.enable(file=2)
-        faulthandler.dump_traceback_later(max(1.0, limits.wall_s - _DUMPED_EARLIER_S), file=2)
+        faulthandler.dump_traceback_later(max(1.0, limits.wall_s - _DUMPED_EARLIER_S), file=2)  # a thread: before limits
+        _limit(limits)
         warnings.simplefilter("ignore")  # as `main` of the command line does
         result = act()
         faulthandler.cancel_dump_traceback_later()
