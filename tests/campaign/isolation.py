@@ -139,7 +139,7 @@ def _live(act: Callable[[], Any], folder: Path, limits: Limits) -> None:
             os.dup2(descriptor, number)
             os.close(descriptor)
         faulthandler.enable(file=2)
-        faulthandler.dump_traceback_later(max(1.0, limits.wall_s - _DUMPED_EARLIER_S), file=2)  # a thread: before limits
+        faulthandler.dump_traceback_later(max(1.0, limits.wall_s - _DUMPED_EARLIER_S), file=2)  # a thread
         _limit(limits)
         warnings.simplefilter("ignore")  # as `main` of the command line does
         result = act()
