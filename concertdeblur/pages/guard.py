@@ -37,6 +37,7 @@ class Guard:
         self._app, self._token, self._host = app, token.encode(), host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
