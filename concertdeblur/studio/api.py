@@ -154,9 +154,7 @@ def make_studio_app(
     return app
 
 
-async def _received(
-    request: Request, name: str, clips: Clips, workspace: Workspace, limit_bytes: int
-) -> Response:
+async def _received(request: Request, name: str, clips: Clips, workspace: Workspace, limit_bytes: int) -> Response:
     """Stream an upload to the disk; one that does not arrive whole leaves nothing."""
     clip_id, path = workspace.begin_upload(name)
     is_whole = False
@@ -223,7 +221,7 @@ def _show(folder: Path) -> None:
     """Open a folder in the desktop's file manager, if there is one."""
     program = shutil.which("xdg-open") or shutil.which("open")
     if program is not None:
-        subprocess.Popen(  # the folder is ours, no request names it
+        subprocess.Popen(  # noqa: S603  # the folder is ours, no request names it
             [program, str(folder)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

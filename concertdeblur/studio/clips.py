@@ -87,6 +87,7 @@ class Clips:
         with self._lock:
             folder = self._workspace.clip_folder(record.clip_id)
             live = self._live[record.clip_id] = _Live(record=record, folder=folder)
+            self._remember_moment(live)
             for kind in ("source", "result"):
                 if folder.view(f"{kind}.copy.mp4").is_file():
                     live.copies[kind] = "ready"
@@ -312,9 +313,7 @@ class Clips:
                 self._set(live, State.FAILED)
 
         order = {"order": "facts", "path": live.record.source}
-        self._previews.want(
-            live.record.clip_id, Urgency.FACTS, order, on_answer=on_answer, on_failure=on_failure
-        )
+        self._previews.want(live.record.clip_id, Urgency.FACTS, order, on_answer=on_answer, on_failure=on_failure)
 
     def _look(self, live: _Live, time_s: float, quality: str) -> None:
         live.num_moments += 1
@@ -330,11 +329,13 @@ class Clips:
 
         def on_answer(facts: dict[str, Any]) -> None:
             with self._lock:
-                live.moment = {**facts, "number": number, "quality": quality, "error": "", "wanted": self._wanted(live, number)}
+                wanted = self._wanted(live, number)
+                live.moment = {**facts, "number": number, "quality": quality, "error": "", "wanted": wanted}
+                live.record.moment = {**live.moment, "wanted": None}
                 self._tidy_moments(live, number)
                 if live.record.facts["kind"] == "picture":
                     live.record.frame_s[quality] = facts["elapsed_s"]
-                self._changed()
+                self._set(live, live.record.state)
                 self._measure(live)
 
         def on_failure(error: str) -> None:
@@ -342,10 +343,15 @@ class Clips:
                 live.moment = {**(live.moment or {"number": 0}), "wanted": None, "error": self._worded(live, error)}
                 self._changed()
 
-        self._previews.want(
-            live.record.clip_id, Urgency.MOMENT, order, on_answer=on_answer, on_failure=on_failure
-        )
+        self._previews.want(live.record.clip_id, Urgency.MOMENT, order, on_answer=on_answer, on_failure=on_failure)
         self._changed()
+
+    @staticmethod
+    def _remember_moment(live: _Live) -> None:
+        """Show the moment that an earlier run showed, if its pictures are still there."""
+        moment = live.record.moment
+        if moment and live.folder.view(f"moment-{moment['number']}.after.jpg").is_file():
+            live.moment, live.num_moments = moment, moment["number"]
 
     @staticmethod
     def _wanted(live: _Live, number: int) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ class Child:
         self, module: str, on_news: Callable[[Message], None], on_end: Callable[[int], None], *, niceness: int = 0
     ) -> None:
         self._on_news, self._on_end = on_news, on_end
-        self._process = subprocess.Popen(  # our own interpreter and module: nothing of a user is in the command
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-m", module, str(niceness)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, encoding="utf-8", start_new_session=True,
         )  # fmt: skip

@@ -27,9 +27,7 @@ def main() -> None:
     while True:
         order = orders.get()
         if order["order"] == "networks":
-            from concertdeblur.studio.previewing import Networks  # torch takes seconds
-
-            networks = Networks(**order["networks"])
+            networks = _networks(order["networks"])
             continue
         try:
             facts = _answer(order, networks, is_wanted=orders.empty)
@@ -41,6 +39,12 @@ def main() -> None:
             studio.tell("failed", ticket=order["ticket"], error="there is not enough memory for this clip")
         else:
             studio.tell("answer", ticket=order["ticket"], facts=facts)
+
+
+def _networks(choices: dict[str, Any]) -> "Networks":
+    from concertdeblur.studio import previewing  # torch takes seconds
+
+    return previewing.Networks(**choices)
 
 
 def _answer(order: Message, networks: "Networks | None", *, is_wanted: Callable[[], bool]) -> dict[str, Any]:
@@ -55,9 +59,7 @@ def _answer(order: Message, networks: "Networks | None", *, is_wanted: Callable[
     assert networks is not None
     deblurrer = networks.of(order["quality"])
     if order["order"] == "pace":
-        frame_s = previewing.seconds_a_frame(
-            path, deblurrer, deinterlace=order["is_interlaced"], is_wanted=is_wanted
-        )
+        frame_s = previewing.seconds_a_frame(path, deblurrer, deinterlace=order["is_interlaced"], is_wanted=is_wanted)
         return {"frame_s": frame_s}
     if order["kind"] == "picture":
         moment = previewing.picture_moment(path, deblurrer)

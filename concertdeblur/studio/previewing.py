@@ -12,7 +12,7 @@ import numpy as np
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.cam import Area, heat_overlay
-from concertdeblur.deblurring.deblurrer import Deblurrer, DeblurOptions
+from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.errors import Interrupted, SourceError
 from concertdeblur.frame import Frame, Pixels
 from concertdeblur.media.backends import open_reader
@@ -102,7 +102,8 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
     except SourceError:
         if moment_s < _LOOK_BACK_S:
             raise
-        return clip_moment(path, float(moment_s / 2), deblurrer, deinterlace=deinterlace)  # the header promises too much
+        # the header promises more than there is
+        return clip_moment(path, float(moment_s / 2), deblurrer, deinterlace=deinterlace)
     started_s = time.monotonic()
     made = list(deblurrer.stream(frames, DeblurOptions(heatmap=True)))[place]
     elapsed_s = time.monotonic() - started_s

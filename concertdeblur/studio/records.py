@@ -53,6 +53,7 @@ class ClipRecord:
     error: str = ""  # of a failed one, a sentence
     facts: dict[str, Any] = field(default_factory=dict)  # as `facts.ClipFacts`
     frame_s: dict[str, float] = field(default_factory=dict)  # seconds a frame by quality, as measured here
+    moment: dict[str, Any] | None = None  # the last one that was looked at, whose pictures are there
     choices: Choices = field(default_factory=Choices)
     warnings: list[str] = field(default_factory=list)
     result: str = ""  # where the output lies, once it is done
@@ -94,5 +95,3 @@ def _record(told: Mapping[str, Any], clip_id: str) -> ClipRecord:
     values["state"] = State(values["state"])
     values["choices"] = Choices(**values["choices"])
     return ClipRecord(**values)
-
-

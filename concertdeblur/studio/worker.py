@@ -102,11 +102,9 @@ class Worker:
             "overwrite": True, "compatible": True, "drop_streams": True, "deinterlace": order["is_interlaced"],
             "start_s": start_s, "end_s": start_s + Fraction(order["length_s"]), "restart": True,
         }  # fmt: skip
-        deblur_video(source, target.with_name(f"{target.name}.before.mp4"), VideoJob(strength=0, **part), stop=self.stop)
-        deblur_video(
-            source, target.with_name(f"{target.name}.after.mp4"), VideoJob(**order["job"], **part),
-            on_progress=self._on_progress, stop=self.stop,
-        )  # fmt: skip
+        before, after = (target.with_name(f"{target.name}.{name}.mp4") for name in ("before", "after"))
+        deblur_video(source, before, VideoJob(strength=0, **part), stop=self.stop)
+        deblur_video(source, after, VideoJob(**order["job"], **part), on_progress=self._on_progress, stop=self.stop)
         return {"start_s": float(start_s)}
 
     def _picture(self, source: Path, target: Path, order: Message) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def clean_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name)
     if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
-        raise UsageError(f"{ascii(name)} is no name of a clip; a name holds no path and begins with no dot")
+        raise UsageError(f"{name!a} is no name of a clip; a name holds no path and begins with no dot")
     path = Path(name)
     if path.suffix.lower() not in CLIP_SUFFIXES | READ_SUFFIXES:
         why = why_not_read(path)
