@@ -13,7 +13,7 @@ import numpy as np
 from concertdeblur import pretrained
 from concertdeblur.deblurring.cam import Area, heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
-from concertdeblur.errors import Interrupted, SourceError
+from concertdeblur.errors import Interrupted, SourceError, UsageError
 from concertdeblur.frame import Frame, Pixels
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
@@ -94,16 +94,17 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
 
     """
     moment_s = max(Fraction(0), Fraction(time_s))
-    options = ReaderOptions(start_s=max(Fraction(0), moment_s - _LOOK_BACK_S), deinterlace=deinterlace)
-    try:
-        with open_reader(path, options) as reader:
-            info, origin_s = reader.info, reader.origin_s
-            frames, place = _around(reader.frames(), float((moment_s + origin_s) / info.time_base))
-    except SourceError:
-        if moment_s < _LOOK_BACK_S:
-            raise
-        # the header promises more than there is
-        return clip_moment(path, float(moment_s / 2), deblurrer, deinterlace=deinterlace)
+    start_s = max(Fraction(0), moment_s - _LOOK_BACK_S)
+    while True:
+        try:
+            with open_reader(path, ReaderOptions(start_s=start_s, deinterlace=deinterlace)) as reader:
+                info, origin_s = reader.info, reader.origin_s
+                frames, place = _around(reader.frames(), float((moment_s + origin_s) / info.time_base))
+            break
+        except UsageError:  # the header promises more than there is
+            if not start_s:
+                raise
+            start_s = Fraction(0) if start_s < _LOOK_BACK_S else start_s / 2
     started_s = time.monotonic()
     made = list(deblurrer.stream(frames, DeblurOptions(heatmap=True)))[place]
     elapsed_s = time.monotonic() - started_s
