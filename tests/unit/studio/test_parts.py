@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tests.weight_sets import random_weight_set
     [
         ("gig.mp4", "gig.mp4"),
         ("IMG_0001.MOV", "IMG_0001.MOV"),
-        ("Größe ’26 (live) $(rm -rf).mkv", "Größe ’26 (live) $(rm -rf).mkv"),
+        ("Größe '26 (live) $(rm -rf).mkv", "Größe '26 (live) $(rm -rf).mkv"),
         ("x" * 300 + ".mp4", "x" * 116 + ".mp4"),
         ("photo.HEIC", "photo.HEIC"),
     ],
@@ -53,11 +54,8 @@ def test_a_clip_is_found_again_and_what_makes_no_sense_is_passed_over(tmp_path: 
     source = make_clip(tmp_path / "gig.mp4", ClipSpec(num_frames=2))
     with Workspace(tmp_path / "studio") as workspace:
         record = workspace.add_in_place(source)
-        record.state, record.choices, record.frame_s = (
-            State.PAUSED,
-            Choices(quality="fast", strength=0.4),
-            {"fast": 0.5},
-        )
+        record.state, record.choices = State.PAUSED, Choices(quality="fast", strength=0.4)
+        record.frame_s = {"fast": 0.5}
         record.save(workspace.clip_folder(record.clip_id).path)
         assert list(workspace.records()) == [record]
         assert workspace.add_in_place(source) == record, "the same file is no second clip"
@@ -67,8 +65,10 @@ def test_a_clip_is_found_again_and_what_makes_no_sense_is_passed_over(tmp_path: 
         assert read_record(half) is None
         workspace.drop_remains()
         assert not half.exists()
-        with pytest.raises(StudioIsOpenError), Workspace(tmp_path / "studio") as _:
-            workspace.tell_address("http://127.0.0.1:1/?token=x")
+        workspace.tell_address("http://127.0.0.1:1/?token=x")
+        with pytest.raises(StudioIsOpenError) as told, Workspace(tmp_path / "studio"):
+            pass
+        assert told.value.address == "http://127.0.0.1:1/?token=x"
     assert not (tmp_path / "studio" / "address").exists()
 
 
@@ -171,8 +171,6 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_copies_for_looking_are_small_and_even(tmp_path: Path, size: tuple[int, int], small: tuple[int, int]) -> None:
     with open_reader(make_clip(tmp_path / "a.mp4", ClipSpec(num_frames=1)), ReaderOptions()) as reader:
         info = reader.info
-    from dataclasses import replace
-
     made = small_size(replace(info, height=size[0], width=size[1]))
     assert made == small
     assert shown_size(replace(info, height=size[0], width=size[1], rotation_deg=90)) == (size[1], size[0])
