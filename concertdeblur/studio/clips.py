@@ -275,18 +275,13 @@ class Clips:
 
     def _view(self, live: _Live) -> dict[str, Any]:
         record = live.record
-        total = record.facts.get("num_frames")
-        is_clip = record.facts.get("kind") == "clip"
+        total = record.facts.get("num_frames") or 0
         return {
             "id": record.clip_id, "name": record.name, "state": record.state, "error": record.error,
             "facts": record.facts, "warnings": record.warnings, "quality": record.choices.quality,
             "strength": record.choices.strength, "moment": live.moment, "trial": live.trial, "copies": live.copies,
             "progress": live.progress, "is_ending": live.then is not None,
-            "estimate_s": {
-                quality: frame_s * (total if is_clip else 1)
-                for quality, frame_s in record.frame_s.items()
-                if total or not is_clip
-            },
+            "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
             "result": Path(record.result).name if record.result else "",
             "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),
         }  # fmt: skip

@@ -182,7 +182,7 @@ def _differing(frames: Iterator[Frame]) -> Iterator[Frame]:
     """Without those that show what the one before shows: these are not computed again."""
     last: Pixels | None = None
     for frame in frames:
-        if last is None or not np.array_equal(frame.pixels, last):
+        if last is None or frame.pixels is None or not np.array_equal(frame.pixels, last):
             yield frame
         last = frame.pixels
 

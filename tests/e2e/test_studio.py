@@ -87,7 +87,7 @@ def test_what_is_no_wish_is_refused(studio: RunningStudio, clip: Path) -> None:
 def test_an_upload_over_the_limit_is_refused_before_its_bytes(studio: RunningStudio) -> None:
     host = studio.base.removeprefix("http://")
     before = len(studio.clips())
-    with socket.create_connection(host.split(":")) as line:  # type: ignore[arg-type]
+    with socket.create_connection(host.split(":")) as line:
         head = f"POST /api/clips?name=gig.mp4&token={studio.token} HTTP/1.1\r\nHost: {host}\r\n"
         line.sendall(f"{head}Content-Length: {UPLOAD_LIMIT_BYTES + 1}\r\n\r\n".encode())
         answer = ""
@@ -101,7 +101,7 @@ def test_an_upload_over_the_limit_is_refused_before_its_bytes(studio: RunningStu
 def test_an_upload_that_is_cut_off_leaves_nothing(studio: RunningStudio, clip: Path) -> None:
     host = studio.base.removeprefix("http://")
     folders = sorted((studio.folder / "clips").iterdir())
-    with socket.create_connection(host.split(":")) as line:  # type: ignore[arg-type]
+    with socket.create_connection(host.split(":")) as line:
         head = f"POST /api/clips?name=gig.mp4&token={studio.token} HTTP/1.1\r\nHost: {host}\r\n"
         line.sendall(f"{head}Content-Length: 9000000\r\n\r\n".encode() + clip.read_bytes())
     clip_id = studio.upload(clip)
@@ -152,7 +152,9 @@ def test_a_moment_shows_the_frame_that_is_on_the_screen_then(studio: RunningStud
     assert moment["time_s"] == pytest.approx(0.24)
     for what in ("before", "after", "heat"):
         data = studio.http.get(f"/api/clips/{clip_id}/moment-{what}").content
-        shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None
+        shown = decoded[:, :, ::-1]
         assert shown.shape == (48, 64, 3)
         if what == "before":
             assert np.abs(shown.astype(int) - picture(6, 48, 64)).mean() < 6

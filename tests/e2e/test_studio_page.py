@@ -105,7 +105,7 @@ def test_a_clip_is_dropped_looked_at_and_compared(browser: Browser, studio: Runn
 
     def border() -> float:
         place: float = browser.value(f"parseFloat({_CLIP}.match(/([0-9.]+)px\\)/)[1])")
-        return place / width
+        return float(place / width)
 
     assert border() == pytest.approx(0.5, abs=0.01)
     browser.drag("#moment-view .stage", 0.5, 0.25)

@@ -148,7 +148,8 @@ def test_facts_are_those_that_a_player_shows(tmp_path: Path) -> None:
     spec = ClipSpec(height=48, width=64, num_frames=12, rotation_deg=90, sample_aspect_ratio=Fraction(2), audio="aac")
     facts = facts_of(make_clip(tmp_path / "phone.mp4", spec))
     assert (facts.height, facts.width) == (128, 48)
-    assert (facts.num_frames, facts.duration_s, facts.rate_fps) == (12, pytest.approx(0.48), 25)
+    assert (facts.num_frames, facts.rate_fps) == (12, 25)
+    assert facts.duration_s == pytest.approx(0.48)
     assert (facts.kind, facts.has_sound, facts.codec) == ("clip", True, "h264")
 
 
