@@ -96,6 +96,8 @@ def make_studio_app(
         told = request.headers.get("content-length", "0")
         if not told.isascii() or not told.isdigit() or int(told) > upload_limit_bytes:
             return _too_large(upload_limit_bytes)
+        if not workspace.has_room(int(told)):
+            raise TargetError(f"{name}: the disk has no room for it; make room, and drop it again")
         return await _received(request, name, clips, workspace, upload_limit_bytes)
 
     @app.delete("/api/clips/{clip_id}")

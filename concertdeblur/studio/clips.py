@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concertdeblur.errors import ConcertDeblurError, UsageError
+from concertdeblur.errors import ConcertDeblurError, TargetError, UsageError
 from concertdeblur.pictures.formats import default_suffix
 from concertdeblur.pipelines.video_batch import find_items
 from concertdeblur.studio.pipes import Child, Message
@@ -83,8 +83,10 @@ class Clips:
             self._take_up()
 
     def add(self, record: ClipRecord) -> None:
-        """Take up a clip."""
+        """Take up a clip; one that is here already stays as it is."""
         with self._lock:
+            if record.clip_id in self._live:
+                return
             folder = self._workspace.clip_folder(record.clip_id)
             live = self._live[record.clip_id] = _Live(record=record, folder=folder)
             self._remember_moment(live)
@@ -255,8 +257,7 @@ class Clips:
 
     def _take_up(self) -> None:
         for record in self._workspace.records():
-            if record.clip_id not in self._live:
-                self.add(record)
+            self.add(record)
 
     def _of(self, clip_id: str) -> _Live:
         live = self._live.get(clip_id)
@@ -270,8 +271,14 @@ class Clips:
     def _set(self, live: _Live, state: State) -> None:
         live.record.state = state
         self._changed()
-        if live.record.clip_id in self._live:
+        if live.record.clip_id not in self._live:
+            return
+        try:
             live.record.save(live.folder.path)
+        except TargetError as error:  # the work itself goes on; a full disk ends it where it must
+            told = f"the state of this clip is not kept ({error}); make room on the disk"
+            if told not in live.record.warnings:
+                live.record.warnings.append(told)
 
     def _view(self, live: _Live) -> dict[str, Any]:
         record = live.record

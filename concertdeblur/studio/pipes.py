@@ -69,13 +69,13 @@ class Child:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
+        try:
+            for line in self._process.stdout:
                 self._on_news(json.loads(line))
-        self._process.stdout.close()
-        code = self._process.wait()
-        self.ask_to_end()
-        self._on_end(code)
+        finally:  # whatever happens to what it tells, its end is noticed
+            self.ask_to_end()
+            self._process.stdout.close()
+            self._on_end(self._process.wait())
 
 
 class Studio:

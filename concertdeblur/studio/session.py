@@ -62,13 +62,16 @@ def open_studio(
             clips = Clips(workspace, networks)
             app = make_studio_app(clips, workspace, has_choice=not networks.get("weights"))
 
-            def begin(address: str) -> None:
+            def tell(address: str) -> None:
                 workspace.tell_address(address)
-                clips.begin()
-                threading.Thread(target=_look_for_new, args=(clips,), daemon=True).start()
                 on_ready(address)
 
-            serve(app, stop=stop, on_ready=begin, open_browser=open_browser, before_end=clips.close)
+            try:
+                clips.begin()
+                threading.Thread(target=_look_for_new, args=(clips,), daemon=True).start()
+                serve(app, stop=stop, on_ready=tell, open_browser=open_browser, before_end=clips.close)
+            finally:
+                clips.close()
             return _summary(folder, clips)
     except StudioIsOpenError as open_already:
         for source in sources:

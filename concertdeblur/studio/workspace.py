@@ -134,6 +134,10 @@ class Workspace:
             raise target_error(path, error) from error
         return clip_id, path
 
+    def has_room(self, num_bytes: int) -> bool:
+        """Whether the disk takes so much more."""
+        return shutil.disk_usage(self.folder).free > num_bytes
+
     def finish_upload(self, clip_id: str, path: Path) -> ClipRecord:
         """The record of a clip whose bytes are all there."""
         return self._add(clip_id, path, is_copy=True)

@@ -2,7 +2,9 @@
 
 import signal
 import socket
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import av
@@ -235,6 +237,19 @@ def test_several_clips_are_a_queue_and_a_paused_one_lets_others_pass(studio: Run
     assert list((studio.folder / "clips" / first / "out").iterdir()) == []
     for clip_id in (first, second):
         studio.http.delete(f"/api/clips/{clip_id}")
+
+
+def test_the_page_is_answered_at_once_while_a_clip_is_made(studio: RunningStudio, tmp_path: Path) -> None:
+    clip_id = studio.upload(make_clip(tmp_path / "long.mp4", ClipSpec(num_frames=400, options=_QUICK)))
+    studio.start(clip_id)
+    studio.wait(lambda one: one["progress"], clip_id)
+    taken_s = []
+    for _ in range(30):
+        began_s = time.monotonic()
+        assert studio.clip(clip_id)["state"] == "running"
+        taken_s.append(time.monotonic() - began_s)
+    assert median(taken_s) < 0.1
+    studio.http.delete(f"/api/clips/{clip_id}")
 
 
 def test_a_killed_studio_goes_on_where_it_was(tmp_path: Path, weights: str) -> None:

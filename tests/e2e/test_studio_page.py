@@ -149,6 +149,9 @@ def test_another_moment_is_picked_by_stopping_there(browser: Browser, studio: Ru
     )
     browser.wait(_text("#moment-text") + ".includes('0:00.3')", patience_s=_PATIENCE_S)
     browser.wait(_MOMENT_IS_THERE, patience_s=_PATIENCE_S)
+    browser.value(_click("#try"))
+    browser.wait(_is_shown("#trial-player"), patience_s=_PATIENCE_S)
+    browser.wait("[...document.querySelectorAll('#trial-player video')].every(one => one.videoWidth === 64)")
 
 
 def test_a_clip_is_made_sharper_and_downloaded(
