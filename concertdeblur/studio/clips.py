@@ -4,17 +4,16 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from concertdeblur.errors import ConcertDeblurError, TargetError, UsageError
-from concertdeblur.pictures.formats import default_suffix
-from concertdeblur.pipelines.video_batch import find_items
+from concertdeblur.studio.live import LiveClip
+from concertdeblur.studio.looks import Looks
 from concertdeblur.studio.pipes import Child, Message
-from concertdeblur.studio.previews import Previews, Urgency
+from concertdeblur.studio.previews import Previews
 from concertdeblur.studio.records import Choices, ClipRecord, State
-from concertdeblur.studio.workspace import ClipFolder, Workspace
+from concertdeblur.studio.workspace import Workspace
 
 TRIAL_S = 2
 _WORKER = "concertdeblur.studio.worker"
@@ -30,23 +29,6 @@ class NoSuchClipError(ConcertDeblurError, LookupError):
         super().__init__("there is no such clip; it may have been removed in another tab")
 
 
-@dataclass(kw_only=True, slots=True)
-class _Live:
-    """A clip while the studio runs."""
-
-    record: ClipRecord
-    folder: ClipFolder
-    moment: dict[str, Any] | None = None  # the frame that is looked at
-    num_moments: int = 0
-    trial: dict[str, Any] | None = None  # two seconds
-    copies: dict[str, str] = field(default_factory=dict)  # of "source" and "result": making, ready, or why not
-    progress: dict[str, Any] | None = None
-    worker: Child | None = None
-    others: list[Child] = field(default_factory=list)  # that make trials and copies
-    then: Callable[[], None] | None = None  # what comes once the worker has ended as it was asked to
-    was_told: bool = False  # how the work ended
-
-
 class Clips:
     """Every clip; safe for several threads.
 
@@ -59,7 +41,9 @@ class Clips:
         self._workspace, self._networks = workspace, networks
         self._previews = Previews(networks)
         self._lock = threading.RLock()
-        self._live: dict[str, _Live] = {}
+        qualities = ("best",) if networks.get("weights") else ("best", "fast")
+        self._looks = Looks(self._previews, self._lock, self._set, self._is_busy, qualities)
+        self._live: dict[str, LiveClip] = {}
         self._queue: list[str] = []
         self.version = 0  # grows with every change
         self.is_closed = False
@@ -88,36 +72,20 @@ class Clips:
             if record.clip_id in self._live:
                 return
             folder = self._workspace.clip_folder(record.clip_id)
-            live = self._live[record.clip_id] = _Live(record=record, folder=folder)
-            self._remember_moment(live)
-            for kind in ("source", "result"):
-                if folder.view(f"{kind}.copy.mp4").is_file():
-                    live.copies[kind] = "ready"
+            live = self._live[record.clip_id] = LiveClip(record=record, folder=folder)
+            live.remember()
             self._changed()
-            self._find_facts(live)
+            self._looks.find_facts(live)
 
     def views(self) -> list[dict[str, Any]]:
         """Everything that the page shows, a clip each."""
         with self._lock:
-            return [self._view(live) for live in self._live.values()]
+            return [live.shown() for live in self._live.values()]
 
     def source_of(self, clip_id: str, what: str) -> Path | None:
         """The file behind one thing that the page shows; None if there is none of that name."""
         with self._lock:
-            live = self._of(clip_id)
-            number = live.moment["number"] if live.moment else 0
-            view = live.folder.view
-            table = {
-                "source": Path(live.record.source), "source-copy": view("source.copy.mp4"),
-                "result-copy": view("result.copy.mp4"), "trial-before": view("trial.before.mp4"),
-                "trial-after": view("trial.after.mp4"), "newest-before": view("newest.before.jpg"),
-                "newest-after": view("newest.after.jpg"), "moment-before": view(f"moment-{number}.before.jpg"),
-                "moment-after": view(f"moment-{number}.after.jpg"), "moment-heat": view(f"moment-{number}.heat.jpg"),
-            }  # fmt: skip
-            if live.record.result:
-                table["result"] = Path(live.record.result)
-        path = table.get(what)
-        return path if path is not None and path.is_file() else None
+            return self._of(clip_id).file_of(what)
 
     def look(self, clip_id: str, *, time_s: float, quality: str) -> None:
         """Show what a moment will become.
@@ -131,7 +99,7 @@ class Clips:
         with self._lock:
             live = self._of(clip_id)
             if live.record.facts:
-                self._look(live, time_s, quality)
+                self._looks.look(live, time_s, quality)
 
     def try_out(self, clip_id: str, *, start_s: float, choices: Choices) -> None:
         """Make two seconds, before and after."""
@@ -154,7 +122,7 @@ class Clips:
                 elif news["event"] == "done":
                     trial["state"] = "ready"
                 elif news["event"] in ("failed", "stopped"):
-                    trial.update(state="failed", error=self._worded(live, news.get("error", "")))
+                    trial.update(state="failed", error=live.worded(news.get("error", "")))
                 self._changed()
 
             self._begin_other(live, order, on_news, lambda: trial.get("state") == "making" and trial.update(
@@ -181,7 +149,7 @@ class Clips:
 
             def on_news(news: Message) -> None:
                 if news["event"] in ("done", "failed"):
-                    live.copies[of] = "ready" if news["event"] == "done" else self._worded(live, news["error"])
+                    live.copies[of] = "ready" if news["event"] == "done" else live.worded(news["error"])
                     self._changed()
 
             self._begin_other(live, order, on_news, lambda: live.copies.update({of: "it ended unexpectedly"})
@@ -259,16 +227,19 @@ class Clips:
         for record in self._workspace.records():
             self.add(record)
 
-    def _of(self, clip_id: str) -> _Live:
+    def _of(self, clip_id: str) -> LiveClip:
         live = self._live.get(clip_id)
         if live is None:
             raise NoSuchClipError
         return live
 
+    def _is_busy(self) -> bool:
+        return any(live.record.state is State.RUNNING for live in self._live.values())
+
     def _changed(self) -> None:
         self.version += 1
 
-    def _set(self, live: _Live, state: State) -> None:
+    def _set(self, live: LiveClip, state: State) -> None:
         live.record.state = state
         self._changed()
         if live.record.clip_id not in self._live:
@@ -280,117 +251,6 @@ class Clips:
             if told not in live.record.warnings:
                 live.record.warnings.append(told)
 
-    def _view(self, live: _Live) -> dict[str, Any]:
-        record = live.record
-        total = record.facts.get("num_frames") or 0
-        return {
-            "id": record.clip_id, "name": record.name, "state": record.state, "error": record.error,
-            "facts": record.facts, "warnings": record.warnings, "quality": record.choices.quality,
-            "strength": record.choices.strength, "moment": live.moment, "trial": live.trial, "copies": live.copies,
-            "progress": live.progress, "is_ending": live.then is not None,
-            "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
-            "result": Path(record.result).name if record.result else "",
-            "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),
-        }  # fmt: skip
-
-    def _worded(self, live: _Live, text: str) -> str:
-        """A sentence for the page, which knows clips by their names."""
-        text = text.replace(live.record.source, live.record.name)
-        return text.replace(f"{live.folder.out}/", "").replace(f"{live.folder.views}/", "")
-
-    def _find_facts(self, live: _Live) -> None:
-        if live.record.facts or live.record.state is not State.LOOKING:
-            return
-
-        def on_answer(facts: dict[str, Any]) -> None:
-            with self._lock:
-                live.record.facts = facts
-                live.record.warnings = [self._worded(live, each) for each in facts.pop("warnings")]
-                self._set(live, State.READY)
-                self._look(live, (facts["duration_s"] or 0) / 2, live.record.choices.quality)
-
-        def on_failure(error: str) -> None:
-            with self._lock:
-                live.record.error = self._worded(live, error)
-                self._set(live, State.FAILED)
-
-        order = {"order": "facts", "path": live.record.source}
-        self._previews.want(live.record.clip_id, Urgency.FACTS, order, on_answer=on_answer, on_failure=on_failure)
-
-    def _look(self, live: _Live, time_s: float, quality: str) -> None:
-        live.num_moments += 1
-        number = live.num_moments
-        wish = {"number": number, "time_s": time_s, "quality": quality}
-        shown = live.moment if live.moment and live.moment.get("boxes") is not None else None
-        live.moment = {**(shown or {"number": 0}), "wanted": wish, "error": ""}
-        stem = live.folder.view(f"moment-{number}")
-        order = {
-            "order": "moment", "path": live.record.source, "kind": live.record.facts["kind"], "time_s": time_s,
-            "quality": quality, "is_interlaced": live.record.facts["is_interlaced"], "stem": str(stem),
-        }  # fmt: skip
-
-        def on_answer(facts: dict[str, Any]) -> None:
-            with self._lock:
-                wanted = self._wanted(live, number)
-                live.moment = {**facts, "number": number, "quality": quality, "error": "", "wanted": wanted}
-                live.record.moment = {**live.moment, "wanted": None}
-                self._tidy_moments(live, number)
-                if live.record.facts["kind"] == "picture":
-                    live.record.frame_s[quality] = facts["elapsed_s"]
-                self._set(live, live.record.state)
-                self._measure(live)
-
-        def on_failure(error: str) -> None:
-            with self._lock:
-                live.moment = {**(live.moment or {"number": 0}), "wanted": None, "error": self._worded(live, error)}
-                self._changed()
-
-        self._previews.want(live.record.clip_id, Urgency.MOMENT, order, on_answer=on_answer, on_failure=on_failure)
-        self._changed()
-
-    @staticmethod
-    def _remember_moment(live: _Live) -> None:
-        """Show the moment that an earlier run showed, if its pictures are still there."""
-        moment = live.record.moment
-        if moment and live.folder.view(f"moment-{moment['number']}.after.jpg").is_file():
-            live.moment, live.num_moments = moment, moment["number"]
-
-    @staticmethod
-    def _wanted(live: _Live, number: int) -> dict[str, Any] | None:
-        """What is still to come after a moment: a newer wish."""
-        wish: dict[str, Any] | None = (live.moment or {}).get("wanted")
-        return wish if wish is not None and wish["number"] > number else None
-
-    @staticmethod
-    def _tidy_moments(live: _Live, number: int) -> None:
-        """Remove pictures of moments, but for the last two: a page may be loading the one before."""
-        for path in live.folder.views.glob("moment-*.jpg"):
-            with contextlib.suppress(ValueError, OSError):
-                if int(path.name.split(".")[0].removeprefix("moment-")) not in (number, number - 1):
-                    path.unlink()
-
-    def _measure(self, live: _Live) -> None:
-        """Find out how long the clip takes, while nothing else is at work."""
-        record = live.record
-        is_busy = any(other.record.state is State.RUNNING for other in self._live.values())
-        if is_busy or record.facts.get("kind") != "clip":
-            return
-        for quality in ("best",) if self._networks.get("weights") else ("best", "fast"):
-            if quality not in record.frame_s:
-                order = {
-                    "order": "pace", "path": record.source, "quality": quality,
-                    "is_interlaced": record.facts["is_interlaced"],
-                }  # fmt: skip
-                self._previews.want(record.clip_id, Urgency.PACE, order, on_answer=self._measured(live, quality))
-
-    def _measured(self, live: _Live, quality: str) -> Callable[[dict[str, Any]], None]:
-        def on_answer(facts: dict[str, Any]) -> None:
-            with self._lock:
-                live.record.frame_s[quality] = facts["frame_s"]
-                self._set(live, live.record.state)
-
-        return on_answer
-
     def _job(self, choices: Choices) -> dict[str, Any]:
         """What `VideoJob` or `ImageJob` is told."""
         weights = self._networks.get("weights")
@@ -400,7 +260,7 @@ class Clips:
 
     def _next(self) -> None:
         """Begin with the first clip that waits, if none is at work."""
-        if self.is_closed or any(live.record.state is State.RUNNING for live in self._live.values()):
+        if self.is_closed or self._is_busy():
             return
         while self._queue:
             live = self._live.get(self._queue.pop(0))
@@ -413,11 +273,11 @@ class Clips:
                 return
         for live in self._live.values():
             if live.record.state is State.READY and live.moment is not None:
-                self._measure(live)
+                self._looks.measure(live)
 
-    def _begin_work(self, live: _Live) -> None:
+    def _begin_work(self, live: LiveClip) -> None:
         live.was_told = False
-        target = output_of(live.record, live.folder)
+        target = live.output()
         order = {
             "work": live.record.facts["kind"], "target": str(target), "views": str(live.folder.views),
             "job": self._job(live.record.choices), "lock": str(live.folder.path / "work.lock"),
@@ -430,13 +290,13 @@ class Clips:
         live.worker.tell(self._order(live, order))
 
     @staticmethod
-    def _order(live: _Live, order: Message) -> Message:
+    def _order(live: LiveClip, order: Message) -> Message:
         record = live.record
         shared = {"order": "work", "source": record.source, "is_interlaced": record.facts["is_interlaced"]}
         return {**shared, "views": str(live.folder.views), **order}
 
     def _begin_other(
-        self, live: _Live, order: Message, on_news: Callable[[Message], None], on_no_news: Callable[[], object]
+        self, live: LiveClip, order: Message, on_news: Callable[[Message], None], on_no_news: Callable[[], object]
     ) -> None:
         def on_end(_code: int) -> None:
             with self._lock:
@@ -453,7 +313,7 @@ class Clips:
         child.tell(self._order(live, order))
         self._changed()
 
-    def _heard(self, live: _Live, target: Path, news: Message) -> None:
+    def _heard(self, live: LiveClip, target: Path, news: Message) -> None:
         with self._lock:
             record, event = live.record, news["event"]
             if live.then is not None:
@@ -462,18 +322,18 @@ class Clips:
                 live.progress = news
                 self._changed()
             elif event == "warning":
-                record.warnings.append(self._worded(live, news["message"]))
+                record.warnings.append(live.worded(news["message"]))
                 self._changed()
             elif event == "done":
                 live.was_told, record.result = True, str(target)
                 summary = {**news["summary"], "num_bytes": target.stat().st_size}
-                record.summary = {**summary, "text": self._worded(live, summary["text"])}
+                record.summary = {**summary, "text": live.worded(summary["text"])}
                 self._set(live, State.DONE)
             elif event == "failed":
-                live.was_told, record.error = True, self._worded(live, news["error"])
+                live.was_told, record.error = True, live.worded(news["error"])
                 self._set(live, State.FAILED)
 
-    def _ended(self, live: _Live, _code: int) -> None:
+    def _ended(self, live: LiveClip, _code: int) -> None:
         with self._lock:
             live.worker = None
             if self.is_closed:
@@ -486,7 +346,7 @@ class Clips:
                 self._set(live, State.FAILED)
             self._next()
 
-    def _stop(self, live: _Live, then: Callable[[], None]) -> None:
+    def _stop(self, live: LiveClip, then: Callable[[], None]) -> None:
         """End the clip's work, and do something after it."""
         if live.record.clip_id in self._queue:
             self._queue.remove(live.record.clip_id)
@@ -498,24 +358,15 @@ class Clips:
         self._changed()
         threading.Thread(target=live.worker.end, args=(_NO_PATIENCE_S,)).start()
 
-    def _given_up(self, live: _Live) -> None:
+    def _given_up(self, live: LiveClip) -> None:
         _empty(live.folder.out)
         live.progress = None
         self._set(live, State.READY)
 
-    def _dropped(self, live: _Live) -> None:
+    def _dropped(self, live: LiveClip) -> None:
         self._live.pop(live.record.clip_id, None)
         self._workspace.drop(live.record.clip_id)
         self._changed()
-
-
-def output_of(record: ClipRecord, folder: ClipFolder) -> Path:
-    """Where the output of a clip goes: the name that `video` or `image` would give it in a folder."""
-    source = Path(record.source)
-    if record.facts["kind"] == "picture":
-        return folder.out / f"{source.stem}.deblurred{default_suffix(source)}"
-    written = find_items((source,), folder.out)[0].target
-    return written.with_name(f"{written.stem}.deblurred{written.suffix}")
 
 
 def _empty(folder: Path) -> None:
