@@ -40,12 +40,12 @@ class Worker:
         self._may_go_on = threading.Event()
         self._may_go_on.set()
         self._is_interruptible = False
-        self._studio = Studio(self._ordered, self._gone)
         self._paused_s = 0.0
         self._samples: deque[tuple[float, int]] = deque()  # (seconds of work, frames)
         self._next_news_s = self._next_frame_s = 0.0
         self._newest = 0
         self._views, self._rotation_deg = Path(), 0
+        self._studio = Studio(self._ordered, self._gone)  # last: orders may come at once
 
     def run(self) -> None:
         """Do the work, and tell how it ended."""
