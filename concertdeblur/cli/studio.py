@@ -6,6 +6,7 @@ import click
 
 from concertdeblur import __version__
 from concertdeblur.cli.console import say
+from concertdeblur.cli.display import display
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -18,7 +19,6 @@ from concertdeblur.cli.options import (
     together,
 )
 from concertdeblur.cli.signals import stop_on_signals
-from concertdeblur.cli.stages import stage_display
 
 
 @click.command("studio", cls=GroupedCommand)
@@ -50,7 +50,7 @@ def studio(
     refuse_both(as_json, quiet)
     with (
         stop_on_signals(silent=True, lost="the next start goes on") as stop,
-        stage_display(as_json=as_json, quiet=quiet) as shown,
+        display(as_json=as_json, quiet=quiet) as shown,
     ):
         from concertdeblur.studio.session import open_studio
         from concertdeblur.studio.workspace import default_folder

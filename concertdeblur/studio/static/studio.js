@@ -7,7 +7,8 @@ const token = new URLSearchParams(location.search).get("token") || "";
 const address = (path, more = {}) => path + "?" + new URLSearchParams({...more, token});
 const SILENCE_MS = 4000;
 let told = {clips: [], has_choice: true, upload_limit_bytes: 0}, chosen = "", uploads = [], source = null, lostTimer = 0;
-let states = new Map();
+let states = new Map(), isTold = () => {};
+const firstTold = new Promise(resolve => { isTold = resolve; });
 
 async function ask(path, body = {}, method = "POST") {
   try {
@@ -40,6 +41,7 @@ addEventListener("pagehide", silent);
 
 function take(state) {
   told = state;
+  isTold();
   $("qualities").hidden = !state.has_choice;
   if (!told.clips.some(clip => clip.id === chosen)) chosen = told.clips.length ? told.clips[told.clips.length - 1].id : "";
   for (const clip of told.clips) {
@@ -111,6 +113,7 @@ async function takeFiles(files) {
   const added = [...files].map(file => ({file, id: "upload-" + Math.random().toString(36).slice(2), share: 0, isStopped: false, stop() { this.isStopped = true; done(this); }}));
   uploads.push(...added);
   draw();
+  await firstTold; // the limit
   for (const upload of added) {
     if (upload.isStopped) continue;
     const limit = told.upload_limit_bytes;
