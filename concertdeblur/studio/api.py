@@ -19,7 +19,7 @@ from concertdeblur.errors import ConcertDeblurError, TargetError
 from concertdeblur.pages.server import Page, make_app
 from concertdeblur.studio.clips import Clips, NoSuchClipError
 from concertdeblur.studio.records import Choices
-from concertdeblur.studio.workspace import Workspace
+from concertdeblur.studio.workspace import Workspace, clean_name
 
 UPLOAD_LIMIT_BYTES = 4 * 2**30  # of one clip; a larger one is opened where it lies
 _BLOCK_BYTES = 2**20
@@ -55,10 +55,28 @@ class _Trial(_Start):
     start_s: float = Field(ge=0, le=1e6)
 
 
+class _Upload(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    num_bytes: int = Field(ge=0)
+
+
 class _Copy(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     of: str
+
+
+class UploadTooLargeError(ConcertDeblurError, ValueError):
+    """A clip that the page does not take; the command does."""
+
+    def __init__(self, name: str, limit_bytes: int) -> None:
+        told = f"{limit_bytes / 2**30:.0f} GB" if limit_bytes >= 2**30 else f"{limit_bytes} bytes"
+        super().__init__(
+            f"{name}: larger than {told}, the most that the page takes; open it where it lies instead, in a terminal:"
+            " concertdeblur studio CLIP"
+        )
 
 
 def make_studio_app(
@@ -77,11 +95,18 @@ def make_studio_app(
 
     @app.exception_handler(ConcertDeblurError)
     def refused(_: Request, error: ConcertDeblurError) -> Response:
-        status = 404 if isinstance(error, NoSuchClipError) else 507 if isinstance(error, TargetError) else 422
-        return JSONResponse({"error": str(error)}, status_code=status)
+        statuses = {NoSuchClipError: 404, UploadTooLargeError: 413, TargetError: 507}
+        return JSONResponse({"error": str(error)}, status_code=statuses.get(type(error), 422))
 
     def state() -> dict[str, Any]:
-        return {"clips": clips.views(), "has_choice": has_choice, "upload_limit_bytes": upload_limit_bytes}
+        return {"clips": clips.views(), "has_choice": has_choice}
+
+    def check(name: str, num_bytes: int) -> None:
+        clean_name(name)
+        if num_bytes > upload_limit_bytes:
+            raise UploadTooLargeError(name, upload_limit_bytes)
+        if not workspace.has_room(num_bytes):
+            raise TargetError(f"{name}: the disk has no room for it; make room, and drop it again")
 
     @app.get("/api/clips")
     def list_clips() -> dict[str, Any]:
@@ -91,13 +116,13 @@ def make_studio_app(
     def events() -> StreamingResponse:
         return StreamingResponse(_news(clips, state), media_type="text/event-stream")
 
+    @app.post("/api/check")
+    def check_upload(wish: _Upload) -> None:  # a browser that sends does not hear a refusal
+        check(wish.name, wish.num_bytes)
+
     @app.post("/api/clips")
     async def upload(request: Request, name: str) -> Response:
-        told = request.headers.get("content-length", "0")
-        if not told.isascii() or not told.isdigit() or int(told) > upload_limit_bytes:
-            return _too_large(upload_limit_bytes)
-        if not workspace.has_room(int(told)):
-            raise TargetError(f"{name}: the disk has no room for it; make room, and drop it again")
+        check(name, int(request.headers.get("content-length", "0")))
         return await _received(request, name, clips, workspace, upload_limit_bytes)
 
     @app.delete("/api/clips/{clip_id}")
@@ -167,7 +192,7 @@ async def _received(request: Request, name: str, clips: Clips, workspace: Worksp
             async for piece in request.stream():
                 total += len(piece)
                 if total > limit_bytes:
-                    return _too_large(limit_bytes)
+                    raise UploadTooLargeError(name, limit_bytes)
                 held += piece
                 if len(held) >= _BLOCK_BYTES:
                     await run_in_threadpool(file.write, bytes(held))
@@ -204,15 +229,6 @@ async def _news(clips: Clips, state: Callable[[], dict[str, Any]]) -> AsyncItera
         await asyncio.sleep(_NEWS_S)
         silent_s += _NEWS_S
     yield "event: closed\ndata: {}\n\n"
-
-
-def _too_large(limit_bytes: int) -> Response:
-    told = f"{limit_bytes / 2**30:.0f} GB" if limit_bytes >= 2**30 else f"{limit_bytes} bytes"
-    why = (
-        f"larger than {told}, the most that the page takes; open it where it lies instead, in a terminal:"
-        " concertdeblur studio CLIP"
-    )
-    return JSONResponse({"error": why}, status_code=413)
 
 
 def _nothing() -> Response:

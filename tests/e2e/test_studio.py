@@ -98,6 +98,10 @@ def test_an_upload_over_the_limit_is_refused_before_its_bytes(studio: RunningStu
     assert answer.startswith("HTTP/1.1 413")
     assert "concertdeblur studio CLIP" in answer
     assert len(studio.clips()) == before
+    for name, num_bytes, status in (
+        ("gig.mp4", UPLOAD_LIMIT_BYTES + 1, 413), ("gig.mp4", 1000, 200), ("gig.exe", 1000, 422), ("a/gig.mp4", 1, 422)
+    ):  # fmt: skip
+        assert studio.http.post("/api/check", json={"name": name, "num_bytes": num_bytes}).status_code == status
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(studio: RunningStudio, clip: Path) -> None:

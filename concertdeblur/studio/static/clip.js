@@ -50,8 +50,9 @@ export class Panel {
     $("start").onclick = () => { this.isAgain = false; this.post("start", this.choices()); };
     for (const act of ["pause", "resume", "cancel"]) $(act).onclick = () => this.post(act);
     $("remove").onclick = () => {
-      const isAtWork = AT_WORK.includes(this.clip.state);
-      if (!isAtWork || confirm(`${this.clip.name} is being made. Remove it all the same?`)) this.ask("api/clips/" + this.clip.id, null, "DELETE");
+      const {name, state} = this.clip;
+      const why = AT_WORK.includes(state) ? `${name} is being made.` : state === "done" ? `The result of ${name} goes, too, unless you have downloaded it.` : "";
+      if (!why || confirm(why + " Remove it all the same?")) this.ask("api/clips/" + this.clip.id, null, "DELETE");
     };
     $("again").onclick = () => { this.isAgain = true; this.draw(); $("look-step").scrollIntoView(); $("strength").focus(); };
     $("show-folder").onclick = async () => {

@@ -6,15 +6,14 @@ const $ = id => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") || "";
 const address = (path, more = {}) => path + "?" + new URLSearchParams({...more, token});
 const SILENCE_MS = 4000;
-let told = {clips: [], has_choice: true, upload_limit_bytes: 0}, chosen = "", uploads = [], source = null, lostTimer = 0;
-let states = new Map(), isTold = () => {};
-const firstTold = new Promise(resolve => { isTold = resolve; });
+let told = {clips: [], has_choice: true}, chosen = "", uploads = [], source = null, lostTimer = 0;
+let states = new Map();
 
 async function ask(path, body = {}, method = "POST") {
   try {
     const request = body === null ? {method} : {method, headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)};
     const answer = await fetch(address(path), request), made = await answer.json();
-    if (answer.ok) { refuse(""); return made || {}; }
+    if (answer.ok) { if (path !== "api/check") refuse(""); return made || {}; } // other files may have been refused
     refuse(typeof made.error === "string" ? made.error : "The studio did not understand that.");
   } catch { lost(); }
   return null;
@@ -41,7 +40,6 @@ addEventListener("pagehide", silent);
 
 function take(state) {
   told = state;
-  isTold();
   $("qualities").hidden = !state.has_choice;
   if (!told.clips.some(clip => clip.id === chosen)) chosen = told.clips.length ? told.clips[told.clips.length - 1].id : "";
   for (const clip of told.clips) {
@@ -113,14 +111,11 @@ async function takeFiles(files) {
   const added = [...files].map(file => ({file, id: "upload-" + Math.random().toString(36).slice(2), share: 0, isStopped: false, stop() { this.isStopped = true; done(this); }}));
   uploads.push(...added);
   draw();
-  await firstTold; // the limit
   for (const upload of added) {
     if (upload.isStopped) continue;
-    const limit = told.upload_limit_bytes;
-    if (limit && upload.file.size > limit) {
-      refuse(`${upload.file.name}: larger than ${(limit / 2 ** 30).toFixed(0)} GB, the most that the page takes; open it where it lies instead, in a terminal: concertdeblur studio CLIP`);
-      done(upload);
-    } else await send(upload);
+    const isTaken = await ask("api/check", {name: upload.file.name, num_bytes: upload.file.size});
+    if (isTaken) await send(upload);
+    else done(upload);
   }
 }
 
