@@ -43,6 +43,7 @@ from concertdeblur.cli.options import (
     weights_option,
 )
 from concertdeblur.cli.signals import interrupt_on_signals
+from concertdeblur.cli.studio import studio
 from concertdeblur.cli.train import train
 from concertdeblur.cli.video import video
 from concertdeblur.cli.watch import watch
@@ -203,6 +204,7 @@ def completion(shell: str) -> None:
 
 cli.add_command(video)
 cli.add_command(watch)
+cli.add_command(studio)
 cli.add_command(train)
 cli.add_command(build_dataset)
 cli.add_command(evaluate)

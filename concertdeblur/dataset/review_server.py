@@ -1,35 +1,29 @@
-"""The server of the review page. It serves whoever has the token, on this machine only.
+"""What the review page asks for: frames and decisions. `pages` serves it, and says who may ask.
 
 No path from a request is used on the disk: frames are looked up by id in a table that is made at the start.
 """
 
-import secrets
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from concertdeblur.dataset.frames import FrameRecord
 from concertdeblur.dataset.reviews import Review, ReviewLog
 from concertdeblur.dataset.shot_types import TITLES, ShotType
 from concertdeblur.errors import TargetError
+from concertdeblur.pages.server import Page, make_app
 
 _KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-_MOST_BODY_BYTES = 65_536  # of a decision, which takes a hundred
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline';"
-    " script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-}
+_PAGE = Page(
+    package="concertdeblur.dataset", folder="", index="review_page.html",
+    others=("review_page.css", "review_page.js"),
+)  # fmt: skip
 
 
 class Decision(BaseModel):
@@ -77,48 +71,17 @@ class ReviewSession:
             return frame_id
 
 
-def make_app(
-    records: Sequence[FrameRecord], pictures: Mapping[str, Path], session: ReviewSession, *, token: str, host: str
-) -> FastAPI:
-    """The server.
+def make_review_app(records: Sequence[FrameRecord], pictures: Mapping[str, Path], session: ReviewSession) -> FastAPI:
+    """The page's application.
 
     Args:
         records: The frames, in the order of the page.
         pictures: File of each frame, by its id.
         session: Takes the decisions.
-        token: What every request must carry as `?token=`.
-        host: The only accepted Host header, as "127.0.0.1:8123": a foreign page that names this machine is refused.
 
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    page = files("concertdeblur.dataset").joinpath("review_page.html").read_text(encoding="utf-8")
+    app = make_app(_PAGE)
     known = {record.frame_id for record in records}
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        given = request.query_params.get("token", "")
-        hosts, length = request.headers.getlist("host"), request.headers.get("content-length", "")
-        is_large = length.isascii() and length.isdigit() and int(length) > _MOST_BODY_BYTES
-        if hosts != [host]:
-            response: Response = JSONResponse({"error": "wrong host"}, status_code=421)
-        elif request.headers.get("origin", f"http://{host}") != f"http://{host}":
-            response = JSONResponse({"error": "wrong origin: another page may not ask"}, status_code=403)
-        elif not secrets.compare_digest(given.encode(), token.encode()):
-            response = JSONResponse({"error": "wrong token; open the address that the command wrote"}, status_code=403)
-        elif is_large or "transfer-encoding" in request.headers:
-            response = JSONResponse({"error": "the request is too large"}, status_code=413)
-        else:
-            response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    @app.exception_handler(RequestValidationError)
-    def refuse(_request: Request, _error: RequestValidationError) -> Response:
-        return JSONResponse({"error": "the request makes no sense"}, status_code=422)  # what came may be no JSON
-
-    @app.get("/")
-    def show() -> HTMLResponse:
-        return HTMLResponse(page)
 
     @app.get("/frames")
     def frames() -> dict[str, Any]:

@@ -60,6 +60,7 @@ class DeblurredFrame:
     heatmap: npt.NDArray[np.float32] | None
     windows_tried: int
     windows_accepted: int
+    windows_kept: tuple[Area, ...] = ()  # the accepted ones
 
 
 class Deblurrer:
@@ -269,6 +270,7 @@ def _steadied(given: OnHost, steadier: Steadier) -> DeblurredFrame:
         heatmap=given.heatmap,
         windows_tried=len(refinement.tried),
         windows_accepted=len(refinement.kept),
+        windows_kept=refinement.kept,
     )
 
 

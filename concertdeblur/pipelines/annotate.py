@@ -1,20 +1,14 @@
 """`concertdeblur annotate`: serve the review page until asked to stop."""
 
-import secrets
-import socket
 import threading
-import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from concertdeblur.dataset.frames import FrameRecord, read_frames
 from concertdeblur.dataset.reviews import ReviewLog
-from concertdeblur.errors import DatasetError, MissingDependencyError
-
-_LOOPBACK = "127.0.0.1"
-_POLL_S = 0.2
+from concertdeblur.errors import DatasetError
+from concertdeblur.pages.server import missing_extra, serve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,25 +46,17 @@ def annotate(
 
     """
     try:
-        import uvicorn
-
-        from concertdeblur.dataset.review_server import ReviewSession, make_app
+        from concertdeblur.dataset.review_server import ReviewSession, make_review_app
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"the review page needs '{error.name}'; pip install 'concertdeblur[annotate]'"
-        ) from error
+        raise missing_extra(error) from error
     records = read_frames(dataset)
     if not records:
         raise DatasetError(f"{dataset}: has no frame to review")
     pictures = {record.frame_id: _picture(dataset, record) for record in records}
-    with ReviewLog(dataset) as log, socket.create_server((_LOOPBACK, 0)) as listener:
-        session, token = ReviewSession(log), secrets.token_urlsafe(24)
-        host = f"{_LOOPBACK}:{listener.getsockname()[1]}"
-        app = make_app(records, pictures, session, token=token, host=host)
-        config = uvicorn.Config(
-            app, log_config=None, log_level="error", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
-        )
-        _serve(uvicorn.Server(config), listener, stop, lambda: _ready(host, token, on_ready, open_browser))
+    with ReviewLog(dataset) as log:
+        session = ReviewSession(log)
+        app = make_review_app(records, pictures, session)
+        serve(app, stop=stop, on_ready=on_ready, open_browser=open_browser)
         reviews = {
             record.frame_id: log.reviews[record.frame_id] for record in records if record.frame_id in log.reviews
         }
@@ -83,29 +69,9 @@ def annotate(
         )
 
 
-def _ready(host: str, token: str, on_ready: Callable[[str], None], open_browser: bool) -> None:
-    address = f"http://{host}/?token={token}"
-    on_ready(address)
-    if open_browser:
-        webbrowser.open(address)
-
-
 def _picture(dataset: Path, record: FrameRecord) -> Path:
     """The frame's file, which must lie inside the data set, links followed."""
     path = (dataset / record.picture).resolve()
     if not path.is_relative_to(dataset.resolve()):
         raise DatasetError(f"{dataset}: picture {record.picture} lies outside the data set")
     return path
-
-
-def _serve(server: Any, listener: socket.socket, stop: threading.Event, begin: Callable[[], None]) -> None:
-    """Run uvicorn in another thread, since this one handles the signals."""
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="review-server")
-    thread.start()
-    try:
-        begin()
-        while thread.is_alive() and not stop.wait(_POLL_S):
-            pass
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -38,7 +38,7 @@ from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos
 from concertdeblur.pipelines.segments.cutting import is_long
 from concertdeblur.pipelines.segments.identity import WEIGHT_SET, asked, difference
-from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
+from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Made, Outlet, SegmentedRun
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
 from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
 from concertdeblur.streaming import Prefetch, Sink
@@ -66,6 +66,7 @@ def deblur_video(
     on_progress: Callable[[Progress], None] = _ignore,
     on_warning: Callable[[str], None] = _ignore,
     on_note: Callable[[str], None] = _ignore,
+    on_made: Callable[[Made], None] = _ignore,
     stop: threading.Event | None = None,
 ) -> VideoSummary:
     """Deblur one clip; the output appears under its name only when it is complete.
@@ -80,6 +81,7 @@ def deblur_video(
         on_progress: Called after every frame, in the caller's thread.
         on_warning: Called once for each thing that is not kept as it was, maybe from another thread.
         on_note: Told what of an earlier run is used.
+        on_made: Given every new frame with the one it was made of, in the caller's thread, before `on_progress`.
         stop: When set, the run ends: nothing but finished segments is left, and `Interrupted` says how far it got.
 
     Raises:
@@ -87,7 +89,8 @@ def deblur_video(
 
     """
     run = VideoRun(
-        source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, on_note=on_note, stop=stop
+        source=source, target=target, job=job, on_progress=on_progress, on_warning=on_warning, on_note=on_note,
+        on_made=on_made, stop=stop,
     )  # fmt: skip
     return run.guarded()
 
@@ -103,6 +106,7 @@ class VideoRun:
     on_warning: Callable[[str], None]
     stop: threading.Event | None
     on_note: Callable[[str], None] = _ignore
+    on_made: Callable[[Made], None] = _ignore
     deblurrer: "Deblurrer | None" = None
     encoder: str = ""  # FFmpeg's name
     num_clips: int = 1  # of a folder: they all get one weight set
@@ -212,6 +216,7 @@ class VideoRun:
         for one in made:
             push(one.frame)
             extras.write(one)
+            self.on_made(one)
             self._advance(one.windows_tried, one.windows_accepted)
         self._raise_if_stopped()
         if sink:
@@ -226,7 +231,7 @@ class VideoRun:
         run = SegmentedRun(
             outlets=outlets, work=work, warm_up=0 if self.deblurrer is None else WARM_UP_FRAMES,
             deblur=lambda given: _deblurred(given, self.deblurrer, self.job),
-            on_made=lambda made: self._advance(made.windows_tried, made.windows_accepted),
+            on_made=self._made_new,
             on_done_before=self._skip, total_frames=self.progress.total_frames,
         )  # fmt: skip
         stack.callback(run.close)
@@ -255,6 +260,10 @@ class VideoRun:
             self.on_note(f"{done:,}{total} frames were done by an earlier run; this one goes on from there")
         least = least_bytes(info, encodings["video"].settings.codec, self.progress.total_frames or 0)
         work.check_room(least * (1 if work.num_frames else 2))
+
+    def _made_new(self, made: Made) -> None:
+        self.on_made(made)
+        self._advance(made.windows_tried, made.windows_accepted)
 
     def _skip(self, done: DoneSegment) -> None:
         self.num_frames_before += done.num_frames

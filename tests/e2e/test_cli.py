@@ -309,8 +309,8 @@ def test_version() -> None:
 def test_help_groups_the_options_and_lists_what_works() -> None:
     text = invoke("--help").output
     assert [line.split()[0] for line in text.split("Commands:\n")[1].splitlines()] == [
-        "annotate", "bench", "build-dataset", "completion", "doctor", "evaluate", "image", "train", "video",
-        "watch",
+        "annotate", "bench", "build-dataset", "completion", "doctor", "evaluate", "image", "studio", "train",
+        "video", "watch",
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]

@@ -61,7 +61,9 @@ def test_the_wheel_says_what_it_is(built: tuple[Path, Path]) -> None:
     assert said["Requires-Python"] == ">=3.11"
     pythons = [line.rpartition(" ")[2] for line in said.get_all("Classifier", []) if "Python :: 3." in line]
     assert pythons == ["3.11", "3.12", "3.13"]
-    assert {"annotate", "dataset", "evaluation", "openvino", "training"} < set(said.get_all("Provides-Extra", []))
+    assert {"annotate", "dataset", "evaluation", "openvino", "studio", "training"} < set(
+        said.get_all("Provides-Extra", [])
+    )
     assert "concertdeblur = concertdeblur.cli:main" in scripts
     assert {f"{_INFO}/licenses/LICENSE", f"{_INFO}/licenses/THIRD_PARTY.md"} <= names
 

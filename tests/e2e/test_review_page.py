@@ -1,18 +1,12 @@
 """The review page in headless Chromium, by keyboard alone, on a desktop's and a phone's screen."""
 
-import json
-import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("fastapi", reason="the extra 'annotate' is not installed")
+pytest.importorskip("fastapi", reason="the extra 'studio' is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
 import cv2
@@ -20,98 +14,10 @@ import cv2
 from concertdeblur.dataset.frames import FrameRecord, write_frames
 from concertdeblur.dataset.reviews import Review, read_reviews
 from concertdeblur.dataset.shot_types import ShotType
+from tests.browser import Browser
 from tests.unit.dataset.test_review_server import Page, make_dataset
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 _SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-_CODES = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-
-
-class Browser:
-    """Chromium over its debugging pipe: file descriptors 3 and 4, JSON ended by a zero byte."""
-
-    def __init__(self, profile: Path) -> None:
-        from_us, to_browser = os.pipe()
-        from_browser, to_us = os.pipe()
-        script = f'exec "$@" 3<&{from_us} 4>&{to_us}'
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
-        self._process = subprocess.Popen(
-            ["bash", "-c", script, "bash", str(CHROMIUM), *flags], pass_fds=(from_us, to_us),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(from_us)
-        os.close(to_us)
-        self._out, self._in, self._id = to_browser, os.fdopen(from_browser, "rb"), 0
-        self._held = b""
-        self._context = self._session = ""
-
-    def begin_anew(self) -> None:
-        """Go on in an empty page that knows nothing of the one before."""
-        self._session = ""
-        if self._context:
-            self._ask("Target.disposeBrowserContext", browserContextId=self._context)
-        self._context = self._ask("Target.createBrowserContext")["browserContextId"]
-        target = self._ask("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-
-    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
-        self._id += 1
-        message = {"id": self._id, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self._held:
-                data = os.read(self._in.fileno(), 65536)
-                assert data, "chromium has ended"
-                self._held += data
-            told, _, self._held = self._held.partition(b"\0")
-            answer = json.loads(told)
-            if answer.get("id") == self._id:
-                assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
-
-    def open(self, address: str, size: tuple[int, int]) -> None:
-        width, height = size
-        self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-        self._ask("Emulation.setTouchEmulationEnabled", enabled=width < 600)
-        self._ask("Page.navigate", url=address)
-
-    def value(self, expression: str) -> Any:
-        return self._ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def wait(self, expression: str) -> None:
-        until_s = time.monotonic() + 30
-        while not self.value(expression):
-            assert time.monotonic() < until_s, f"never true: {expression}; {self.value('document.body.innerText')}"
-            time.sleep(0.05)
-
-    def tap(self, selector: str) -> None:
-        """A finger in the middle of an element, which must be on the screen and under nothing else."""
-        x, y, is_top = self.value(
-            f"(() => {{ const e = document.querySelector('{selector}'), r = e.getBoundingClientRect();"
-            " const x = r.x + r.width / 2, y = r.y + r.height / 2;"
-            " return [x, y, e.contains(document.elementFromPoint(x, y))]; })()"
-        )
-        assert is_top, selector
-        self._ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
-        self._ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-
-    def press(self, key: str) -> None:
-        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        code = {"windowsVirtualKeyCode": _CODES[key], "code": key} if key in _CODES else {}
-        self._ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code)
-        self._ask("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        os.close(self._out)
-        self._in.close()
 
 
 @pytest.fixture(scope="module")
