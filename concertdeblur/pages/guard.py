@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PREFIX = "/static/"  # files of the package: they are no secret, and a page's parts name each other without a token
+_MOST_BODY_BYTES = 65_536  # choices take a hundred
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -31,10 +32,11 @@ class Guard:
         app: The application.
         token: What every request must carry as `?token=`, but for those of the package's own files.
         host: The only accepted Host header, as "127.0.0.1:8123": a foreign page that names this machine is refused.
+        large_paths: Paths to which more may be sent than a few choices.
     """
 
-    def __init__(self, app: App, *, token: str, host: str) -> None:
-        self._app, self._token, self._host = app, token.encode(), host
+    def __init__(self, app: App, *, token: str, host: str, large_paths: Collection[str] = ()) -> None:
+        self._app, self._token, self._host, self._large_paths = app, token.encode(), host, large_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,7 +61,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason; None for a request that is let through."""
         told = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if told.get("host") != self._host:
+        if [value for name, value in scope["headers"] if name == b"host"] != [self._host.encode()]:
             return 421, "wrong host"
         if told.get("origin", f"http://{self._host}") != f"http://{self._host}":
             return 403, "wrong origin: another page may not ask"
@@ -68,7 +70,15 @@ class Guard:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if not secrets.compare_digest(given.encode(), self._token):
             return 403, "wrong token; open the address that the command wrote"
+        if scope["path"] not in self._large_paths and _is_large(told):
+            return 413, "the request is too large"
         return None
+
+
+def _is_large(told: dict[str, str]) -> bool:
+    """Whether a request's body has more bytes than choices take, or does not say how many."""
+    length = told.get("content-length", "0")
+    return "transfer-encoding" in told or not (length.isascii() and length.isdigit()) or int(length) > _MOST_BODY_BYTES
 
 
 def _header_rows() -> list[tuple[bytes, bytes]]:

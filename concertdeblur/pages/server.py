@@ -4,7 +4,7 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -45,13 +45,19 @@ def make_app(page: Page) -> "FastAPI":
 
     """
     try:
-        from fastapi import FastAPI, Response
+        from fastapi import FastAPI, Request, Response
+        from fastapi.exceptions import RequestValidationError
     except ModuleNotFoundError as error:
         raise missing_extra(error) from error
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     index = page.file(page.index).read_bytes()
     table = {name: page.file(name).read_bytes() for name in page.others}
     table[_STYLE[1]] = files(_STYLE[0]).joinpath(_STYLE[1]).read_bytes()
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(_request: Request, _error: RequestValidationError) -> Response:
+        """Say it in our words: what came may be nothing that JSON can repeat."""
+        return Response('{"error": "the request makes no sense"}', status_code=422, media_type="application/json")
 
     @app.get("/")
     def show() -> Response:
@@ -70,6 +76,7 @@ def make_app(page: Page) -> "FastAPI":
 def serve(
     app: "FastAPI", *, stop: threading.Event, on_ready: Callable[[str], None], open_browser: bool = True,
     before_end: Callable[[], None] = lambda: None,
+    large_paths: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Serve an application behind a guard until `stop` is set.
 
@@ -79,6 +86,7 @@ def serve(
         on_ready: Told the page's address, which holds the token.
         open_browser: Open the address in the user's browser.
         before_end: Called when the server is to end, while it still answers.
+        large_paths: Paths to which more may be sent than a few choices, as uploads.
 
     Raises:
         MissingDependencyError: Without uvicorn.
@@ -91,8 +99,8 @@ def serve(
     with socket.create_server((_LOOPBACK, 0)) as listener:
         token, host = secrets.token_urlsafe(24), f"{_LOOPBACK}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            Guard(app, token=token, host=host), log_config=None, access_log=False, lifespan="off", ws="none",
-            timeout_graceful_shutdown=1,
+            Guard(app, token=token, host=host, large_paths=large_paths), log_config=None, log_level="error",
+            access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
         )  # fmt: skip
 
         def begin() -> None:

@@ -69,7 +69,10 @@ def open_studio(
             try:
                 clips.begin()
                 threading.Thread(target=_look_for_new, args=(clips,), daemon=True).start()
-                serve(app, stop=stop, on_ready=tell, open_browser=open_browser, before_end=clips.close)
+                serve(
+                    app, stop=stop, on_ready=tell, open_browser=open_browser, before_end=clips.close,
+                    large_paths=("/api/clips",),
+                )  # fmt: skip
             finally:
                 clips.close()
             return _summary(folder, clips)

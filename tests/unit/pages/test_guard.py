@@ -36,7 +36,8 @@ def _asked(
         "type": "http", "method": method, "path": path, "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }  # fmt: skip
-    asyncio.run(Guard(_app, token=_TOKEN, host=_HOST)(scope, None, send))  # type: ignore[arg-type]
+    guard = Guard(_app, token=_TOKEN, host=_HOST, large_paths=("/upload",))
+    asyncio.run(guard(scope, None, send))  # type: ignore[arg-type]
     answered = {name.decode(): value.decode() for name, value in told[0]["headers"]}
     return told[0]["status"], answered, told[1]["body"]
 
@@ -81,3 +82,12 @@ def test_a_missing_package_is_named_with_what_to_install(tmp_path: Path, package
     )  # fmt: skip
     assert told.returncode == 1
     assert told.stderr == f"Error: pages in the browser need '{package}'; pip install 'concertdeblur[studio]'\n"
+
+
+@pytest.mark.parametrize(
+    "told", [{"content-length": "65537"}, {"transfer-encoding": "chunked"}, {"content-length": "x"}]
+)
+def test_a_large_body_gets_in_only_where_uploads_go(told: dict[str, str]) -> None:
+    assert _asked("/choices", method="POST", **told)[0] == 413
+    assert _asked("/upload", method="POST", **told)[0] == 200
+    assert _asked("/choices", method="POST", **{"content-length": "65536"})[0] == 200
