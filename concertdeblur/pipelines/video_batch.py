@@ -170,7 +170,7 @@ def deblur_batch(
         nonlocal deblurrer
         run = VideoRun(
             source=item.source, target=item.target, job=job, on_progress=on_progress,
-            on_warning=_naming(item.source, on_warning), on_note=_naming(item.source, on_note), stop=stop,
+            on_warning=naming(item.source, on_warning), on_note=naming(item.source, on_note), stop=stop,
         )  # fmt: skip
         run.deblurrer, run.num_clips = deblurrer, len(items)
         try:
@@ -186,6 +186,11 @@ def deblur_batch(
     yield BatchSummary(num_done=count.num_made, num_done_before=count.num_there, failed=())
 
 
+def batch_failure(count: BatchCount) -> SourceError:
+    """The error at the end of a batch in which some clips failed."""
+    return SourceError(_failed_text(count))
+
+
 def _failed_text(count: BatchCount) -> str:
     failed, done = count.failed, count.num_made + count.num_there
     names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
@@ -193,7 +198,9 @@ def _failed_text(count: BatchCount) -> str:
     return f"{len(failed)} of {_counted(count.num_items)} failed: {names}{others}"
 
 
-def _naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
+def naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
+    """Have every message name its clip."""
+
     def named(message: str) -> None:
         on_warning(message if source.name in message else f"{source.name}: {message}")
 

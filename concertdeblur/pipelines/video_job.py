@@ -73,6 +73,8 @@ class Progress:
     windows_tried: int = 0
     windows_accepted: int = 0
     elapsed_s: float = 0.0
+    num_workers: int | None = None  # of a cluster; None: there is none
+    segments_a_minute: float | None = None  # on a cluster, since it began
 
     def as_stage(self) -> StageProgress:
         """For a display: frames are counted, and speed leaves out the time before the first one."""
