@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from concertdeblur.errors import ClusterError, MissingDependencyError, UsageError
 
 AUTO = "auto"
+_KNOCK_S = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,11 +28,10 @@ def connected(address: str) -> Iterator[Any]:
         ClusterError: If no cluster answers there, or it runs other versions of Ray or Python.
 
     """
-    host, colon, port = address.rpartition(":")
-    if address != AUTO and not (host and colon and port.isdecimal() and "/" not in host):
-        raise UsageError(
-            f"--cluster takes auto or HOST:PORT of a cluster that this machine belongs to, but it is {address!r}"
-        )
+    if address == AUTO:
+        address = os.environ.get("RAY_ADDRESS", AUTO)  # as Ray's own commands do
+    if address != AUTO:
+        _knock(address)
     # Ray's own processes would talk to standard error, and report what is done with them
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -51,6 +52,20 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody answers: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16 and "/" not in host):
+        raise UsageError(
+            f"--cluster takes auto or HOST:PORT of a cluster that this machine belongs to, but it is {address!r}"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise ClusterError(f"nobody answers at {address} ({why}); is it the address of the cluster's head?") from error
 
 
 def _refusal(address: str, error: Exception) -> str:

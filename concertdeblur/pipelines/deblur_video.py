@@ -258,7 +258,10 @@ class VideoRun:
 
         task = cluster.task(self.source, self.job, reader, outlets, work)
         try:
-            cluster.compute(self._seen(reader.frames(), reader.info), task, work, warm_up=warm_up, on_done=on_done)
+            cluster.compute(
+                self._seen(reader.frames(), reader.info), task, work, warm_up=warm_up,
+                in_one=not is_segmented(reader.info, self.job), on_done=on_done,
+            )  # fmt: skip
         except Interrupted:
             self._raise_if_stopped()
             raise

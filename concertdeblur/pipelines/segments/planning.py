@@ -35,12 +35,13 @@ class PlannedSegment:
     marks: tuple[int, ...]  # of the first pictures from `begin` on; none where decoding begins with the clip
 
 
-def plan(frames: Iterable[Frame], warm_up: int) -> Iterator[PlannedSegment]:
+def plan(frames: Iterable[Frame], warm_up: int, *, in_one: bool) -> Iterator[PlannedSegment]:
     """The segments of a clip, by the rule of `cutting`, each as soon as its end is known.
 
     Args:
         frames: All of them; pixels are not needed.
         warm_up: Frames before a segment that it needs.
+        in_one: Whether the clip is one segment, since a single machine makes it in one piece.
 
     """
     tape, segment_number, start, number = FrameTape(iter(frames)), 0, 0, 0
@@ -49,7 +50,7 @@ def plan(frames: Iterable[Frame], warm_up: int) -> Iterator[PlannedSegment]:
     while (frame := tape.at(number)) is not None:
         stamps.append(frame.pts)
         number += 1
-        if is_cut(tape, number, start):
+        if tape.at(number) is None if in_one else is_cut(tape, number, start):
             yield PlannedSegment(
                 number=segment_number, start=start, num_frames=number - start, begin=begin, pts=tuple(stamps),
                 marks=marks,

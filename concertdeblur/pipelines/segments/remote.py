@@ -238,7 +238,7 @@ class ClipOnCluster:
 
     def compute(
         self, frames: Iterable[Frame], task: Callable[..., SegmentTask], work: WorkFolder, *, warm_up: int,
-        on_done: Callable[[DoneSegment, bool], None],
+        in_one: bool, on_done: Callable[[DoneSegment, bool], None],
     ) -> None:  # fmt: skip
         """Have every segment made that is not there yet.
 
@@ -246,7 +246,8 @@ class ClipOnCluster:
             frames: Of the clip; pixels are not needed.
             task: Makes the task of a segment.
             work: Where they go.
-            warm_up: Frames before a segment that it needs.
+            warm_up: As for `plan`.
+            in_one: As for `plan`.
             on_done: Called with each segment that is there, and whether it was before, in any order.
 
         """
@@ -254,7 +255,7 @@ class ClipOnCluster:
         failure: Exception | None = None
         with _cancelling(running):
             try:
-                for segment in plan(frames, warm_up):
+                for segment in plan(frames, warm_up, in_one=in_one):
                     done = work.done(segment.number)
                     if done is not None and done.start == segment.start:
                         on_done(done, True)
