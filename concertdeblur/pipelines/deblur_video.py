@@ -36,6 +36,7 @@ from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encod
 from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos, picture_of
+from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.segments.cutting import is_long
 from concertdeblur.pipelines.segments.identity import WEIGHT_SET, NetworkFacts, asked, difference
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
@@ -104,6 +105,7 @@ class VideoRun:
     stop: threading.Event | None
     on_note: Callable[[str], None] = _ignore
     deblurrer: "Deblurrer | None" = None
+    kept: KeptNetworks = field(default_factory=KeptNetworks)
     cluster: "ClipOnCluster | None" = None  # None: this process computes
     networks: NetworkFacts | None = None  # None for identity
     encoder: str = ""  # FFmpeg's name
@@ -181,7 +183,9 @@ class VideoRun:
         )
 
     def _load(self, info: StreamInfo) -> "Deblurrer":
-        return load_deblurrer(self.job, info, num_frames=self._frames_of_all(info), on_warning=self._warn)
+        return load_deblurrer(
+            self.job, info, num_frames=self._frames_of_all(info), on_warning=self._warn, kept=self.kept
+        )
 
     def _frames_of_all(self, info: StreamInfo) -> int | None:
         """How many frames all clips have, if they are like this one."""
@@ -377,8 +381,9 @@ def least_bytes(info: StreamInfo, codec: str, num_frames: int) -> float:
 
 
 def load_deblurrer(
-    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None]
-) -> "Deblurrer":
+    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None],
+    kept: KeptNetworks | None = None,
+) -> "Deblurrer":  # fmt: skip
     """The networks of a job.
 
     Args:
@@ -386,20 +391,21 @@ def load_deblurrer(
         info: The stream to deblur.
         num_frames: Of all that is to be deblurred; None: not known.
         on_warning: Told if the fast weight set is taken.
+        kept: What was loaded before.
 
     Raises:
         WeightsError: If a set is missing or altered.
         UsageError: If device or backend cannot be used here.
 
     """
-    from concertdeblur import pretrained  # torch takes seconds to import; identity does without
-    from concertdeblur.pipelines.quality import load_for_clip
+    from concertdeblur.pipelines.quality import load_for_clip  # torch takes seconds to import; identity does without
 
+    kept = kept or KeptNetworks()
     if job.weights is not None:
-        return pretrained.load(job.weights, device=job.device, backend=job.backend)
+        return kept.load(job.weights, device=job.device, backend=job.backend)
     return load_for_clip(
         job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
-        num_frames=num_frames, on_warning=on_warning,
+        num_frames=num_frames, on_warning=on_warning, kept=kept,
     )  # fmt: skip
 
 

@@ -7,24 +7,30 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from concertdeblur.cluster import Need, WorkerPool, connected
+from concertdeblur.dataset import findings
 from concertdeblur.errors import ClusterError, Interrupted, MissingDependencyError, SourceError, UsageError
 from concertdeblur.pipelines import cluster_batch
 from concertdeblur.pipelines.batch import Item
+from concertdeblur.pipelines.build_dataset import DatasetJob, build_dataset
 from concertdeblur.pipelines.cluster_batch import ClusterOptions, deblur_on_cluster
 from concertdeblur.pipelines.deblur_video import deblur_video
 from concertdeblur.pipelines.segments import cutting
 from concertdeblur.pipelines.video_batch import BatchSummary
 from concertdeblur.pipelines.video_job import Progress, VideoJob
+from concertdeblur.progress import StageProgress
 from tests.clips import ClipSpec, frames_of, make_clip, same_planes
 from tests.cluster import ROOT, local_cluster, nodes
 from tests.cluster_tasks import Add, FailOften
 from tests.commands import environment, events, run
+from tests.concert_clips import Shot, shots_clip
 from tests.weight_sets import random_weight_set
 
 _OPTIONS = {"crf": "10", "preset": "ultrafast", "g": "5"}
@@ -108,7 +114,7 @@ def test_clips_come_out_as_from_one_machine(cluster: Any, tmp_path: Path, ships_
         failed.append(path.name)
         return str(error)
 
-    made = []
+    made: list[Any] = []
     with pytest.raises(SourceError, match=r"^1 of 4 clips failed: bad.mp4; the other 3 are done$"):
         made += deblur_on_cluster(
             items, job, ClusterOptions(address=cluster.address, ships_source=ships_source), is_batch=True,
@@ -119,12 +125,13 @@ def test_clips_come_out_as_from_one_machine(cluster: Any, tmp_path: Path, ships_
     one, many = frames_of(tmp_path / "one_0.mp4"), frames_of(tmp_path / "out" / "0.mp4")  # too short to be cut
     assert [frame.pts for frame in many] == [frame.pts for frame in one]
     assert all(same_planes(*pair) for pair in zip(one, many, strict=True))
+    assert sorted(summary.num_frames for summary in made) == [15, 35, 55]
     assert failed == ["bad.mp4"]
     counts = [progress.num_frames for progress in seen]
     assert counts == sorted(counts)
     assert counts[-1] == 15 + 35 + 55
     assert {progress.num_workers for progress in seen} & {1, 2}
-    rows = list(csv.DictReader((tmp_path / "out" / "cluster-report.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "cluster-report.csv").read_text().splitlines()))
     assert [(Path(row["clip"]).name, row["state"], row["frames"]) for row in rows] == [
         ("0.mp4", "done", "15"), ("1.mp4", "done", "35"), ("2.mp4", "done", "55"), ("bad.mp4", "failed", "0"),
     ]  # fmt: skip
@@ -279,3 +286,36 @@ def test_bad_choices_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(UsageError, match="--cluster takes auto or HOST:PORT"):
             told(VideoJob(strength=0), address)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_data_set_is_that_of_one_machine(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scenedetect", reason="the extra 'dataset' is not installed")
+    shots_clip(tmp_path / "first.mp4", Shot(photo="astronaut", num_frames=20, sharp_at=9))
+    shots_clip(tmp_path / "second.mp4", Shot(photo="rocket", num_frames=20))
+    (tmp_path / "bad.mp4").write_bytes(b"no clip at all")
+    urls = tmp_path / "list.txt"
+    urls.write_text("first.mp4\nsecond.mp4\nbad.mp4\n", encoding="utf-8")
+    job = DatasetJob(size=128, shots="scenedetect")
+    told: dict[str, list[str]] = {"one": [], "many": []}
+    build_dataset(urls, tmp_path / "one", job, on_warning=told["one"].append)
+    seen: list[StageProgress] = []
+    with monkeypatch.context() as patch:  # this machine only looks through what no worker could
+        looked: list[str] = []
+        patch.setattr(findings, "scan_clip", partial(no_clip, looked))
+        build_dataset(
+            urls, tmp_path / "many", replace(job, cluster=cluster.address), on_progress=seen.append,
+            on_warning=told["many"].append,
+        )  # fmt: skip
+    assert looked == ["bad.mp4"]
+    assert any(progress.facts.get("workers") in (1, 2) for progress in seen)
+    assert [message.split(":")[0] for message in told["many"]] == [message.split(":")[0] for message in told["one"]]
+    for split in ("train", "test"):
+        first, second = (tmp_path / name / split for name in ("one", "many"))
+        assert sorted(path.name for path in second.iterdir()) == sorted(path.name for path in first.iterdir())
+        assert all((second / path.name).read_bytes() == path.read_bytes() for path in first.iterdir())
+
+
+def no_clip(looked: list[str], path: Path, *_: object, **__: object) -> None:
+    """Stands for looking through a source; tells of it and fails."""
+    looked.append(path.name)
+    raise SourceError(f"{path}: not a clip")

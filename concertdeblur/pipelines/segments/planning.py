@@ -136,12 +136,12 @@ def picture_mark(frame: Frame) -> int:
     """A checksum of a frame's picture as it was decoded."""
     if frame.native is None:
         assert frame.pixels is not None
-        return zlib.crc32(np.ascontiguousarray(frame.pixels))
+        return zlib.crc32(frame.pixels.tobytes())
     mark = 0
     for number, plane in enumerate(frame.native.planes):
         row_bytes = _row_bytes(frame.native.format, number, plane.width)
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))[: plane.height]
-        mark = zlib.crc32(np.ascontiguousarray(rows[:, :row_bytes]), mark)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, abs(plane.line_size))[: plane.height]
+        mark = zlib.crc32(rows[:, :row_bytes].tobytes(), mark)
     return mark
 
 
