@@ -31,7 +31,7 @@ from concertdeblur.progress import duration_text
 
 REPORT = "cluster-report"  # .csv and .html
 _CPUS_A_WORKER = 4  # or all that a smaller node has
-_LEAST_CLIPS, _MOST_CLIPS = 2, 64  # in hand at once
+LEAST_CLIPS, MOST_CLIPS = 2, 64  # in hand at once
 _TELL_S = 0.5
 
 
@@ -173,7 +173,7 @@ class _ClusterRun:
             pool = stack.enter_context(self._pool(ray, job, need))
             shelf = self._shelf(ray) if self.options.ships_source else None
             self.has_begun = True
-            executor = ThreadPoolExecutor(min(len(todo), _MOST_CLIPS, max(_LEAST_CLIPS, 2 * _seats(ray, need))), "clip")
+            executor = ThreadPoolExecutor(min(len(todo), MOST_CLIPS, max(LEAST_CLIPS, 2 * _seats(ray, need))), "clip")
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._over.set)
             for clip in todo:
