@@ -1,8 +1,8 @@
 """Simulates clips on a cluster: `python docs/scale_simulation.py [--measured OUT.json]`.
 
 Events in time: the driver plans clips (each on one of its cores), segments wait for a worker, workers fail and come
-back, a clip's packets are joined once its last segment is there. What the driver, a task and a byte cost was measured by
-`docs/measure_scale.py`; how long a frame takes and how often nodes fail is assumed, and can be given.
+back, a clip's packets are joined once its last segment is there. What the driver, a task and a byte cost was measured
+by `docs/measure_scale.py`; how long a frame takes and how often nodes fail is assumed, and can be given.
 """
 
 import heapq
