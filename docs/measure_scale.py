@@ -28,7 +28,6 @@ from concertdeblur.media.drawn_clip import add_video, write_pictures
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines.batch import Item
 from concertdeblur.pipelines.cluster_batch import ClusterOptions, deblur_on_cluster
-from concertdeblur.pipelines.deblur_video import deblur_video
 from concertdeblur.pipelines.segments.planning import plan
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES
 from concertdeblur.pipelines.segments.work_folder import file_digest
@@ -101,7 +100,6 @@ def of_driver(folder: Path, address: str) -> dict[str, float]:
     clip = draw(folder / "plan.mp4", 600, height_px=360, width_px=640)
     with open_reader(clip, ReaderOptions(wants_pixels=False)) as reader:
         plan_s = seconds(lambda: list(plan(reader.frames(), WARM_UP_FRAMES, in_one=False)))
-    whole_s = seconds(lambda: deblur_video(clip, folder / "whole.mp4", VideoJob(strength=0, preset="ultrafast")))
     large = folder / "large"
     large.write_bytes(os.urandom(2**26))
     hash_s = seconds(lambda: file_digest(large))
@@ -116,7 +114,6 @@ def of_driver(folder: Path, address: str) -> dict[str, float]:
         shelf_s = seconds(lambda: [len(ray.get(shelf.piece.remote(large, offset))) for offset in pieces])
     return {
         "plan_s_a_megapixel": plan_s / 600 / (0.36 * 0.64),
-        "identity_s_a_megapixel": whole_s / 600 / (0.36 * 0.64),
         "hash_bytes_a_s": 2**26 / hash_s,
         "task_s": statistics.median(alone_s),
         "dispatch_s": many_s / NUM_NOTHINGS,
