@@ -12,6 +12,7 @@
     ├── WeightsError (ValueError)            weights are missing, altered or of another architecture
     ├── DatasetError (ValueError)            a data set's folder or list that makes no sense, or gave no pair
     ├── TrainingError (RuntimeError)         training cannot start or go on (data, resume, NaN)
+    ├── ClusterError (RuntimeError)           no cluster, none of its nodes fits, or it is lost
     ├── MissingDependencyError (ImportError) an optional package or program is not installed
     └── Interrupted (RuntimeError)           the caller asked to stop; the message says how far it got
 
@@ -58,6 +59,10 @@ class DatasetError(ConcertDeblurError, ValueError):
 
 class TrainingError(ConcertDeblurError, RuntimeError):
     """Training cannot start or go on: data, resume point, or a loss that is not a number."""
+
+
+class ClusterError(ConcertDeblurError, RuntimeError):
+    """There is no cluster, none of its nodes fits, or it is lost while it works."""
 
 
 class MissingDependencyError(ConcertDeblurError, ImportError):

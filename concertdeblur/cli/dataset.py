@@ -7,7 +7,7 @@ import click
 
 from concertdeblur.cli.display import run_facts
 from concertdeblur.cli.exits import show_traceback
-from concertdeblur.cli.options import FILE, GroupedCommand, is_debugging, option, reporting, together
+from concertdeblur.cli.options import FILE, GroupedCommand, cluster_option, is_debugging, option, reporting, together
 from concertdeblur.cli.runs import shown_run
 
 _LIST_HELP = """\b
@@ -65,6 +65,7 @@ tabs or ' | ':
         "Output", "--out", "target", type=FILE, default=Path("dataset"), show_default=True, metavar="DIR",
         help="The data set's folder; a run that was stopped goes on there.",
     ),
+    cluster_option,
 )  # fmt: skip
 @reporting
 def build_dataset(*, urls: Path, target: Path, levels: str, as_json: bool, quiet: bool, **choices: Any) -> None:

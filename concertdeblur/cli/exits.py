@@ -45,8 +45,8 @@ def show_traceback(error: BaseException) -> None:
     click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
-def warn_of_failure(shown: Display, source: Path, error: Exception, *, debug: bool) -> None:
-    """Say in one line why one item of several failed.
+def warn_of_failure(shown: Display, source: Path, error: Exception, *, debug: bool) -> str:
+    """Say in one line why one item of several failed; gives the sentence.
 
     Args:
         shown: Where it is said.
@@ -59,6 +59,7 @@ def warn_of_failure(shown: Display, source: Path, error: Exception, *, debug: bo
         show_traceback(error)
     sentence, _ = describe_error(error)
     shown.warning(sentence if source.name in sentence else f"{source}: {sentence}")
+    return sentence
 
 
 def describe_error(error: BaseException) -> tuple[str, int]:

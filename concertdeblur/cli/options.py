@@ -241,4 +241,8 @@ deblurring_options = together(
     device_option("Deblurring"),
     backend_option("Deblurring"),
 )  # fmt: skip
+cluster_option = option(
+    "Cluster", "--cluster", metavar="auto|HOST:PORT",
+    help="Spread the work over a Ray cluster: the one that this machine belongs to, or the one with this head.",
+)  # fmt: skip
 overwrite_option = option("Output", "--overwrite", is_flag=True, help="Replace output files that exist already.")

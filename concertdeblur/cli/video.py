@@ -15,6 +15,7 @@ from concertdeblur.cli.options import (
     LOCAL_FILE,
     ClockTime,
     GroupedCommand,
+    cluster_option,
     deblurring_options,
     is_debugging,
     option,
@@ -27,6 +28,7 @@ from concertdeblur.cli.runs import shown_run
 if TYPE_CHECKING:
     import threading
 
+    from concertdeblur.pipelines.cluster_batch import ClusterOptions
     from concertdeblur.pipelines.video_job import VideoJob
 
 PREVIEW_MIDDLE = "middle"
@@ -154,10 +156,21 @@ class VideoCommand(GroupedCommand):
         help="Begin anew, without the segments of a clip that an earlier run of this command has done.",
     ),
 )  # fmt: skip
+@together(
+    cluster_option,
+    option(
+        "Cluster", "--ship-source", is_flag=True,
+        help="Send clips to the workers and segments back, where they see no folder of this machine.",
+    ),
+    option(
+        "Cluster", "--retries", type=int, default=3, show_default=True, metavar="N",
+        help="How often a segment that fails is tried again.",
+    ),
+)  # fmt: skip
 @reporting
 def video(
     names: tuple[Path, ...], *, no_refine: bool, recursive: bool, skip_existing: bool, preview: Fraction | str | None,
-    as_json: bool, quiet: bool, **choices: Any,
+    cluster: str | None, ship_source: bool, retries: int, as_json: bool, quiet: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """Deblur a clip, several, or folders of clips.
 
@@ -168,6 +181,8 @@ def video(
     """
     if skip_existing and choices["overwrite"]:
         raise click.UsageError("--skip-existing and --overwrite do not go together.")
+    if cluster is None and ship_source:
+        raise click.UsageError("--ship-source goes with --cluster.")
     sources, target = (names, None) if len(names) == 1 else (names[:-1], names[-1])
     with shown_run(as_json=as_json, quiet=quiet) as (shown, stop):
         from concertdeblur.pipelines.video_batch import find_items
@@ -181,6 +196,12 @@ def video(
         items = find_items(sources, target, recursive=recursive, as_mp4=job.compatible)
         told = target if is_batch else items[0].target
         shown.start(run_facts("video", job, source=sources[0] if len(sources) == 1 else list(sources), target=told))
+        if cluster is not None:
+            from concertdeblur.pipelines.cluster_batch import ClusterOptions
+
+            options = ClusterOptions(address=cluster, ships_source=ship_source, num_retries=retries)
+            _run_on_cluster(items, job, options, shown, stop, is_batch=is_batch or skip_existing)
+            return
         if is_batch or skip_existing:
             _run_batch(items, job, shown, stop)
             return
@@ -206,6 +227,24 @@ def _run_batch(items: Any, job: "VideoJob", shown: Display, stop: "threading.Eve
             shown.batch(summary)
         else:
             shown.done(summary)
+
+
+def _run_on_cluster(
+    items: Any, job: "VideoJob", options: "ClusterOptions", shown: Display, stop: "threading.Event", *, is_batch: bool
+) -> None:
+    from concertdeblur.pipelines.cluster_batch import deblur_on_cluster
+    from concertdeblur.pipelines.video_batch import BatchSummary
+
+    debug = is_debugging()
+    for summary in deblur_on_cluster(
+        items, job, options, is_batch=is_batch, on_progress=shown.progress, on_warning=shown.warning,
+        on_note=shown.note, on_failure=lambda source, error: warn_of_failure(shown, source, error, debug=debug),
+        stop=stop,
+    ):  # fmt: skip
+        if not isinstance(summary, BatchSummary):
+            shown.done(summary)
+        elif is_batch:
+            shown.batch(summary)
 
 
 def _preview(sources: tuple[Path, ...], target: Path | None, job: "VideoJob", time_s: Any, shown: Display) -> None:

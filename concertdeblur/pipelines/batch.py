@@ -39,7 +39,7 @@ def run_batch(
     count: BatchCount,
     *,
     is_done: Callable[[ItemT], bool],
-    on_failure: Callable[[Path, Exception], None],
+    on_failure: Callable[[Path, Exception], object],
     wording: Callable[[BatchCount], str],
 ) -> Iterator[SummaryT]:
     """Make output after output.

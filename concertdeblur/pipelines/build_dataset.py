@@ -42,6 +42,7 @@ from concertdeblur.dataset.workspace import CACHE, MANIFEST_FILE, Workspace, ope
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, MissingDependencyError, TargetError
 from concertdeblur.media.containers import error_text
 from concertdeblur.media.output_file import is_disk_full
+from concertdeblur.pipelines.cluster_dataset import find_on_cluster
 from concertdeblur.pipelines.dataset_job import DatasetJob, DatasetSummary
 from concertdeblur.progress import StageProgress
 
@@ -174,6 +175,12 @@ class _Build:
                     self._fail(failure.address, failure.reason)
         before.check_kinship(collection.sources, telling.on_warning)
         manifest.reopen(self.workspace, before)
+        unknown = [source for source in collection.sources if not finder.is_known(source.sha256)]
+        if job.cluster is not None and unknown:
+            find_on_cluster(
+                job.cluster, self.workspace, job.pick_options, job.shots, unknown, on_progress=telling.on_progress,
+                on_warning=telling.on_warning, stop=telling.stop,
+            )  # fmt: skip
         found = (self._find(finder, collection, source) for source in collection.sources)
         return [finding for finding in found if finding is not None]
 

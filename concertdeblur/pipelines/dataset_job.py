@@ -32,6 +32,7 @@ class DatasetJob:
     limit: int = 50  # most clips of a playlist
     cookies: Path | None = None
     rate_limit_mb_s: float | None = None
+    cluster: str | None = None  # address of the one that looks through the sources
 
     def __post_init__(self) -> None:
         counts = (("crops", self.crops, 1), ("max-frames", self.max_frames, 1), ("limit", self.limit, 1))

@@ -5,16 +5,16 @@ Read `VideoRun.run` from top to bottom to see the whole job.
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av.error
 
-from concertdeblur.cpus import available_cpus, quota_cpus
 from concertdeblur.errors import (
     Interrupted,
     SourceError,
@@ -29,29 +29,31 @@ from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings, canonical_codec
 from concertdeblur.media.output_file import OutputFile, keep_date
 from concertdeblur.media.backends import open_reader, open_writer, supported_by
-from concertdeblur.media.reader import ReaderOptions, VideoReader
+from concertdeblur.media.reader import VideoReader
 from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
 from concertdeblur.media.tags import losses
 from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encoding
 from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.media.writer import VideoWriter
-from concertdeblur.pipelines.extra_videos import ExtraVideos
+from concertdeblur.pipelines.extra_videos import ExtraVideos, picture_of
+from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.segments.cutting import is_long
-from concertdeblur.pipelines.segments.identity import WEIGHT_SET, asked, difference
-from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Made, Outlet, SegmentedRun
+from concertdeblur.pipelines.segments.identity import WEIGHT_SET, NetworkFacts, asked, difference
+from concertdeblur.pipelines.segments.making import Made
+from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
-from concertdeblur.pipelines.video_job import Progress, Unchanged, VideoJob, VideoSummary
-from concertdeblur.streaming import Prefetch, Sink
+from concertdeblur.pipelines.video_frames import beside, codec_threads, deblurred, reader_options
+from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
 if TYPE_CHECKING:
-    from concertdeblur.deblurring.deblurrer import DeblurredFrame, Deblurrer
+    from concertdeblur.deblurring.deblurrer import Deblurrer
+    from concertdeblur.pipelines.segments.remote import ClipOnCluster
 
 __all__ = ["Progress", "VideoJob", "VideoSummary", "VideoRun", "deblur_video"]
 
 SHIPPED_SETS = ("concert", "concert-fast")  # that the quality auto chooses from
 _LEAST_PIXEL_BYTES = {"ffv1": 0.3, "prores": 0.3}
 _LEAST_LOSSY_PIXEL_BYTES = 0.002
-_QUEUE_DEPTH = 4  # frames that wait between stages; a 4K frame with its planes is 37 MB
 
 
 def _ignore(_: object) -> None:
@@ -108,6 +110,9 @@ class VideoRun:
     on_note: Callable[[str], None] = _ignore
     on_made: Callable[[Made], None] = _ignore
     deblurrer: "Deblurrer | None" = None
+    kept: KeptNetworks = field(default_factory=KeptNetworks)
+    cluster: "ClipOnCluster | None" = None  # None: this process computes
+    networks: NetworkFacts | None = None  # None for identity
     encoder: str = ""  # FFmpeg's name
     num_clips: int = 1  # of a folder: they all get one weight set
     progress: Progress = field(default_factory=Progress)
@@ -140,7 +145,7 @@ class VideoRun:
             plans, lost = plan_streams(clip, reader.info.index, format_name, self._stream_choices())
             self._warn_all([*lost, *encoding.losses])
             self.encoder = settings.encoder
-            if is_segmented(reader.info, job):
+            if self.cluster is not None or is_segmented(reader.info, job):
                 self.work = stack.enter_context(WorkFolder(self.target))
             self._ready_networks(reader.info)
             companions = self._companions(reader, clip, plans)
@@ -154,8 +159,9 @@ class VideoRun:
                 assert isinstance(writer, PyavWriter)
                 main = Outlet(
                     name="video", part=parts[0], info=reader.info, encoding=encoding, writer=writer,
-                    picture=lambda made: made.frame,
+                    picture=picture_of("video", reader.info),
                 )  # fmt: skip
+                self.work.total_frames = self.progress.total_frames
                 self._in_segments(reader, [main, *extras.outlets], self.work, stack)
             if reader.num_broken:
                 self._warn(f"{reader.num_broken} broken frames are replaced by the last good one before them")
@@ -177,24 +183,38 @@ class VideoRun:
             windows_tried=self.progress.windows_tried,
             windows_accepted=self.progress.windows_accepted,
             elapsed_s=time.monotonic() - self.started_s,
-            runtime=str(self.deblurrer.runtime) if self.deblurrer else "identity",
+            runtime=self.networks.runtime if self.networks else "identity",
             warnings=tuple(self.warnings),
         )
 
     def _load(self, info: StreamInfo) -> "Deblurrer":
+        return load_deblurrer(
+            self.job, info, num_frames=self._frames_of_all(info), on_warning=self._warn, kept=self.kept
+        )
+
+    def _frames_of_all(self, info: StreamInfo) -> int | None:
+        """How many frames all clips have, if they are like this one."""
         num_frames = expected_frames(info, self.job)
-        whole = None if num_frames is None else num_frames * self.num_clips
-        return load_deblurrer(self.job, info, num_frames=whole, on_warning=self._warn)
+        return None if num_frames is None else num_frames * self.num_clips
 
     def _ready_networks(self, info: StreamInfo) -> None:
         """Load the weight set, unless a run before has; one that auto chose for the segments that are there stays."""
         if self.job.is_identity:
             return
         chosen = self._chosen_before()
-        if self.deblurrer is None or chosen not in ("", self.deblurrer.name):
-            if chosen:
-                self.job = replace(self.job, weights=chosen)
+        if chosen and (self.deblurrer is None or chosen != self.deblurrer.name):
+            self.job, self.deblurrer = replace(self.job, weights=chosen), None
+        if self.cluster is not None:
+            self.networks = self.cluster.networks(
+                self.job, info, num_frames=self._frames_of_all(info), on_warning=self._warn
+            )
+            if self.job.weights is None:
+                self.job = replace(self.job, weights=self.networks.name, quality="auto")
+            return
+        if self.deblurrer is None:
             self.deblurrer = self._load(info)
+        made = self.deblurrer
+        self.networks = NetworkFacts(name=made.name, digest=made.digest, runtime=str(made.runtime))
 
     def _chosen_before(self) -> str:
         """The shipped set with which an earlier run began, where this one may choose; empty if there is none."""
@@ -205,51 +225,60 @@ class VideoRun:
 
     def _stream(self, reader: VideoReader, writer: VideoWriter, extras: ExtraVideos, stack: ExitStack) -> None:
         """Frames from the decode thread, through the networks in this one, to the encode thread."""
-        frames: Iterable[Frame] = reader.frames()
-        sink: Sink[Frame] | None = None
-        if _may_overlap(self.deblurrer):
-            frames = stack.enter_context(Prefetch(frames, depth=_QUEUE_DEPTH, name="decode"))
-            sink = Sink(writer.write, depth=_QUEUE_DEPTH, name="encode")
-            stack.callback(sink.abandon)
-        push = sink.push if sink else writer.write
-        made = stack.enter_context(closing(_deblurred(self._seen(frames, reader.info), self.deblurrer, self.job)))
+        frames, hand_over, finish = beside(reader.frames(), self.deblurrer, stack)
+        made = stack.enter_context(closing(deblurred(self._seen(frames, reader.info), self.deblurrer, self.job)))
         for one in made:
-            push(one.frame)
+            hand_over(partial(writer.write, one.frame))
             extras.write(one)
             self.on_made(one)
             self._advance(one.windows_tried, one.windows_accepted)
         self._raise_if_stopped()
-        if sink:
-            sink.close()
+        finish()
         writer.finish()
         extras.finish()
 
     def _in_segments(self, reader: VideoReader, outlets: list[Outlet], work: WorkFolder, stack: ExitStack) -> None:
         """The same, segment by segment, each on the disk before it counts; those that are there are not done again."""
-        frames: Iterable[Frame] = reader.frames()
         self._begin(work, reader.info, {one.name: one.encoding for one in outlets})
+        warm_up = 0 if self.job.is_identity else WARM_UP_FRAMES
         run = SegmentedRun(
-            outlets=outlets, work=work, warm_up=0 if self.deblurrer is None else WARM_UP_FRAMES,
-            deblur=lambda given: _deblurred(given, self.deblurrer, self.job),
-            on_made=self._made_new,
-            on_done_before=self._skip, total_frames=self.progress.total_frames,
+            outlets=outlets, work=work, warm_up=warm_up, deblur=lambda given: deblurred(given, self.deblurrer, self.job),
+            on_made=self._made_new, on_done_before=self._skip,
         )  # fmt: skip
         stack.callback(run.close)
-        sink: Sink[Callable[[], None]] | None = None
-        if _may_overlap(self.deblurrer):
-            frames = stack.enter_context(Prefetch(frames, depth=_QUEUE_DEPTH, name="decode"))
-            sink = Sink(lambda task: task(), depth=_QUEUE_DEPTH, name="encode")
-            stack.callback(sink.abandon)
-            run.hand_over = sink.push
-        run.compute(self._seen(frames, reader.info))
-        self._raise_if_stopped()
-        if sink:
-            sink.close()
+        if self.cluster is None:
+            frames, run.hand_over, finish = beside(reader.frames(), self.deblurrer, stack)
+            run.compute(self._seen(frames, reader.info))
+            self._raise_if_stopped()
+            finish()
+        else:
+            self._have_computed(self.cluster, reader, outlets, work, warm_up)
         run.join()
+
+    def _have_computed(
+        self, cluster: "ClipOnCluster", reader: VideoReader, outlets: list[Outlet], work: WorkFolder, warm_up: int
+    ) -> None:
+        """Have a cluster make the segments."""
+
+        def on_done(done: DoneSegment, was_before: bool) -> None:
+            if was_before:
+                self._skip(done)
+            else:
+                self._advance(done.windows_tried, done.windows_accepted, num_frames=done.num_frames)
+
+        task = cluster.task(self.source, self.job, reader, outlets, work)
+        try:
+            cluster.compute(
+                self._seen(reader.frames(), reader.info), task, work, warm_up=warm_up,
+                in_one=not is_segmented(reader.info, self.job), on_done=on_done,
+            )  # fmt: skip
+        except Interrupted:
+            self._raise_if_stopped()
+            raise
 
     def _begin(self, work: WorkFolder, info: StreamInfo, encodings: dict[str, Encoding]) -> None:
         """Go on with what an earlier run has done, or begin anew, and say which and why."""
-        now = asked(self.source, self.job, info, encodings, self.deblurrer)
+        now = asked(self.source, self.job, info, encodings, self.networks)
         done = work.num_frames
         why = "--restart" if self.job.restart else difference(work.asked, now)
         work.begin(now, anew=self.job.restart)
@@ -320,7 +349,7 @@ class VideoRun:
     def _encoder_settings(self, format_name: str) -> EncoderSettings:
         codec = canonical_codec(self.job.codec or ("av1" if format_name == "webm" else "h264"))
         return EncoderSettings(
-            codec=codec, crf=self.job.crf, preset=self.job.preset, num_threads=_codec_threads(self.job)
+            codec=codec, crf=self.job.crf, preset=self.job.preset, num_threads=codec_threads(self.job)
         )
 
     def _plan_encoding(self, info: StreamInfo, format_name: str, settings: EncoderSettings) -> Encoding:
@@ -331,16 +360,9 @@ class VideoRun:
         return plan_encoding(info, format_name, settings, supported=supported, is_default=is_default)
 
     def _open_reader(self) -> VideoReader:
-        options = ReaderOptions(
-            video_stream=self.job.video_stream,
-            start_s=self.job.start_s,
-            end_s=self.job.end_s,
-            strict=self.job.strict,
-            deinterlace=self.job.deinterlace,
-            even_size=self.job.compatible,
-            wants_pixels=not self.job.is_identity,
-            num_threads=_codec_threads(self.job),
-        )
+        options = reader_options(self.job)
+        if self.cluster is not None:  # whose workers make pixels
+            options = replace(options, wants_pixels=False, num_threads=0)
         return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
 
     def _stream_choices(self) -> StreamChoices:
@@ -368,24 +390,10 @@ def least_bytes(info: StreamInfo, codec: str, num_frames: int) -> float:
     return info.height * info.width * num_frames * _LEAST_PIXEL_BYTES.get(codec, _LEAST_LOSSY_PIXEL_BYTES)
 
 
-def _may_overlap(deblurrer: "Deblurrer | None") -> bool:
-    """Whether codecs run beside the networks: always, except beside eager torch on a CPU.
-
-    Two busy thread pools on two cores make eager torch 10 to 20 times slower; beside networks that take a
-    second a frame, decoding and encoding take a twentieth.
-    """
-    runtime = None if deblurrer is None else deblurrer.runtime
-    return runtime is None or runtime.device.type != "cpu" or runtime.backend != "torch"
-
-
-def _codec_threads(job: VideoJob) -> int:
-    """Threads of decoder and encoder each: all cores (0) for identity; one where the networks need the cores."""
-    return (0 if quota_cpus() is None else available_cpus()) if job.is_identity else 1
-
-
 def load_deblurrer(
-    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None]
-) -> "Deblurrer":
+    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None],
+    kept: KeptNetworks | None = None,
+) -> "Deblurrer":  # fmt: skip
     """The networks of a job.
 
     Args:
@@ -393,20 +401,21 @@ def load_deblurrer(
         info: The stream to deblur.
         num_frames: Of all that is to be deblurred; None: not known.
         on_warning: Told if the fast weight set is taken.
+        kept: What was loaded before.
 
     Raises:
         WeightsError: If a set is missing or altered.
         UsageError: If device or backend cannot be used here.
 
     """
-    from concertdeblur import pretrained  # torch takes seconds to import; identity does without
-    from concertdeblur.pipelines.quality import load_for_clip
+    from concertdeblur.pipelines.quality import load_for_clip  # torch takes seconds to import; identity does without
 
+    kept = kept or KeptNetworks()
     if job.weights is not None:
-        return pretrained.load(job.weights, device=job.device, backend=job.backend)
+        return kept.load(job.weights, device=job.device, backend=job.backend)
     return load_for_clip(
         job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
-        num_frames=num_frames, on_warning=on_warning,
+        num_frames=num_frames, on_warning=on_warning, kept=kept,
     )  # fmt: skip
 
 
@@ -419,19 +428,3 @@ def expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
     whole_s = info.num_frames_hint / info.rate
     length_s = min(job.end_s or whole_s, whole_s) - (job.start_s or 0)
     return max(1, round(length_s * info.rate))
-
-
-def _deblurred(
-    frames: Iterable[Frame], deblurrer: "Deblurrer | None", job: VideoJob
-) -> "Generator[DeblurredFrame | Unchanged]":
-    """What became of each frame."""
-    if deblurrer is None:
-        for frame in frames:
-            yield Unchanged(frame)
-        return
-    from concertdeblur.deblurring.deblurrer import DeblurOptions
-
-    options = DeblurOptions(
-        strength=job.strength, refine=job.refine, refine_share=job.refine_share, heatmap=job.heatmap is not None
-    )
-    yield from deblurrer.stream(frames, options)

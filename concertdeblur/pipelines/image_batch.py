@@ -75,7 +75,7 @@ def deblur_images(
     *,
     count: BatchCount | None = None,
     on_warning: Callable[[str], None] = lambda _message: None,
-    on_failure: Callable[[Path, Exception], None] = lambda _path, _error: None,
+    on_failure: Callable[[Path, Exception], object] = lambda _path, _error: None,
 ) -> Iterator[ImageSummary]:
     """Deblur pictures one after another; one that fails is named, and does not stop the others.
 

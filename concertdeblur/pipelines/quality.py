@@ -10,6 +10,7 @@ import numpy.typing as npt
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
 from concertdeblur.frame import Frame
+from concertdeblur.pipelines.kept_networks import KeptNetworks
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
@@ -22,7 +23,7 @@ _TRIAL_FRAMES, _TRIAL_STEP_PX = 3, 4  # the trial moves, since frames of clips a
 
 def load_for_clip(
     quality: pretrained.Quality, *, device: str, backend: str, num_frames: int | None, num_pixels: int,
-    on_warning: Callable[[str], None] = lambda _message: None,
+    on_warning: Callable[[str], None] = lambda _message: None, kept: KeptNetworks | None = None,
 ) -> "Deblurrer":  # fmt: skip
     """The deblurrer of a quality.
 
@@ -34,19 +35,21 @@ def load_for_clip(
         num_frames: Number of frames to deblur; None: it is not known, and counts as large.
         num_pixels: Number of pixels of a frame.
         on_warning: Called if the fast set is taken.
+        kept: What was loaded and measured before.
 
     Raises:
         WeightsError: If a set is missing or altered.
         UsageError: If device or backend cannot be used here.
 
     """
-    best = pretrained.load(pretrained.weights_of(quality), device=device, backend=backend)
+    kept = kept or KeptNetworks()
+    best = kept.load(pretrained.weights_of(quality), device=device, backend=backend)
     if quality != "auto" or best.runtime.device.type != "cpu" or not pretrained.has_fast():
         return best
-    best_s = seconds_a_pixel(best) * num_pixels * num_frames if num_frames is not None else float("inf")
+    best_s = kept.measured(best, seconds_a_pixel) * num_pixels * num_frames if num_frames is not None else float("inf")
     if best_s <= PATIENCE_S:
         return best
-    fast = pretrained.load(pretrained.weights_of("fast"), device=device, backend=backend)
+    fast = kept.load(pretrained.weights_of("fast"), device=device, backend=backend)
     long = f"about {_span(best_s)}" if num_frames is not None else "an unknown time"
     on_warning(
         f"with the weight set {pretrained.DEFAULT_WEIGHTS} this would take {long}, so the faster"

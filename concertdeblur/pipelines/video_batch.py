@@ -12,6 +12,7 @@ from concertdeblur.media.clip_folder import clips_in, looks_like_clip
 from concertdeblur.media.containers import FORMATS
 from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_video import VideoRun
+from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.segments.work_folder import remove_remains
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
@@ -130,8 +131,9 @@ def deblur_batch(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     on_note: Callable[[str], None] = lambda _: None,
-    on_failure: Callable[[Path, Exception], None] = lambda _source, _error: None,
+    on_failure: Callable[[Path, Exception], object] = lambda _source, _error: None,
     stop: threading.Event | None = None,
+    kept: KeptNetworks | None = None,
 ) -> Iterator[VideoSummary | BatchSummary]:
     """Deblur clip after clip.
 
@@ -146,6 +148,7 @@ def deblur_batch(
         on_note: As for `deblur_video`; each note names its clip.
         on_failure: Called with a clip and what went wrong with it.
         stop: When set, the run ends with `Interrupted`.
+        kept: Networks that an earlier call left there for the next one.
 
     Yields:
         A summary after each clip, and at last one of the batch; work goes on when the next is asked for.
@@ -163,6 +166,7 @@ def deblur_batch(
         raise UsageError("heatmap and compare name one file; use them with one clip, not with a folder")
     job = replace(job, fits_sound=True, keep_date=job.keep_date is not False)
     deblurrer: Deblurrer | None = None
+    networks = kept or KeptNetworks()
 
     def is_done(item: Item) -> bool:
         return item.target.exists() and not job.overwrite
@@ -171,9 +175,9 @@ def deblur_batch(
         nonlocal deblurrer
         run = VideoRun(
             source=item.source, target=item.target, job=job, on_progress=on_progress,
-            on_warning=_naming(item.source, on_warning), on_note=_naming(item.source, on_note), stop=stop,
+            on_warning=naming(item.source, on_warning), on_note=naming(item.source, on_note), stop=stop,
         )  # fmt: skip
-        run.deblurrer, run.num_clips = deblurrer, len(items)
+        run.deblurrer, run.num_clips, run.kept = deblurrer, len(items), networks
         try:
             make_folder(item.target.parent)
             return run.guarded()
@@ -189,6 +193,11 @@ def deblur_batch(
     yield BatchSummary(num_done=count.num_made, num_done_before=count.num_there, failed=())
 
 
+def batch_failure(count: BatchCount) -> SourceError:
+    """The error at the end of a batch in which some clips failed."""
+    return SourceError(_failed_text(count))
+
+
 def _failed_text(count: BatchCount) -> str:
     failed, done = count.failed, count.num_made + count.num_there
     names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
@@ -196,7 +205,9 @@ def _failed_text(count: BatchCount) -> str:
     return f"{len(failed)} of {_counted(count.num_items)} failed: {names}{others}"
 
 
-def _naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
+def naming(source: Path, on_warning: Callable[[str], None]) -> Callable[[str], None]:
+    """Have every message name its clip."""
+
     def named(message: str) -> None:
         on_warning(message if source.name in message else f"{source.name}: {message}")
 

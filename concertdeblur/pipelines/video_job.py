@@ -12,6 +12,7 @@ from concertdeblur.media.reader import ReaderName
 from concertdeblur.media.sound import SoundChoice
 from concertdeblur.progress import StageProgress, duration_text, runtime_text, speed_text
 
+_CLUSTER_PACE_S = 600.0  # speed is that of so many last seconds
 _WIDELY_HEARD = ("copy", "aac", "drop")  # choices that go with `compatible`, which converts all other sound to aac
 
 
@@ -73,10 +74,18 @@ class Progress:
     windows_tried: int = 0
     windows_accepted: int = 0
     elapsed_s: float = 0.0
+    num_workers: int | None = None  # of a cluster; None: there is none
+    segments_a_minute: float | None = None  # on a cluster, since it began
 
     def as_stage(self) -> StageProgress:
         """For a display: frames are counted, and speed leaves out the time before the first one."""
         remark = f"{self.windows_accepted} of {self.windows_tried} windows refined" if self.windows_tried else ""
+        if self.num_workers is not None:  # whole segments come at once
+            facts = {"workers": self.num_workers, "segments a minute": self.segments_a_minute or 0.0}
+            return StageProgress(
+                stage="", done=self.num_frames, total=self.total_frames, unit="frames", elapsed_s=self.elapsed_s,
+                facts=facts, remark=remark, pace_s=_CLUSTER_PACE_S,
+            )  # fmt: skip
         return StageProgress(
             stage="", done=self.num_frames, total=self.total_frames, unit="frames", elapsed_s=self.elapsed_s,
             begun_at=None, remark=remark,

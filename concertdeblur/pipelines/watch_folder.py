@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.pipelines.batch import Item
+from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.video_batch import BatchSummary, deblur_batch, find_items
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
 
@@ -127,6 +128,7 @@ def watch_folder(
         WeightsError: If the weights cannot be loaded.
 
     """
+    kept = KeptNetworks()
     while not stop.is_set():
         item = next(iter(watched.whole()), None)
         if item is None:
@@ -136,7 +138,7 @@ def watch_folder(
         try:
             for made in deblur_batch(
                 [item], job, on_progress=on_progress, on_warning=on_warning, on_note=on_note, stop=stop,
-                on_failure=lambda path, error, into=failures: into.append(on_failure(path, error)),  # type: ignore[misc]
+                kept=kept, on_failure=lambda path, error, into=failures: into.append(on_failure(path, error)),  # type: ignore[misc]
             ):  # fmt: skip
                 if not isinstance(made, BatchSummary):
                     watched.log(f"done {item.source.name}: {item.target} is written, {made.num_frames} frames")

@@ -1,10 +1,11 @@
 """Long clips are done in segments: a run that ended early goes on, and its output is that of one which did not."""
 
+import contextlib
 import errno
 import os
 import shutil
-import signal
 import subprocess
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -12,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted, SourceError, TargetError
+from concertdeblur.evaluation.metrics import as_float, warping_error
+from concertdeblur.frame import Frame
 from concertdeblur.media import joining
-from concertdeblur.media.backends import open_reader
-from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pipelines import quality
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_video
 from concertdeblur.pipelines.segments import cutting, segmented_run
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES
 from concertdeblur.pipelines.segments.work_folder import WorkFolder
 from concertdeblur.psnr import psnr_db
+from tests import moving_clips
 from tests.clips import STEP, VFR_PTS, ClipSpec, frames_of, make_clip, same_planes, stream_facts
-from tests.commands import command, environment, events, run
-from tests.concert_clips import photo, write_clip
+from tests.commands import environment, events
+from tests.concert_clips import write_clip
 from tests.weight_sets import random_weight_set
 
 _OPTIONS = {"crf": "10", "preset": "ultrafast", "g": "5"}
@@ -328,47 +329,88 @@ def test_a_short_clip_needs_no_folder(tmp_path: Path) -> None:
     assert seen == [[]] * 60
 
 
+@pytest.mark.slow
 def test_sigkill_at_random_moments(tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=1500, options={**_OPTIONS, "g": "50"}, **_SOUND))
-    choices = ("--strength", 0, "--preset", "veryslow", "--json")
-    began_s = time.monotonic()
-    assert run("video", source, tmp_path / "straight.mp4", *choices).returncode == 0
-    usual_s, draw, target = time.monotonic() - began_s, np.random.default_rng(0), tmp_path / "out.mp4"
-    for _ in range(10):
-        with subprocess.Popen(
-            command("video", source, target, *choices), stdout=subprocess.DEVNULL, env=environment()
-        ) as child:
-            time.sleep(draw.uniform(0.1, 0.7) * usual_s)
-            child.send_signal(signal.SIGKILL)
-        if target.exists():
-            break
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=2500, options={**_OPTIONS, "g": "50"}, **_SOUND))
+    killed_ten_times([sys.executable, "-m", "concertdeblur"], source, "--strength", 0, "--preset", "veryslow")
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_of_the_shipped_networks(tmp_path: Path) -> None:
+    light = moving_clips.scene()
+    views = [moving_clips.exposed(light, 1.5 * number, 12.0)[:64, 40:136] for number in range(72)]
+    source = write_clip(tmp_path / "in.mp4", views)
+    shorter = (
+        "from concertdeblur.pipelines.segments import cutting; cutting.LEAST_FRAMES, cutting.MOST_FRAMES = 10, 14;"
+        " from concertdeblur.cli import main; main()"
+    )
+    killed_ten_times([sys.executable, "-c", shorter], source, "--quality", "best", "--device", "cpu")
+
+
+def killed_ten_times(program: list[str], source: Path, *choices: object) -> None:
+    """A clip is done without a stop, and with ten; both are the same byte for byte, and nothing else is left."""
+    folder, moments = source.parent, np.random.default_rng(0)
+    straight, target = folder / "straight.mp4", folder / "out.mp4"
+
+    def started(output: Path) -> "subprocess.Popen[str]":
+        args = [*program, "video", str(source), str(output), *map(str, choices), "--json"]
+        return subprocess.Popen(args, stdout=subprocess.PIPE, env=environment(), text=True)
+
+    def begun_after_s(child: "subprocess.Popen[str]") -> float:
+        began_s = time.monotonic()
+        assert child.stdout is not None
+        next((line for line in child.stdout if '"progress"' in line), None)
+        return time.monotonic() - began_s
+
+    with started(straight) as child:
+        start_s, began_s = begun_after_s(child), time.monotonic()
+        child.communicate()
+    assert child.returncode == 0
+    work_s, num_killed = time.monotonic() - began_s, 0
+    while num_killed < 10 and not target.exists():
+        with started(target) as child:
+            if num_killed % 4 == 3:  # while it starts
+                time.sleep(moments.uniform(0.0, start_s))
+            else:
+                begun_after_s(child)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(moments.uniform(0.0, 0.2) * work_s)
+            if child.poll() is None:
+                child.kill()
+                num_killed += 1
+    assert num_killed > 2
     if not target.exists():
-        ended = run("video", source, target, *choices)
-        assert ended.returncode == 0
-        (note,) = [event["message"] for event in events(ended.stdout) if event["event"] == "note"]
-        assert "of 1,500 frames were done by an earlier run" in note
-    assert target.read_bytes() == (tmp_path / "straight.mp4").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4", "straight.mp4"]
+        with started(target) as child:
+            told, _ = child.communicate()
+        assert child.returncode == 0
+        (note,) = [event["message"] for event in events(told) if event["event"] == "note"]
+        assert "frames were done by an earlier run" in note
+    assert target.read_bytes() == straight.read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["in.mp4", "out.mp4", "straight.mp4"]
 
 
-def test_seams_are_invisible(tmp_path: Path) -> None:
-    views = (photo("astronaut")[:160, 2 * number : 2 * number + 256] for number in range(48))
-    clip = write_clip(
-        tmp_path / "in.mp4", (np.asarray(cv2.GaussianBlur(view, (0, 0), 2.0), np.uint8) for view in views)
+@pytest.mark.parametrize("weights", ["concert", "concert-fast"])
+def test_seams_are_invisible(weights: str) -> None:
+    num_frames, seam, step_px, light = 34, 24, 2, moving_clips.scene()
+    sharp, given = (
+        [moving_clips.exposed(light, step_px * number, smear_px)[20:148, 40:232] for number in range(num_frames)]
+        for smear_px in (0.0, 14.0)
     )
-    with open_reader(clip, ReaderOptions()) as reader:
-        frames = list(reader.frames())
-    deblurrer, options = pretrained.load("concert-fast", device="cpu", backend="torch"), DeblurOptions()
+    frames = [Frame(pts=number, pixels=pixels) for number, pixels in enumerate(given)]
+    deblurrer, options = pretrained.load(weights, device="cpu"), DeblurOptions()
     straight = [np.asarray(made.frame.pixels) for made in deblurrer.stream(frames, options)]
-    seam = 24
     anew = [np.asarray(made.frame.pixels) for made in deblurrer.stream(frames[seam - WARM_UP_FRAMES :], options)]
-    given = [np.asarray(frame.pixels) for frame in frames]
-    assert (
-        max(psnr_db(now, before, full_scale=255) for now, before in zip(straight, given, strict=True)) < 40
-    )  # much is changed
-    assert (
-        min(psnr_db(*pair, full_scale=255) for pair in zip(anew[WARM_UP_FRAMES:], straight[seam:], strict=True)) >= 50
-    )
+    parted = straight[:seam] + anew[WARM_UP_FRAMES:]
+    assert len(parted) == num_frames
+    # much is changed, and almost nothing by where it began
+    assert max(psnr_db(*pair, full_scale=255) for pair in zip(straight, given, strict=True)) < 42
+    assert min(psnr_db(*pair, full_scale=255) for pair in zip(parted, straight, strict=True)) >= 50
+    errors = [
+        warping_error([as_float(clip[n]) for n in (place - 1, place)], [as_float(sharp[n]) for n in (place - 1, place)])
+        for clip, place in ((parted, place) for place in range(seam - 6, seam + 7))
+    ]
+    at_seam = errors.pop(6)
+    assert 0 < at_seam <= max(errors)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])

@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from concertdeblur import pretrained
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import SourceError, TargetError, UsageError
+from concertdeblur.pipelines import quality
+from concertdeblur.pipelines.quality import PATIENCE_S
 from concertdeblur.pipelines.video_job import VideoJob
 from concertdeblur.pipelines.watch_folder import LOG, WatchedFolder, watch_folder
 from tests.clips import ClipSpec, frames_of, make_clip
 from tests.commands import command, environment, events, run_here
+from tests.weight_sets import random_weight_set
 
 
 @pytest.fixture
@@ -134,3 +139,30 @@ def test_a_signal_ends_the_watch_and_the_next_one_goes_on(inbox: Path, tmp_path:
     log = (tmp_path / "out" / LOG).read_text()
     assert "stopped a.mp4: " in log
     assert "done a.mp4: " in log
+
+
+def test_networks_are_loaded_and_tried_once(inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = str(random_weight_set(tmp_path / "set"))
+    load, loaded, tried = pretrained.load, list[str](), list[str]()
+
+    def listened(name: str, **choices: Any) -> Deblurrer:
+        loaded.append(name)
+        return load(weights, **choices)
+
+    def tried_once(deblurrer: Deblurrer) -> float:
+        tried.append(deblurrer.name)
+        return PATIENCE_S / (96 * 64 * 20)  # twenty frames of the clips take as long as anybody waits
+
+    monkeypatch.setattr(pretrained, "load", listened)
+    monkeypatch.setattr(quality, "seconds_a_pixel", tried_once)
+    for number, num_frames in enumerate((12, 30, 10, 40)):
+        make_clip(inbox / f"{number}.mp4", ClipSpec(num_frames=num_frames, height=64, width=96))
+    watched, stop = WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0), threading.Event()
+    told: list[str] = []
+    job = VideoJob(backend="torch", refine=False, device="cpu")
+    for number, _ in enumerate(watch_folder(watched, job, stop=stop, on_warning=told.append, poll_s=0.01)):
+        if number == 3:
+            stop.set()
+    assert loaded == ["concert", "concert-fast"]
+    assert len(tried) == 1
+    assert [message.partition(":")[0] for message in told if "concert-fast" in message] == ["1.mp4", "3.mp4"]

@@ -47,7 +47,8 @@ def test_the_tree_names_every_folder_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/method.md",
-                                  "docs/glossary.md", "docs/performance.md", "docs/reliability.md"])  # fmt: skip
+                                  "docs/glossary.md", "docs/performance.md", "docs/reliability.md", "docs/scale.md",
+                                  "docs/studio.md"])  # fmt: skip
 def test_links_lead_to_files(name: str) -> None:
     path = ROOT / name
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))

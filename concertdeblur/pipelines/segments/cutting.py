@@ -57,7 +57,6 @@ class FrameTape:
             self._kept.popleft()
             self._first += 1
 
-
     def _read(self) -> Frame | None:
         self.check()
         try:

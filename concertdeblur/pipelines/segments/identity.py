@@ -2,10 +2,9 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 
@@ -14,9 +13,6 @@ from concertdeblur.media.encoding import Encoding
 from concertdeblur.pipelines.segments.work_folder import file_digest
 from concertdeblur.pipelines.video_job import VideoJob
 from concertdeblur.version import __version__
-
-if TYPE_CHECKING:
-    from concertdeblur.deblurring.deblurrer import Deblurrer
 
 SOURCE, WEIGHTS, WEIGHT_SET = "source", "weights", "weight set"
 _HASHED = {SOURCE: "the source", WEIGHTS: "the weights"}
@@ -28,8 +24,17 @@ _OTHER_CHOICES = frozenset({
 _PACKAGES = ("torch", "openvino", "numpy", "opencv-python", "decord2")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkFacts:
+    """Which networks run, and on what."""
+
+    name: str  # of the weight set
+    digest: str
+    runtime: str
+
+
 def asked(
-    source: Path, job: VideoJob, info: StreamInfo, encodings: Mapping[str, Encoding], deblurrer: "Deblurrer | None"
+    source: Path, job: VideoJob, info: StreamInfo, encodings: Mapping[str, Encoding], networks: NetworkFacts | None
 ) -> dict[str, str]:
     """Everything that a run's segments depend on, as words and hashes.
 
@@ -38,7 +43,7 @@ def asked(
         job: The user's choices.
         info: Its video stream.
         encodings: How each output is encoded, by its name.
-        deblurrer: None for identity.
+        networks: None for identity.
 
     """
     told = {SOURCE: file_digest(source)}
@@ -52,9 +57,9 @@ def asked(
             f"{settings.encoder} {options} {encoding.pixel_format} in {encoding.format_name}"
             f" with {settings.num_threads} threads"
         )
-    if deblurrer is not None:
-        told |= {WEIGHT_SET: deblurrer.name, WEIGHTS: deblurrer.digest, "runtime": str(deblurrer.runtime)}
-    return told | {f"version of {name}": text for name, text in _versions().items()}
+    if networks is not None:
+        told |= {WEIGHT_SET: networks.name, WEIGHTS: networks.digest, "runtime": networks.runtime}
+    return told | versions()
 
 
 def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -67,7 +72,8 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ""
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of all that pixels and packets depend on."""
     made = {"concertdeblur": __version__, "PyAV": av.__version__, "Python": platform.python_version()}
     made |= {name: ".".join(map(str, numbers)) for name, numbers in sorted(av.library_versions.items())}
     for package in _PACKAGES:
@@ -75,4 +81,4 @@ def _versions() -> dict[str, str]:
             made[package] = version(package)
         except PackageNotFoundError:
             made[package] = "none"
-    return made
+    return {f"version of {name}": text for name, text in made.items()}

@@ -60,6 +60,8 @@ class WorkFolder:
         self._asked: dict[str, str] = {}
         self._done: dict[int, DoneSegment] = {}
         self._is_joined = False
+        self._is_room_known = False
+        self.total_frames: int | None = None  # of the clip, as far as known
 
     def __enter__(self) -> "WorkFolder":
         try:
@@ -114,13 +116,18 @@ class WorkFolder:
 
     def file(self, number: int, name: str) -> Path:
         """Where the packets of a segment for one output belong."""
-        return self.path / f"{number:06d}.{name}.packets"
+        return self.path / self.file_name(number, name)
+
+    @staticmethod
+    def file_name(number: int, name: str) -> str:
+        """The name of the file of a segment for one output."""
+        return f"{number:06d}.{name}.packets"
 
     def add(self, number: int, segment: DoneSegment) -> None:
         """List a segment whose files are on the disk.
 
         Raises:
-            TargetError: If the disk is full.
+            TargetError: If the disk is full, or will be before all segments are there.
 
         """
         self._done[number] = segment
@@ -129,6 +136,7 @@ class WorkFolder:
         except OSError as error:
             del self._done[number]
             raise self._failed(error) from error
+        self._check_room_once()
 
     def files(self, name: str) -> list[Path]:
         """The files of one output, in the order of the clip."""
@@ -151,6 +159,13 @@ class WorkFolder:
                 f"{self._target}: needs about {_size(num_bytes)} more on its disk, which has {_size(free)} free{kept};"
                 " make room and run the same command again"
             )
+
+    def _check_room_once(self) -> None:
+        """Once the size of a segment is known: whether all of them fit, and the outputs beside them."""
+        if self._is_room_known or self.total_frames is None:
+            return
+        self._is_room_known = True
+        self.check_room(self.num_bytes / self.num_frames * (2 * self.total_frames - self.num_frames))
 
     def full_disk(self) -> TargetError:
         """What to say when the disk is full in the middle."""
