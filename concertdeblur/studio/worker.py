@@ -22,7 +22,7 @@ from concertdeblur.errors import ConcertDeblurError, Interrupted
 from concertdeblur.studio.pipes import Message, Studio, stand_back
 
 if TYPE_CHECKING:
-    from concertdeblur.pipelines.segments.segmented_run import Made
+    from concertdeblur.pipelines.segments.making import Made
     from concertdeblur.pipelines.video_job import Progress
 
 _NEWS_S = 0.3  # between two pieces of news
