@@ -8,52 +8,38 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av.error
 
-from concertdeblur.errors import (
-    Interrupted,
-    SourceError,
-    UsageError,
-)
+from concertdeblur.errors import Interrupted, SourceError
 from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.media.backends import open_writer
 from concertdeblur.media.captions import keeps_captions
-from concertdeblur.media.clip import Clip, open_clip
-from concertdeblur.media.clip_folder import clips_in
-from concertdeblur.media.containers import FORMATS, check_source, error_text, output_format
-from concertdeblur.media.copier import Companions
-from concertdeblur.media.encoders import EncoderSettings, canonical_codec
-from concertdeblur.media.output_file import OutputFile, keep_date
-from concertdeblur.media.backends import open_reader, open_writer, supported_by
-from concertdeblur.media.reader import VideoReader
-from concertdeblur.media.streams import StreamChoices, StreamPlan, plan_streams
-from concertdeblur.media.tags import losses
-from concertdeblur.media.encoding import COMPATIBLE_FORMAT, Encoding, plan_encoding
+from concertdeblur.media.containers import error_text
+from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.output_file import keep_date
 from concertdeblur.media.pyav_writer import PyavWriter
+from concertdeblur.media.reader import VideoReader
+from concertdeblur.media.tags import losses
 from concertdeblur.media.writer import VideoWriter
 from concertdeblur.pipelines.extra_videos import ExtraVideos, picture_of
-from concertdeblur.pipelines.kept_networks import KeptNetworks
-from concertdeblur.pipelines.segments.cutting import is_long
+from concertdeblur.pipelines.kept_networks import SHIPPED_SETS, KeptNetworks, load_deblurrer
 from concertdeblur.pipelines.segments.identity import WEIGHT_SET, NetworkFacts, asked, difference
 from concertdeblur.pipelines.segments.making import Made
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES, Outlet, SegmentedRun
 from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
-from concertdeblur.pipelines.video_frames import beside, codec_threads, deblurred, reader_options
+from concertdeblur.pipelines.video_frames import beside, deblurred
 from concertdeblur.pipelines.video_job import Progress, VideoJob, VideoSummary
+from concertdeblur.pipelines.video_opening import expected_frames, is_segmented, least_bytes, open_video
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
     from concertdeblur.pipelines.segments.remote import ClipOnCluster
 
 __all__ = ["Progress", "VideoJob", "VideoSummary", "VideoRun", "deblur_video"]
-
-SHIPPED_SETS = ("concert", "concert-fast")  # that the quality auto chooses from
-_LEAST_PIXEL_BYTES = {"ffv1": 0.3, "prores": 0.3}
-_LEAST_LOSSY_PIXEL_BYTES = 0.002
 
 
 def _ignore(_: object) -> None:
@@ -133,23 +119,15 @@ class VideoRun:
         """Check, open, stream, close: in this order, so that nothing is written before all is checked."""
         job = self.job
         with ExitStack() as stack:
-            format_name = output_format(self.target)
-            if job.compatible and format_name != "mp4":
-                raise UsageError(f"{self.target.name}: --compatible writes mp4; let the output's name end in .mp4")
-            check_source(self.source)
-            outputs = self._outputs()
-            settings = self._encoder_settings(format_name)
-            reader = stack.enter_context(self._open_reader())
-            encoding = self._plan_encoding(reader.info, format_name, settings)
-            clip = stack.enter_context(open_clip(self.source, reader.timeline))
-            plans, lost = plan_streams(clip, reader.info.index, format_name, self._stream_choices())
-            self._warn_all([*lost, *encoding.losses])
-            self.encoder = settings.encoder
+            opened = open_video(
+                self.source, self.target, job, stack, makes_pixels=self.cluster is None, on_warning=self._warn
+            )
+            reader, encoding, companions = opened.reader, opened.encoding, opened.companions
+            self.encoder = encoding.settings.encoder
             if self.cluster is not None or is_segmented(reader.info, job):
                 self.work = stack.enter_context(WorkFolder(self.target))
             self._ready_networks(reader.info)
-            companions = self._companions(reader, clip, plans)
-            parts = [stack.enter_context(output) for output in outputs]
+            parts = [stack.enter_context(output) for output in opened.outputs]
             writer = stack.enter_context(open_writer(parts[0], reader.info, encoding, companions, backend=job.writer))
             extras = ExtraVideos(job, parts[1:], reader.info, stack)
             self.progress = Progress(total_frames=expected_frames(reader.info, job))
@@ -165,12 +143,12 @@ class VideoRun:
                 self._in_segments(reader, [main, *extras.outlets], self.work, stack)
             if reader.num_broken:
                 self._warn(f"{reader.num_broken} broken frames are replaced by the last good one before them")
-            self._warn_all(
-                losses(
-                    clip, parts[0], plans, start_s=reader.first_pts * reader.info.time_base - (companions.begin_s or 0),
-                    is_rounded=self.is_rounded, is_cut=companions.is_cut,
-                )
-            )  # fmt: skip
+            start_s = reader.first_pts * reader.info.time_base - (companions.begin_s or 0)
+            for message in losses(
+                companions.clip, parts[0], companions.plans, start_s=start_s, is_rounded=self.is_rounded,
+                is_cut=companions.is_cut,
+            ):  # fmt: skip
+                self._warn(message)
             num_broken = reader.num_broken
         if job.keep_date and (told := keep_date(self.source, self.target)):
             self._warn(told)
@@ -333,98 +311,3 @@ class VideoRun:
         if message not in self.warnings:
             self.warnings.append(message)
             self.on_warning(message)
-
-    def _warn_all(self, messages: Iterable[str]) -> None:
-        for message in messages:
-            self._warn(message)
-
-    def _outputs(self) -> list[OutputFile]:
-        paths = [self.target, *(path for path in (self.job.heatmap, self.job.compare) if path is not None)]
-        if len({path.resolve() for path in paths}) < len(paths):
-            raise UsageError("output, heatmap and compare must be different files")
-        for path in paths[1:]:
-            output_format(path)
-        return [OutputFile(path, overwrite=self.job.overwrite, sources=(self.source,)) for path in paths]
-
-    def _encoder_settings(self, format_name: str) -> EncoderSettings:
-        codec = canonical_codec(self.job.codec or ("av1" if format_name == "webm" else "h264"))
-        return EncoderSettings(
-            codec=codec, crf=self.job.crf, preset=self.job.preset, num_threads=codec_threads(self.job)
-        )
-
-    def _plan_encoding(self, info: StreamInfo, format_name: str, settings: EncoderSettings) -> Encoding:
-        supported = supported_by(self.job.writer, settings.encoder)
-        if self.job.compatible:
-            supported = (COMPATIBLE_FORMAT,)
-        is_default = self.job.codec is None and format_name != "webm"
-        return plan_encoding(info, format_name, settings, supported=supported, is_default=is_default)
-
-    def _open_reader(self) -> VideoReader:
-        options = reader_options(self.job)
-        if self.cluster is not None:  # whose workers make pixels
-            options = replace(options, wants_pixels=False, num_threads=0)
-        return open_reader(self.source, options, backend=self.job.reader, on_warning=self._warn)
-
-    def _stream_choices(self) -> StreamChoices:
-        job = self.job
-        audio = "aac" if job.compatible and job.audio == "copy" else job.audio
-        return StreamChoices(audio=audio, converts_unfit=job.fits_sound, drops_unfit=job.drop_streams)
-
-    def _companions(self, reader: VideoReader, clip: Clip, plans: tuple[StreamPlan, ...]) -> Companions:
-        """The other streams, cut where the video is cut; a cut clip begins at 0 with its first frame."""
-        begin_s = end_s = None
-        if self.job.start_s is not None or self.job.end_s is not None:
-            begin_s = reader.first_pts * reader.info.time_base
-        if self.job.end_s is not None:
-            end_s = reader.origin_s + self.job.end_s
-        return Companions(clip=clip, plans=plans, begin_s=begin_s, end_s=end_s, on_warning=self._warn)
-
-
-def is_segmented(info: StreamInfo, job: VideoJob) -> bool:
-    """Whether a clip is done in segments: one of more than a segment's frames; the writer ffmpeg makes one piece."""
-    return job.writer == "pyav" and is_long(expected_frames(info, job))
-
-
-def least_bytes(info: StreamInfo, codec: str, num_frames: int) -> float:
-    """What the frames take at the very least once they are encoded."""
-    return info.height * info.width * num_frames * _LEAST_PIXEL_BYTES.get(codec, _LEAST_LOSSY_PIXEL_BYTES)
-
-
-def load_deblurrer(
-    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None],
-    kept: KeptNetworks | None = None,
-) -> "Deblurrer":  # fmt: skip
-    """The networks of a job.
-
-    Args:
-        job: Its weights, or its quality and the size of the work, decide.
-        info: The stream to deblur.
-        num_frames: Of all that is to be deblurred; None: not known.
-        on_warning: Told if the fast weight set is taken.
-        kept: What was loaded before.
-
-    Raises:
-        WeightsError: If a set is missing or altered.
-        UsageError: If device or backend cannot be used here.
-
-    """
-    from concertdeblur.pipelines.quality import load_for_clip  # torch takes seconds to import; identity does without
-
-    kept = kept or KeptNetworks()
-    if job.weights is not None:
-        return kept.load(job.weights, device=job.device, backend=job.backend)
-    return load_for_clip(
-        job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
-        num_frames=num_frames, on_warning=on_warning, kept=kept,
-    )  # fmt: skip
-
-
-def expected_frames(info: StreamInfo, job: VideoJob) -> int | None:
-    """How many frames there are between the job's start and end, as far as the header tells."""
-    if info.num_frames_hint is None or (job.start_s is None and job.end_s is None):
-        return info.num_frames_hint
-    if info.rate is None:
-        return None
-    whole_s = info.num_frames_hint / info.rate
-    length_s = min(job.end_s or whole_s, whole_s) - (job.start_s or 0)
-    return max(1, round(length_s * info.rate))

@@ -4,8 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from concertdeblur.frame import StreamInfo
+from concertdeblur.pipelines.video_job import VideoJob
+
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
+
+SHIPPED_SETS = ("concert", "concert-fast")  # the quality auto chooses one of them
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,3 +34,32 @@ class KeptNetworks:
         if id(deblurrer) not in self._seconds:
             self._seconds[id(deblurrer)] = measure(deblurrer)
         return self._seconds[id(deblurrer)]
+
+
+def load_deblurrer(
+    job: VideoJob, info: StreamInfo, *, num_frames: int | None, on_warning: Callable[[str], None],
+    kept: KeptNetworks | None = None,
+) -> "Deblurrer":  # fmt: skip
+    """The networks of a job.
+
+    Args:
+        job: Its weights, or its quality and the size of the work, decide.
+        info: The stream to deblur.
+        num_frames: Of all that is to be deblurred; None: not known.
+        on_warning: Told if the fast weight set is taken.
+        kept: What was loaded before.
+
+    Raises:
+        WeightsError: If a set is missing or altered.
+        UsageError: If device or backend cannot be used here.
+
+    """
+    from concertdeblur.pipelines.quality import load_for_clip  # torch takes seconds to import; identity does without
+
+    kept = kept or KeptNetworks()
+    if job.weights is not None:
+        return kept.load(job.weights, device=job.device, backend=job.backend)
+    return load_for_clip(
+        job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
+        num_frames=num_frames, on_warning=on_warning, kept=kept,
+    )  # fmt: skip

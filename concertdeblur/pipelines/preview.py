@@ -15,9 +15,10 @@ from concertdeblur.frame import Pixels
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.comparison import side_by_side
 from concertdeblur.media.output_file import OutputFile, target_error
-from concertdeblur.media.reader import ReaderOptions
-from concertdeblur.pipelines.deblur_video import expected_frames, load_deblurrer
+from concertdeblur.pipelines.kept_networks import load_deblurrer
+from concertdeblur.pipelines.video_frames import reader_options
 from concertdeblur.pipelines.video_job import Progress, VideoJob
+from concertdeblur.pipelines.video_opening import expected_frames
 from concertdeblur.progress import duration_text
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def preview(
     from concertdeblur.deblurring.deblurrer import DeblurOptions
 
     output = OutputFile(target, overwrite=job.overwrite, sources=(source,))
-    whole = ReaderOptions(video_stream=job.video_stream, deinterlace=job.deinterlace, strict=job.strict)
+    whole = replace(reader_options(job), start_s=None, end_s=None)
     with open_reader(source, whole, backend=job.reader, on_warning=on_warning) as reader:
         info = reader.info
     total = expected_frames(info, job)

@@ -28,6 +28,7 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.encoding import Encoding
 from concertdeblur.media.output_file import is_disk_full
 from concertdeblur.media.reader import VideoReader
+from concertdeblur.pipelines.kept_networks import load_deblurrer
 from concertdeblur.pipelines.extra_videos import picture_of
 from concertdeblur.pipelines.segments.identity import SOURCE, NetworkFacts
 from concertdeblur.pipelines.segments.making import SegmentMaker, View
@@ -140,8 +141,6 @@ class NetworksTask:
         """What was chosen, and what is to be said of it."""
         if self.job.weights is not None:
             return _facts(networks(worker, self.job)), []
-        from concertdeblur.pipelines.deblur_video import load_deblurrer  # which imports this one's neighbours
-
         told: list[str] = []
         made = load_deblurrer(self.job, self.info, num_frames=self.num_frames, on_warning=told.append)
         return _facts(made), told
