@@ -1,5 +1,6 @@
 """A Ray cluster that runs already, joined for as long as a block lasts."""
 
+import logging
 import os
 import signal
 import socket
@@ -42,7 +43,7 @@ def connected(address: str) -> Iterator[Any]:
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if is_main else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", configure_logging=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
     except Exception as error:
         raise ClusterError(_refusal(address, error)) from error
     finally:
