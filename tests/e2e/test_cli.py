@@ -314,7 +314,7 @@ def test_help_groups_the_options_and_lists_what_works() -> None:
     ]  # fmt: skip
     text = invoke("video", "--help").output
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Deblurring:", "Input:", "Output:", "Reporting:", "Help:"]
+    assert headings == ["Deblurring:", "Input:", "Output:", "Cluster:", "Reporting:", "Help:"]
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))
