@@ -22,6 +22,7 @@ from tests.clips import STEP, ClipSpec, frames_of, make_clip, planes_of, same_pl
 class Brighter:
     """A deblurrer that adds ten to every frame but the first, which it leaves as it is."""
 
+    name, digest = "brighter", "0"
     runtime = Runtime(device=torch.device("cpu"), backend="openvino", dtype=torch.float32)
 
     def stream(self, frames: Iterable[Frame], _options: DeblurOptions) -> Iterator[DeblurredFrame]:

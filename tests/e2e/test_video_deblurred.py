@@ -36,6 +36,8 @@ Change = Callable[[int, npt.NDArray[Any]], npt.NDArray[Any] | None]
 class FakeDeblurrer:
     """Applies a function to every frame (None: unchanged), looking a few frames ahead as the real one may."""
 
+    name, digest = "fake", "0"
+
     def __init__(self, change: Change, look_ahead: int = 3, backend: str = "openvino") -> None:
         self.runtime = Runtime(device=torch.device("cpu"), backend=backend, dtype=torch.float32)  # type: ignore[arg-type]
         self._change = change

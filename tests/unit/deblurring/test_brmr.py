@@ -279,7 +279,7 @@ def test_same_as_the_plain_loop(
     A GPU works that way: the number of windows is fixed there, and the outcome of some windows does not count.
     """
     if by_masks:
-        monkeypatch.setattr("concertdeblur.deblurring.brmr.state._is_read_for_nothing", lambda _: False)
+        monkeypatch.setattr("concertdeblur.deblurring.brmr.state._is_on_host", lambda _: False)
     networks = random_networks(architecture, seed=seed, scale=0.1)
     draw = torch.Generator().manual_seed(seed)
     blurred = torch.rand(1, 3, height, width, generator=draw)
