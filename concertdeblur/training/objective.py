@@ -4,6 +4,8 @@ The cross-entropy of two classes is the logistic loss of delta = logit(sharp) - 
 term has the non-saturating form.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,9 @@ _CHARBONNIER = 1e-6  # the square of 0.001, a quarter of a grey level: smaller e
 # of them count as alike if their logarithms differ by less than `_ALIKE`, and a difference of the map by
 # `_RANKING_SCALE` counts as 1.
 _SQUARES, _LEAST_SQUARED_ERROR, _ALIKE, _RANKING_SCALE = 4, 1e-6, 0.3, 0.2
+# Of the locating loss: squared errors below which a square is sharp, a little and in full, and above which it is
+# blurred.
+_CALLED_SHARP, _CALLED_BLURRED = (4e-5, 1.5e-5), (1e-4, 4.5e-4)
 
 
 def charbonnier(restored_NCHW: Tensor, sharp_NCHW: Tensor) -> Tensor:
@@ -119,12 +124,43 @@ def ranking_loss(
         candidate_NCHW: A result of B.
         sharp_NCHW: The truth.
     """
-    maps_Nhw = discriminator(blurred_NCHW, candidate_NCHW)
-    told_NS = F.adaptive_avg_pool2d(maps_Nhw[:, None], _SQUARES).flatten(1)
-    squared_N1HW = (candidate_NCHW - sharp_NCHW).square().mean(1, keepdim=True)
-    errors_NS = F.adaptive_avg_pool2d(squared_N1HW, _SQUARES).flatten(1).clamp_min(_LEAST_SQUARED_ERROR).log()
+    told_NS = _told(discriminator, blurred_NCHW, candidate_NCHW)
+    errors_NS = _log_errors(candidate_NCHW, sharp_NCHW)
     further_NSS = errors_NS[:, :, None] - errors_NS[:, None]
     sharper_NSS = told_NS[:, :, None] - told_NS[:, None]
     weight_NSS = (further_NSS.abs() - _ALIKE).clamp(0, 1)  # squares that are nearly alike are not compared
     losses_NSS = F.softplus(further_NSS.sign() * sharper_NSS / _RANKING_SCALE)
     return (weight_NSS * losses_NSS).sum() / weight_NSS.sum().clamp_min(1)
+
+
+def locating_loss(
+    discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor, sharp_NCHW: Tensor
+) -> Tensor:
+    """Each square of a candidate must be called blurred if it is far from the truth, and sharp if it is near.
+
+    It keeps the heatmap's values apart where the ranking loss alone lets them come together. The loss is ours.
+
+    Args:
+        discriminator: As of `ranking_loss`.
+        blurred_NCHW: B.
+        candidate_NCHW: What was made of B.
+        sharp_NCHW: The truth.
+    """
+    told_NS = _told(discriminator, blurred_NCHW, candidate_NCHW)
+    errors_NS = _log_errors(candidate_NCHW, sharp_NCHW)
+    (sharp_below, sharp_in_full), (blurred_above, blurred_in_full) = _CALLED_SHARP, _CALLED_BLURRED
+    is_sharp_NS = ((math.log(sharp_below) - errors_NS) / math.log(sharp_below / sharp_in_full)).clamp(0, 1)
+    is_blurred_NS = ((errors_NS - math.log(blurred_above)) / math.log(blurred_in_full / blurred_above)).clamp(0, 1)
+    return (is_blurred_NS * F.softplus(told_NS) + is_sharp_NS * F.softplus(-told_NS)).mean()
+
+
+def _told(discriminator: CamDiscriminator, blurred_NCHW: Tensor, candidate_NCHW: Tensor) -> Tensor:
+    """How sharp D calls each square, (N, squares)."""
+    maps_Nhw = discriminator(blurred_NCHW, candidate_NCHW)
+    return F.adaptive_avg_pool2d(maps_Nhw[:, None], _SQUARES).flatten(1)
+
+
+def _log_errors(candidate_NCHW: Tensor, sharp_NCHW: Tensor) -> Tensor:
+    """The logarithm of the mean squared error of each square, (N, squares)."""
+    squared_N1HW = (candidate_NCHW - sharp_NCHW).square().mean(1, keepdim=True)
+    return F.adaptive_avg_pool2d(squared_N1HW, _SQUARES).flatten(1).clamp_min(_LEAST_SQUARED_ERROR).log()

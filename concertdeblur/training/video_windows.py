@@ -30,7 +30,7 @@ from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
-from concertdeblur.training.objective import discriminator_loss, ranking_loss
+from concertdeblur.training.objective import discriminator_loss, locating_loss, ranking_loss
 from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 from concertdeblur.training.video import errors
@@ -284,16 +284,13 @@ class VideoPganStage(Stage[PathWindowBatch]):
                 weight * judgement_loss_of(self.discriminator, blurred, sharp, before, after)
                 for weight, before, after in ((1.0, result, made), (0.5, result, third), (0.3, blurred, result))
             ]
-            ranking = sum(
-                (
-                    weight * ranking_loss(self.discriminator, blurred, some, sharp)
-                    for weight, some in ((_RANKING, result), (_RANKING / 2, made))
-                ),
-                start=told.new_zeros(()),
+            ranking, locating = (
+                loss(self.discriminator, blurred, result, sharp) + loss(self.discriminator, blurred, made, sharp) / 2
+                for loss in (ranking_loss, locating_loss)
             )
         judgement = torch.stack(judged).sum()
-        self.descend_opponent("discriminator", told + judgement + ranking)
-        figures = {"discriminator": told, "judgement": judgement, "ranking": ranking}
+        self.descend_opponent("discriminator", told + judgement + _RANKING * ranking + locating)
+        figures = {"discriminator": told, "judgement": judgement, "ranking": ranking, "locating": locating}
         return StepResult(objective=objective, figures=losses | figures)
 
     @torch.no_grad()

@@ -27,6 +27,7 @@ from concertdeblur.training.objective import (
     blur_loss,
     delta,
     discriminator_loss,
+    locating_loss,
     log_squared_error,
     ranking_loss,
     relative_l1,
@@ -160,18 +161,35 @@ class TestObjective:
         assert loss.isfinite()
 
     def test_what_is_further_from_the_truth_must_be_called_the_more_blurred(self) -> None:
-        sharp = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))
-        shares = torch.linspace(0, 0.5, 128)[:, None]  # the lower, the further from the truth
-        candidate = sharp + shares * (0.5 - sharp)
+        sharp, candidate = further_downwards()
 
         def loss(told: float) -> float:
-            rows = told * torch.linspace(1, -1, 16)[:, None].expand(2, 16, 16)
-            discriminator = cast(CamDiscriminator, lambda blurred, shown: rows)
-            return ranking_loss(discriminator, sharp, candidate, sharp).item()
+            return ranking_loss(telling(told), sharp, candidate, sharp).item()
 
         assert loss(1.0) < 0.5 * loss(0.0) < 0.25 * loss(-1.0)
-        truths = cast(CamDiscriminator, lambda blurred, shown: torch.rand(2, 16, 16))
-        assert ranking_loss(truths, sharp, sharp, sharp).item() == 0  # nothing is further than anything else
+        assert ranking_loss(telling(1.0), sharp, sharp, sharp).item() == 0  # nothing is further than anything else
+
+    def test_what_is_near_the_truth_must_be_called_sharp_and_what_is_far_blurred(self) -> None:
+        sharp, candidate = further_downwards()
+        right, undecided, wrong = (
+            locating_loss(telling(told), sharp, candidate, sharp).item() for told in (3.0, 0.0, -3.0)
+        )
+        assert right < undecided < wrong
+        everywhere_sharp = cast(CamDiscriminator, lambda blurred, shown: torch.full((2, 16, 16), 9.0))
+        assert locating_loss(everywhere_sharp, sharp, sharp, sharp).item() < 1e-3
+
+
+def further_downwards() -> tuple[torch.Tensor, torch.Tensor]:
+    """A truth, and a candidate that is the further from it, the lower."""
+    sharp = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(3))
+    shares = 0.5 * torch.linspace(0, 1, 128)[:, None] ** 4
+    return sharp, sharp + shares * (0.5 - sharp)
+
+
+def telling(told: float) -> CamDiscriminator:
+    """A stand-in that calls the upper rows sharp and the lower ones blurred, as surely as `told` says."""
+    rows = told * torch.linspace(1, -1, 16)[:, None].expand(2, 16, 16)
+    return cast(CamDiscriminator, lambda blurred, shown: rows)
 
 
 def test_ema_follows() -> None:
