@@ -40,6 +40,8 @@ def connected(address: str) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise MissingDependencyError("Ray is not installed; install 'concertdeblur[cluster]'") from error
+    # Ray prints what happens to nodes on standard output, which belongs to the commands. It has no option against that.
+    ray._private.worker.print_to_stdstream = _unheard
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS} if is_main else {}
     try:
@@ -80,3 +82,7 @@ def _refusal(address: str, error: Exception) -> str:
             " --address=HOST:PORT`, or name the address of one that this machine belongs to"
         )
     return f"no Ray cluster of this machine answers at {address} ({text[:200] or type(error).__name__})"
+
+
+def _unheard(*_message: object, **_choices: object) -> None:
+    """Print nothing."""

@@ -1,6 +1,7 @@
 """One call of `train` around its stages: what it tells, when it stops, which windows it mines again."""
 
 import json
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -90,11 +91,14 @@ def test_a_stop_is_an_interruption_that_says_how_to_go_on(tmp_path: Path) -> Non
             told.session.stop.set()
         return points(step)
 
-    with pytest.raises(Interrupted, match=r"stopped after step 5 of 12 of iGAN, saved in .*; the same command goes on"):
+    with pytest.raises(Interrupted, match=r"of 12 of iGAN, saved in .*; the same command goes on") as stopped:
         told.session.run(Igan(tmp_path), batches, lambda batch, _: batch)
+    # batches are made ahead, so the step after which it stops is not known to the number
+    step = re.search(r"stopped after step (\d+)", str(stopped.value))
+    assert step is not None
     told = Told(tmp_path)
     assert told.run(Igan(tmp_path))
-    assert told.progress[-1].begun_at == 5
+    assert told.progress[-1].begun_at == int(step[1]) <= 5
 
 
 def test_windows_are_mined_once_and_again_for_another_igan(tmp_path: Path) -> None:
