@@ -118,9 +118,8 @@ class _Bench:
                 deblurrer, frames = self._ready()
             network_s, made = runs.network_seconds(deblurrer, frames)
             with recording() as timeline:
-                runs.network_seconds(
-                    deblurrer, frames, overlap=False
-                )  # without overlap, or other work would count in a stage's time
+                # without overlap, or other work would count in a stage's time
+                runs.network_seconds(deblurrer, frames, overlap=False)
                 codec_s = runs.codec_cpu_seconds(self._clip(number), self.folder / "codecs.mp4", made)
             rounds.append(Round(measured=summary.elapsed_s, network=network_s, codec_cpu=codec_s))
             inside.append(timeline.own_seconds())
