@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -72,6 +73,9 @@ def test_tasks_are_tried_again_elsewhere(cluster: Any, tmp_path: Path) -> None:
         assert [number for number, *_ in made] == [1, 2, 3, 4, 5, 6]
         counts = [max(n for _, process, n in made if process == each) for each in {process for _, process, _ in made}]
         assert sum(counts) == 6  # a worker keeps what it has from task to task
+        until_s = time.monotonic() + 60
+        while pool.num_workers < 2 and time.monotonic() < until_s:  # the second one may still be greeting
+            time.sleep(0.1)
         again = pool.submit(FailOften(folder=tmp_path / "error", times=1)).result(timeout=120)
         assert again.num_retries == 1
         assert len(set(again.value)) == 2  # another worker
@@ -245,21 +249,21 @@ def test_a_cluster_of_other_versions_alone_is_an_error(
 
 @pytest.mark.usefixtures("short_segments")
 def test_a_stopped_run_keeps_what_is_done(cluster: Any, tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=200, height=96, width=128, options=_OPTIONS))
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=600, height=96, width=128, options=_OPTIONS))
     job, stop = VideoJob(strength=0, preset="placebo"), threading.Event()
     items = [Item(source=source, target=tmp_path / "out.mp4")]
 
     def on_progress(progress: Progress) -> None:
-        if progress.num_frames >= 30:
+        if progress.num_frames >= 10:
             stop.set()
 
     options = ClusterOptions(address=cluster.address)
     with pytest.raises(
-        Interrupted, match=r"^0 of 1 clips are done; stopped after \d+ of 200 frames; \d+ of them are kept"
+        Interrupted, match=r"^0 of 1 clips are done; stopped after \d+ of 600 frames; \d+ of them are kept"
     ):
         list(deblur_on_cluster(items, job, options, is_batch=False, on_progress=on_progress, stop=stop))
     made = next(iter(deblur_on_cluster(items, job, options, is_batch=False)))
-    assert made.num_frames_before >= 30  # type: ignore[union-attr]
+    assert made.num_frames_before >= 10  # type: ignore[union-attr]
     deblur_video(source, tmp_path / "one.mp4", job)
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
 
