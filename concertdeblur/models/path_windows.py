@@ -24,6 +24,7 @@ from concertdeblur.models.path_taps import (
     SOFT_PX,
 )
 from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.models.restoration import luma
 
 EXPOSURES = (1.0, 0.8, 0.6)  # shares of the frame interval
 _STEPS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # places of a blurred-again window
@@ -78,7 +79,7 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
     reduced = size[0] // VELOCITY_PX, size[1] // VELOCITY_PX
     return PathViews(
         taps_MTyx=_planes(torch.cat(taps, 1), result_MCyx),
-        guess_MGyx=torch.cat([*guesses, _luma(blurred_MCyx)], 1),
+        guess_MGyx=torch.cat([*guesses, luma(blurred_MCyx)], 1),
         velocity_M2hw=_cut(along.velocity_12hw, at_M2 // VELOCITY_PX, reduced),
     )
 
@@ -101,11 +102,7 @@ def _planes(taps_MKCyx: Tensor, result_MCyx: Tensor) -> Tensor:
     lowest = torch.minimum(own_MSCyx.amin(1), result_MCyx)
     highest = torch.maximum(own_MSCyx.amax(1), result_MCyx)
     red, green, blue = taps_MKCyx.unbind(2)
-    return torch.cat([red, green, blue, _luma(taps_MKCyx.flatten(0, 1)).view_as(red), lowest, highest], 1)
-
-
-def _luma(pictures_MCyx: Tensor) -> Tensor:
-    return 0.299 * pictures_MCyx[:, :1] + 0.587 * pictures_MCyx[:, 1:2] + 0.114 * pictures_MCyx[:, 2:]
+    return torch.cat([red, green, blue, luma(taps_MKCyx.flatten(0, 1)).view_as(red), lowest, highest], 1)
 
 
 def _places(at_M2: Tensor, size: tuple[int, int]) -> Tensor:

@@ -20,19 +20,6 @@ from tests.unit.dataset.test_review_server import Page, make_dataset
 _SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    running = Browser(tmp_path_factory.mktemp("profile"))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def browser(chromium: Browser) -> Browser:
-    chromium.begin_anew()
-    return chromium
-
-
 @pytest.mark.parametrize("screen", sorted(_SIZES))
 def test_frames_are_reviewed_by_keyboard(tmp_path: Path, browser: Browser, screen: str) -> None:
     (tmp_path / "set").mkdir()

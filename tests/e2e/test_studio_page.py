@@ -45,19 +45,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    running = Browser(tmp_path_factory.mktemp("profile"))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def browser(chromium: Browser) -> Browser:
-    chromium.begin_anew()
-    return chromium
-
-
-@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, weights: str) -> Iterator[RunningStudio]:
     with RunningStudio(tmp_path_factory.mktemp("studio"), weights=weights) as one:
         yield one
