@@ -16,38 +16,11 @@ from tests.campaign.isolation import Limits, command, isolated
 from tests.clips import ClipSpec, make_clip
 from tests.concert_clips import Shot, shots_clip
 from tests.pictures import photograph
+from tests.recipes import short_recipe
 from tests.weight_sets import random_weight_set
 
 OLD = b"what was there before"
 _BUILDING = Limits(wall_s=400, cpu_s=300)
-_RECIPE = """
-name = "short"
-seed = 3
-[architecture]
-kind = "concert"
-image_generator = { width = 8, num_blocks = 1 }
-patch_generator = { width = 8, num_blocks = 1 }
-discriminator = { width = 8 }
-[brmr]
-[data]
-max_held_out = 1
-[samples]
-capture_share = 0
-[analysis]
-steps = 2
-cooldown_steps = 1
-batch_size = 2
-[igan]
-steps = 3
-cooldown_steps = 1
-batch_size = 2
-crop_px = 64
-[pgan]
-num_pictures = 2
-steps = 2
-cooldown_steps = 1
-batch_size = 2
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +133,7 @@ def workshop(folder: Path) -> Workshop:
             picture = np.roll(photograph(512, 512), 70 * number, axis=1)[:270, :280, ::-1]
             assert cv2.imwrite(str(folder / "pictures" / f"p{number}.png"), np.ascontiguousarray(picture))
         shutil.copy(folder / "pictures" / "p0.png", folder / "photo.png")
-        (folder / "short.toml").write_text(_RECIPE)
+        (folder / "short.toml").write_text(short_recipe(igan_steps=3))
         (folder / "shots").mkdir()
         shots_clip(folder / "shots" / "a.mp4", Shot(photo="rocket", num_frames=12))
         shots_clip(folder / "shots" / "b.mp4", Shot(photo="chelsea", num_frames=12))

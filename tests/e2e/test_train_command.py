@@ -13,36 +13,8 @@ import pytest
 from tests.clips import ClipSpec, make_clip
 from tests.commands import command, environment, events, run, run_here
 from tests.pictures import photograph
+from tests.recipes import short_recipe
 from tests.unit.blur.test_averaging import panning_clip
-
-_RECIPE = """
-name = "short"
-seed = 3
-[architecture]
-kind = "concert"
-image_generator = { width = 8, num_blocks = 1 }
-patch_generator = { width = 8, num_blocks = 1 }
-discriminator = { width = 8 }
-[brmr]
-[data]
-max_held_out = 1
-[samples]
-capture_share = 0 # the slowest to make
-[analysis]
-steps = 2
-cooldown_steps = 1
-batch_size = 2
-[igan]
-steps = STEPS
-cooldown_steps = 1
-batch_size = 2
-crop_px = 64
-[pgan]
-num_pictures = 2
-steps = 2
-cooldown_steps = 1
-batch_size = 2
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         picture = np.roll(photograph(512, 512), 70 * number, axis=1)[:270, :280, ::-1]
         assert cv2.imwrite(str(folder / "pictures" / f"p{number}.png"), np.ascontiguousarray(picture))
-    (folder / "short.toml").write_text(_RECIPE.replace("STEPS", "8"))
+    (folder / "short.toml").write_text(short_recipe(igan_steps=8))
     return folder
 
 
@@ -116,7 +88,7 @@ def test_stopped_with_ctrl_c_and_gone_on_with_it_makes_the_same_weights(folder: 
 
 @pytest.mark.usefixtures("uninterrupted")
 def test_another_architecture_or_other_data_are_refused(folder: Path) -> None:
-    wider = _RECIPE.replace("STEPS", "8").replace("image_generator = { width = 8", "image_generator = { width = 16")
+    wider = short_recipe(igan_steps=8).replace("image_generator = { width = 8", "image_generator = { width = 16")
     (folder / "wider.toml").write_text(wider)
     ended = run_here("train", "--recipe", "wider.toml", "--data", "pictures", "--out", "runs/short", folder=folder)
     assert ended.returncode == 1
@@ -133,7 +105,7 @@ def test_another_architecture_or_other_data_are_refused(folder: Path) -> None:
 def test_clips_give_pairs_as_well(folder: Path) -> None:
     (folder / "clips").mkdir()
     panning_clip(folder / "clips" / "pan.mp4", step_px=4)
-    few = _RECIPE.replace("STEPS", "8").replace('"short"', '"few"') + "[clips]\nshare = 0.5\naveraged = 1\nlent = 2\n"
+    few = short_recipe(igan_steps=8).replace('"short"', '"few"') + "[clips]\nshare = 0.5\naveraged = 1\nlent = 2\n"
     (folder / "few.toml").write_text(few)
     args = ("train", "--recipe", "few.toml", "--data", "pictures", "--stage", "analysis")
     ended = run_here(*args, "--clips", "clips", "--json", folder=folder)
