@@ -261,7 +261,8 @@ def _timed(name: str, engine: Engine) -> Engine:
 def _steadied(given: OnHost, steadier: Steadier) -> DeblurredFrame:
     seen = given.seen
     # it is copied, because another frame gets the host buffer next
-    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, is_along_motion=given.is_along_motion)
+    velocity = seen.neighbours.path.velocity() if given.is_along_motion and seen.neighbours is not None else None
+    steadied = steadier.steady(seen.pixels, np.array(given.result), seen.motion, velocity=velocity)
     pixels = quantised(steadied, like=seen.pixels)
     refinement = given.refinement()
     return DeblurredFrame(

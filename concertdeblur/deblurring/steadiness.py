@@ -19,12 +19,17 @@ import numpy as np
 from concertdeblur.blur.optical_flow import pixel_grid
 from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
 from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.models.path_taps import Flow
 
 # The largest share of the frame before in a pixel that moves, was restored along its motion and differs from the frame
 # before. Such results are so sharp that a larger share would blur them. EXPERIMENTS.md, 2026-11-29, "what stood between
 # the networks and the video".
 _MOST_OF_MOVING = 0.3
 _MOVING_PX = (0.5, 1.5)  # reduced px a frame; the cap begins at the first and is in full force at the second
+# A frame that moved faster than this one was blurred further, and its result is less sharp: the cap falls with the
+# square of the ratio of the speeds, to each of which so many px a frame are added. EXPERIMENTS.md, 2026-11-29, "what
+# steadying takes from sharp frames".
+_SPEED_FLOOR_PX = 1.0
 _FLICKER = (3 / 255, 9 / 255)  # a difference up to the first is flicker, one above the second is not
 _CURRENT_SHARE = 0.16  # share of the current frame in the average, once that has settled
 _FIRST_WEIGHT = 4.0  # a scene's first frame counts as four, so that its first second is steady, too
@@ -41,6 +46,7 @@ class _Before:
 
     result: Plane  # (H, W, 3), steadied
     weight: Plane | None  # (h, w) reduced, how many frames the average counts as; None: it is a scene's first frame
+    speed: Plane | None  # (h, w) of any size, px of the full frame a frame; None: not restored along its motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +65,15 @@ class Steadier:
     def __init__(self) -> None:
         self._before: _Before | None = None
 
-    def steady(self, pixels: Pixels, result: Plane, motion: Motion | None, *, is_along_motion: bool = False) -> Plane:
+    def steady(self, pixels: Pixels, result: Plane, motion: Motion | None, *, velocity: Flow | None = None) -> Plane:
         """Average one frame's result with those of earlier frames.
 
         Args:
             pixels: The input, (height, width, 3) RGB, uint8, uint16 or float32 in [0, 1].
             result: Its deblurred version before quantisation, float32 in [0, 1]; not changed.
             motion: The motion of the input since the frame before; None: this frame begins a new average.
-            is_along_motion: Whether the frame was restored along its motion.
+            velocity: Of the path along which the frame was restored, (h, w, 2) of any size, px of the full frame a
+                frame; None: it was not restored along its motion.
 
         Returns:
             The steadied result, float32 in [0, 1]; `result` itself where nothing is carried over.
@@ -74,36 +81,43 @@ class Steadier:
         before, self._before = self._before, None
         weight = None
         steadied = result
+        speed = None if velocity is None else cv2.magnitude(velocity[..., 0], velocity[..., 1])
         if before is not None and motion is not None and before.result.shape == result.shape:
             frame = np.asarray(pixels, dtype=np.float32) / np.float32(full_scale(pixels))
             change = np.asarray(cv2.absdiff(frame, result), dtype=np.float32)
             if change.any():
-                carried = _carried(before.weight, motion, is_along_motion=is_along_motion)
+                carried = _carried(before, motion, speed)
                 weight = carried.weight
                 steadied = _mixed(before.result, result, carried, change)
-        self._before = _Before(result=steadied, weight=weight)
+        self._before = _Before(result=steadied, weight=weight, speed=speed)
         return steadied
 
 
-def _carried(weight_before: Plane | None, motion: Motion, *, is_along_motion: bool) -> _Carried:
+def _carried(before: _Before, motion: Motion, speed: Plane | None) -> _Carried:
     height, width = motion.belief.shape
-    moved: Plane | np.float32 = np.float32(_FIRST_WEIGHT)
-    if weight_before is not None:
-        at = motion.flow + pixel_grid(0, height, width)
-        moved = cv2.remap(weight_before, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    at = motion.flow + pixel_grid(0, height, width)
+    moved: Plane | np.float32 = np.float32(_FIRST_WEIGHT) if before.weight is None else _moved(before.weight, at)
     weight = motion.belief * moved
     share = np.minimum(weight / (weight + 1), motion.belief * np.float32(1 - _CURRENT_SHARE))
     most = np.ones_like(share, dtype=np.float32)
-    if is_along_motion:
+    if speed is not None:
         low, high = _MOVING_PX
         moving = np.clip((np.hypot(motion.flow[..., 0], motion.flow[..., 1]) - low) / (high - low), 0, 1)
         most -= moving.astype(np.float32) * np.float32(1 - _MOST_OF_MOVING)
+        if before.speed is not None:
+            now, then = _enlarged(speed, width, height), _moved(_enlarged(before.speed, width, height), at)
+            most *= np.minimum(1, (now + _SPEED_FLOOR_PX) / (then + _SPEED_FLOOR_PX)) ** 2
     return _Carried(
         flow=motion.flow,
         share=share.astype(np.float32),
         most=most,
         weight=np.clip(weight + 1, _FIRST_WEIGHT, 1 / _CURRENT_SHARE).astype(np.float32),
     )
+
+
+def _moved(plane: Plane, at: Plane) -> Plane:
+    """A plane of the frame before, read at the places (h, w, 2) from which this frame's pixels came."""
+    return np.asarray(cv2.remap(plane, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)  # type: ignore[call-overload]
 
 
 def _mixed(before: Plane, result: Plane, carried: _Carried, change: Plane) -> Plane:

@@ -68,7 +68,8 @@ class OpenVinoEngine:
     """OpenVINO on the CPU; unlike eager torch it stays fast while the codecs want the same cores.
 
     At the first call the network is converted and compiled for any batch and frame size, or it is read from the cache
-    of an earlier run (cache.py), which takes a fiftieth of the time.
+    of an earlier run (cache.py), which takes a fiftieth of the time. A compiled network takes one kind of numbers in
+    each input, so the taps of 8-bit frames and those of other frames have a compiled network each.
 
     Args:
         module: With its final weights.
@@ -83,19 +84,21 @@ class OpenVinoEngine:
         if limit is not None and limit < allowed_cpus():
             self._config["INFERENCE_NUM_THREADS"] = str(limit)
         self._is_kept = is_kept
-        self._compiled: Any = None
+        self._compiled: dict[tuple[torch.dtype, ...], Any] = {}  # by the types of the inputs
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         """Run the compiled model."""
-        if self._compiled is None:
-            self._compiled = self._kept_or_compiled(tensors)
-        result = self._compiled([_as_read(tensor).contiguous().numpy() for tensor in tensors])[0]
+        read = [_as_read(tensor).contiguous() for tensor in tensors]
+        dtypes = tuple(tensor.dtype for tensor in read)
+        if dtypes not in self._compiled:
+            self._compiled[dtypes] = self._kept_or_compiled(read)
+        result = self._compiled[dtypes]([tensor.numpy() for tensor in read])[0]
         return torch.from_numpy(result)
 
-    def _kept_or_compiled(self, tensors: tuple[Tensor, ...]) -> Any:
+    def _kept_or_compiled(self, tensors: list[Tensor]) -> Any:
         if not self._is_kept:
             return self._compile(tensors)
-        key = _key(self._module, self._config, [tensor.shape[1] for tensor in tensors])
+        key = _key(self._module, self._config, [(tensor.shape[1], str(tensor.dtype)) for tensor in tensors])
         content = kept(key)
         if content is not None:
             try:
@@ -107,11 +110,11 @@ class OpenVinoEngine:
             keep(key, compiled.export_model().getvalue())
         return compiled
 
-    def _compile(self, tensors: tuple[Tensor, ...]) -> Any:
+    def _compile(self, tensors: list[Tensor]) -> Any:
         ov = load_openvino()
         # It is traced on a corner of the frame: the trace holds for every size, and takes a second instead of ten.
         side = max(_TRACED_PX, getattr(self._module, "multiple_px", 0))
-        example = tuple(_corner(_as_read(t), tensors[0], side) for t in tensors)
+        example = tuple(_corner(t, tensors[0], side) for t in tensors)
         shapes = [ov.PartialShape([-1, t.shape[1], *[-1] * (t.ndim - 2)]) for t in tensors]
         with _compiling, warnings.catch_warnings():
             # OpenVINO reads what torch.jit traces, which torch 2.13 calls deprecated; the result is compared in tests.
@@ -134,8 +137,11 @@ def _corner(tensor: Tensor, frames: Tensor, side_px: int) -> Tensor:
     return tensor[..., : side_px // down, : side_px // across].contiguous()
 
 
-def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
-    """A key of all that the compiled network depends on: weights, structure, precision, code, versions, machine."""
+def _key(module: nn.Module, config: dict[str, str], inputs: list[tuple[int, str]]) -> str:
+    """A key of all that the compiled network depends on: weights, structure, inputs, code, versions, machine.
+
+    Of each input it has the number of channels and the type.
+    """
     core = openvino_core()
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     versions = (
@@ -144,7 +150,7 @@ def _key(module: nn.Module, config: dict[str, str], channels: list[int]) -> str:
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
     )
-    told = hashlib.sha256(repr((versions, processor, config, channels, repr(module))).encode())
+    told = hashlib.sha256(repr((versions, processor, config, inputs, repr(module))).encode())
     for name, part in module.named_modules():
         choices = {
             key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str | tuple)

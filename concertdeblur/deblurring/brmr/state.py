@@ -14,15 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from concertdeblur.deblurring.brmr.settings import BrmrSettings
-from concertdeblur.deblurring.cam import Area
+from concertdeblur.deblurring.cam import MAP_PX, Area
 from concertdeblur.deblurring.grid import Grid, brmr_grid
 from concertdeblur.frame import Medium
 from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import Plan, Prepared
 
 UNKNOWN, REFUSED = -1, 0  # decisions; 1: kept
+
+# The least mean trust of a cell that is refined along the motion. In a sharp pan, cells of less trust were refined in
+# one frame and not in the next: its warping error was 1.05 times that of its input, and is 1.03 times without them.
+_LEAST_TRUST = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +135,7 @@ def begun(
     previous: Decisions | None,
     settings: BrmrSettings,
 ) -> State:
-    """The state before the first round: every cell is in the loop."""
+    """The state before the first round: every cell is in the loop, along the motion those that are not near sharp."""
     num, _, height, width = result_NCHW.shape
     device = result_NCHW.device
     grid = brmr_grid(height, width, device)
@@ -139,6 +144,7 @@ def begun(
     if budget and medium is Medium.PICTURE:
         budget = len(grid.cells) * settings.max_iterations  # no cap: a window for each cell in each round
     is_known = previous is not None and previous.windows_NC.shape == shape
+    of_no_cell = torch.zeros(shape, dtype=torch.bool, device=device)
     return State(
         grid=grid,
         blurred_NCHW=blurred_NCHW,
@@ -148,13 +154,19 @@ def begun(
         consistent_NCHW=consistent_NCHW,
         along=along,
         may_turn=consistent_NCHW is not None and medium is Medium.PICTURE,
-        active_NC=torch.ones(shape, dtype=torch.bool, device=device),
-        repeating_NC=torch.zeros(shape, dtype=torch.bool, device=device),
+        active_NC=_worth_refining(prepared, grid) if along is not None else torch.ones_like(of_no_cell),
+        repeating_NC=of_no_cell,
         budget_N=torch.full((num,), budget, device=device),
         most=min(budget, len(grid.cells)),
         previous=previous if previous is not None and is_known else _no_decisions(shape, device),
         first=_no_decisions(shape, device),
     )
+
+
+def _worth_refining(prepared: Prepared, grid: Grid) -> Tensor:
+    """True for cells of which most of the change is made, (N, C)."""
+    trust = F.interpolate(prepared.trust_N1hw.nan_to_num(0), size=(grid.height // MAP_PX, grid.width // MAP_PX))
+    return grid.deltas(trust[:, 0]) >= _LEAST_TRUST
 
 
 def is_known_empty(mask: Tensor) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
+from torch import nn
 
 from concertdeblur.engines import OpenVinoEngine, cache, make_engine
 from concertdeblur.runtime import Runtime
@@ -96,6 +97,14 @@ def test_a_signal_can_be_handled_after_engines_have_gone() -> None:
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
+class _MeanOfTaps(nn.Module):
+    """The mean of frames and taps, which are 8 bits as uint8, or float in [0, 1]."""
+
+    def forward(self, frames: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+        unit = 1.0 if taps.is_floating_point() else 1 / 255
+        return (frames + taps.float() * unit) / 2
+
+
 class TestKeptNetworks:
     """What was compiled once is read by the next run: the same numbers, and never those of other weights."""
 
@@ -120,6 +129,18 @@ class TestKeptNetworks:
     def test_other_weights_are_another_network(self, folder: Path) -> None:
         assert not torch.equal(self.run(), self.run(weight=1.5))
         assert torch.equal(self.run(weight=1.5), self.run(weight=1.5, is_kept=False))
+        assert len(list(folder.iterdir())) == 2
+
+    @pytest.mark.parametrize("are_bytes_first", [True, False])
+    def test_bytes_and_floats_have_a_network_each(self, folder: Path, *, are_bytes_first: bool) -> None:
+        draw = torch.Generator().manual_seed(0)
+        frames = torch.rand(1, 3, 64, 64, generator=draw)
+        taps = torch.randint(256, (1, 3, 64, 64), generator=draw, dtype=torch.uint8)
+        given = [taps, taps.float() / 255] if are_bytes_first else [taps.float() / 255, taps]
+        engine, expected = OpenVinoEngine(_MeanOfTaps(), is_kept=True), (frames + taps.float() / 255) / 2
+        for some in given:  # in one run, and then each as the first of a run
+            assert torch.allclose(engine(frames, some), expected, atol=1e-5)
+            assert torch.allclose(OpenVinoEngine(_MeanOfTaps(), is_kept=True)(frames, some), expected, atol=1e-5)
         assert len(list(folder.iterdir())) == 2
 
     def test_what_openvino_does_not_take_any_more_is_compiled_anew(self, folder: Path) -> None:
