@@ -140,7 +140,7 @@ def panning_clip(num_frames: int = 5) -> list[Picture]:
     "kernel", [None, Kernel.GAUSSIAN, Kernel.RESIZING, Kernel.AVERAGING, Kernel.HORIZONTAL, Kernel.VERTICAL]
 )
 def test_output_is_steady_in_time(deblurrer: Deblurrer, kernel: Kernel | None) -> None:
-    """At most 6 % more warping error than the sharp original (blurred clips) or the input (sharp clips)."""
+    """At most 5 % more warping error than the sharp original (blurred clips) or the input (sharp clips)."""
     originals = panning_clip()
     given = originals if kernel is None else [blur(frame, kernel, 0.5) for frame in originals]
     stream = deblurrer.stream(
@@ -148,7 +148,7 @@ def test_output_is_steady_in_time(deblurrer: Deblurrer, kernel: Kernel | None) -
     )
     made = [np.asarray(out.frame.pixels, dtype=np.float32) for out in stream]
     reference = [as_float(frame) for frame in originals]
-    assert warping_error(made, reference) <= 1.06 * warping_error(reference, reference)
+    assert warping_error(made, reference) <= 1.05 * warping_error(reference, reference)
 
 
 @pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}])

@@ -1,5 +1,7 @@
 """`Brmr`, which batches Algorithm 1 over cells and frames, gives the same as a plain loop over one frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Decisions, Judge, Refinement
 from concertdeblur.deblurring.brmr.judging import is_kept
+from concertdeblur.deblurring.brmr.state import begun
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.frame import Medium
 from concertdeblur.models import Architecture, Networks
@@ -16,6 +19,7 @@ from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.kernel_bank import NOISE_TO_SIGNAL, num_filters
 from concertdeblur.models.paper import PaperGenerator
+from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import Prepared
 from tests.networks import SMALL, SMALL_PAPER, random_networks
 
@@ -435,3 +439,31 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     assert refinements.maps_Nhw is None  # nobody asks D_i
     made = refine(brmr, blurred, blurred.clone(), prepared, medium=Medium.PICTURE)[0]
     assert all(area.height == 256 for area in made.tried)  # nor in pictures: whole cells, in turns
+
+
+def test_along_the_motion_cells_that_are_near_sharp_take_no_windows() -> None:
+    blurred = torch.rand(1, 3, 256, 512, generator=torch.Generator().manual_seed(0))
+    trust = torch.ones(1, 1, 16, 32)
+    trust[..., :16] = 0.4
+    prepared = replace(without_context(blurred), trust_N1hw=trust)
+    along = Along(
+        result_1CHW=blurred,
+        before_1CHW=None,
+        after_1CHW=None,
+        velocity_12hw=torch.zeros(1, 2, 64, 128),
+        to_before_12hw=None,
+        to_after_12hw=None,
+    )
+    for given, expected in ((along, [False, True]), (None, [True, True])):
+        state = begun(
+            blurred,
+            blurred.clone(),
+            prepared,
+            prepared.read(),
+            consistent_NCHW=None,
+            along=given,
+            medium=Medium.VIDEO,
+            previous=None,
+            settings=BrmrSettings(),
+        )
+        assert state.active_NC[0].tolist() == expected

@@ -80,6 +80,24 @@ def test_a_moving_object_leaves_no_ghost() -> None:
         assert np.abs(made[i] - as_float(sharp[i]))[uncovered].mean() < 2 / 255
 
 
+def test_a_frame_that_moved_faster_than_this_one_counts_less() -> None:
+    """It was blurred further, so its result differs more from the truth than this one's."""
+    sharp, search = pan(3.0)[:2], MotionSearch()
+    given = [blurred(frame) for frame in sharp]
+    motions = [search.next(frame) for frame in given]
+    results = [as_float(blurred(sharp[0])), as_float(sharp[1])]
+
+    def error(speed_before: float) -> float:
+        steadier = Steadier()
+        for n, speed in enumerate((speed_before, 3.0)):
+            velocity = np.full((40, 60, 2), (speed, 0), np.float32)
+            made = steadier.steady(given[n], results[n], motions[n], velocity=velocity)
+        return float(np.mean((made - as_float(sharp[1])) ** 2))
+
+    assert error(12.0) < 0.3 * error(3.0)
+    assert error(1.0) == error(3.0)
+
+
 def test_a_cut_ends_the_memory() -> None:
     one, other = pan(3.0)[:4], [np.ascontiguousarray(frame[::-1, ::-1]) for frame in pan(3.0)[4:]]
     results = noisy(one + other, 4)
