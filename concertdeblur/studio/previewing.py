@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -106,7 +107,9 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
                 raise
             start_s = Fraction(0) if start_s < _LOOK_BACK_S else start_s / 2
     started_s = time.monotonic()
-    made = list(deblurrer.stream(frames, DeblurOptions(heatmap=True)))[place]
+    # One stage after the other, and no frame after the moment's is refined: for three frames that is faster.
+    with closing(deblurrer.stream(frames, DeblurOptions(heatmap=True), overlap=False)) as stream:
+        made = next(islice(stream, place, None))
     elapsed_s = time.monotonic() - started_s
     before, after = made.source.pixels, made.frame.pixels
     assert before is not None
