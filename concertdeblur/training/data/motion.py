@@ -26,6 +26,7 @@ from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SCALES, Kind, SequenceStore, StoredSequence
+from concertdeblur.training.data.tones import drawn_tone
 
 MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
 _TRIES = 5  # most random places in a frame, until one moves
@@ -45,6 +46,7 @@ class MotionSettings:
     rendered: float = 0.27  # share of clips that are rendered from the training pictures
     still: float = 0.07  # share of cells that a still camera sees
     dropped: float = 0.06  # share of all samples that lack one of their neighbours
+    toned: float = 0.65  # share of moving samples that are shown as another camera would have filmed them
     scales: tuple[float, ...] = (0.42, 0.28, 0.3)  # of real samples as filmed, at half, at a quarter
     held_out: float = 0.25  # share of each real sequence that is held out to judge by; 0: all of it is learned from
     # The most frames as filmed that are stored; one of 1280x720 takes 5.5 MB, and its guesses half as much.
@@ -57,10 +59,10 @@ class MotionSettings:
             raise ValueError(f"shares of motion samples must not be negative, nor rendered and still both 0: {shares}")
         if len(self.scales) != len(SCALES) or min(self.scales) < 0 or not sum(self.scales):
             raise ValueError(f"scales must be {len(SCALES)} shares, but they are {self.scales}")
-        if not 0 <= self.dropped <= 1 or not 0 <= self.held_out <= 0.5 or self.most_real_frames < 1:
-            raise ValueError(
-                "dropped must lie in [0, 1], held_out in [0, 0.5], and most_real_frames must be 1 at least"
-            )
+        if not (0 <= self.dropped <= 1 and 0 <= self.toned <= 1 and 0 <= self.held_out <= 0.5):
+            raise ValueError("dropped and toned must lie in [0, 1], and held_out in [0, 0.5]")
+        if self.most_real_frames < 1:
+            raise ValueError("most_real_frames must be 1 at least")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +148,10 @@ class MotionStream:
         kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
         if kind == "rendered" or kind == "still":
             moving = self._rendered(rng) if kind == "rendered" else self._still(index)
-            return [self._cropped(moving, self._place(moving, rng), rng) for _ in range(self._uses)]
+            is_moving = kind == "rendered"
+            return [
+                self._cropped(moving, self._place(moving, rng), rng, is_moving=is_moving) for _ in range(self._uses)
+            ]
         return [self._of_sequence(kind, rng) for _ in range(self._uses)]
 
     def _of_sequence(self, kind: Kind, rng: np.random.Generator) -> _Crop:
@@ -184,9 +189,19 @@ class MotionStream:
         height, width = moving.sharp.shape[:2]
         return _drawn_place(rng, height, width, self._crop_px)
 
-    def _cropped(self, moving: _Moving, place: tuple[slice, slice], rng: np.random.Generator) -> _Crop:
-        """A crop. Time may be reversed, a neighbour may be missing, and sides may be mirrored and turned."""
-        before, frame, after = moving.frames
+    def _cropped(
+        self, moving: _Moving, place: tuple[slice, slice], rng: np.random.Generator, *, is_moving: bool = True
+    ) -> _Crop:
+        """A crop. Time may be reversed, a neighbour may be missing, and sides may be mirrored and turned.
+
+        What moves may have other colours; guesses at cells of a still camera are too exact to follow.
+        """
+        (before, frame, after), sharp = moving.frames, moving.sharp[place]
+        guess = moving.guess[:, place[0], place[1]]
+        if is_moving and rng.random() < self._settings.toned:
+            tone = drawn_tone(rng)
+            before, frame, after, sharp = (tone.of(picture) for picture in (before, frame, after, sharp))
+            guess = tone.of_guesses(guess)
         to_before, to_after = moving.path.to_before, moving.path.to_after
         if rng.random() < 0.5:
             before, after, to_before, to_after = after, before, to_after, to_before
@@ -197,8 +212,8 @@ class MotionStream:
         assert velocity is not None
         crop = _Crop(
             blurred=frame[place],
-            sharp=moving.sharp[place],
-            guess=moving.guess[:, place[0], place[1]],
+            sharp=sharp,
+            guess=guess,
             taps=taps_of(before, frame, after, path, area=place),
             velocity=flow_in(velocity, frame.shape[0], frame.shape[1], *place),
         )
