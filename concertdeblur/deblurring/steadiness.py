@@ -81,7 +81,7 @@ class Steadier:
         before, self._before = self._before, None
         weight = None
         steadied = result
-        speed = None if velocity is None else cv2.magnitude(velocity[..., 0], velocity[..., 1])
+        speed = None if velocity is None else np.hypot(velocity[..., 0], velocity[..., 1])
         if before is not None and motion is not None and before.result.shape == result.shape:
             frame = np.asarray(pixels, dtype=np.float32) / np.float32(full_scale(pixels))
             change = np.asarray(cv2.absdiff(frame, result), dtype=np.float32)

@@ -143,7 +143,13 @@ class TestMotionSamples:
         assert not torch.equal(crops[0].blurred_NCHW, crops[1].blurred_NCHW)
 
     def test_impossible_shares_are_refused(self) -> None:
-        for wrong in ({"real": -0.1}, {"toned": 1.5}, {"rendered": 0.0, "still": 0.0}, {"scales": (1.0,)}, {"held_out": 0.8}):
+        for wrong in (
+            {"real": -0.1},
+            {"toned": 1.5},
+            {"rendered": 0.0, "still": 0.0},
+            {"scales": (1.0,)},
+            {"held_out": 0.8},
+        ):
             with pytest.raises(ValueError, match="must"):
                 MotionSettings(**wrong)
 
