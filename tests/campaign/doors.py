@@ -36,6 +36,7 @@ class PageServer:
     serve: Callable[[Path, threading.Event, Callable[[str], None]], object]  # until the event; tells its address
     kept: tuple[str, ...]  # paths that only the token opens
     posts: tuple[str, ...]
+    traces: Callable[[Path], str]  # what strangers left in the folder, in words; empty: nothing
 
 
 def _dataset(folder: Path) -> None:
@@ -54,9 +55,32 @@ def _annotate(folder: Path, stop: threading.Event, on_ready: Callable[[str], Non
     return annotate(folder, stop=stop, on_ready=on_ready, open_browser=False)
 
 
+def _traces_of_reviews(folder: Path) -> str:
+    decided = folder / "reviews.jsonl"
+    return "reviews.jsonl" if decided.exists() and decided.read_bytes() else ""
+
+
+def _studio(folder: Path, stop: threading.Event, on_ready: Callable[[str], None]) -> object:
+    from concertdeblur.studio.session import open_studio
+
+    return open_studio([], folder / "studio", {}, stop=stop, on_ready=on_ready, open_browser=False)
+
+
+def _traces_of_uploads(folder: Path) -> str:
+    """Uploads that never ended, and files beside the studio's own; what came whole, with the token, is a clip."""
+    clips = folder / "studio" / "clips"
+    begun = [clip.name for clip in clips.iterdir() if not (clip / "clip.json").exists()]
+    places = [path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file()]
+    return ", ".join(begun + ["/".join(parts) for parts in places if parts[:2] not in _PLACES_OF_STUDIO])
+
+
+_PLACES_OF_STUDIO = (("studio", "clips"), ("studio", "lock"))
 SERVERS = [
     PageServer(name="annotate", lay_out=_dataset, serve=_annotate, kept=("/frames", "/picture?frame_id=a"),
-               posts=("/decide", "/undo")),
+               posts=("/decide", "/undo"), traces=_traces_of_reviews),
+    PageServer(name="studio", lay_out=lambda _: None, serve=_studio, kept=("/api/clips", "/api/clips/x/source"),
+               posts=("/api/clips?name=a.mp4", "/api/clips/x/start", "/api/clips/x/moment", "/api/clips/x/folder"),
+               traces=_traces_of_uploads),
 ]  # fmt: skip
 
 
@@ -111,9 +135,8 @@ def _under_attack(record: Record, server: PageServer, first: int, rounds: int) -
     ended = forked.wait()
     faults += _aftermath(ended)
     changed = [name for name, data in before.items() if (dataset / name).read_bytes() != data]
-    decided = dataset / "reviews.jsonl"
-    if changed or (decided.exists() and decided.read_bytes()):
-        faults.append(("strangers changed files", ", ".join([*changed, "reviews.jsonl"])))
+    if traces := ", ".join(filter(None, [*changed, server.traces(dataset)])):
+        faults.append(("strangers changed files", traces))
     for fault, detail in faults:
         record.found(first, f"{server.name} under attack", fault, detail, [folder / ".log" / "stderr"])
 
