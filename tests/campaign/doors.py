@@ -1,10 +1,6 @@
 """What comes in from outside: requests to the pages' servers, downloads of `build-dataset`, known holes of packages."""
 
-import json
 import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.campaign.audit import known_holes
 from tests.campaign.hostile_site import HostileSite, ways
 from tests.campaign.isolation import MIB, Ended, Forked, Limits, command, isolated
 from tests.campaign.record import Record, manners, sentence_of
@@ -24,7 +21,6 @@ _FETCHING = Limits(wall_s=120, cpu_s=60, memory_bytes=768 * MIB)
 _MOST_GROWTH_BYTES = 48 * MIB  # of a server to which 100 MB are sent, again and again
 _MOST_ATTACKS_A_SERVER = 33
 _KINDS_OF_ATTACKS = 11
-_AUDIT_TIMEOUT_S = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,19 +216,7 @@ def _strange_files(folder: Path, place: Path) -> list[tuple[str, str]]:
 
 
 def _audit(record: Record) -> None:
-    """Known holes of the installed packages, by pip-audit where that is here and reaches its data."""
-    name = shutil.which("pip-audit") or str(Path(sys.executable).with_name("pip-audit"))
-    if not Path(name).exists():
-        record.figures["known holes of packages"] = "skipped, pip-audit is not installed"
-        return
-    try:
-        told = subprocess.run([name, "--local", "--progress-spinner", "off", "--format", "json"], capture_output=True,
-                              text=True, check=False, timeout=_AUDIT_TIMEOUT_S)  # fmt: skip
-        rows = json.loads(told.stdout)["dependencies"]
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
-        record.figures["known holes of packages"] = "skipped, pip-audit does not reach its data here"
-        return
-    holes = [f"{row['name']} {row['version']}: {hole['id']}" for row in rows for hole in row.get("vulns", ())]
-    record.figures["known holes of packages"] = f"{len(holes)} in {len(rows)} packages"
+    told, holes = known_holes()
+    record.figures["known holes of packages"] = told
     for hole in holes:
         record.found(-1, "packages", "known hole", hole)
