@@ -1,5 +1,6 @@
 """Pixel formats, encoder settings, colour numbers and decoding time stamps: decided before work starts."""
 
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 
@@ -152,6 +153,17 @@ def test_runs_that_follow_each_other_get_the_stamps_of_all_frames_at_once(steps:
         runs.append(np.array(coded, np.int64))
     at_once = [int(pts) for run in runs for pts in run]
     assert list(decode_stamps_of_runs(lambda: runs)) == list(decode_stamps(at_once)) == _plain_stamps(at_once)
+
+
+def test_the_stamps_of_runs_are_never_in_memory_at_once() -> None:
+    length, num_runs = 1000, 200
+    runs = lambda: (np.arange(number * length, (number + 1) * length) for number in range(num_runs))
+    tracemalloc.start()
+    num_stamps = sum(1 for _ in decode_stamps_of_runs(runs))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert num_stamps == length * num_runs
+    assert peak_bytes < 8 * length * num_runs / 4, "a quarter of one number for each"
 
 
 def _plain_stamps(coded: list[int]) -> list[int]:
