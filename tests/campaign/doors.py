@@ -1,6 +1,5 @@
-"""What comes in from outside: requests to the pages' servers, downloads of `build-dataset`, known holes of packages."""
+"""What comes in from outside: requests to the pages' servers, and known holes of the packages."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,15 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.campaign.audit import known_holes
-from tests.campaign.hostile_site import HostileSite, ways
-from tests.campaign.isolation import MIB, Ended, Forked, Limits, command, isolated
-from tests.campaign.record import Record, manners, sentence_of
+from tests.campaign.isolation import MIB, Ended, Forked, Limits
+from tests.campaign.record import Record
 from tests.campaign.strangers import Door, answers, attacks
-from tests.clips import ClipSpec, make_clip
-from tests.concert_clips import Shot, shots_clip
 
 _SERVING = Limits(wall_s=300, cpu_s=120, memory_bytes=2048 * MIB)
-_FETCHING = Limits(wall_s=120, cpu_s=60, memory_bytes=768 * MIB)
 _MOST_GROWTH_BYTES = 48 * MIB  # of a server to which 100 MB are sent, again and again
 _MOST_ATTACKS_A_SERVER = 33
 _KINDS_OF_ATTACKS = 11
@@ -81,25 +76,13 @@ SERVERS = [
 
 
 def run(record: Record) -> None:
-    """Cases by turns: a page's server under attack, a download from a hostile site; at the end the packages."""
-    place = record.folder / "inputs"
-    place.mkdir(exist_ok=True)
-
-    def make() -> bool:
-        shots_clip(place / "good.mp4", Shot(photo="rocket", num_frames=12))
-        make_clip(place / "secret.mp4", ClipSpec(num_frames=30))
-        return True
-
-    assert isolated(make, place / "log").result
-    num_attacks, number = record.count // 2, 0
-    while number < num_attacks and record.only is None:
+    """The pages' servers under attack, by turns; at the end the packages that they and all else are made of."""
+    number = 0
+    while number < record.count and record.only is None:
         for server in SERVERS:
-            rounds = max(1, min(_MOST_ATTACKS_A_SERVER, num_attacks - number) // _KINDS_OF_ATTACKS)
+            rounds = max(1, min(_MOST_ATTACKS_A_SERVER, record.count - number) // _KINDS_OF_ATTACKS)
             _under_attack(record, server, number, rounds)
             number += rounds * _KINDS_OF_ATTACKS
-    for number in record.numbers():
-        if number >= num_attacks:
-            _download(record, number, place)
     if record.only is None:
         _audit(record)
 
@@ -168,51 +151,6 @@ def _aftermath(ended: Ended) -> list[tuple[str, str]]:
     faults = [("traceback", ended.stderr)] if "Traceback" in ended.stderr else []
     growth = ended.result["growth_bytes"]
     return faults + ([("memory", f"grew by {growth // MIB} MiB")] if growth > _MOST_GROWTH_BYTES else [])
-
-
-def _download(record: Record, number: int, place: Path) -> None:
-    """One list with one hostile address."""
-    folder, draw = record.case_folder(number), record.draw(number)
-    every = ways((place / "good.mp4").read_bytes(), place / "secret.mp4", draw)
-    name, answer = every[number % len(every)]
-    with HostileSite(answer) as site:
-        address = site.base + draw.choice(("/a.mp4", "/a.m3u8", "/watch?v=1", "/../../x.mp4", "/%2e%2e%2fx.mp4"))
-        (folder / "list.txt").write_text(address + "\n")
-        ended = isolated(_building(folder), folder / ".log", _FETCHING)
-    faults = manners(ended, tells_progress=True) + _strange_files(folder, place)
-    for fault, detail in faults:
-        record.found(number, f"{name} at {address}", fault, detail, [folder / ".log" / "stderr"])
-    if faults:
-        record.ended("download", "fault")
-    elif ended.result["code"]:
-        record.refused("download", sentence_of(ended))
-    else:
-        record.ended("download", "done")
-
-
-def _building(folder: Path) -> Callable[[], dict[str, int]]:
-    run = command("build-dataset", "--urls", "list.txt", "--out", "set", "--size", 128)
-
-    def act() -> dict[str, int]:
-        from concertdeblur.dataset import downloads
-
-        os.chdir(folder)
-        downloads._TIMEOUT_S, downloads._MOST_BYTES, downloads._FIRST_WAIT_S = 2, 30 * MIB, 0.05
-        downloads._SLOWEST_S, downloads._LONGEST_SILENCE_S = 3.0, 20.0
-        return run()
-
-    return act
-
-
-def _strange_files(folder: Path, place: Path) -> list[tuple[str, str]]:
-    """Files beside the data set, downloads with names from outside, and the secret clip among them."""
-    secret = (place / "secret.mp4").read_bytes()
-    found = [path for path in folder.rglob("*") if path.is_file() and ".log" not in path.parts]
-    wrong = [path.name for path in found if "evil" in path.name or (path.parent == folder and path.name != "list.txt")]
-    wrong += [name for name in ("/tmp/evil.mp4",) if Path(name).exists()]  # noqa: S108 - what the site tries to write
-    taken = [path.name for path in found if path.suffix == ".mp4" and path.read_bytes() == secret]
-    faults = [("files with names from outside", ", ".join(wrong))] if wrong else []
-    return faults + ([("a file of this machine was taken", ", ".join(taken))] if taken else [])
 
 
 def _audit(record: Record) -> None:

@@ -1,10 +1,12 @@
 """Pixel formats, encoder settings, colour numbers and decoding time stamps: decided before work starts."""
 
 import tracemalloc
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,7 +159,10 @@ def test_runs_that_follow_each_other_get_the_stamps_of_all_frames_at_once(steps:
 
 def test_the_stamps_of_runs_are_never_in_memory_at_once() -> None:
     length, num_runs = 1000, 200
-    runs = lambda: (np.arange(number * length, (number + 1) * length) for number in range(num_runs))
+
+    def runs() -> Iterator[npt.NDArray[np.int64]]:
+        return (np.arange(number * length, (number + 1) * length) for number in range(num_runs))
+
     tracemalloc.start()
     num_stamps = sum(1 for _ in decode_stamps_of_runs(runs))
     _, peak_bytes = tracemalloc.get_traced_memory()
