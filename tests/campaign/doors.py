@@ -27,6 +27,7 @@ class PageServer:
     serve: Callable[[Path, threading.Event, Callable[[str], None]], object]  # until the event; tells its address
     kept: tuple[str, ...]  # paths that only the token opens
     posts: tuple[str, ...]
+    uploads: tuple[str, ...]  # those of them that take large bodies
     traces: Callable[[Path], str]  # what strangers left in the folder, in words; empty: nothing
 
 
@@ -68,10 +69,10 @@ def _traces_of_uploads(folder: Path) -> str:
 _PLACES_OF_STUDIO = (("studio", "clips"), ("studio", "lock"))
 SERVERS = [
     PageServer(name="annotate", lay_out=_dataset, serve=_annotate, kept=("/frames", "/picture?frame_id=a"),
-               posts=("/decide", "/undo"), traces=_traces_of_reviews),
+               posts=("/decide", "/undo"), uploads=(), traces=_traces_of_reviews),
     PageServer(name="studio", lay_out=lambda _: None, serve=_studio, kept=("/api/clips", "/api/clips/x/source"),
                posts=("/api/clips?name=a.mp4", "/api/clips/x/start", "/api/clips/x/moment", "/api/clips/x/folder"),
-               traces=_traces_of_uploads),
+               uploads=("/api/clips?name=a.mp4",), traces=_traces_of_uploads),
 ]  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def _under_attack(record: Record, server: PageServer, first: int, rounds: int) -
         pass
     at = urlsplit(told.read_text())
     door = Door(host=str(at.hostname), port=int(at.port or 0), token=at.query.removeprefix("token="), kept=server.kept,
-                posts=server.posts)  # fmt: skip
+                posts=server.posts, uploads=server.uploads)  # fmt: skip
     faults: list[tuple[str, str]] = []
     for _ in range(rounds):
         for name, attack in attacks(draw):
@@ -113,6 +114,10 @@ def _under_attack(record: Record, server: PageServer, first: int, rounds: int) -
     end.touch()
     ended = forked.wait()
     faults += _aftermath(ended)
+    if not ended.death:
+        most = f"{server.name}: memory grew by at most, in MiB"
+        growth = ended.result["growth_bytes"] / MIB
+        record.figures[most] = f"{max(growth, float(record.figures.get(most, 0))):.0f}"
     changed = [name for name, data in before.items() if (dataset / name).read_bytes() != data]
     if traces := ", ".join(filter(None, [*changed, server.traces(dataset)])):
         faults.append(("strangers changed files", traces))
