@@ -1,6 +1,7 @@
 """What the campaign makes of pip-audit's answers: packages that its data lacks are not called sound."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,5 @@ def test_an_answer_that_is_none_counts_as_no_audit(
 
 def test_without_pip_audit_the_reason_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(audit.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert audit.known_holes() == ("skipped, pip-audit is not installed", [])
