@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from concertdeblur.frame import Frame
 from concertdeblur.media import joining
 from concertdeblur.pipelines import quality
 from concertdeblur.pipelines.deblur_video import Progress, VideoJob, VideoSummary, deblur_video
-from concertdeblur.pipelines.segments import cutting, segmented_run
+from concertdeblur.pipelines.segments import cutting, making, segmented_run
 from concertdeblur.pipelines.segments.segmented_run import WARM_UP_FRAMES
 from concertdeblur.pipelines.segments.work_folder import WorkFolder
 from concertdeblur.psnr import psnr_db
@@ -423,3 +424,22 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path, codec: str) -> None
         made.add((tmp_path / "out.mp4").read_bytes())
         del left
     assert len(made) == 1
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_what_the_encoders_of_segments_leave_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "_SWEPT_EVERY", 3)
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=160, options=_OPTIONS))
+    gc.collect()
+    before = _num_outputs()
+    gc.disable()  # as where Python looks for old cycles once in 5,000 segments
+    try:
+        whole(source, tmp_path / "out.mp4", VideoJob(strength=0))
+        left = _num_outputs() - before
+    finally:
+        gc.enable()
+    assert left <= 3 + 1, "the segments since the last sweep, and the output"
+
+
+def _num_outputs() -> int:
+    return sum(type(one) is av.container.OutputContainer for one in gc.get_objects())
