@@ -1,7 +1,6 @@
 """One segment of a clip: its frames through the networks, into a file of packets for each output."""
 
 import contextlib
-import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,10 +19,6 @@ from concertdeblur.pipelines.video_job import Unchanged
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import DeblurredFrame
-
-# PyAV's containers and streams name each other, so that each segment's encoder leaves 9 kB in a cycle. Python looks for
-# old cycles only after tens of thousands of new objects, which is some 5,000 segments: 50 MB more after a day of frames.
-_SWEPT_EVERY = 32  # segments
 
 Made: TypeAlias = "DeblurredFrame | Unchanged"
 Picture: TypeAlias = Callable[[Made], Frame | None]
@@ -141,8 +136,6 @@ class SegmentMaker:
                 digests[view.name] = writers[view.name].finish()
             self._open.remove(writers[view.name])
         self.place.add(number, row(files=digests))
-        if number % _SWEPT_EVERY == _SWEPT_EVERY - 1:
-            gc.collect()
 
     @contextlib.contextmanager
     def writing(self, view: View) -> Iterator[None]:
