@@ -35,7 +35,8 @@ def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
     Not `frame.side_data`: the frame would keep that, which names the frame, and Python frees such a cycle, and the
     pixels in it, only now and then: hundreds of frames later, or thousands.
     """
-    return cast(Iterator[SideData], iter(SideDataContainer(frame)))
+    container: Any = SideDataContainer  # its stub leaves the argument out
+    return cast(Iterator[SideData], iter(container(frame)))
 
 
 def lost_side_data(frame: av.VideoFrame) -> list[str]:
