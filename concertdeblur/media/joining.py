@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import av
+import numpy as np
+import numpy.typing as npt
 from av.packet import Packet
 
 from concertdeblur.errors import TargetError
@@ -25,7 +27,7 @@ from concertdeblur.media.encoding import Encoding
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.pyav_writer import PyavWriter, add_encoder, encoder_input, open_encoder
 from concertdeblur.media.reader import closing_on_error
-from concertdeblur.media.reordering import decode_stamps
+from concertdeblur.media.reordering import decode_stamps_of_runs
 
 _MAGIC = b"concertdeblur packets 1\n"
 _HEAD = struct.Struct("<32s")  # sha256 of the encoder's extradata
@@ -118,13 +120,18 @@ def join(writer: PyavWriter, part: Path, paths: Sequence[Path], time_base: Fract
 
 def _in_one_time(paths: Sequence[Path], time_base: Fraction) -> "Iterator[Packet[Any]]":
     """All packets of all segments, with new dts: each segment's encoder began anew, so its own ones overlap."""
-    stamps = decode_stamps(pts for path in paths for pts, *_ in _packets(path, with_data=False))
+    stamps = decode_stamps_of_runs(lambda: map(_coded_stamps, paths))
     for path in paths:
         for pts, duration, is_keyframe, data in _packets(path):
             made: Packet[Any] = Packet(data)
             made.time_base, made.is_keyframe = time_base, is_keyframe
             made.pts, made.dts, made.duration = pts, next(stamps), duration
             yield made
+
+
+def _coded_stamps(path: Path) -> npt.NDArray[np.int64]:
+    """The pts of a segment's packets, in coding order."""
+    return np.fromiter((pts for pts, *_ in _packets(path, with_data=False)), np.int64)
 
 
 def _packets(path: Path, *, with_data: bool = True) -> Iterator[tuple[int, int, bool, bytes]]:

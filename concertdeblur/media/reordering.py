@@ -1,10 +1,11 @@
 """Time stamps of packets in coding order: missing ones are made, and the last packet gets its duration."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 _RANKED_AT_ONCE = 65_536
 
@@ -17,15 +18,35 @@ def decode_stamps(pts: Iterable[int]) -> Iterator[int]:
     grow. Takes 16 bytes a packet: a day of frames 35 MB.
     """
     coded = np.fromiter(pts, np.int64)
-    shown = np.sort(coded)
+    return decode_stamps_of_runs(lambda: (coded,))
+
+
+def decode_stamps_of_runs(runs: Callable[[], Iterable[npt.NDArray[np.int64]]]) -> Iterator[int]:
+    """The same for packets in runs, each of which is shown before the next: never more than one run is in memory.
+
+    Args:
+        runs: Called twice; gives the pts of each run's packets in coding order, int64.
+
+    """
+    ahead = num_packets = 0
+    begun: list[int] = []  # the first two that are shown
+    for coded in runs():
+        shown = np.sort(coded)
+        ahead, num_packets = max(ahead, _num_ahead(coded, shown)), num_packets + len(coded)
+        begun += [int(pts) for pts in shown[: 2 - len(begun)]]
+    step = max(1, begun[1] - begun[0]) if len(begun) > 1 else 1
+    before = (begun[0] - back * step for back in range(ahead, 0, -1))
+    within = (int(pts) for coded in runs() for pts in np.sort(coded))
+    yield from itertools.islice(itertools.chain(before, within), num_packets)
+
+
+def _num_ahead(coded: npt.NDArray[np.int64], shown: npt.NDArray[np.int64]) -> int:
+    """By how many frames coding runs ahead of showing, at most."""
     ahead = 0
     for start in range(0, len(coded), _RANKED_AT_ONCE):
         ranks = np.searchsorted(shown, coded[start : start + _RANKED_AT_ONCE])
         ahead = max(ahead, int((np.arange(start, start + len(ranks)) - ranks).max()))
-    del coded
-    step = max(1, int(shown[1] - shown[0])) if len(shown) > 1 else 1
-    for number in range(len(shown)):
-        yield int(shown[number - ahead]) if number >= ahead else int(shown[0]) - (ahead - number) * step
+    return ahead
 
 
 def are_usable(pts: Sequence[int | None], dts: Sequence[int | None]) -> bool:

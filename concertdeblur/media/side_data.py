@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import av
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 
 # FFmpeg 8's numbers (AVFrameSideDataType) that PyAV 18 has no name for
@@ -30,8 +30,13 @@ _NOT_KEPT = {
 
 
 def side_data_of(frame: av.VideoFrame) -> Iterator[SideData]:
-    """All side data of a frame; PyAV's own `values()` fails on types that occur twice."""
-    return cast(Iterator[SideData], iter(frame.side_data))
+    """All side data of a frame; PyAV's own `values()` fails on types that occur twice.
+
+    Not `frame.side_data`: the frame would keep that, which names the frame, and Python frees such a cycle, and the
+    pixels in it, only now and then: hundreds of frames later, or thousands.
+    """
+    container: Any = SideDataContainer  # its stub leaves the argument out
+    return cast(Iterator[SideData], iter(container(frame)))
 
 
 def lost_side_data(frame: av.VideoFrame) -> list[str]:

@@ -27,6 +27,8 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [name for name in given.parts if name not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    if given.report and not given.report.resolve().parent.is_dir():
+        parser.error(f"{given.report}: there is no folder {given.report.resolve().parent}")
     work = given.work or Path(tempfile.mkdtemp(prefix="concertdeblur-campaign-"))
     warm()
     records = []
@@ -39,11 +41,10 @@ def main() -> int:
         records.append(record)
         sys.stdout.write(figures(record) + "\n")
         sys.stdout.flush()
-    text = table(records)
-    if given.report:
-        given.report.write_text(text, encoding="utf-8")
+        if given.report:  # after each part, since all of them take hours
+            given.report.write_text(table(records), encoding="utf-8")
     num_found = sum(len(record.findings) for record in records)
-    sys.stdout.write(f"\n{text}\n{num_found} findings in {work}\n")
+    sys.stdout.write(f"\n{table(records)}\n{num_found} findings in {work}\n")
     return 1 if num_found else 0
 
 

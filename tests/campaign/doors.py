@@ -1,10 +1,5 @@
-"""What comes in from outside: requests to the pages' servers, downloads of `build-dataset`, known holes of packages."""
+"""What comes in from outside: requests to the pages' servers, and known holes of the packages."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,19 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.campaign.hostile_site import HostileSite, ways
-from tests.campaign.isolation import MIB, Ended, Forked, Limits, command, isolated
-from tests.campaign.record import Record, manners, sentence_of
+from tests.campaign.audit import known_holes
+from tests.campaign.isolation import MIB, Ended, Forked, Limits
+from tests.campaign.record import Record
 from tests.campaign.strangers import Door, answers, attacks
-from tests.clips import ClipSpec, make_clip
-from tests.concert_clips import Shot, shots_clip
 
 _SERVING = Limits(wall_s=300, cpu_s=120, memory_bytes=2048 * MIB)
-_FETCHING = Limits(wall_s=120, cpu_s=60, memory_bytes=768 * MIB)
 _MOST_GROWTH_BYTES = 48 * MIB  # of a server to which 100 MB are sent, again and again
 _MOST_ATTACKS_A_SERVER = 33
 _KINDS_OF_ATTACKS = 11
-_AUDIT_TIMEOUT_S = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +27,8 @@ class PageServer:
     serve: Callable[[Path, threading.Event, Callable[[str], None]], object]  # until the event; tells its address
     kept: tuple[str, ...]  # paths that only the token opens
     posts: tuple[str, ...]
+    uploads: tuple[str, ...]  # those of them that take large bodies
+    traces: Callable[[Path], str]  # what strangers left in the folder, in words; empty: nothing
 
 
 def _dataset(folder: Path) -> None:
@@ -54,32 +47,43 @@ def _annotate(folder: Path, stop: threading.Event, on_ready: Callable[[str], Non
     return annotate(folder, stop=stop, on_ready=on_ready, open_browser=False)
 
 
+def _traces_of_reviews(folder: Path) -> str:
+    decided = folder / "reviews.jsonl"
+    return "reviews.jsonl" if decided.exists() and decided.read_bytes() else ""
+
+
+def _studio(folder: Path, stop: threading.Event, on_ready: Callable[[str], None]) -> object:
+    from concertdeblur.studio.session import open_studio
+
+    return open_studio([], folder / "studio", {}, stop=stop, on_ready=on_ready, open_browser=False)
+
+
+def _traces_of_uploads(folder: Path) -> str:
+    """Uploads that never ended, and files beside the studio's own; what came whole, with the token, is a clip."""
+    clips = folder / "studio" / "clips"
+    begun = [clip.name for clip in clips.iterdir() if not (clip / "clip.json").exists()]
+    places = [path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file()]
+    return ", ".join(begun + ["/".join(parts) for parts in places if parts[:2] not in _PLACES_OF_STUDIO])
+
+
+_PLACES_OF_STUDIO = (("studio", "clips"), ("studio", "lock"))
 SERVERS = [
     PageServer(name="annotate", lay_out=_dataset, serve=_annotate, kept=("/frames", "/picture?frame_id=a"),
-               posts=("/decide", "/undo")),
+               posts=("/decide", "/undo"), uploads=(), traces=_traces_of_reviews),
+    PageServer(name="studio", lay_out=lambda _: None, serve=_studio, kept=("/api/clips", "/api/clips/x/source"),
+               posts=("/api/clips?name=a.mp4", "/api/clips/x/start", "/api/clips/x/moment", "/api/clips/x/folder"),
+               uploads=("/api/clips?name=a.mp4",), traces=_traces_of_uploads),
 ]  # fmt: skip
 
 
 def run(record: Record) -> None:
-    """Cases by turns: a page's server under attack, a download from a hostile site; at the end the packages."""
-    place = record.folder / "inputs"
-    place.mkdir(exist_ok=True)
-
-    def make() -> bool:
-        shots_clip(place / "good.mp4", Shot(photo="rocket", num_frames=12))
-        make_clip(place / "secret.mp4", ClipSpec(num_frames=30))
-        return True
-
-    assert isolated(make, place / "log").result
-    num_attacks, number = record.count // 2, 0
-    while number < num_attacks and record.only is None:
+    """The pages' servers under attack, by turns; at the end the packages that they and all else are made of."""
+    number = 0
+    while number < record.count and record.only is None:
         for server in SERVERS:
-            rounds = max(1, min(_MOST_ATTACKS_A_SERVER, num_attacks - number) // _KINDS_OF_ATTACKS)
+            rounds = max(1, min(_MOST_ATTACKS_A_SERVER, record.count - number) // _KINDS_OF_ATTACKS)
             _under_attack(record, server, number, rounds)
             number += rounds * _KINDS_OF_ATTACKS
-    for number in record.numbers():
-        if number >= num_attacks:
-            _download(record, number, place)
     if record.only is None:
         _audit(record)
 
@@ -96,7 +100,7 @@ def _under_attack(record: Record, server: PageServer, first: int, rounds: int) -
         pass
     at = urlsplit(told.read_text())
     door = Door(host=str(at.hostname), port=int(at.port or 0), token=at.query.removeprefix("token="), kept=server.kept,
-                posts=server.posts)  # fmt: skip
+                posts=server.posts, uploads=server.uploads)  # fmt: skip
     faults: list[tuple[str, str]] = []
     for _ in range(rounds):
         for name, attack in attacks(draw):
@@ -110,10 +114,13 @@ def _under_attack(record: Record, server: PageServer, first: int, rounds: int) -
     end.touch()
     ended = forked.wait()
     faults += _aftermath(ended)
+    if not ended.death:
+        most = f"{server.name}: memory grew by at most, in MiB"
+        growth = ended.result["growth_bytes"] / MIB
+        record.figures[most] = f"{max(growth, float(record.figures.get(most, 0))):.0f}"
     changed = [name for name, data in before.items() if (dataset / name).read_bytes() != data]
-    decided = dataset / "reviews.jsonl"
-    if changed or (decided.exists() and decided.read_bytes()):
-        faults.append(("strangers changed files", ", ".join([*changed, "reviews.jsonl"])))
+    if traces := ", ".join(filter(None, [*changed, server.traces(dataset)])):
+        faults.append(("strangers changed files", traces))
     for fault, detail in faults:
         record.found(first, f"{server.name} under attack", fault, detail, [folder / ".log" / "stderr"])
 
@@ -151,65 +158,8 @@ def _aftermath(ended: Ended) -> list[tuple[str, str]]:
     return faults + ([("memory", f"grew by {growth // MIB} MiB")] if growth > _MOST_GROWTH_BYTES else [])
 
 
-def _download(record: Record, number: int, place: Path) -> None:
-    """One list with one hostile address."""
-    folder, draw = record.case_folder(number), record.draw(number)
-    every = ways((place / "good.mp4").read_bytes(), place / "secret.mp4", draw)
-    name, answer = every[number % len(every)]
-    with HostileSite(answer) as site:
-        address = site.base + draw.choice(("/a.mp4", "/a.m3u8", "/watch?v=1", "/../../x.mp4", "/%2e%2e%2fx.mp4"))
-        (folder / "list.txt").write_text(address + "\n")
-        ended = isolated(_building(folder), folder / ".log", _FETCHING)
-    faults = manners(ended, tells_progress=True) + _strange_files(folder, place)
-    for fault, detail in faults:
-        record.found(number, f"{name} at {address}", fault, detail, [folder / ".log" / "stderr"])
-    if faults:
-        record.ended("download", "fault")
-    elif ended.result["code"]:
-        record.refused("download", sentence_of(ended))
-    else:
-        record.ended("download", "done")
-
-
-def _building(folder: Path) -> Callable[[], dict[str, int]]:
-    run = command("build-dataset", "--urls", "list.txt", "--out", "set", "--size", 128)
-
-    def act() -> dict[str, int]:
-        from concertdeblur.dataset import downloads
-
-        os.chdir(folder)
-        downloads._TIMEOUT_S, downloads._MOST_BYTES, downloads._FIRST_WAIT_S = 2, 30 * MIB, 0.05
-        downloads._SLOWEST_S, downloads._LONGEST_SILENCE_S = 3.0, 20.0
-        return run()
-
-    return act
-
-
-def _strange_files(folder: Path, place: Path) -> list[tuple[str, str]]:
-    """Files beside the data set, downloads with names from outside, and the secret clip among them."""
-    secret = (place / "secret.mp4").read_bytes()
-    found = [path for path in folder.rglob("*") if path.is_file() and ".log" not in path.parts]
-    wrong = [path.name for path in found if "evil" in path.name or (path.parent == folder and path.name != "list.txt")]
-    wrong += [name for name in ("/tmp/evil.mp4",) if Path(name).exists()]  # noqa: S108 - what the site tries to write
-    taken = [path.name for path in found if path.suffix == ".mp4" and path.read_bytes() == secret]
-    faults = [("files with names from outside", ", ".join(wrong))] if wrong else []
-    return faults + ([("a file of this machine was taken", ", ".join(taken))] if taken else [])
-
-
 def _audit(record: Record) -> None:
-    """Known holes of the installed packages, by pip-audit where that is here and reaches its data."""
-    name = shutil.which("pip-audit") or str(Path(sys.executable).with_name("pip-audit"))
-    if not Path(name).exists():
-        record.figures["known holes of packages"] = "skipped, pip-audit is not installed"
-        return
-    try:
-        told = subprocess.run([name, "--local", "--progress-spinner", "off", "--format", "json"], capture_output=True,
-                              text=True, check=False, timeout=_AUDIT_TIMEOUT_S)  # fmt: skip
-        rows = json.loads(told.stdout)["dependencies"]
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
-        record.figures["known holes of packages"] = "skipped, pip-audit does not reach its data here"
-        return
-    holes = [f"{row['name']} {row['version']}: {hole['id']}" for row in rows for hole in row.get("vulns", ())]
-    record.figures["known holes of packages"] = f"{len(holes)} in {len(rows)} packages"
+    told, holes = known_holes()
+    record.figures["known holes of packages"] = told
     for hole in holes:
         record.found(-1, "packages", "known hole", hole)

@@ -46,6 +46,7 @@ def _of_job(record: Record, number: int, job: Job, shop: Workshop, draw: random.
     faults += [("litter", " ".join(left))] if left else []
     for fault, detail in faults:
         record.found(number, f"{job.name}, killed {num_kills} times", fault, detail, [folder / ".log" / "stderr"])
+    _count(record, num_kills)
     record.ended(job.name, "fault" if faults else "done" if num_kills else "not in time")
 
 
@@ -66,11 +67,16 @@ def _of_reviews(record: Record, number: int, draw: random.Random) -> None:
     forked = Forked(act, folder / ".log", _LIMITS)
     if not forked.has_ended(draw.uniform(0.001, 0.3)):
         forked.kill()
+        _count(record, 1)
     num_told = len(forked.wait().stdout)
     fault = _wrong_reviews(folder, decided, num_told)
     if fault:
         record.found(number, f"reviews, killed after {num_told}", "review lost", fault, [folder / "reviews.jsonl"])
     record.ended("annotate", "fault" if fault else "done" if num_told < _NUM_DECISIONS else "not in time")
+
+
+def _count(record: Record, num_kills: int) -> None:
+    record.figures["kills"] = str(int(record.figures.get("kills", 0)) + num_kills)
 
 
 def _wrong_reviews(folder: Path, decided: list[tuple[str, bool | None]], num_told: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.campaign import clips, doors, files, killed, long, pictures, shortage
+from tests.campaign import clips, doors, downloads, files, killed, long, pictures, shortage
 from tests.campaign.record import Record
 
 
@@ -22,6 +22,7 @@ PARTS = {
     "files": Part(run=files.run, count=200, short=7),
     "killed": Part(run=killed.run, count=200, short=3),
     "shortage": Part(run=shortage.run, count=120, short=4),
-    "doors": Part(run=doors.run, count=200, short=22),
+    "doors": Part(run=doors.run, count=220, short=22),
+    "downloads": Part(run=downloads.run, count=100, short=11),
     "long": Part(run=long.run, count=2160, short=2),
 }

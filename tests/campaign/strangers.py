@@ -40,6 +40,7 @@ class Door:
     token: str
     kept: tuple[str, ...]  # paths that only the token opens
     posts: tuple[str, ...]  # paths that take decisions
+    uploads: tuple[str, ...]  # those of them that take large bodies from who holds the token
 
     @property
     def name(self) -> str:
@@ -165,14 +166,13 @@ def _wrong_token(door: Door, draw: random.Random) -> Complaint:
 
 
 def _huge_body(door: Door, draw: random.Random) -> Complaint:
-    """100 MB, or the promise of more, with and without the token; how much memory that takes is seen at the end."""
+    """100 MB, or the promise of more, with and without the token; memory and what is left are seen at the end."""
+    path = draw.choice(door.uploads or door.posts)
     token = draw.choice((None, "wrong"))
     promised = draw.choice(
         ("Content-Length: 104857600", "Content-Length: 99999999999999", "Transfer-Encoding: chunked")
     )
-    head = _request(
-        door, method="POST", path=draw.choice(door.posts), token=token, lines=(promised, "Content-Type: x/y")
-    )
+    head = _request(door, method="POST", path=path, token=token, lines=(promised, "Content-Type: x/y"))
     block = b'["' + b"x" * 65532 + b'",'
     with _connected(door) as link, contextlib.suppress(OSError):
         link.sendall(head)

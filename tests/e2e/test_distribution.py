@@ -6,9 +6,12 @@ import tarfile
 import tomllib
 import zipfile
 from email.parser import HeaderParser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from concertdeblur import __version__
 from tests.installed import ROOT, build
@@ -61,7 +64,7 @@ def test_the_wheel_says_what_it_is(built: tuple[Path, Path]) -> None:
     assert said["Requires-Python"] == ">=3.11"
     pythons = [line.rpartition(" ")[2] for line in said.get_all("Classifier", []) if "Python :: 3." in line]
     assert pythons == ["3.11", "3.12", "3.13"]
-    assert {"annotate", "dataset", "evaluation", "openvino", "studio", "training"} < set(
+    assert {"annotate", "cluster", "dataset", "evaluation", "openvino", "studio", "training"} < set(
         said.get_all("Provides-Extra", [])
     )
     assert "concertdeblur = concertdeblur.cli:main" in scripts
@@ -97,15 +100,52 @@ def test_a_citation_names_this_version_and_the_paper() -> None:
     assert all(name in text for name in ("Lin", "Wei", "Liu", "Kuo", "Liao"))
 
 
-def test_every_dependency_has_its_licence_listed() -> None:
+def _requirements() -> list[str]:
+    """What the project and its extras ask for."""
     groups = [_PROJECT["dependencies"], *_PROJECT["optional-dependencies"].values()]
-    named = {re.split(r"[<>=\[ ]", line, maxsplit=1)[0] for group in groups for line in group}
+    return sorted({line for group in groups for line in group})
+
+
+def test_every_dependency_has_its_licence_listed() -> None:
+    named = {Requirement(line).name for line in _requirements()}
     rows = re.findall(
         r"^\| ([\w-]+) \| ([^|]+) \|", (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     listed = {name: licence.strip() for name, licence in rows}
     assert named <= set(listed), f"without a licence in THIRD_PARTY.md: {sorted(named - set(listed))}"
     assert all(listed.values())
+
+
+def _pinned() -> dict[str, str]:
+    """Every package of a full install, and its version."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+@pytest.mark.parametrize("name", _pinned())
+def test_what_comes_with_a_dependency_is_free_or_named(name: str) -> None:
+    """Licences of the GPL's kind, and FFmpeg in a wheel, are named in THIRD_PARTY.md; all others allow everything."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed here")
+    told = " ".join(
+        [found.metadata["License-Expression"] or "", (found.metadata["License"] or "").split("\n")[0],
+         *(line for line in found.metadata.get_all("Classifier", []) if line.startswith("License ::"))]
+    )  # fmt: skip
+    asks_back = re.search(r"GPL|MPL|Mozilla|CDDL|EPL|Eclipse|EUPL|CC-BY-SA|CC-BY-NC|SSPL|Commons Clause", told)
+    files = [file.as_posix() for file in found.files or ()]
+    has_ffmpeg = any(re.search(r"\.libs/libavcodec|/binaries/ffmpeg-", file) for file in files)
+    if asks_back or has_ffmpeg:
+        text = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8").replace("-", "_").lower()
+        assert re.search(rf"\b{name.replace('-', '_').lower()}\b", text), f"{name} ({told}) is not in THIRD_PARTY.md"
+
+
+@pytest.mark.parametrize("line", _requirements())
+def test_every_dependency_is_pinned_to_a_version_that_the_project_allows(line: str) -> None:
+    wanted = Requirement(line)
+    pinned = {canonicalize_name(name): version for name, version in _pinned().items()}
+    assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)])
 
 
 def test_the_image_is_built_from_what_there_is() -> None:

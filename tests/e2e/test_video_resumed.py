@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -423,3 +424,25 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path, codec: str) -> None
         made.add((tmp_path / "out.mp4").read_bytes())
         del left
     assert len(made) == 1
+
+
+@pytest.mark.usefixtures("short_segments")
+def test_frames_are_freed_at_once_and_not_only_when_python_looks_for_cycles(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=160, options=_OPTIONS))
+    gc.collect()
+    before, most = _num_frames_in_memory(), 0
+
+    def on_progress(_: Progress) -> None:
+        nonlocal most
+        most = max(most, _num_frames_in_memory() - before)
+
+    gc.disable()
+    try:
+        deblur_video(source, tmp_path / "out.mp4", VideoJob(strength=0), on_progress=on_progress)
+    finally:
+        gc.enable()
+    assert 0 < most < 50, "those that wait between decoder and encoder, and those by which a cut is found"
+
+
+def _num_frames_in_memory() -> int:
+    return sum(type(one) is av.VideoFrame for one in gc.get_objects())

@@ -59,6 +59,7 @@ class WorkFolder:
         self._descriptor: int | None = None
         self._asked: dict[str, str] = {}
         self._done: dict[int, DoneSegment] = {}
+        self._rows: dict[int, str] = {}  # segment -> its row of the manifest
         self._is_joined = False
         self._is_room_known = False
         self.total_frames: int | None = None  # of the clip, as far as known
@@ -100,7 +101,7 @@ class WorkFolder:
     def begin(self, asked: Mapping[str, str], *, anew: bool) -> None:
         """Go on with what is here if it was asked for in the same words and not `anew`; else drop it."""
         if anew or asked != self._asked:
-            self._asked, self._done = dict(asked), {}
+            self._asked, self._done, self._rows = dict(asked), {}, {}
         known = {self.file(number, name).name for number, one in self._done.items() for name in one.files}
         try:
             for path in self.path.iterdir():
@@ -131,6 +132,7 @@ class WorkFolder:
 
         """
         self._done[number] = segment
+        self._rows.pop(number, None)  # of what was made in its place before
         try:
             self._save()
         except OSError as error:
@@ -227,15 +229,16 @@ class WorkFolder:
             return False
 
     def _save(self) -> None:
-        told = {
-            "format": _FORMAT,
-            "asked": self._asked,
-            "segments": {number: asdict(one) for number, one in sorted(self._done.items())},
-        }
+        """Replace the manifest. A row takes a line; its text is kept, since a day has thousands of them."""
+        self._rows = {number: self._rows.get(number) or json.dumps(asdict(one)) for number, one in self._done.items()}
+        head = f'{{"format": {_FORMAT},\n"asked": {json.dumps(self._asked)},\n"segments": {{'
         sync_folder(self.path)  # the segments' names
         fresh = self.path / f"{_MANIFEST}.part"
         with fresh.open("w", encoding="utf-8") as file:
-            json.dump(told, file, indent=1)
+            file.write(head)
+            for place, (number, row) in enumerate(sorted(self._rows.items())):
+                file.write(f'{"," if place else ""}\n"{number}": {row}')
+            file.write("\n}}\n")
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.path / _MANIFEST)

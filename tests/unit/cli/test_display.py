@@ -254,3 +254,13 @@ def test_the_line_goes_on_with_the_next_clip_of_a_folder() -> None:
         assert live.tasks[0].fields["facts"] == "1 of 50 frames"
     assert isinstance(console.file, io.StringIO)
     assert "7 pairs are written." in console.file.getvalue()
+
+
+def test_the_pace_of_many_frames_a_second_takes_few_samples() -> None:
+    pace = Pace()
+    for number in range(60_000):  # 1000 a second, after a slow beginning
+        pace.add(StageProgress(stage="", done=number, total=60_000, unit="frames", elapsed_s=10 + number / 1000))
+    assert len(pace._samples) < 200
+    assert pace.rate == pytest.approx(1000, rel=0.01)
+    assert pace._samples[-1] == (10 + 59.999, 59_999), "the newest one counts"
+    assert pace._samples[-1][0] - pace._samples[0][0] == pytest.approx(15, abs=0.3)

@@ -1,8 +1,12 @@
 """Pixel formats, encoder settings, colour numbers and decoding time stamps: decided before work starts."""
 
+import tracemalloc
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +17,7 @@ from concertdeblur.media import encoders
 from concertdeblur.media.colour import PlaneConverter, coefficients, effective_range, is_untagged_hd, rgb_converter
 from concertdeblur.media.encoders import EncoderSettings, available_codecs, supported_pixel_formats
 from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
-from concertdeblur.media.reordering import are_usable, decode_stamps
+from concertdeblur.media.reordering import are_usable, decode_stamps, decode_stamps_of_runs
 
 
 def info(**known: object) -> StreamInfo:
@@ -140,6 +144,40 @@ def test_decode_stamps_grow_and_never_pass_their_pts(stamps: list[int], random: 
         coded[start : start + 4] = group
     decoded = list(decode_stamps(coded))
     assert are_usable(coded, decoded)
+
+
+@given(st.lists(st.lists(st.integers(1, 90), max_size=8), max_size=6), st.randoms(use_true_random=False))
+def test_runs_that_follow_each_other_get_the_stamps_of_all_frames_at_once(steps: list[list[int]], random: Any) -> None:
+    runs, shown = [], 0
+    for run in steps:
+        coded = [shown := shown + step for step in run]
+        random.shuffle(coded)
+        runs.append(np.array(coded, np.int64))
+    at_once = [int(pts) for run in runs for pts in run]
+    assert list(decode_stamps_of_runs(lambda: runs)) == list(decode_stamps(at_once)) == _plain_stamps(at_once)
+
+
+def test_the_stamps_of_runs_are_never_in_memory_at_once() -> None:
+    length, num_runs = 1000, 200
+
+    def runs() -> Iterator[npt.NDArray[np.int64]]:
+        return (np.arange(number * length, (number + 1) * length) for number in range(num_runs))
+
+    tracemalloc.start()
+    num_stamps = sum(1 for _ in decode_stamps_of_runs(runs))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert num_stamps == length * num_runs
+    assert peak_bytes < 8 * length * num_runs / 4, "a quarter of one number for each"
+
+
+def _plain_stamps(coded: list[int]) -> list[int]:
+    """The definition, step by step."""
+    shown = sorted(coded)
+    ahead = max((number - shown.index(pts) for number, pts in enumerate(coded)), default=0)
+    step = shown[1] - shown[0] if len(shown) > 1 else 1
+    before = [shown[0] - back * step for back in range(ahead, 0, -1)]
+    return [*before, *shown][: len(coded)]
 
 
 def test_what_x265_leaves_in_very_short_clips_is_not_usable() -> None:

@@ -75,3 +75,15 @@ def test_room_that_is_missing_is_told_in_fitting_units(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     with WorkFolder(tmp_path / "out.mp4") as work, pytest.raises(TargetError, match=words):
         work.check_room(needed)
+
+
+def test_a_segment_that_is_made_again_replaces_what_the_manifest_said_of_it(tmp_path: Path) -> None:
+    left(tmp_path / "out.mp4")
+    again = DoneSegment(start=0, num_frames=12, windows_tried=5, windows_accepted=2, files={})
+    with WorkFolder(tmp_path / "out.mp4") as work:
+        work.begin({"codec": "h264"}, anew=False)
+        work.add(0, again)
+        work.add(1, DoneSegment(start=12, num_frames=3, windows_tried=0, windows_accepted=0, files={}))
+    with WorkFolder(tmp_path / "out.mp4") as work:
+        assert work.done(0) == again
+        assert work.num_frames == 15
