@@ -1,19 +1,30 @@
-"""All checks: `python -m tests` runs lint, format, types, layers, tests with coverage; fails if any fails."""
+"""All checks: `python -m tests` runs lint, format, types, layers, tests with coverage; fails if any fails.
+
+Files of tests run side by side, one on each core, with one thread each (`tests/conftest.py`). Tests that measure time
+are marked `alone`: they run after the others, one by one, with all cores.
+"""
 
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from concertdeblur.cpus import available_cpus
+
+_MOST_WORKERS = 4  # a worker takes up to 2 GB of memory
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+_PYTEST = (sys.executable, "-m", "pytest", "--cov", "--durations=20")
 CHECKS = (
     ("lint", [BIN / "ruff", "check", "."]),
     ("format", [BIN / "ruff", "format", "--check", "."]),
     ("types", [BIN / "mypy"]),
     ("layers", [BIN / "lint-imports"]),
-    ("tests", [sys.executable, "-m", "pytest", "--cov", "--cov-report=term"]),
-)
+    # a file stays in one worker, which keeps its servers, browsers and clusters for it; slow files are the first
+    ("tests", [*_PYTEST, "-m", "not alone", "-n", str(min(_MOST_WORKERS, available_cpus())), "--dist", "loadfile",
+               "--no-loadscope-reorder", "--cov-report=", "--cov-fail-under=0"]),
+    ("tests alone", [*_PYTEST, "-m", "alone", "--cov-append", "--cov-report=term"]),
+)  # fmt: skip
 
 
 def main() -> int:

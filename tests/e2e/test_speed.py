@@ -1,8 +1,11 @@
 """Speed does not fall back: ratios of runs of one process alone, with slack for a machine that does other work, too."""
 
+import pytest
+
 from concertdeblur.pipelines.bench import BenchJob, bench
 
 
+@pytest.mark.alone
 def test_the_shipped_weights_are_about_as_fast_as_they_were() -> None:
     """docs/performance.md has what was measured on two idle cores at 1280x720."""
     found = bench(BenchJob(height=256, width=384, frames=3, rounds=3))  # medians: one round in eight is off by a half

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from concertdeblur.errors import TrainingError
+from concertdeblur.runtime import torch_threads
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.data.loader import Loader, network_threads, num_workers
 from concertdeblur.training.data.pictures import StoreContents
@@ -309,13 +310,13 @@ class TestLoader:
         assert num_workers(torch.device("cuda"), num_threads=threads) == on_gpu
 
     def test_the_network_leaves_cores_to_the_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = torch.get_num_threads()
-        monkeypatch.setattr("concertdeblur.training.data.loader.available_cpus", lambda: before)
-        with network_threads(_CPU, before):
-            assert torch.get_num_threads() == 1
-        with network_threads(torch.device("cuda"), before):
-            assert torch.get_num_threads() == before
-        assert torch.get_num_threads() == before
+        monkeypatch.setattr("concertdeblur.training.data.loader.available_cpus", lambda: 3)
+        with torch_threads(3):
+            with network_threads(_CPU, 2):
+                assert torch.get_num_threads() == 1
+            with network_threads(torch.device("cuda"), 2):
+                assert torch.get_num_threads() == 3
+            assert torch.get_num_threads() == 3
 
 
 class TestMined:
