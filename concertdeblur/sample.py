@@ -9,6 +9,7 @@ beams sweep, lamps blink, and the sensor adds noise. The sound is two notes. Pic
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -93,9 +94,10 @@ def write_sample(target: Path, sharp: Path | None = None) -> None:
         output_format(path)
     if sharp is not None and sharp.resolve() == target.resolve():
         raise UsageError("the blurred clip and the sharp one must be different files")
-    pairs = list(frames())
-    for number, path in enumerate(targets):
-        with OutputFile(path, overwrite=True) as part:
+    with ExitStack() as stack:
+        parts = [stack.enter_context(OutputFile(path, overwrite=True)) for path in targets]
+        pairs = list(frames())  # seconds of work, which would be for nothing if a file could not be written
+        for number, part in enumerate(parts):
             _write(part, (pair[number] for pair in pairs))
 
 

@@ -31,6 +31,7 @@ class ClipSpec:
     height: int = 48
     width: int = 64
     num_frames: int = 12
+    num_still: int = 0  # so many frames at the beginning show the same
     pts: tuple[int, ...] = ()  # empty: constant rate from 0
     time_base: Fraction = TIME_BASE
     codec: str = "libx264"
@@ -119,7 +120,8 @@ def _add_video(output: Any, spec: ClipSpec, number: int) -> Any:
 def _video_packets(video: Any, spec: ClipSpec, stream_number: int) -> list[Any]:
     reformatter, packets = VideoReformatter(), []
     for number, pts in enumerate(spec.stamps()):
-        rgb = av.VideoFrame.from_ndarray(picture(number + 3 * stream_number, video.height, video.width), "rgb24")
+        shown = (0 if number < spec.num_still else number) + 3 * stream_number
+        rgb = av.VideoFrame.from_ndarray(picture(shown, video.height, video.width), "rgb24")
         matrix = spec.colour.matrix if spec.colour.matrix in (1, 5, 6, 9) else 5
         frame = reformatter.reformat(
             rgb,

@@ -188,9 +188,10 @@ def test_work_is_paused_seen_from_two_tabs_gone_on_with_and_cancelled(
 
 
 def test_a_studio_that_is_killed_is_missed_and_goes_on_when_it_is_started_again(
-    browser: Browser, tmp_path: Path, long_clip: Path, weights: str
+    browser: Browser, tmp_path: Path, weights: str
 ) -> None:
-    with RunningStudio(tmp_path / "studio", long_clip, weights=weights) as studio:
+    clip = make_clip(tmp_path / "long.mp4", ClipSpec(num_frames=150, options=_QUICK))
+    with RunningStudio(tmp_path / "studio", clip, weights=weights) as studio:
         browser.open(studio.address, _DESKTOP)
         browser.wait(_is_shown("#start"))
         browser.value(_click("#start"))
