@@ -1,9 +1,10 @@
 """A video frame and what is known of its stream; all other modules pass these around."""
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import av
 
 Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+PQ, HLG = 16, 18  # transfers as H.273 numbers: SMPTE ST 2084 and ARIB STD-B67
 
 
 class Medium(Enum):
@@ -34,6 +38,29 @@ class Colour:
     transfer: int = 2
     matrix: int = 2
     range: int = 0
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the transfer is PQ or HLG."""
+        return self.transfer in (PQ, HLG)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What a player does with coded pixels: quarter turns counter-clockwise, and then left and right change places."""
+
+    num_quarters: int = 0  # 0 to 3
+    is_mirrored: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether height and width change places."""
+        return self.num_quarters % 2 == 1
+
+    def of(self, pixels: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+        """Pixels (height, width, ...) as they are shown; maybe a view."""
+        turned = np.rot90(pixels, self.num_quarters)
+        return turned[:, ::-1] if self.is_mirrored else turned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +90,16 @@ class StreamInfo:
     sample_aspect_ratio: Fraction | None = None
     codec: str = ""
     hdr: HdrMetadata | None = None
+
+    @property
+    def turn(self) -> Turn:
+        """How it is to be shown, to the nearest quarter turn."""
+        if self.display_matrix is None:
+            return Turn(num_quarters=round(self.rotation_deg / 90) % 4)
+        a, b, _, c, d = self.display_matrix[:5]  # a pixel at (x, y) is shown at (a x + c y, b x + d y)
+        is_mirrored = a * d < b * c
+        angle = math.atan2(b, -a if is_mirrored else a)  # clockwise, since y runs down
+        return Turn(num_quarters=round(-2 * angle / math.pi) % 4, is_mirrored=is_mirrored)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

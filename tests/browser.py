@@ -57,6 +57,16 @@ class Seen:
     complaints: tuple[str, ...]  # of the console
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """One thing of a page, as a screen reader is given it."""
+
+    role: str
+    name: str
+    is_focusable: bool
+    value: str  # of a slider, in words
+
+
 def chromium() -> str:
     """The browser's program; skips the test where there is none."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
@@ -165,7 +175,24 @@ class Browser:
         self._ask("Page.navigate", url=address)
 
     def value(self, expression: str) -> Any:
-        return self._ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """What an expression gives; a promise is waited for."""
+        told = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return told["result"].get("value")
+
+    def heard(self) -> list[Heard]:
+        """What a screen reader is given of the page, in its order."""
+        nodes = self._ask("Accessibility.getFullAXTree")["nodes"]
+        found = []
+        for node in nodes:
+            if not node["ignored"]:
+                told = {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
+                found.append(
+                    Heard(
+                        role=node["role"]["value"], name=node.get("name", {}).get("value", "").strip(),
+                        is_focusable=bool(told.get("focusable")), value=str(told.get("valuetext") or ""),
+                    )
+                )  # fmt: skip
+        return found
 
     def wait(self, expression: str, *, patience_s: float = 30) -> None:
         until_s = time.monotonic() + patience_s

@@ -39,6 +39,7 @@ class ClipSpec:
     options: dict[str, str] = field(default_factory=lambda: {"crf": "0", "preset": "ultrafast"})
     colour: Colour = field(default_factory=Colour)
     rotation_deg: int = 0
+    display_matrix: tuple[int, ...] = ()  # FFmpeg's nine numbers; empty: that of the rotation
     sample_aspect_ratio: Fraction | None = None
     audio: str = ""  # name of an encoder, e.g. "aac"
     cues: tuple[tuple[int, int, str], ...] = ()  # (from ms, to ms, text)
@@ -114,6 +115,8 @@ def _add_video(output: Any, spec: ClipSpec, number: int) -> Any:
         context.sample_aspect_ratio = spec.sample_aspect_ratio
     if spec.rotation_deg and number == 0:
         video.set_display_rotation(spec.rotation_deg)
+    if spec.display_matrix and number == 0:
+        video.set_display_matrix(spec.display_matrix)
     return video
 
 

@@ -7,6 +7,10 @@ import os
 
 import cv2
 import torch
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the other worker
+settings.load_profile("unhurried")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # of programs that tests start

@@ -140,7 +140,7 @@ class PictureReader:
         return picture
 
     def _upright(self, picture: Picture) -> Picture:
-        return np.ascontiguousarray(np.rot90(picture, self._info.rotation_deg // 90))
+        return np.ascontiguousarray(self._info.turn.of(picture))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ class Encoding:
 
 
 COMPATIBLE_FORMAT = "yuv420p"  # 8 bits, 4:2:0: every player takes it
-_HDR_TRANSFERS = (16, 18)  # PQ, HLG
 _MOST_DEVICES = frozenset({"hevc", "av1", "vp9", "vp8"})
 _OLD_FORMATS = frozenset({"mjpeg", "mpeg4", "mpeg2video", "mpeg1video", "h263", "wmv1", "wmv2", "wmv3", "vc1"})
 
@@ -67,7 +66,7 @@ def plan_encoding(
         losses = (*losses, f"the mastering display and light levels of HDR are dropped: {settings.codec} has no place")
     if is_default and (told := _narrowed(info, settings.codec, choice.name)):
         losses = (*losses[:-1], f"{losses[-1]}; {told}") if losses else (told,)
-    if choice.name == COMPATIBLE_FORMAT and info.colour.transfer in _HDR_TRANSFERS and info.bit_depth > 8:
+    if choice.name == COMPATIBLE_FORMAT and info.colour.is_hdr and info.bit_depth > 8:
         losses = (*losses, "HDR in 8 bits shows steps in even colours, and looks pale where a player knows no HDR")
     return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
 

@@ -119,9 +119,7 @@ def preview(
     shown = made[len(made) // 2 if time_s is None else max(0, sum(time <= time_s for time in times_s) - 1)]
     assert shown.source.pixels is not None
     assert shown.frame.pixels is not None
-    _write(
-        output, side_by_side(shown.source.pixels, shown.frame.pixels, rotation_deg=info.rotation_deg), info.rotation_deg
-    )
+    _write(output, info.turn.of(side_by_side(shown.source.pixels, shown.frame.pixels, turn=info.turn)))
     return PreviewSummary(
         source=source,
         target=target,
@@ -152,8 +150,7 @@ def _middle_s(job: VideoJob, num_frames: int | None, rate: Fraction | None) -> F
     return begin_s + max(Fraction(0), (num_frames / rate - _SECOND) / 2)
 
 
-def _write(output: OutputFile, picture: Pixels, rotation_deg: int) -> None:
-    upright = np.rot90(picture, round(rotation_deg / 90))
+def _write(output: OutputFile, upright: Pixels) -> None:
     if upright.dtype == np.uint16:
         upright = (upright // _DEEP).astype(np.uint8)
     is_encoded, data = cv2.imencode(output.target.suffix, np.ascontiguousarray(upright[:, :, ::-1]))

@@ -281,7 +281,6 @@ class Clips:
         order = {
             "work": live.record.facts["kind"], "target": str(target), "views": str(live.folder.views),
             "job": self._job(live.record.choices), "lock": str(live.folder.path / "work.lock"),
-            "rotation_deg": live.record.facts["rotation_deg"],
         }  # fmt: skip
         live.worker = Child(
             _WORKER, lambda news: self._heard(live, target, news), lambda code: self._ended(live, code),
@@ -292,7 +291,8 @@ class Clips:
     @staticmethod
     def _order(live: LiveClip, order: Message) -> Message:
         record = live.record
-        shared = {"order": "work", "source": record.source, "is_interlaced": record.facts["is_interlaced"]}
+        shared = {"order": "work", "source": record.source, "is_interlaced": record.facts["is_interlaced"],
+                  "is_hdr": record.facts.get("is_hdr", False)}  # fmt: skip
         return {**shared, "views": str(live.folder.views), **order}
 
     def _begin_other(

@@ -21,7 +21,6 @@ class ClipFacts:
     kind: str  # "clip" or "picture"
     height: int  # px as shown
     width: int
-    rotation_deg: int = 0  # counter-clockwise, which `height` and `width` have taken already
     num_frames: int | None = None  # as the header says; None: it does not say
     duration_s: float | None = None
     rate_fps: float | None = None
@@ -30,6 +29,7 @@ class ClipFacts:
     num_pixels: int = 0  # of a frame as coded
     size_bytes: int = 0
     is_interlaced: bool = False
+    is_hdr: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -58,18 +58,18 @@ def facts_of(path: Path) -> ClipFacts:
         has_sound = bool(container.streams.audio)
     height, width = shown_size(info)
     return ClipFacts(
-        kind="clip", height=height, width=width, rotation_deg=info.rotation_deg, num_frames=info.num_frames_hint,
+        kind="clip", height=height, width=width, num_frames=info.num_frames_hint,
         duration_s=None if not info.rate or info.num_frames_hint is None else float(info.num_frames_hint / info.rate),
         rate_fps=None if info.rate is None else float(info.rate), has_sound=has_sound, codec=info.codec,
         num_pixels=info.height * info.width, size_bytes=path.stat().st_size, is_interlaced=is_interlaced,
-        warnings=tuple(warnings),
+        is_hdr=info.colour.is_hdr, warnings=tuple(warnings),
     )  # fmt: skip
 
 
 def shown_size(info: StreamInfo) -> tuple[int, int]:
     """(height, width) of a stream's frames as a player shows them."""
     height, width = info.height, round(info.width * (info.sample_aspect_ratio or Fraction(1)))
-    return (width, height) if round(info.rotation_deg / 90) % 2 else (height, width)
+    return (width, height) if info.turn.swaps_sides else (height, width)
 
 
 def _info(path: Path, warnings: list[str], *, deinterlace: bool) -> StreamInfo:

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.cam import Area, heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.errors import Interrupted, SourceError, UsageError
-from concertdeblur.frame import Frame, Pixels
+from concertdeblur.frame import Colour, Frame, Pixels, Turn
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pictures.reading import open_picture
-from concertdeblur.studio.views import Box, turned, write_view
+from concertdeblur.studio.views import Box, in_8_bits, turned, write_view
 
 Quality = Literal["best", "fast"]
+Picture = npt.NDArray[np.uint8]  # (height, width, 3), sRGB
 
 _LOOK_BACK_S = Fraction(1, 5)  # before the moment, the frame before the one that is shown then is found
 # The first frames fill caches and pipelines; the others are timed.
@@ -50,11 +52,11 @@ class Moment:
     """One frame before and after, with where it was refined."""
 
     time_s: float  # of the frame that was shown then
-    before: Pixels
-    after: Pixels
-    heat: Pixels  # the result under the colours of what is still blurred
+    before: Picture
+    after: Picture
+    heat: Picture  # the result under the colours of what is still blurred
     boxes: tuple[Box, ...]  # windows that refining kept, as coded
-    rotation_deg: int
+    turn: Turn  # of the pictures, which are as coded
     elapsed_s: float  # of the networks
 
     def write(self, stem: Path) -> None:
@@ -65,15 +67,15 @@ class Moment:
 
         """
         for name in ("before", "after", "heat"):
-            write_view(stem.with_name(f"{stem.name}.{name}.jpg"), getattr(self, name), rotation_deg=self.rotation_deg)
+            write_view(stem.with_name(f"{stem.name}.{name}.jpg"), getattr(self, name), turn=self.turn)
 
     def shown_boxes(self) -> list[list[float]]:
         """The boxes upright, as shares of the picture: left, top, width, height."""
         height, width = self.before.shape[:2]
         made = []
         for box in self.boxes:
-            y, x, box_height, box_width = turned(box, height=height, width=width, rotation_deg=self.rotation_deg)
-            across, down = (height, width) if round(self.rotation_deg / 90) % 2 else (width, height)
+            y, x, box_height, box_width = turned(box, height=height, width=width, turn=self.turn)
+            across, down = (height, width) if self.turn.swaps_sides else (width, height)
             made.append([x / across, y / down, box_width / across, box_height / down])
         return made
 
@@ -111,13 +113,12 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
     with closing(deblurrer.stream(frames, DeblurOptions(heatmap=True), overlap=False)) as stream:
         made = next(islice(stream, place, None))
     elapsed_s = time.monotonic() - started_s
-    before, after = made.source.pixels, made.frame.pixels
-    assert before is not None
-    assert after is not None
+    assert made.source.pixels is not None
+    assert made.frame.pixels is not None
+    before, after = (in_8_bits(pixels, info.colour) for pixels in (made.source.pixels, made.frame.pixels))
     return Moment(
         time_s=float(made.source.pts * info.time_base - origin_s), before=before, after=after,
-        heat=after if made.heatmap is None else heat_overlay(after, made.heatmap),
-        boxes=_boxes(made.windows_kept), rotation_deg=info.rotation_deg, elapsed_s=elapsed_s,
+        heat=_heated(after, made.heatmap), boxes=_boxes(made.windows_kept), turn=info.turn, elapsed_s=elapsed_s,
     )  # fmt: skip
 
 
@@ -128,14 +129,14 @@ def picture_moment(path: Path, deblurrer: Deblurrer) -> Moment:
         SourceError: If it cannot be read.
 
     """
-    before = open_picture(path).still().rgb
+    pixels = open_picture(path).still().rgb
     started_s = time.monotonic()
-    made = deblurrer.deblur_picture(before, DeblurOptions(heatmap=True))
+    made = deblurrer.deblur_picture(pixels, DeblurOptions(heatmap=True))
     elapsed_s = time.monotonic() - started_s
+    before, after = (in_8_bits(each, Colour()) for each in (pixels, made.pixels))
     return Moment(
-        time_s=0.0, before=before, after=made.pixels,
-        heat=made.pixels if made.heatmap is None else heat_overlay(made.pixels, made.heatmap),
-        boxes=_boxes(made.windows_kept), rotation_deg=0, elapsed_s=elapsed_s,
+        time_s=0.0, before=before, after=after, heat=_heated(after, made.heatmap), boxes=_boxes(made.windows_kept),
+        turn=Turn(), elapsed_s=elapsed_s,
     )  # fmt: skip
 
 
@@ -188,6 +189,10 @@ def _differing(frames: Iterator[Frame]) -> Iterator[Frame]:
         if last is None or frame.pixels is None or not np.array_equal(frame.pixels, last):
             yield frame
         last = frame.pixels
+
+
+def _heated(after: Picture, heatmap_HW: npt.NDArray[np.float32] | None) -> Picture:
+    return after if heatmap_HW is None else np.asarray(heat_overlay(after, heatmap_HW), dtype=np.uint8)
 
 
 def _boxes(areas: Sequence[Area]) -> tuple[Box, ...]:

@@ -1,23 +1,33 @@
-"""A small copy of a clip that every browser plays, for looking only: H.264 in 8 bits, AAC, the same time stamps."""
+"""A small copy of a clip that every browser plays, for looking only: H.264 in 8 bits, AAC, the same time stamps.
+
+A clip in HDR is copied in ordinary brightness.
+"""
 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
 from concertdeblur.errors import Interrupted
-from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.frame import Colour, Frame, StreamInfo
 from concertdeblur.media.backends import open_reader, open_writer
 from concertdeblur.media.clip import open_clip
+from concertdeblur.media.colour import coefficients, effective_range
 from concertdeblur.media.copier import Companions
 from concertdeblur.media.encoders import EncoderSettings
 from concertdeblur.media.encoding import COMPATIBLE_FORMAT, plan_encoding
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.media.streams import StreamChoices, plan_streams
+from concertdeblur.studio.brightness import in_ordinary_light
 
 _MOST_PX = 1280  # of the longest side
 _CRF, _PRESET = 23, "veryfast"
+_ORDINARY = Colour(primaries=1, transfer=1, matrix=1, range=1)  # BT.709
+_FULL_RANGE = 2  # FFmpeg's number
 
 
 def write_viewing_copy(
@@ -42,6 +52,9 @@ def write_viewing_copy(
         info = reader.info
         height, width = small_size(info)
         small = replace(info, height=height, width=width, pixel_format=COMPATIBLE_FORMAT, bit_depth=8, hdr=None)
+        if info.colour.is_hdr:
+            small = replace(small, colour=_ORDINARY)
+        made_small = _Small(info, small)
         encoding = plan_encoding(
             small, "mp4", EncoderSettings(crf=_CRF, preset=_PRESET), supported=(COMPATIBLE_FORMAT,)
         )
@@ -56,7 +69,7 @@ def write_viewing_copy(
             for number, frame in enumerate(reader.frames(), 1):
                 if stop.is_set():
                     raise Interrupted("the viewing copy is not written")
-                writer.write(_small(frame, height, width))
+                writer.write(made_small.of(frame))
                 on_progress(number, info.num_frames_hint)
             writer.finish()
 
@@ -68,7 +81,22 @@ def small_size(info: StreamInfo) -> tuple[int, int]:
     return height, width
 
 
-def _small(frame: Frame, height: int, width: int) -> Frame:
-    assert frame.native is not None
-    native = frame.native.reformat(width=width, height=height, format=COMPATIBLE_FORMAT)
-    return replace(frame, native=native, captions=None)
+class _Small:
+    """Frames of a stream made small."""
+
+    def __init__(self, info: StreamInfo, small: StreamInfo) -> None:
+        self._info, self._size = info, {"height": small.height, "width": small.width}
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: Frame) -> Frame:
+        """The frame made small; in HDR it is given in RGB, in ordinary brightness."""
+        assert frame.native is not None
+        if not self._info.colour.is_hdr:
+            native = self._reformatter.reformat(frame.native, format=COMPATIBLE_FORMAT, **self._size)
+            return replace(frame, native=native, captions=None)
+        rgb = self._reformatter.reformat(
+            frame.native, format="rgb48le", src_colorspace=coefficients(self._info),
+            src_color_range=effective_range(self._info), dst_color_range=_FULL_RANGE, **self._size,
+        )  # fmt: skip
+        shown = in_ordinary_light(np.asarray(rgb.to_ndarray(), dtype=np.uint16), self._info.colour)
+        return replace(frame, native=None, pixels=shown, captions=None)

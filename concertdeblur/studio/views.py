@@ -1,4 +1,4 @@
-"""Frames as pictures that a browser shows: upright, in 8 bits, in their true shape."""
+"""Frames as pictures that a browser shows: upright, in 8 bits, in the brightness of an ordinary screen."""
 
 from pathlib import Path
 
@@ -7,31 +7,36 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.errors import TargetError
-from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.frame import Colour, Pixels, Turn, full_scale
 from concertdeblur.media.output_file import target_error
+from concertdeblur.studio.brightness import in_ordinary_light
 
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 94, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+_PLAIN = Colour()
 Box = tuple[int, int, int, int]  # y, x, height, width in px
 
 
-def write_view(path: Path, pixels: Pixels, *, rotation_deg: int = 0, most_px: int | None = None) -> None:
+def write_view(
+    path: Path, pixels: Pixels, *, turn: Turn, colour: Colour = _PLAIN, most_px: int | None = None
+) -> None:  # fmt: skip
     """Write (height, width, 3) RGB pixels as a JPEG; who reads the file meanwhile gets the old one or the new one.
 
     Args:
         path: The file.
         pixels: As coded.
-        rotation_deg: Counter-clockwise, as to be shown.
+        turn: How they are to be shown.
+        colour: What they are in.
         most_px: The longest side; a larger picture is made smaller. None: as it is.
 
     Raises:
         TargetError: If it cannot be written.
 
     """
-    shown = np.ascontiguousarray(np.rot90(in_8_bits(pixels), round(rotation_deg / 90)))
-    longest = max(shown.shape[:2])
+    longest = max(pixels.shape[:2])
     if most_px is not None and longest > most_px:
-        height, width = (max(1, round(side * most_px / longest)) for side in shown.shape[:2])
-        shown = np.asarray(cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        height, width = (max(1, round(side * most_px / longest)) for side in pixels.shape[:2])
+        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=pixels.dtype)
+    shown = np.ascontiguousarray(turn.of(in_8_bits(pixels, colour)))
     is_encoded, data = cv2.imencode(".jpg", shown[:, :, ::-1], _JPEG)
     if not is_encoded:
         raise TargetError(f"{path}: the picture cannot be encoded")
@@ -43,26 +48,28 @@ def write_view(path: Path, pixels: Pixels, *, rotation_deg: int = 0, most_px: in
         raise target_error(path, error) from error
 
 
-def in_8_bits(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """The pixels as uint8."""
+def in_8_bits(pixels: Pixels, colour: Colour) -> npt.NDArray[np.uint8]:
+    """The pixels as uint8 in sRGB; those of an HDR clip in ordinary brightness."""
+    if colour.is_hdr:
+        return in_ordinary_light(pixels, colour)
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, dtype=np.uint8)
     return np.asarray(np.clip(np.rint(pixels * (255 / full_scale(pixels))), 0, 255), dtype=np.uint8)
 
 
-def turned(box: Box, *, height: int, width: int, rotation_deg: int) -> Box:
+def turned(box: Box, *, height: int, width: int, turn: Turn) -> Box:
     """Where a box of a frame is once the frame is turned, cut to what is in the frame.
 
     Args:
         box: In the frame as coded.
         height: Of the frame as coded.
         width: The same.
-        rotation_deg: Counter-clockwise.
+        turn: How the frame is to be shown.
 
     """
     y, x, box_height, box_width = box
     box_height, box_width = min(box_height, height - y), min(box_width, width - x)
-    for _ in range(round(rotation_deg / 90) % 4):
+    for _ in range(turn.num_quarters):
         y, x, box_height, box_width = width - x - box_width, y, box_width, box_height
         height, width = width, height
-    return y, x, box_height, box_width
+    return y, width - x - box_width if turn.is_mirrored else x, box_height, box_width

@@ -22,6 +22,7 @@ from concertdeblur.errors import ConcertDeblurError, Interrupted
 from concertdeblur.studio.pipes import Message, Studio, stand_back
 
 if TYPE_CHECKING:
+    from concertdeblur.frame import StreamInfo
     from concertdeblur.pipelines.segments.making import Made
     from concertdeblur.pipelines.video_job import Progress
 
@@ -44,7 +45,8 @@ class Worker:
         self._samples: deque[tuple[float, int]] = deque()  # (seconds of work, frames)
         self._next_news_s = self._next_frame_s = 0.0
         self._newest = 0
-        self._views, self._rotation_deg = Path(), 0
+        self._views = Path()
+        self._info: StreamInfo | None = None  # of the clip that is worked on
         self._studio = Studio(self._ordered, self._gone)  # last: orders may come at once
 
     def run(self) -> None:
@@ -82,10 +84,14 @@ class Worker:
         return self._clip(source, target, order)
 
     def _clip(self, source: Path, target: Path, order: Message) -> dict[str, Any]:
+        from concertdeblur.media.backends import open_reader
+        from concertdeblur.media.reader import ReaderOptions
         from concertdeblur.pipelines.deblur_video import deblur_video
         from concertdeblur.pipelines.video_job import VideoJob
 
         job = VideoJob(**order["job"], overwrite=True, fits_sound=True, deinterlace=order["is_interlaced"])
+        with open_reader(source, ReaderOptions(wants_pixels=False, deinterlace=job.deinterlace)) as reader:
+            self._info = reader.info
         made = deblur_video(
             source, target, job, on_progress=self._on_progress, on_warning=self._warn, on_made=self._on_made,
             stop=self.stop,
@@ -96,15 +102,22 @@ class Worker:
         """Some seconds as two clips that every browser plays: `TARGET.before.mp4` and `TARGET.after.mp4`."""
         from concertdeblur.pipelines.deblur_video import deblur_video
         from concertdeblur.pipelines.video_job import VideoJob
+        from concertdeblur.studio.viewing import write_viewing_copy
 
-        start_s = Fraction(order["start_s"]).limit_denominator(1000)
+        start_s, is_hdr = Fraction(order["start_s"]).limit_denominator(1000), order["is_hdr"]
         part: dict[str, Any] = {
-            "overwrite": True, "compatible": True, "drop_streams": True, "deinterlace": order["is_interlaced"],
-            "start_s": start_s, "end_s": start_s + Fraction(order["length_s"]), "restart": True,
+            "overwrite": True, "drop_streams": True, "deinterlace": order["is_interlaced"], "start_s": start_s,
+            "end_s": start_s + Fraction(order["length_s"]), "restart": True,
+            **({"codec": "ffv1"} if is_hdr else {"compatible": True}),
         }  # fmt: skip
-        before, after = (target.with_name(f"{target.name}.{name}.mp4") for name in ("before", "after"))
-        deblur_video(source, before, VideoJob(strength=0, **part), stop=self.stop)
-        deblur_video(source, after, VideoJob(**order["job"], **part), on_progress=self._on_progress, stop=self.stop)
+        for name, job in (("before", {"strength": 0}), ("after", order["job"])):
+            shown = target.with_name(f"{target.name}.{name}.mp4")
+            made = shown.with_suffix(".mkv") if is_hdr else shown  # with its bits, for a copy in ordinary brightness
+            told = {"on_progress": self._on_progress} if name == "after" else {}  # copying takes no time
+            deblur_video(source, made, VideoJob(**job, **part), stop=self.stop, **told)
+            if is_hdr:
+                write_viewing_copy(made, shown, deinterlace=False, stop=self.stop)
+                made.unlink()
         return {"start_s": float(start_s)}
 
     def _picture(self, source: Path, target: Path, order: Message) -> dict[str, Any]:
@@ -151,9 +164,12 @@ class Worker:
             return
         from concertdeblur.studio.views import write_view
 
+        info = self._info
+        assert info is not None
         self._next_frame_s, self._newest = now_s + _FRAME_S, self._newest + 1
         for name, pixels in (("before", before), ("after", after)):
-            write_view(self._views / f"newest.{name}.jpg", pixels, rotation_deg=self._rotation_deg, most_px=_VIEW_PX)
+            path = self._views / f"newest.{name}.jpg"
+            write_view(path, pixels, turn=info.turn, colour=info.colour, most_px=_VIEW_PX)
 
     def _ordered(self, order: Message) -> None:
         if order["order"] == "pause":
@@ -161,7 +177,6 @@ class Worker:
         elif order["order"] == "resume":
             self._may_go_on.set()
         else:
-            self._rotation_deg = int(order.get("rotation_deg", 0))
             self._orders.put(order)
 
     def _gone(self) -> None:

@@ -248,6 +248,7 @@ def test_several_clips_are_a_queue_and_a_paused_one_lets_others_pass(studio: Run
         studio.http.delete(f"/api/clips/{clip_id}")
 
 
+@pytest.mark.alone
 def test_the_page_is_answered_at_once_while_a_clip_is_made(studio: RunningStudio, tmp_path: Path) -> None:
     clip_id = studio.upload(make_clip(tmp_path / "long.mp4", ClipSpec(num_frames=400, options=_QUICK)))
     studio.start(clip_id)

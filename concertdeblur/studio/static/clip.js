@@ -81,6 +81,7 @@ export class Panel {
     const clip = this.clip, facts = clip.facts, isClip = facts.kind === "clip", isKnown = Boolean(facts.kind);
     const isAtWork = AT_WORK.includes(clip.state), isDone = clip.state === "done" && !this.isAgain;
     put($("name"), clip.name);
+    $("remove").setAttribute("aria-label", "Remove " + clip.name);
     put($("facts"), clip.state === "looking" ? "being looked at …" : words.about(facts));
     $("error").hidden = !clip.error; put($("error"), clip.error);
     $("warnings").hidden = !clip.warnings.length;
@@ -100,11 +101,21 @@ export class Panel {
     else if (isDone) this.drawDone();
     else { if (isClip) this.drawSource(); this.drawMoment(); this.drawTrial(); this.drawStart(); }
     if (isAtWork || isDone) this.source.stop(false);
+    this.keepFocus(isAtWork ? "work-title" : isDone ? "done-title" : "start-title");
+  }
+
+  // What had the focus may have gone with its step; then the step that took its place has it.
+  keepFocus(title) {
+    const held = document.activeElement;
+    if (!held || !$("panel").contains(held) || held === $("panel") || held.getClientRects().length) return;
+    const other = {pause: "resume", resume: "pause"}[held.id];
+    (other && !$(other).hidden && $(other).getClientRects().length ? $(other) : $(title)).focus({preventScroll: true});
   }
 
   // The source as this browser plays it; empty as long as a copy is being made for that.
   playable(of) {
     const copy = this.clip.copies[of];
+    if (!copy && this.clip.facts.is_hdr) { this.copy(of); return ""; } // browsers differ in how they show HDR
     if (copy === "ready") return this.file(of + "-copy", this.clip.result);
     return copy ? "" : this.file(of, this.clip.result);
   }
@@ -112,7 +123,8 @@ export class Panel {
   waitText(...kinds) {
     const copies = this.clip.copies, waits = kinds.find(of => copies[of] && copies[of] !== "ready");
     if (!waits) return "";
-    return copies[waits] === "making" ? "Your browser cannot play this kind of clip, so a copy for looking at is being made …"
+    return copies[waits] === "making" ? (this.clip.facts.is_hdr ? "A copy in ordinary brightness is being made …"
+      : "Your browser cannot play this kind of clip, so a copy for looking at is being made …")
       : "This clip cannot be played here: " + copies[waits];
   }
 
@@ -148,6 +160,8 @@ export class Panel {
       this.moment.before.onload = () => this.moment.draw();
     }
     $("heat-key").hidden = !heat;
+    $("box-key").hidden = !$("boxes").checked;
+    put($("box-key"), moment.boxes.length ? "In the yellow frames it was refined once more." : "Nothing in this picture was refined once more.");
     this.moment.mark($("boxes").checked ? moment.boxes : []);
     this.moment.show(true);
     this.blend();
@@ -157,7 +171,9 @@ export class Panel {
   blend() {
     const share = $("strength").value / 100;
     this.moment.afterLayer.style.opacity = $("heat").checked ? 1 : share;
-    put($("strength-text"), Math.round(100 * share) + " %");
+    const text = Math.round(100 * share) + " %";
+    put($("strength-text"), text);
+    $("strength").setAttribute("aria-valuetext", text);
   }
 
   drawTrial() {
@@ -190,7 +206,7 @@ export class Panel {
 
   drawWork() {
     const clip = this.clip, p = clip.progress, isPaused = clip.state === "paused";
-    put($("work-title"), clip.is_ending ? "It is being stopped" : {waiting: "It waits for its turn", running: "It is being made", paused: "Paused"}[clip.state]);
+    put($("work-title"), clip.is_ending ? "It is being stopped" : {waiting: "It waits for its turn", running: `Your ${clip.facts.kind} is being made sharper`, paused: "Paused"}[clip.state]);
     const isKnown = p && p.total_frames && p.num_frames <= p.total_frames;
     if (isKnown) { $("bar").max = p.total_frames; $("bar").value = p.num_frames; }
     else if (clip.state === "running") $("bar").removeAttribute("value");
@@ -219,6 +235,7 @@ export class Panel {
   drawDone() {
     const clip = this.clip, isClip = clip.facts.kind === "clip";
     $("download").href = this.address(this.path("download"));
+    put($("done-words"), `Done: here is your sharper ${clip.facts.kind}`);
     put($("download"), `Download (${words.bytes(clip.result_bytes || 0)})`);
     $("result-player").hidden = !isClip;
     if (!isClip) { $("look-step").hidden = false; this.drawMoment(); $("result-wait").hidden = true; return; }

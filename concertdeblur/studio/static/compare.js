@@ -140,7 +140,7 @@ export class Player extends Compare {
     this.onStop = () => {}; this.onUnplayable = () => {};
     this.length = 0; this.sources = ["", ""]; this.isWanted = false;
     this.play = make("button", {type: "button"}, "Play");
-    this.place = make("input", {type: "range", min: "0", max: "1000", value: "0", "aria-label": "Time"});
+    this.place = make("input", {type: "range", min: "0", max: "1000", value: "0", "aria-label": "Time", "aria-valuetext": "0:00.0"});
     this.time = make("span", {class: "time"}, "0:00.0");
     this.sound = make("button", {type: "button"}, "Turn sound on");
     const row = make("div", {class: "controls"}, this.play, make("span", {class: "wipe"}, this.place, this.time), this.sound);

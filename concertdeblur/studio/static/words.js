@@ -31,6 +31,7 @@ export function about(facts) {
   if (facts.duration_s !== null) parts.unshift(facts.duration_s < 60 ? facts.duration_s.toFixed(1) + " seconds" : clock(facts.duration_s) + " minutes");
   if (facts.rate_fps) parts.push(Math.round(facts.rate_fps) + " frames a second");
   parts.push(facts.has_sound ? "with sound" : "no sound");
+  if (facts.is_hdr) parts.push("HDR, which this page shows in ordinary brightness");
   return parts.join(" · ");
 }
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted, SourceError, UsageError
+from concertdeblur.frame import Colour, Turn
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.studio import previewing
@@ -96,24 +97,25 @@ def test_an_upload_without_a_length_ends_at_the_limit(tmp_path: Path) -> None:
 
 @given(
     st.integers(1, 30), st.integers(1, 30), st.integers(0, 29), st.integers(0, 29), st.integers(1, 40),
-    st.integers(1, 40), st.sampled_from([0, 90, 180, 270, -90]),
+    st.integers(1, 40), st.integers(0, 3), st.booleans(),
 )  # fmt: skip
 def test_boxes_turn_with_their_frame(
-    height: int, width: int, y: int, x: int, box_height: int, box_width: int, rotation_deg: int
+    height: int, width: int, y: int, x: int, box_height: int, box_width: int, num_quarters: int, is_mirrored: bool
 ) -> None:
     y, x = min(y, height - 1), min(x, width - 1)
     frame = np.zeros((height, width), np.uint8)
     frame[y : y + box_height, x : x + box_width] = 1
-    box = turned((y, x, box_height, box_width), height=height, width=width, rotation_deg=rotation_deg)
-    shown = np.rot90(frame, rotation_deg // 90)
+    turn = Turn(num_quarters=num_quarters, is_mirrored=is_mirrored)
+    box = turned((y, x, box_height, box_width), height=height, width=width, turn=turn)
+    shown = turn.of(frame)
     expected = np.zeros_like(shown)
     expected[box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = 1
     np.testing.assert_array_equal(shown, expected)
 
 
 def test_deep_pixels_are_shown_in_8_bits() -> None:
-    np.testing.assert_array_equal(in_8_bits(np.array([0, 257 * 100, 65535], np.uint16)), [0, 100, 255])
-    np.testing.assert_array_equal(in_8_bits(np.array([0, 0.5, 1], np.float32)), [0, 128, 255])
+    np.testing.assert_array_equal(in_8_bits(np.array([0, 257 * 100, 65535], np.uint16), Colour()), [0, 100, 255])
+    np.testing.assert_array_equal(in_8_bits(np.array([0, 0.5, 1], np.float32), Colour()), [0, 128, 255])
 
 
 @pytest.fixture(scope="module")
