@@ -78,6 +78,7 @@ export class Panel {
   }
 
   draw() {
+    const held = document.activeElement;
     const clip = this.clip, facts = clip.facts, isClip = facts.kind === "clip", isKnown = Boolean(facts.kind);
     const isAtWork = AT_WORK.includes(clip.state), isDone = clip.state === "done" && !this.isAgain;
     put($("name"), clip.name);
@@ -101,12 +102,11 @@ export class Panel {
     else if (isDone) this.drawDone();
     else { if (isClip) this.drawSource(); this.drawMoment(); this.drawTrial(); this.drawStart(); }
     if (isAtWork || isDone) this.source.stop(false);
-    this.keepFocus(isAtWork ? "work-title" : isDone ? "done-title" : "start-title");
+    this.keepFocus(held, isAtWork ? "work-title" : isDone ? "done-title" : "start-title");
   }
 
   // What had the focus may have gone with its step; then the step that took its place has it.
-  keepFocus(title) {
-    const held = document.activeElement;
+  keepFocus(held, title) {
     if (!held || !$("panel").contains(held) || held === $("panel") || held.getClientRects().length) return;
     const other = {pause: "resume", resume: "pause"}[held.id];
     (other && !$(other).hidden && $(other).getClientRects().length ? $(other) : $(title)).focus({preventScroll: true});
