@@ -15,8 +15,12 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra 'studio' is not installed")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
+from concertdeblur.frame import Colour  # noqa: E402
+from concertdeblur.media.backends import open_reader  # noqa: E402
+from concertdeblur.media.reader import ReaderOptions  # noqa: E402
 from concertdeblur.studio.api import UPLOAD_LIMIT_BYTES  # noqa: E402
-from tests.clips import ClipSpec, frames_of, make_clip, picture, stream_facts  # noqa: E402
+from concertdeblur.studio.brightness import in_ordinary_light  # noqa: E402
+from tests.clips import ClipSpec, frames_of, make_clip, picture, rgb_of, stream_facts  # noqa: E402
 from tests.commands import run  # noqa: E402
 from tests.studio import RunningStudio  # noqa: E402
 from tests.weight_sets import random_weight_set  # noqa: E402
@@ -209,6 +213,47 @@ def test_a_copy_for_looking_plays_everywhere_and_keeps_time_and_turn(studio: Run
     with av.open(str(copy)) as opened:
         frame = next(opened.decode(video=0))
         assert (frame.format.name, frame.rotation) == ("yuv420p", 90)
+    studio.http.delete(f"/api/clips/{clip_id}")
+
+
+def test_a_clip_in_hdr_is_shown_in_ordinary_brightness(studio: RunningStudio, tmp_path: Path) -> None:
+    colour = Colour(primaries=9, transfer=18, matrix=9, range=1)
+    options = {"crf": "5", "preset": "ultrafast", "x265-params": "log-level=error"}
+    spec = ClipSpec(num_frames=12, codec="libx265", pixel_format="yuv420p10le", colour=colour, options=options)
+    source = make_clip(tmp_path / "phone.mp4", spec)
+    with open_reader(source, ReaderOptions()) as reader:
+        expected = [in_ordinary_light(np.asarray(frame.pixels), colour).astype(int) for frame in reader.frames()]
+    pale = np.abs(expected[6] - picture(6, 48, 64)).mean()
+    clip_id = studio.upload(source)
+    assert studio.wait(lambda one: one["state"] == "ready", clip_id)["facts"]["is_hdr"]
+    studio.ask(clip_id, "moment", time_s=0.25, quality="best")
+    studio.wait(lambda one: one["moment"]["wanted"] is None and one["moment"]["time_s"] == pytest.approx(0.24), clip_id)
+    data = studio.http.get(f"/api/clips/{clip_id}/moment-before").content
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert np.abs(expected[6] - decoded[:, :, ::-1]).mean() < 6 < pale
+    studio.ask(clip_id, "trial", quality="best", strength=1, start_s=0)
+    studio.ask(clip_id, "copy", of="source")
+    assert studio.wait(lambda one: one["trial"]["state"] != "making", clip_id)["trial"]["error"] == ""
+    assert studio.wait(lambda one: one["copies"].get("source") != "making", clip_id)["copies"] == {"source": "ready"}
+    for what in ("source-copy", "trial-before", "trial-after"):
+        path = tmp_path / f"{what}.mp4"
+        path.write_bytes(studio.http.get(f"/api/clips/{clip_id}/{what}").content)
+        frames = frames_of(path)
+        assert [frame.time for frame in frames] == pytest.approx([number / 25 for number in range(12)])
+        assert (frames[0].format.name, frames[0].color_trc, frames[0].colorspace) == ("yuv420p", 1, 1)
+        if what != "trial-after":
+            assert np.abs(expected[6] - rgb_of(frames[6], matrix=1)).mean() < 8
+    studio.start(clip_id)
+    done = studio.wait(lambda one: one["state"] in ("done", "failed"), clip_id)
+    assert done["error"] == ""
+    (tmp_path / "result.mp4").write_bytes(studio.http.get(f"/api/clips/{clip_id}/download").content)
+    result = frames_of(tmp_path / "result.mp4")[0]
+    assert (result.format.name, result.color_trc) == ("yuv420p10le", 18), "the download stays in HDR"
+    data = studio.http.get(f"/api/clips/{clip_id}/newest-before").content
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert min(np.abs(frame - decoded[:, :, ::-1]).mean() for frame in expected) < 6
     studio.http.delete(f"/api/clips/{clip_id}")
 
 
