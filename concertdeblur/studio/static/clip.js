@@ -161,7 +161,7 @@ export class Panel {
     }
     $("heat-key").hidden = !heat;
     $("box-key").hidden = !$("boxes").checked;
-    put($("box-key"), moment.boxes.length ? "In the yellow frames it was refined once more." : "Nothing in this picture was refined once more.");
+    put($("box-key"), moment.boxes.length ? "Inside the yellow boxes it was refined once more." : "Nothing in this picture was refined once more.");
     this.moment.mark($("boxes").checked ? moment.boxes : []);
     this.moment.show(true);
     this.blend();
