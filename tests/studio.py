@@ -54,7 +54,7 @@ class RunningStudio:
         return next(one for one in reversed(self.clips()) if clip_id in ("", one["id"]))
 
     def wait(
-        self, is_so: Callable[[dict[str, Any]], Any], clip_id: str = "", *, patience_s: float = 120
+        self, is_so: Callable[[dict[str, Any]], Any], clip_id: str = "", *, patience_s: float = 300
     ) -> dict[str, Any]:
         """Wait until a clip is as wanted; gives it."""
         until_s = time.monotonic() + patience_s
