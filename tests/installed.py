@@ -52,7 +52,7 @@ def main(python: str = sys.executable) -> int:
         _say(f"{sdist.name} {sdist.stat().st_size / 1e6:.1f} MB, {wheel.name} {wheel.stat().st_size / 1e6:.1f} MB")
         bare = folder / "bare" / "bin"
         _run([python, "-m", "venv", bare.parent], folder)
-        install = [bare / "pip", "install", "-qq", "--no-compile", "-c", ROOT / "constraints.txt"]
+        install: list[str | Path] = [bare / "pip", "install", "-qq", "--no-compile", "-c", ROOT / "constraints.txt"]
         _run([*install, *_INDEX, "--no-deps", "torch"], folder)  # only torch is asked for at two places
         _run([*install, f"{wheel}[openvino]"], folder)
         _say(f"installed after {time.monotonic() - started_s:.0f} s")

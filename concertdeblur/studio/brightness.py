@@ -41,8 +41,9 @@ def in_ordinary_light(pixels: Pixels, colour: Colour) -> npt.NDArray[np.uint8]:
 
 
 def _light(pixels: Pixels, transfer: int) -> Light:
-    levels = pixels if pixels.dtype == np.uint16 else np.rint(pixels * (65535 / full_scale(pixels))).astype(np.uint16)
-    light = np.take(_table(transfer), levels)
+    is_deep = pixels.dtype == np.uint16
+    levels = np.asarray(pixels if is_deep else np.rint(pixels * (65535 / full_scale(pixels))), dtype=np.uint16)
+    light: Light = _table(transfer)[levels]
     if transfer == HLG:  # a display makes what is bright brighter still, all three colours alike
         luma = np.maximum(light @ _LUMA, np.float32(1e-6))
         light *= (luma ** np.float32(_HLG_GAMMA - 1) * np.float32(_HLG_PEAK_CDM2 / _WHITE_CDM2))[..., None]

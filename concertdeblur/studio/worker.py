@@ -113,8 +113,8 @@ class Worker:
         for name, job in (("before", {"strength": 0}), ("after", order["job"])):
             shown = target.with_name(f"{target.name}.{name}.mp4")
             made = shown.with_suffix(".mkv") if is_hdr else shown  # with its bits, for a copy in ordinary brightness
-            told = {"on_progress": self._on_progress} if name == "after" else {}  # copying takes no time
-            deblur_video(source, made, VideoJob(**job, **part), stop=self.stop, **told)
+            on_progress = self._on_progress if name == "after" else (lambda _: None)  # copying takes no time
+            deblur_video(source, made, VideoJob(**job, **part), stop=self.stop, on_progress=on_progress)
             if is_hdr:
                 write_viewing_copy(made, shown, deinterlace=False, stop=self.stop)
                 made.unlink()

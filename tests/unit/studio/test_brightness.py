@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from concertdeblur.frame import HLG, PQ, Colour
+from concertdeblur.frame import HLG, PQ, Colour, Pixels
 from concertdeblur.studio.brightness import in_ordinary_light
 
 _BT709, _BT2020 = 1, 9
@@ -31,11 +31,10 @@ def srgb(light: float) -> float:
     return 255 * (12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def shown(levels: list[float], transfer: int, primaries: int = _BT2020, dtype: type = np.uint16) -> list[int]:
+def shown(levels: list[float], transfer: int, primaries: int = _BT2020, dtype: str = "uint16") -> list[int]:
     """What one pixel becomes."""
-    full = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
-    pixel = np.array(levels) * full
-    pixels = np.asarray(pixel if dtype is np.float32 else np.rint(pixel), dtype=dtype).reshape(1, 1, 3)
+    pixel = np.array(levels) * {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    pixels: Pixels = (pixel if dtype == "float32" else np.rint(pixel)).astype(dtype).reshape(1, 1, 3)
     found: list[int] = in_ordinary_light(pixels, Colour(primaries=primaries, transfer=transfer)).reshape(3).tolist()
     return found
 
@@ -65,6 +64,6 @@ def test_colours_stay_what_they_are() -> None:
     assert linear[0] / linear[1] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_pixels_of_all_kinds_are_taken(dtype: type) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_pixels_of_all_kinds_are_taken(dtype: str) -> None:
     assert shown([0.5] * 3, HLG, dtype=dtype) == pytest.approx(shown([0.5] * 3, HLG), abs=2)
