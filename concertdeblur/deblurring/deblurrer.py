@@ -183,7 +183,7 @@ class Deblurrer:
                 return None
             with span("motion"):
                 seen = search.next(*given)
-            return of_frame.copy_in(seen, slot if on_gpu else None)
+            return of_frame.copy_in(seen, slot)
 
         def generate(given: CopiedIn | None, _: Slot) -> Looked | None:
             return None if given is None else of_frame.generate(given)

@@ -136,9 +136,9 @@ class FrameStages:
 
     @torch.inference_mode()
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
-        """Bring the pixels to the device, through the slot's buffer if there is one."""
+        """Bring the pixels and the taps to the device, through the slot's buffers if there is one."""
         with span("copy in"):
-            frame_1CHW = to_tensor(seen.pixels, self._device, slot)
+            frame_1CHW = to_tensor(seen.pixels, self._device, slot if self._device.type != "cpu" else None)
         path = None
         if seen.neighbours is not None and self._image_generator.takes_taps:
             with span("sample"):
