@@ -20,7 +20,7 @@ from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Medium, Pixels
 from concertdeblur.models import Networks
-from concertdeblur.runtime import Runtime, torch_threads
+from concertdeblur.runtime import Runtime, one_thread_a_stage
 from concertdeblur.streaming import (
     CudaDevice,
     HostDevice,
@@ -153,7 +153,7 @@ class Deblurrer:
         pixels. A frame that did not change comes out as it came in, with its native planes.
 
         On a GPU, and with OpenVINO, neighbouring frames overlap: one is refined while the next is generated. With
-        OpenVINO torch keeps to one thread of the CPU until the stream ends.
+        OpenVINO, torch and OpenCV keep to one thread of the CPU each until the stream ends.
 
         Args:
             frames: Of the video, in order; a few are taken ahead.
@@ -226,7 +226,7 @@ class Deblurrer:
             pipeline = OverlappedPipeline(CudaDevice(self.runtime.device), stages, depth=2 if overlap else 1)
             yield from pipeline.run(given)
         elif overlap and self.runtime.backend == "openvino":
-            with torch_threads(1):
+            with one_thread_a_stage():
                 pipeline = OverlappedPipeline(
                     ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT, num_restoring=frames_at_once(self.runtime)
                 )
