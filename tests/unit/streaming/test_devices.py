@@ -246,7 +246,12 @@ def slow_cuda_stages(torch: Any) -> Stages[Any, Any]:
 
     def generate(frames: Any, slot: Slot) -> Any:
         torch.cuda._sleep(busy_cycles)
-        return frames, frames * 2 + 1
+        return frames, frames * 2
+
+    def restore(generated: Any, slot: Slot) -> Any:
+        frames, doubled = generated
+        torch.cuda._sleep(busy_cycles)
+        return frames, doubled + 1
 
     def refine(generated: Any, slot: Slot) -> Any:
         frames, result = generated
@@ -262,5 +267,10 @@ def slow_cuda_stages(torch: Any) -> Stages[Any, Any]:
         return out
 
     return Stages(
-        copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=lambda out, _: out.copy()
+        copy_in=copy_in,
+        generate=generate,
+        restore=restore,
+        refine=refine,
+        copy_out=copy_out,
+        finish=lambda out, _: out.copy(),
     )
