@@ -11,8 +11,8 @@ from torch import Tensor
 
 from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge, PathWindows
 from concertdeblur.deblurring.cam import Area
-from concertdeblur.deblurring.image_generator import ImageGenerator
-from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, OnHost, Refined
+from concertdeblur.deblurring.image_generator import ImageGenerator, frames_at_once
+from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, Looked, OnHost, Refined
 from concertdeblur.deblurring.steadiness import Steadier
 from concertdeblur.deblurring.stream_frames import StreamSearch, check_pixels, lone_frame, with_following
 from concertdeblur.deblurring.tensors import quantised
@@ -20,7 +20,7 @@ from concertdeblur.engines import Engine, make_engine
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Medium, Pixels
 from concertdeblur.models import Networks
-from concertdeblur.runtime import Runtime, torch_threads
+from concertdeblur.runtime import Runtime, one_thread_a_stage
 from concertdeblur.streaming import (
     CudaDevice,
     HostDevice,
@@ -36,9 +36,9 @@ __all__ = ["DeblurOptions", "DeblurredFrame", "DeblurredPicture", "Deblurrer"]
 
 Sample = TypeVar("Sample", bound=np.generic)
 
-# Frames in flight with OpenVINO. G_i uses all cores, but torch describes and filters on one of them; meanwhile earlier
-# frames are refined and steadied. On two cores a frame took 1.19 s with one in flight, 0.96 s with two, 0.95 s with 3.
-_FRAMES_IN_FLIGHT = 3
+# Frames in flight with OpenVINO: two are restored, each on half of the cores, one is refined, and one is looked at.
+# Five and six gain nothing more (EXPERIMENTS.md, 2026-11-29, "two frames are restored at the same time").
+_FRAMES_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +134,7 @@ class Deblurrer:
         if options.strength == 0 and not options.heatmap:
             return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
         stages = self._stages(options, Medium.PICTURE)
-        made = stages.copy_out(stages.refine(stages.generate(stages.copy_in(lone_frame(pixels)))))
+        made = stages.copy_out(stages.refine(stages.restore(stages.generate(stages.copy_in(lone_frame(pixels))))))
         refinement = made.refinement()
         return DeblurredPicture(
             pixels=quantised(made.result, like=pixels),
@@ -153,7 +153,7 @@ class Deblurrer:
         pixels. A frame that did not change comes out as it came in, with its native planes.
 
         On a GPU, and with OpenVINO, neighbouring frames overlap: one is refined while the next is generated. With
-        OpenVINO torch keeps to one thread of the CPU until the stream ends.
+        OpenVINO, torch and OpenCV keep to one thread of the CPU each until the stream ends.
 
         Args:
             frames: Of the video, in order; a few are taken ahead.
@@ -174,6 +174,7 @@ class Deblurrer:
         self, frames: Iterable[Frame], options: DeblurOptions, *, overlap: bool
     ) -> Generator[DeblurredFrame, None, None]:
         on_gpu = self.runtime.device.type == "cuda"
+        at_once = frames_at_once(self.runtime) if overlap else 1
         search, of_frame, steadier = StreamSearch(), self._stages(options, Medium.VIDEO), Steadier()
 
         # None stands for the end: a stage that waits for the frame after gives its last one then.
@@ -182,10 +183,13 @@ class Deblurrer:
                 return None
             with span("motion"):
                 seen = search.next(*given)
-            return of_frame.copy_in(seen, slot if on_gpu else None)
+            return of_frame.copy_in(seen, slot)
 
-        def generate(given: CopiedIn | None, _: Slot) -> Generated | None:
+        def generate(given: CopiedIn | None, _: Slot) -> Looked | None:
             return None if given is None else of_frame.generate(given)
+
+        def restore(given: Looked | None, _: Slot) -> Generated | None:
+            return None if given is None else of_frame.restore(given, at_once=at_once)
 
         def refine(given: Generated | None, _: Slot) -> Refined | None:
             if of_frame.waits:
@@ -203,7 +207,9 @@ class Deblurrer:
 
         pairs = with_following(frames)
         given = _with_end(pairs) if of_frame.waits else pairs
-        stages = Stages(copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=finish)
+        stages = Stages(
+            copy_in=copy_in, generate=generate, restore=restore, refine=refine, copy_out=copy_out, finish=finish
+        )
         for made in self._run(given, stages, overlap=overlap):
             if made is not None:
                 yield made
@@ -220,8 +226,11 @@ class Deblurrer:
             pipeline = OverlappedPipeline(CudaDevice(self.runtime.device), stages, depth=2 if overlap else 1)
             yield from pipeline.run(given)
         elif overlap and self.runtime.backend == "openvino":
-            with torch_threads(1):
-                yield from OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT).run(given)
+            with one_thread_a_stage():
+                pipeline = OverlappedPipeline(
+                    ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT, num_restoring=frames_at_once(self.runtime)
+                )
+                yield from pipeline.run(given)
         else:  # two busy thread pools make eager torch many times slower
             yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(given)
 

@@ -10,9 +10,10 @@ rows and Q columns of the blur's cells.
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from concertdeblur.cpus import available_cpus
 from concertdeblur.deblurring.tensors import finite
 from concertdeblur.deblurring.tiles import in_tiles
 from concertdeblur.engines import Engine, make_engine
@@ -21,6 +22,10 @@ from concertdeblur.models.architecture import ImageGeneratorNetwork
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.runtime import Runtime
+
+# Frames of a stream that are restored at the same time with OpenVINO, each on its share of the cores. If one has all
+# cores, each of its layers waits for the core on which another stage runs.
+_AT_ONCE = 2
 
 
 class ImageGenerator:
@@ -36,11 +41,11 @@ class ImageGenerator:
         self, network: ImageGeneratorNetwork, runtime: Runtime, *, on_paths: PathRestoration | None = None
     ) -> None:
         self.network = network.eval().requires_grad_(False).to(runtime.device)
-        self._restore: Engine = make_engine(network.restoration, runtime, is_kept=True)
-        self._restore_on_paths: Engine | None = None
+        self._restore = _Restoring(network.restoration, runtime)
+        self._restore_on_paths: _Restoring | None = None
         self._margin_px = network.restoration.receptive_margin_px
         if on_paths is not None:
-            self._restore_on_paths = make_engine(on_paths, runtime, is_kept=True)
+            self._restore_on_paths = _Restoring(on_paths, runtime)
             if self._margin_px is not None:
                 self._margin_px = max(self._margin_px, on_paths.receptive_margin_px)
         self.multiple_px = max(HINT_PX, network.restoration.multiple_px)
@@ -85,17 +90,46 @@ class ImageGenerator:
         guess_NGHW = _padded(prepared.guess_NGHW, self.multiple_px)
         return _padded(frames_NCHW, self.multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
 
-    def __call__(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
-        """Restore padded frames; the result is not clamped, and may hold values that are no numbers."""
+    def __call__(self, blurred_NCHW: Tensor, prepared: Prepared, *, at_once: int | None = None) -> Tensor:
+        """Restore padded frames; the result is not clamped, and may hold values that are no numbers.
+
+        Args:
+            blurred_NCHW: The frames.
+            prepared: What is given beside them.
+            at_once: How many calls may run at the same time, 1 or `frames_at_once`, for frames of one size; None: one,
+                of any size.
+        """
         restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
         if prepared.path is not None and self._restore_on_paths is not None:
             restore = self._restore_on_paths
             given = [prepared.guess_NGHW, *by_plane(prepared.path.taps_NTHW), prepared.path.velocity_N2hw]
-        return in_tiles(restore, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
+        engine = restore.engine(at_once)
+        return in_tiles(engine, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 
-    def restored(self, blurred_NCHW: Tensor, prepared: Prepared) -> Tensor:
+    def restored(self, blurred_NCHW: Tensor, prepared: Prepared, *, at_once: int | None = None) -> Tensor:
         """Restore padded frames, in [0, 1]; where the network gives NaN, the frame's own pixels stay."""
-        return finite(self(blurred_NCHW, prepared), blurred_NCHW).clamp_(0, 1)
+        made = self(blurred_NCHW, prepared, at_once=at_once)
+        return finite(made, blurred_NCHW).clamp_(0, 1)
+
+
+class _Restoring:
+    """A restoration made ready to run on pictures, and on the frames of streams."""
+
+    def __init__(self, restoration: nn.Module, runtime: Runtime) -> None:
+        self._of_pictures = make_engine(restoration, runtime, is_kept=True)
+        self._of_streams = {
+            num: make_engine(restoration, runtime, is_kept=True, is_sized=True, num_at_once=num)
+            for num in {1, frames_at_once(runtime)}
+        }
+
+    def engine(self, at_once: int | None) -> Engine:
+        """The engine for so many frames of a stream at the same time; None: for pictures."""
+        return self._of_pictures if at_once is None else self._of_streams[at_once]
+
+
+def frames_at_once(runtime: Runtime) -> int:
+    """How many frames of a stream are restored at the same time, if its stages overlap."""
+    return min(_AT_ONCE, available_cpus()) if runtime.backend == "openvino" else 1
 
 
 def _padded(pictures_NCHW: Tensor, multiple_px: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from concertdeblur.deblurring.stream_frames import Neighbours
-from concertdeblur.models.path_taps import Flow, Samples, flow_in, taps_of
+from concertdeblur.models.path_taps import NUM_PLANES, Flow, Samples, path_in, taps_along
 from concertdeblur.models.prepared import VELOCITY_PX, PathSamples
 from concertdeblur.streaming import Slot
 
@@ -19,46 +19,43 @@ def path_samples(
     Args:
         neighbours: The frame, those beside it and its path.
         multiple_px: What sides must be multiples of; samples beyond the frame are those of its reflection.
-        device: Where the samples go, through the slot's page-locked buffers if there is one.
-        slot: The frame's slot.
+        device: Where the samples go.
+        slot: The frame's slot. Its buffer holds the taps until the frame is done: new memory for them would take a
+            sixth of the time. On a GPU the flows go through its buffers, too.
     """
-    velocity = neighbours.path.velocity()
-    if velocity is None:
+    if neighbours.path.to_before is None and neighbours.path.to_after is None:
         return None
     height, width = neighbours.frame.shape[:2]
-    frames = [_padded(some, multiple_px) for some in (neighbours.before, neighbours.frame, neighbours.after)]
-    before, frame, after = frames
+    before, frame, after = (
+        None if some is None else cv2.cvtColor(_padded(some, multiple_px), cv2.COLOR_RGB2RGBA)  # see `taps_along`
+        for some in (neighbours.before, neighbours.frame, neighbours.after)
+    )
     assert frame is not None
-    taps = taps_of(before, frame, after, neighbours.path, frame_size=(height, width))
-    size = frame.shape[:2]
+    path = path_in(neighbours.path, height, width, slice(0, frame.shape[0]), slice(0, frame.shape[1]))
+    shape = (NUM_PLANES, *frame.shape[:2])
+    planes = None if slot is None else slot.pinned("taps", shape, frame.dtype)
+    taps = taps_along(before, frame, after, path, planes=planes)
+    is_pinned = slot is not None and device.type != "cpu"
     flows = [
-        None if flow is None else _on_device(_reduced(flow, (height, width), size), device, slot, name)[None]
-        for name, flow in (
-            ("velocity", velocity),
-            ("to before", neighbours.path.to_before),
-            ("to after", neighbours.path.to_after),
-        )
+        None if flow is None else _on_device(_reduced(flow), device, slot if is_pinned else None, name)[None]
+        for name, flow in (("velocity", path.velocity), ("to before", path.to_before), ("to after", path.to_after))
     ]
     assert flows[0] is not None
     return PathSamples(
-        taps_NTHW=_on_device(taps, device, slot, "taps")[None],
+        taps_NTHW=torch.from_numpy(taps).to(device, non_blocking=is_pinned)[None],
         velocity_N2hw=flows[0],
         to_before_N2hw=flows[1],
         to_after_N2hw=flows[2],
     )
 
 
-def _reduced(flow: Flow, frame_size: tuple[int, int], padded_size: tuple[int, ...]) -> Flow:
-    """A flow as planes (2, h, w), a value for VELOCITY_PX x VELOCITY_PX of the padded frame."""
-    height, width = padded_size
-    whole = flow_in(flow, *frame_size, slice(0, height), slice(0, width))
-    size = width // VELOCITY_PX, height // VELOCITY_PX
-    return np.ascontiguousarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
+def _reduced(flow: Flow) -> Flow:
+    """A flow at each pixel of the padded frame as planes (2, h, w), a value for VELOCITY_PX x VELOCITY_PX."""
+    size = flow.shape[1] // VELOCITY_PX, flow.shape[0] // VELOCITY_PX
+    return np.ascontiguousarray(cv2.resize(flow, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
 
 
-def _padded(samples: Samples | None, multiple_px: int) -> Samples | None:
-    if samples is None:
-        return None
+def _padded(samples: Samples, multiple_px: int) -> Samples:
     height, width = samples.shape[:2]
     missing_h, missing_w = -height % multiple_px, -width % multiple_px
     if not missing_h and not missing_w:

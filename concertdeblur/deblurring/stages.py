@@ -58,6 +58,15 @@ class CopiedIn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """A frame of which all is known that G_i's convolutions are given; sides are padded."""
+
+    seen: StreamFrame
+    blurred_1CHW: Tensor
+    prepared: Prepared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Generated:
     """A frame after G_i; sides are padded."""
 
@@ -127,9 +136,9 @@ class FrameStages:
 
     @torch.inference_mode()
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
-        """Bring the pixels to the device, through the slot's buffer if there is one."""
+        """Bring the pixels and the taps to the device, through the slot's buffers if there is one."""
         with span("copy in"):
-            frame_1CHW = to_tensor(seen.pixels, self._device, slot)
+            frame_1CHW = to_tensor(seen.pixels, self._device, slot if self._device.type != "cpu" else None)
         path = None
         if seen.neighbours is not None and self._image_generator.takes_taps:
             with span("sample"):
@@ -137,8 +146,8 @@ class FrameStages:
         return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, path=path)
 
     @torch.inference_mode()
-    def generate(self, given: CopiedIn) -> Generated:
-        """G_i: read the blur off the frame, filter it, restore it."""
+    def generate(self, given: CopiedIn) -> Looked:
+        """G_i's first part: read the blur off the frame, and filter it."""
         with span("generate"):
             frame_1CHW = self._image_generator.laid_out(given.frame_1CHW)
             with span("describe"):
@@ -153,9 +162,21 @@ class FrameStages:
                     medium=self._medium,
                 )
             blurred_1CHW, prepared = self._image_generator.padded(frame_1CHW, prepared)
-            with span("restore"):
-                result_1CHW = self._image_generator.restored(blurred_1CHW, prepared)
-            return Generated(seen=given.seen, blurred_1CHW=blurred_1CHW, result_1CHW=result_1CHW, prepared=prepared)
+            return Looked(seen=given.seen, blurred_1CHW=blurred_1CHW, prepared=prepared)
+
+    @torch.inference_mode()
+    def restore(self, given: Looked, *, at_once: int | None = None) -> Generated:
+        """G_i's second part, its convolutions; safe to call for several frames at the same time.
+
+        Args:
+            given: The frame.
+            at_once: How many frames of the stream may be restored at the same time; None: the frame is a picture.
+        """
+        with span("restore"):
+            result_1CHW = self._image_generator.restored(given.blurred_1CHW, given.prepared, at_once=at_once)
+            return Generated(
+                seen=given.seen, blurred_1CHW=given.blurred_1CHW, result_1CHW=result_1CHW, prepared=given.prepared
+            )
 
     @torch.inference_mode()
     def refine_waiting(self, given: Generated | None) -> Refined | None:

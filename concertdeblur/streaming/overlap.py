@@ -1,4 +1,4 @@
-"""The order of work on four streams, so that refining one batch overlaps generating the next.
+"""The order of work on streams, so that refining one batch overlaps generating the next.
 
 The order does not depend on what the stages compute, nor on what a stream is. Its rules are in `OverlappedPipeline`,
 and the devices are in `devices.py`.
@@ -73,13 +73,14 @@ class Slot:
 class Stages(Generic[T, R]):
     """What is done to a batch; each function gets what the one before it returned, and the batch's slot.
 
-    The first four may return before the device is done; what they return must hold (own) every tensor
+    All but the last may return before the device is done; what they return must hold (own) every tensor
     that a later stage reads. `refine` may block the host on its own stream (to count windows, say):
     the next batch's generating has been given to the device by then.
     """
 
     copy_in: Callable[[T, Slot], Any]  # fill a pinned buffer of the slot, start its copy to the device
     generate: Callable[[Any, Slot], Any]
+    restore: Callable[[Any, Slot], Any]  # the last part of generating; carries nothing from batch to batch
     refine: Callable[[Any, Slot], Any]  # in order, so it may carry decisions from batch to batch
     copy_out: Callable[[Any, Slot], Any]  # start the copy into a pinned buffer of the slot
     finish: Callable[[Any, Slot], R]  # on the host, when that copy is done: take what is needed out of it
@@ -91,9 +92,9 @@ class _Flight:
 
     slot: Slot
     values: list[Any]  # the batch and what each stage returned: kept alive (rule 6)
-    generated: Any = None  # the event behind generate
+    restored: Any = None  # the event behind restore
     copied_out: Any = None  # the event behind copy_out
-    is_issued: bool = False  # all four stages are given to the device
+    is_issued: bool = False  # all stages but the last are given to the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,11 @@ class _Streams(Generic[S]):
     generate: S
     refine: S
     copy_out: S
+    restore: tuple[S, ...]  # they take turns; empty: generate's
 
 
 class OverlappedPipeline(Generic[T, R]):
-    """Runs batches through four streams, up to `depth` in flight; results come in order.
+    """Runs batches through a stream for each stage, up to `depth` in flight; results come in order.
 
     The rules. Batch k uses slot k mod depth. A wrong order corrupts frames in silence, so each rule names
     its one wait; the property test takes them away one by one and sees frames corrupted.
@@ -113,8 +115,9 @@ class OverlappedPipeline(Generic[T, R]):
     1. copy_in(0) waits for what the caller gave the device before (weights on their way). The streams do
        not wait for the caller's stream by themselves. Every other piece of work comes behind copy_in(0)
        through rules 2 to 4.
-    2. generate(k) waits for the event behind copy_in(k).
-    3. refine(k) waits for the event behind generate(k).
+    2. generate(k) waits for the event behind copy_in(k). restore(k) comes behind it in its stream; where restore has
+       streams of its own, it waits for the event behind generate(k).
+    3. refine(k) waits for the event behind restore(k).
     4. copy_out(k) waits for the event behind refine(k).
     5. The host waits for the event behind copy_out(k) before finish(k) reads the slot's buffers; and finish(k)
        comes before copy_in(k + depth), the next user of the slot. So whoever writes into a slot, host
@@ -132,8 +135,9 @@ class OverlappedPipeline(Generic[T, R]):
        the stage that reads it: one stream, so it is in order. To keep a tensor of another stage, clone it.
     9. What two stages share and make on first use (windows of an FFT, say) is made before `run` (rule 1).
 
-    Nothing orders generate(k + 1) after refine(k): that is the overlap. The host issues generate(k + 1) before
-    refine(k), because refining reads its decisions back, which blocks the host.
+    Nothing orders generate(k + 1) after refine(k), nor restore(k + 1) after restore(k) where they have streams of their
+    own: that is the overlap. The host issues generate(k + 1) and restore(k + 1) before refine(k), because refining
+    reads its decisions back, which blocks the host.
 
     This has not run on a GPU yet; the order is proven on a simulated device only.
 
@@ -141,14 +145,19 @@ class OverlappedPipeline(Generic[T, R]):
         device: Whose streams are used.
         stages: What is done to a batch.
         depth: Most batches in flight (buffers per kind, GPU memory for as many); 1 means no overlap.
+        num_restoring: Most batches in `restore` at the same time. With 1 it belongs to generate's stream. On a GPU one
+            batch has the whole device anyway; on a CPU a core is never idle so while a stage beside it has but one.
 
     """
 
-    def __init__(self, device: StreamDevice[Any, Any], stages: Stages[T, R], *, depth: int = 2) -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, but {depth = }")
+    def __init__(
+        self, device: StreamDevice[Any, Any], stages: Stages[T, R], *, depth: int = 2, num_restoring: int = 1
+    ) -> None:
+        if depth < 1 or num_restoring < 1:
+            raise ValueError(f"depth and num_restoring must be at least 1, but {depth = }, {num_restoring = }")
         self._device = device
         self._stages = stages
+        self._num_restoring = num_restoring
         self._slots = [Slot(device) for _ in range(depth)]
 
     def run(self, batches: Iterable[T]) -> Generator[R, None, None]:
@@ -158,7 +167,9 @@ class OverlappedPipeline(Generic[T, R]):
         error of a stage, or of the device, comes at once, and what was in flight is lost.
         """
         device = self._device
-        streams = _Streams(*(device.make_stream() for _ in range(4)))
+        copy_in, generate, refine, copy_out = (device.make_stream() for _ in range(4))
+        num_own = self._num_restoring if self._num_restoring > 1 else 0
+        streams = _Streams(copy_in, generate, refine, copy_out, tuple(device.make_stream() for _ in range(num_own)))
         flights: deque[_Flight] = deque()
         try:
             device.wait(streams.copy_in, device.record_caller())  # rule 1
@@ -186,7 +197,7 @@ class OverlappedPipeline(Generic[T, R]):
                 source_error = error
                 break
             flights.append(_Flight(self._slots[number % len(self._slots)], [batch]))
-            self._begin(flights[-1], streams)
+            self._begin(flights[-1], streams, number)
             if len(flights) > 1:
                 self._complete(flights[-2], streams)
         while flights:
@@ -194,16 +205,21 @@ class OverlappedPipeline(Generic[T, R]):
         if source_error is not None:
             raise source_error
 
-    def _begin(self, flight: _Flight, streams: _Streams[Any]) -> None:
+    def _begin(self, flight: _Flight, streams: _Streams[Any], number: int) -> None:
         self._issue(flight, streams.copy_in, self._stages.copy_in)
         self._device.wait(streams.generate, self._device.record(streams.copy_in))  # rule 2
         self._issue(flight, streams.generate, self._stages.generate)
-        flight.generated = self._device.record(streams.generate)  # later it would be behind the next batch too
+        restore = streams.generate
+        if streams.restore:
+            restore = streams.restore[number % len(streams.restore)]
+            self._device.wait(restore, self._device.record(streams.generate))  # rule 2
+        self._issue(flight, restore, self._stages.restore)
+        flight.restored = self._device.record(restore)  # later it would be behind the next batch too
 
     def _complete(self, flight: _Flight, streams: _Streams[Any]) -> None:
         if flight.is_issued:
             return
-        self._device.wait(streams.refine, flight.generated)  # rule 3
+        self._device.wait(streams.refine, flight.restored)  # rule 3
         self._issue(flight, streams.refine, self._stages.refine)
         self._device.wait(streams.copy_out, self._device.record(streams.refine))  # rule 4
         self._issue(flight, streams.copy_out, self._stages.copy_out)
@@ -224,7 +240,7 @@ class OverlappedPipeline(Generic[T, R]):
     def _released(self, streams: _Streams[Any]) -> list[Exception]:
         """Wait for all streams and give them up (rule 7); returns the errors that came meanwhile."""
         errors = []
-        for stream in (streams.copy_in, streams.generate, streams.refine, streams.copy_out):
+        for stream in (streams.copy_in, streams.generate, *streams.restore, streams.refine, streams.copy_out):
             try:
                 self._device.release(stream)
             except Exception as error:

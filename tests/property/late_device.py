@@ -71,12 +71,14 @@ class LateDevice:
             at once, and what it gives to `launch` comes late (as on CUDA).
         ignores: A wait that is not kept: (number of the waiting stream, number of the recorded one);
             "synchronize" and "release" are the host's.
+        num_streams: Of a run.
     """
 
-    def __init__(self, seed: int, *, defers: bool = False, ignores: object = None) -> None:
+    def __init__(self, seed: int, *, defers: bool = False, ignores: object = None, num_streams: int = 4) -> None:
         self._random = random.Random(seed)  # noqa: S311
         self._eagerness = self._random.choice([0.0, 0.1, 0.5, 0.9])
-        self._favourites = self._random.sample(range(-1, 4), 5) if self._random.random() < 0.5 else None
+        self._favourites = self._random.sample(range(-1, 7), 8) if self._random.random() < 0.5 else None
+        self._num_streams = num_streams
         self.defers = defers
         self.ignores = ignores
         self.caller = self.current = Stream(-1)
@@ -86,7 +88,7 @@ class LateDevice:
 
     def make_stream(self) -> Stream:
         """A new stream; those of an earlier run keep their numbers."""
-        self.streams.append(Stream((len(self.streams) - 1) % 4))
+        self.streams.append(Stream((len(self.streams) - 1) % self._num_streams))
         return self.streams[-1]
 
     def release(self, stream: Stream) -> None:

@@ -30,7 +30,7 @@ def plain_sequence(batches: list[Array]) -> list[Array]:
     results, memory, decision = [], 0, 0
     for batch in batches:
         memory = (memory * 3 + int(batch.sum())) % _MODULUS
-        generated = (batch * _WEIGHT + memory) % _MODULUS
+        generated = ((batch * _WEIGHT + memory) * 2 + batch) % _MODULUS
         decision = int(generated[0] + decision) % 5
         results.append((generated * 2 + batch + decision) % _MODULUS)
     return results
@@ -53,6 +53,7 @@ class SimulatedStages:
         return Stages(
             copy_in=self.copy_in,
             generate=self.generate,
+            restore=self.restore,
             refine=self.refine,
             copy_out=self.copy_out,
             finish=self.finish,
@@ -71,6 +72,14 @@ class SimulatedStages:
         self._device.launch(remember_block, self._memory, frames)
         self._in_halves(add_block, result, scaled, weight=self._memory)
         return frames, result
+
+    def restore(self, generated: tuple[Tensor, Tensor], slot: Slot) -> tuple[Tensor, Tensor]:
+        frames, result = generated
+        restored = Tensor(self._device, frames.block.shape)
+        self._in_halves(double_block, restored, result)
+        self._in_halves(add_in_place, restored, frames)
+        self._in_halves(remainder_block, restored, restored)
+        return frames, restored
 
     def refine(self, generated: tuple[Tensor, Tensor], slot: Slot) -> Tensor:
         frames, result = generated
@@ -134,6 +143,10 @@ def add_in_place(to: Array, of: Array) -> None:
     to += of
 
 
+def remainder_block(to: Array, of: Array) -> None:
+    to[:] = of % _MODULUS
+
+
 def batches_of(seed: int, num_batches: int, size: int = 6) -> list[Array]:
     return list(np.random.default_rng(seed).integers(0, 1000, (num_batches, size)))
 
@@ -144,8 +157,16 @@ def collect(results: Iterator[Array], into: list[Array]) -> None:
         into.append(result)  # noqa: PERF402 (extend would lose them)
 
 
-def pipeline_on(device: LateDevice, *, depth: int, reads_back: bool) -> OverlappedPipeline[Array, Array]:
-    return OverlappedPipeline(device, SimulatedStages(device, reads_back=reads_back).stages(), depth=depth)
+def late_device(seed: int, *, num_restoring: int, defers: bool = False, ignores: object = None) -> LateDevice:
+    num_streams = 4 + (num_restoring if num_restoring > 1 else 0)
+    return LateDevice(seed, defers=defers, ignores=ignores, num_streams=num_streams)
+
+
+def pipeline_on(
+    device: LateDevice, *, depth: int, reads_back: bool, num_restoring: int = 1
+) -> OverlappedPipeline[Array, Array]:
+    stages = SimulatedStages(device, reads_back=reads_back).stages()
+    return OverlappedPipeline(device, stages, depth=depth, num_restoring=num_restoring)
 
 
 def same(results: list[Array], expected: list[Array]) -> bool:
@@ -157,15 +178,16 @@ def same(results: list[Array], expected: list[Array]) -> bool:
     seed=st.integers(0, 2**32),
     num_batches=st.integers(0, 9),
     depth=st.integers(1, 4),
+    num_restoring=st.integers(1, 3),
     defers=st.booleans(),
     reads_back=st.booleans(),
 )
 def test_late_and_out_of_turn_gives_what_the_plain_sequence_gives(
-    seed: int, num_batches: int, depth: int, defers: bool, reads_back: bool
+    seed: int, num_batches: int, depth: int, num_restoring: int, defers: bool, reads_back: bool
 ) -> None:
     batches = batches_of(seed, num_batches)
-    device = LateDevice(seed, defers=defers)
-    pipeline = pipeline_on(device, depth=depth, reads_back=reads_back)
+    device = late_device(seed, num_restoring=num_restoring, defers=defers)
+    pipeline = pipeline_on(device, depth=depth, reads_back=reads_back, num_restoring=num_restoring)
     assert same(list(pipeline.run(batches)), plain_sequence(batches))
     assert device.violations == []
     assert not any(stream.work for stream in device.streams)
@@ -187,7 +209,7 @@ def test_leaving_early_waits_for_the_device(seed: int, num_kept: int, depth: int
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    fails_in=st.sampled_from(["copy_in", "generate", "refine", "copy_out", "finish"]),
+    fails_in=st.sampled_from(["copy_in", "generate", "restore", "refine", "copy_out", "finish"]),
     fails_at=st.integers(0, 4),
     depth=st.integers(1, 3),
 )
@@ -250,12 +272,17 @@ def test_looks_at_most_depth_batches_ahead(seed: int, taken: int, depth: int) ->
 
 
 def is_caught(
-    seed: int, *, ignores: object = None, defers: bool = False, spoil: Callable[[Any], None] = lambda _: None
+    seed: int,
+    *,
+    ignores: object = None,
+    defers: bool = False,
+    num_restoring: int = 1,
+    spoil: Callable[[Any], None] = lambda _: None,
 ) -> bool:
     """Whether a wrong order shows on this seed: in the results, by an error, or as memory freed too early."""
     batches = batches_of(seed, 6)
-    device = LateDevice(seed, ignores=ignores, defers=defers)
-    pipeline = pipeline_on(device, depth=3, reads_back=False)
+    device = late_device(seed, ignores=ignores, defers=defers, num_restoring=num_restoring)
+    pipeline = pipeline_on(device, depth=3, reads_back=False, num_restoring=num_restoring)
     spoil(pipeline)
     try:
         results = list(pipeline.run(batches))
@@ -265,7 +292,12 @@ def is_caught(
 
 
 def test_with_every_wait_in_place_nothing_is_caught() -> None:
-    assert not any(is_caught(seed, defers=defers) for seed in range(_NUM_SEEDS) for defers in (False, True))
+    assert not any(
+        is_caught(seed, defers=defers, num_restoring=num_restoring)
+        for seed in range(_NUM_SEEDS)
+        for defers in (False, True)
+        for num_restoring in (1, 2)
+    )
 
 
 @pytest.mark.parametrize("defers", [False, True], ids=["like CUDA", "like threads"])
@@ -281,6 +313,19 @@ def test_with_every_wait_in_place_nothing_is_caught() -> None:
 )
 def test_without_one_wait_frames_are_corrupted(ignores: object, defers: bool) -> None:
     assert any(is_caught(seed, ignores=ignores, defers=defers) for seed in range(_NUM_SEEDS))
+
+
+@pytest.mark.parametrize("defers", [False, True], ids=["like CUDA", "like threads"])
+@pytest.mark.parametrize(
+    "ignores",
+    [
+        pytest.param((5, 1), id="rule 2: restore after generate"),
+        pytest.param((2, 5), id="rule 3: refine after restore"),
+        pytest.param((3, 2), id="rule 4: copy_out after refine"),
+    ],
+)
+def test_without_one_wait_of_two_that_restore_frames_are_corrupted(ignores: object, defers: bool) -> None:
+    assert any(is_caught(seed, ignores=ignores, defers=defers, num_restoring=2) for seed in range(_NUM_SEEDS))
 
 
 def test_if_batches_in_flight_share_a_slot_frames_are_corrupted() -> None:
@@ -352,16 +397,21 @@ def test_generating_the_next_batch_can_overlap_refining() -> None:
     seed=st.integers(0, 2**32),
     num_batches=st.integers(0, 8),
     depth=st.integers(1, 4),
+    num_restoring=st.integers(1, 3),
     device=st.sampled_from([HostDevice, ThreadDevice]),
 )
 def test_the_real_devices_on_a_cpu_give_the_plain_sequence(
-    seed: int, num_batches: int, depth: int, device: Any
+    seed: int, num_batches: int, depth: int, num_restoring: int, device: Any
 ) -> None:
     memory, decision = [0], [0]
 
     def generate(frames: Array, slot: Slot) -> tuple[Array, Array]:
         memory[0] = (memory[0] * 3 + int(frames.sum())) % _MODULUS
         return frames, (frames * _WEIGHT + memory[0]) % _MODULUS
+
+    def restore(generated: tuple[Array, Array], slot: Slot) -> tuple[Array, Array]:
+        frames, result = generated
+        return frames, (result * 2 + frames) % _MODULUS
 
     def refine(generated: tuple[Array, Array], slot: Slot) -> Array:
         frames, result = generated
@@ -379,10 +429,16 @@ def test_the_real_devices_on_a_cpu_give_the_plain_sequence(
         return buffer
 
     stages: Stages[Array, Array] = Stages(
-        copy_in=copy, generate=generate, refine=refine, copy_out=copy_out, finish=lambda out, _: out.copy()
+        copy_in=copy,
+        generate=generate,
+        restore=restore,
+        refine=refine,
+        copy_out=copy_out,
+        finish=lambda out, _: out.copy(),
     )
     batches = batches_of(seed, num_batches)
-    assert same(list(OverlappedPipeline(device(), stages, depth=depth).run(batches)), plain_sequence(batches))
+    pipeline = OverlappedPipeline(device(), stages, depth=depth, num_restoring=num_restoring)
+    assert same(list(pipeline.run(batches)), plain_sequence(batches))
 
 
 def triple_and_add(by: int, item: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -207,10 +208,10 @@ class TestStream:
         pytest.importorskip("openvino")
         for backend in ("openvino", "torch"):
             made = random_deblurrer(backend=backend)
-            threads = torch.get_num_threads()
+            threads = torch.get_num_threads(), cv2.getNumThreads()
             stream = made.stream(self.frames(5), DeblurOptions())
             overlapping = [pixels_of(one.frame) for one in stream]
-            assert torch.get_num_threads() == threads
+            assert (torch.get_num_threads(), cv2.getNumThreads()) == threads
             stream = made.stream(self.frames(5), DeblurOptions(), overlap=False)
             in_turn = [pixels_of(one.frame) for one in stream]
             assert len(in_turn) == 5

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,27 @@ def test_openvino_gives_torchs_numbers_for_every_size_and_batch(network: str) ->
         again = engines[0](*(2 * tensor for tensor in given))
         assert not torch.equal(again, made)  # results are not overwritten by the next call
         assert (made - expected).abs().max() < 1e-4
+
+
+def test_a_sized_engine_serves_several_threads_and_follows_a_change_of_size() -> None:
+    pytest.importorskip("openvino")
+    module = random_networks().image_generator.restoration
+    shared = make_engine(module, on_cpu("openvino"), is_sized=True, num_at_once=2)
+    alone = make_engine(module, on_cpu("openvino"), is_sized=True)
+    plain = make_engine(module, on_cpu("torch"))
+    draw = torch.Generator().manual_seed(0)
+
+    def given(height: int, width: int) -> list[torch.Tensor]:
+        frames = [torch.rand(1, channels, height, width, generator=draw) for channels in (3, 4)]
+        return [*frames, torch.randn(1, 128, height // 16, width // 16, generator=draw)]
+
+    with ThreadPoolExecutor(4) as threads:
+        for height, width in ((64, 96), (128, 64), (64, 96)):
+            frames = [given(height, width) for _ in range(6)]
+            together = list(threads.map(lambda frame: shared(*frame), frames))
+            for frame, made in zip(frames, together, strict=True):
+                assert torch.equal(made, alone(*frame))  # the same bits, whoever has how many cores
+                assert (made - plain(*frame)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Logged:
         self._more = more
 
     def stages(self) -> Stages[int, int]:
-        names = ("copy_in", "generate", "refine", "copy_out", "finish")
+        names = ("copy_in", "generate", "restore", "refine", "copy_out", "finish")
         return Stages(**{name: self._stage(name) for name in names})
 
     def _stage(self, name: str) -> Any:
@@ -55,15 +55,16 @@ class TestOrderOfIssue:
         logged = Logged()
         assert list(OverlappedPipeline(HostDevice(), logged.stages()).run(range(3))) == [0, 1, 2]
         assert logged.calls == [
-            *("copy_in 0", "generate 0", "copy_in 1", "generate 1", "refine 0", "copy_out 0", "finish 0"),
-            *("copy_in 2", "generate 2", "refine 1", "copy_out 1", "finish 1"),
+            *("copy_in 0", "generate 0", "restore 0", "copy_in 1", "generate 1", "restore 1"),
+            *("refine 0", "copy_out 0", "finish 0"),
+            *("copy_in 2", "generate 2", "restore 2", "refine 1", "copy_out 1", "finish 1"),
             *("refine 2", "copy_out 2", "finish 2"),
         ]
 
     def test_depth_1_is_the_plain_sequence(self) -> None:
         logged = Logged()
         assert list(OverlappedPipeline(HostDevice(), logged.stages(), depth=1).run(range(9))) == list(range(9))
-        assert [call.split()[1] for call in logged.calls] == [str(number) for number in range(9) for _ in range(5)]
+        assert [call.split()[1] for call in logged.calls] == [str(number) for number in range(9) for _ in range(6)]
 
     def test_a_slot_comes_again_after_depth_batches(self) -> None:
         logged = Logged()
@@ -71,8 +72,12 @@ class TestOrderOfIssue:
         assert [logged.slots.index(slot) for slot in logged.slots] == [0, 1, 2, 0, 1, 2, 0]
 
     def test_depth_must_be_positive(self) -> None:
-        with pytest.raises(ValueError, match="depth must be at least 1"):
+        with pytest.raises(ValueError, match="must be at least 1"):
             OverlappedPipeline(HostDevice(), Logged().stages(), depth=0)
+
+    def test_at_least_one_batch_is_restored_at_a_time(self) -> None:
+        with pytest.raises(ValueError, match="must be at least 1"):
+            OverlappedPipeline(HostDevice(), Logged().stages(), num_restoring=0)
 
 
 class TestSlot:
@@ -95,10 +100,16 @@ class TestThreadDevice:
         )
         assert list(OverlappedPipeline(ThreadDevice(), logged.stages()).run(range(5))) == list(range(5))
 
-    @pytest.mark.parametrize("stage", ["copy_in", "generate", "refine", "copy_out", "finish"])
+    def test_as_many_batches_as_wanted_are_restored_at_the_same_time(self) -> None:
+        meeting = threading.Barrier(2, timeout=_LONG_S)
+        logged = Logged(restore=lambda _: meeting.wait())
+        pipeline = OverlappedPipeline(ThreadDevice(), logged.stages(), depth=3, num_restoring=2)
+        assert list(pipeline.run(range(6))) == list(range(6))
+
+    @pytest.mark.parametrize("stage", ["copy_in", "generate", "restore", "refine", "copy_out", "finish"])
     def test_an_error_reaches_the_caller_and_the_next_run_works(self, stage: str) -> None:
         logged = Logged(**{stage: fail_at_2})
-        pipeline = OverlappedPipeline(ThreadDevice(), logged.stages())
+        pipeline = OverlappedPipeline(ThreadDevice(), logged.stages(), num_restoring=2)
         with pytest.raises(ValueError, match="cannot do 2"):
             list(pipeline.run(range(1000)))
         assert "copy_out 6" not in logged.calls
@@ -179,16 +190,16 @@ class TestCudaDevice:
         def stage(name: str) -> Any:
             return lambda number, _: log.append(f"{name} on {cuda.current}")
 
-        names = ("copy_in", "generate", "refine", "copy_out", "finish")
+        names = ("copy_in", "generate", "restore", "refine", "copy_out", "finish")
         stages: Stages[int, None] = Stages(**{name: stage(name) for name in names})
         list(OverlappedPipeline(device, stages).run([0]))
         assert log == [
             *("copy_in waits for caller", "copy_in on copy_in"),
-            *("generate waits for copy_in", "generate on generate"),
+            *("generate waits for copy_in", "generate on generate", "restore on generate"),
             *("refine waits for generate", "refine on refine"),
             *("copy_out waits for refine", "copy_out on copy_out"),
             *("host waits behind copy_out", "finish on caller"),
-            *(f"host waits for {name}" for name in names[:4]),
+            *(f"host waits for {name}" for name in ("copy_in", "generate", "refine", "copy_out")),
         ]
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -235,7 +246,12 @@ def slow_cuda_stages(torch: Any) -> Stages[Any, Any]:
 
     def generate(frames: Any, slot: Slot) -> Any:
         torch.cuda._sleep(busy_cycles)
-        return frames, frames * 2 + 1
+        return frames, frames * 2
+
+    def restore(generated: Any, slot: Slot) -> Any:
+        frames, doubled = generated
+        torch.cuda._sleep(busy_cycles)
+        return frames, doubled + 1
 
     def refine(generated: Any, slot: Slot) -> Any:
         frames, result = generated
@@ -251,5 +267,10 @@ def slow_cuda_stages(torch: Any) -> Stages[Any, Any]:
         return out
 
     return Stages(
-        copy_in=copy_in, generate=generate, refine=refine, copy_out=copy_out, finish=lambda out, _: out.copy()
+        copy_in=copy_in,
+        generate=generate,
+        restore=restore,
+        refine=refine,
+        copy_out=copy_out,
+        finish=lambda out, _: out.copy(),
     )
