@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
@@ -27,6 +28,7 @@ from concertdeblur.runtime import Runtime
 Engine = Callable[..., Tensor]
 
 _TRACED_PX = 128  # a network that needs a larger multiple is traced on that
+_core_making = threading.Lock()
 _compiling = threading.Lock()  # engines of one stream are used from several threads; warning filters are the process's
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -126,6 +128,7 @@ class OpenVinoEngine:
 
     def _requests(self, tensors: list[Tensor]) -> "SimpleQueue[Any]":
         """The requests that no call uses now, of a network that takes these tensors."""
+        openvino_core()  # before any array goes to the bindings
         dtypes, shapes = tuple(tensor.dtype for tensor in tensors), self._shapes(tensors)
         with self._readying:
             ready = self._ready.get(dtypes)
@@ -242,12 +245,21 @@ def load_openvino() -> Any:
     return openvino
 
 
-@lru_cache(maxsize=1)
 def openvino_core() -> Any:
-    """OpenVINO's one `Core` of this process.
+    """OpenVINO's one `Core` of this process; safe for several threads.
 
     OpenVINO's CPU plugin sets the signal stack of the thread that makes it, and restores the earlier stack at its end.
     With two plugins the second may restore a stack that the first has unmapped. The next Ctrl-C is then a segmentation
     fault.
     """
-    return load_openvino().Core()
+    with _core_making:
+        return _made_core()
+
+
+@lru_cache(maxsize=1)
+def _made_core() -> Any:
+    openvino = load_openvino()
+    # The first array that the bindings take makes them look up numpy, once and for all. If two threads bring their
+    # first arrays at the same time, one waits for the look-up while it holds Python's lock, which the look-up needs.
+    openvino.Tensor(np.zeros(1, np.float32))
+    return openvino.Core()

@@ -119,6 +119,26 @@ def test_a_signal_can_be_handled_after_engines_have_gone() -> None:
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
+def test_the_first_calls_of_a_process_may_come_from_several_threads() -> None:
+    """OpenVINO's bindings waited for ever, once in some hundred runs, where two threads brought the first arrays."""
+    pytest.importorskip("openvino")
+    code = (
+        "import threading, torch\n"
+        "from concertdeblur.engines import OpenVinoEngine\n"
+        "engines = [OpenVinoEngine(torch.nn.Conv2d(3, 3, 3)) for _ in range(4)]\n"
+        "made, start = [], threading.Barrier(4)\n"
+        "def call(engine):\n"
+        "    start.wait()\n"
+        "    made.append(engine(torch.rand(1, 3, 32, 32)).shape)\n"
+        "threads = [threading.Thread(target=call, args=(engine,)) for engine in engines]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(len(made))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
+
+
 class _MeanOfTaps(nn.Module):
     """The mean of frames and taps, which are 8 bits as uint8, or float in [0, 1]."""
 
