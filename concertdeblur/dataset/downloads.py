@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -271,7 +272,9 @@ class Downloader:
                 "match_filter": _refuse_live,
                 "progress_hooks": [partial(self._hook, pulse)],
             }
-            yield stack.enter_context(YoutubeDL({k: v for k, v in settings.items() if v is not None}))
+            program = stack.enter_context(YoutubeDL({k: v for k, v in settings.items() if v is not None}))
+            program.urlopen = _closing(program.urlopen, stack)
+            yield program
 
     def _cookie_copy(self, stack: contextlib.ExitStack) -> str | None:
         """A copy of the cookies, since yt-dlp writes into the file at the end."""
@@ -289,6 +292,29 @@ class Downloader:
             raise _Refused(f"does not end within {_MOST_BYTES // 2**30} GiB")
         whole = state.get("total_bytes") or state.get("total_bytes_estimate")
         self._on_progress(f"{done / 1e6:.0f} of {whole / 1e6:.0f} MB" if whole else f"{done / 1e6:.0f} MB")
+
+
+def _closing(urlopen: Callable[[Any], Any], stack: contextlib.ExitStack) -> Callable[[Any], Any]:
+    """yt-dlp's `urlopen`, whose answers are closed with the stack: yt-dlp leaves some of them open."""
+    answers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def close_all() -> None:
+        for answer in list(answers):
+            with contextlib.suppress(Exception):  # whatever a library raises for an answer that is dead already
+                answer.close()
+
+    def opened(request: Any) -> Any:
+        try:
+            answer = urlopen(request)
+        except Exception as error:
+            if (refusal := getattr(error, "response", None)) is not None:
+                answers.add(refusal)
+            raise
+        answers.add(answer)
+        return answer
+
+    stack.callback(close_all)
+    return opened
 
 
 class _Pulse:
