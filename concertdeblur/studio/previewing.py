@@ -109,8 +109,7 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
                 raise
             start_s = Fraction(0) if start_s < _LOOK_BACK_S else start_s / 2
     started_s = time.monotonic()
-    # One stage after the other, and no frame after the moment's is refined: for three frames that is faster.
-    with closing(deblurrer.stream(frames, DeblurOptions(heatmap=True), overlap=False)) as stream:
+    with closing(deblurrer.stream(frames, DeblurOptions(heatmap=True))) as stream:
         made = next(islice(stream, place, None))
     elapsed_s = time.monotonic() - started_s
     assert made.source.pixels is not None
