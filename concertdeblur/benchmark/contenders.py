@@ -25,6 +25,7 @@ from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.deblurring.tensors import quantised, to_tensor
 from concertdeblur.engines import make_engine
 from concertdeblur.frame import Frame, Pixels
+from concertdeblur.models import Networks
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.runtime import Runtime, choose_runtime
@@ -114,11 +115,17 @@ def measure(name: str, backend: str, *, height: int, width: int, num_frames: int
     return _measured_peer(contender.build(), runtime, pictures)
 
 
+def _generating(networks: Networks) -> list[nn.Module]:
+    """The networks that a video takes without refining."""
+    along_motion = [] if networks.video is None else [networks.video.restoration]
+    return [networks.image_generator, *along_motion]
+
+
 def _measured_ours(contender: OursContender, runtime: Runtime, frames: Sequence[Frame]) -> Measured:
     folder = pretrained.find_weights(contender.weights)
     manifest = pretrained.read_manifest(folder)
     networks = pretrained.load_networks(folder, manifest)
-    modules = list(networks.by_name().values()) if contender.refine else [networks.image_generator]
+    modules = list(networks.by_name().values()) if contender.refine else _generating(networks)
     deblurrer = Deblurrer(networks, manifest.brmr, runtime, name=contender.name)
     warm, timed = frames[:_WARM_FRAMES], frames[_WARM_FRAMES:]
 
