@@ -46,7 +46,7 @@ class Colour:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class Orientation:
     """What a player does with coded pixels: quarter turns counter-clockwise, and then left and right change places."""
 
     num_quarters: int = 0  # 0 to 3
@@ -92,14 +92,14 @@ class StreamInfo:
     hdr: HdrMetadata | None = None
 
     @property
-    def turn(self) -> Turn:
+    def orientation(self) -> Orientation:
         """How it is to be shown, to the nearest quarter turn."""
         if self.display_matrix is None:
-            return Turn(num_quarters=round(self.rotation_deg / 90) % 4)
+            return Orientation(num_quarters=round(self.rotation_deg / 90) % 4)
         a, b, _, c, d = self.display_matrix[:5]  # a pixel at (x, y) is shown at (a x + c y, b x + d y)
         is_mirrored = a * d < b * c
         angle = math.atan2(b, -a if is_mirrored else a)  # clockwise, since y runs down
-        return Turn(num_quarters=round(-2 * angle / math.pi) % 4, is_mirrored=is_mirrored)
+        return Orientation(num_quarters=round(-2 * angle / math.pi) % 4, is_mirrored=is_mirrored)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -140,7 +140,7 @@ class PictureReader:
         return picture
 
     def _upright(self, picture: Picture) -> Picture:
-        return np.ascontiguousarray(self._info.turn.of(picture))
+        return np.ascontiguousarray(self._info.orientation.of(picture))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from concertdeblur.frame import Frame, StreamInfo, Turn
+from concertdeblur.frame import Frame, StreamInfo, Orientation
 from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings
@@ -60,7 +60,7 @@ def picture_of(name: str, info: StreamInfo) -> Picture:
     """
     if name == "heatmap":
         return _heated
-    return partial(_compared, info.turn) if name == "compare" else _deblurred
+    return partial(_compared, info.orientation) if name == "compare" else _deblurred
 
 
 def _deblurred(made: Made) -> Frame:
@@ -76,11 +76,11 @@ def _heated(made: Made) -> Frame | None:
     return made.source.with_pixels(heat_overlay(new, made.heatmap))
 
 
-def _compared(turn: Turn, made: Made) -> Frame | None:
+def _compared(orientation: Orientation, made: Made) -> Frame | None:
     old, new = made.source.pixels, made.frame.pixels
     if old is None or new is None:
         return None
-    return made.source.with_pixels(side_by_side(old, new, turn=turn))
+    return made.source.with_pixels(side_by_side(old, new, orientation=orientation))
 
 
 def _encoding_of(target: Path, info: StreamInfo) -> Encoding:

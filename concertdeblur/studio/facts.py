@@ -69,7 +69,7 @@ def facts_of(path: Path) -> ClipFacts:
 def shown_size(info: StreamInfo) -> tuple[int, int]:
     """(height, width) of a stream's frames as a player shows them."""
     height, width = info.height, round(info.width * (info.sample_aspect_ratio or Fraction(1)))
-    return (width, height) if info.turn.swaps_sides else (height, width)
+    return (width, height) if info.orientation.swaps_sides else (height, width)
 
 
 def _info(path: Path, warnings: list[str], *, deinterlace: bool) -> StreamInfo:

@@ -16,7 +16,7 @@ from concertdeblur import pretrained
 from concertdeblur.deblurring.cam import Area, heat_overlay
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.errors import Interrupted, SourceError, UsageError
-from concertdeblur.frame import Colour, Frame, Pixels, Turn
+from concertdeblur.frame import Colour, Frame, Orientation, Pixels
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.pictures.reading import open_picture
@@ -56,7 +56,7 @@ class Moment:
     after: Picture
     heat: Picture  # the result under the colours of what is still blurred
     boxes: tuple[Box, ...]  # windows that refining kept, as coded
-    turn: Turn  # of the pictures, which are as coded
+    orientation: Orientation  # of the pictures, which are as coded
     elapsed_s: float  # of the networks
 
     def write(self, stem: Path) -> None:
@@ -67,15 +67,15 @@ class Moment:
 
         """
         for name in ("before", "after", "heat"):
-            write_view(stem.with_name(f"{stem.name}.{name}.jpg"), getattr(self, name), turn=self.turn)
+            write_view(stem.with_name(f"{stem.name}.{name}.jpg"), getattr(self, name), orientation=self.orientation)
 
     def shown_boxes(self) -> list[list[float]]:
         """The boxes upright, as shares of the picture: left, top, width, height."""
         height, width = self.before.shape[:2]
         made = []
         for box in self.boxes:
-            y, x, box_height, box_width = turned(box, height=height, width=width, turn=self.turn)
-            across, down = (height, width) if self.turn.swaps_sides else (width, height)
+            y, x, box_height, box_width = turned(box, height=height, width=width, orientation=self.orientation)
+            across, down = (height, width) if self.orientation.swaps_sides else (width, height)
             made.append([x / across, y / down, box_width / across, box_height / down])
         return made
 
@@ -117,7 +117,8 @@ def clip_moment(path: Path, time_s: float, deblurrer: Deblurrer, *, deinterlace:
     before, after = (in_8_bits(pixels, info.colour) for pixels in (made.source.pixels, made.frame.pixels))
     return Moment(
         time_s=float(made.source.pts * info.time_base - origin_s), before=before, after=after,
-        heat=_heated(after, made.heatmap), boxes=_boxes(made.windows_kept), turn=info.turn, elapsed_s=elapsed_s,
+        heat=_heated(after, made.heatmap), boxes=_boxes(made.windows_kept), orientation=info.orientation,
+        elapsed_s=elapsed_s,
     )  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def picture_moment(path: Path, deblurrer: Deblurrer) -> Moment:
     before, after = (in_8_bits(each, Colour()) for each in (pixels, made.pixels))
     return Moment(
         time_s=0.0, before=before, after=after, heat=_heated(after, made.heatmap), boxes=_boxes(made.windows_kept),
-        turn=Turn(), elapsed_s=elapsed_s,
+        orientation=Orientation(), elapsed_s=elapsed_s,
     )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ class Worker:
         self._next_frame_s, self._newest = now_s + _FRAME_S, self._newest + 1
         for name, pixels in (("before", before), ("after", after)):
             path = self._views / f"newest.{name}.jpg"
-            write_view(path, pixels, turn=info.turn, colour=info.colour, most_px=_VIEW_PX)
+            write_view(path, pixels, orientation=info.orientation, colour=info.colour, most_px=_VIEW_PX)
 
     def _ordered(self, order: Message) -> None:
         if order["order"] == "pause":

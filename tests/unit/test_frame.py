@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from concertdeblur.frame import Colour, StreamInfo, Turn
+from concertdeblur.frame import Colour, Orientation, StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
 
 _ONE = 65536  # of a display matrix
@@ -42,21 +42,21 @@ def moved(pixels: npt.NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> n
 @pytest.mark.parametrize("matrix", _MATRICES)
 def test_pixels_go_where_the_display_matrix_puts_them(matrix: tuple[int, int, int, int]) -> None:
     pixels = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
-    turn = info(matrix).turn
-    np.testing.assert_array_equal(turn.of(pixels), moved(pixels, matrix))
-    assert turn.swaps_sides == (matrix[0] == 0)
+    orientation = info(matrix).orientation
+    np.testing.assert_array_equal(orientation.of(pixels), moved(pixels, matrix))
+    assert orientation.swaps_sides == (matrix[0] == 0)
 
 
 @pytest.mark.parametrize(("rotation_deg", "num_quarters"), [(0, 0), (90, 1), (-90, 3), (180, 2), (-180, 2)])
 def test_without_a_matrix_the_rotation_counts(rotation_deg: int, num_quarters: int) -> None:
-    assert info(None, rotation_deg).turn == Turn(num_quarters=num_quarters)
+    assert info(None, rotation_deg).orientation == Orientation(num_quarters=num_quarters)
 
 
 @pytest.mark.parametrize("matrix", _MATRICES)
 def test_before_is_shown_on_the_left(matrix: tuple[int, int, int, int]) -> None:
     before, after = np.arange(45, dtype=np.uint8).reshape(3, 5, 3), np.full((3, 5, 3), 200, np.uint8)
     stream = info(matrix)
-    joined = side_by_side(before, after, turn=stream.turn)
+    joined = side_by_side(before, after, orientation=stream.orientation)
     assert joined.shape[:2] == doubled_size(stream)
     expected = np.concatenate([moved(before, matrix), moved(after, matrix)], axis=1)
     np.testing.assert_array_equal(moved(np.asarray(joined, np.uint8), matrix), expected)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
 from concertdeblur.errors import Interrupted, SourceError, UsageError
-from concertdeblur.frame import Colour, Turn
+from concertdeblur.frame import Colour, Orientation
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.studio import previewing
@@ -105,9 +105,9 @@ def test_boxes_turn_with_their_frame(
     y, x = min(y, height - 1), min(x, width - 1)
     frame = np.zeros((height, width), np.uint8)
     frame[y : y + box_height, x : x + box_width] = 1
-    turn = Turn(num_quarters=num_quarters, is_mirrored=is_mirrored)
-    box = turned((y, x, box_height, box_width), height=height, width=width, turn=turn)
-    shown = turn.of(frame)
+    orientation = Orientation(num_quarters=num_quarters, is_mirrored=is_mirrored)
+    box = turned((y, x, box_height, box_width), height=height, width=width, orientation=orientation)
+    shown = orientation.of(frame)
     expected = np.zeros_like(shown)
     expected[box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = 1
     np.testing.assert_array_equal(shown, expected)
