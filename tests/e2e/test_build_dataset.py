@@ -1,8 +1,10 @@
 """`concertdeblur build-dataset` as a user runs it: local clips, a folder, the web; again, interrupted, and wrong."""
 
+import gc
 import hashlib
 import json
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -477,6 +479,17 @@ class TestWeb:
         assert isinstance(fetched, Fetched)
         assert fetched.path.stat().st_size == 400_000
         assert time.monotonic() - started_s > 1.2, "2 s, but the first block comes at once"
+
+    @pytest.mark.parametrize("path", ["/third.mp4", "/dead.mp4", "/page.html", "/live.m3u8"])
+    def test_no_answer_is_left_open(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        gc.collect()
+        unclosed: list[object] = []  # sockets complain when they are thrown away, which nobody catches
+        monkeypatch.setattr(sys, "unraisablehook", lambda told: unclosed.append(told.object))
+        list(Downloader(tmp_path, DownloadOptions(pause_s=0)).fetch(site.url(path)))
+        gc.collect()
+        assert not unclosed
 
     def test_cookies_are_passed_and_their_file_is_left_alone(self, site: Site, tmp_path: Path) -> None:
         jar = tmp_path / "cookies.txt"
