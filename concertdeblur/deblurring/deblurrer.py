@@ -210,7 +210,7 @@ class Deblurrer:
         stages = Stages(
             copy_in=copy_in, generate=generate, restore=restore, refine=refine, copy_out=copy_out, finish=finish
         )
-        for made in self._run(given, stages, overlap=overlap):
+        for made in self._run(given, stages, overlap=overlap, at_once=at_once):
             if made is not None:
                 yield made
 
@@ -220,6 +220,7 @@ class Deblurrer:
         stages: Stages[tuple[Frame, Frame | None] | None, DeblurredFrame | None],
         *,
         overlap: bool,
+        at_once: int,
     ) -> Generator[DeblurredFrame | None, None, None]:
         """Run the stages over all frames; they overlap if that is faster on this runtime."""
         if self.runtime.device.type == "cuda":
@@ -227,9 +228,7 @@ class Deblurrer:
             yield from pipeline.run(given)
         elif overlap and self.runtime.backend == "openvino":
             with one_thread_a_stage():
-                pipeline = OverlappedPipeline(
-                    ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT, num_restoring=frames_at_once(self.runtime)
-                )
+                pipeline = OverlappedPipeline(ThreadDevice(), stages, depth=_FRAMES_IN_FLIGHT, num_restoring=at_once)
                 yield from pipeline.run(given)
         else:  # two busy thread pools make eager torch many times slower
             yield from OverlappedPipeline(HostDevice(), stages, depth=1).run(given)

@@ -34,8 +34,8 @@ class Grid:
     _in_row_Rh: Tensor  # 1 where a map row lies in a row of cells, float64
     _in_column_Qw: Tensor  # 1 where a map column lies in a column of cells, float64
 
-    def deltas(self, maps_Nhw: Tensor) -> Tensor:
-        """Confidence that each cell is sharp, (N, C): the mean of H^s - H^b over it."""
+    def means(self, maps_Nhw: Tensor) -> Tensor:
+        """The mean of a map over each cell, (N, C); that of H^s - H^b is the confidence that the cell is sharp."""
         sums_NRQ = self._in_row_Rh @ maps_Nhw.double() @ self._in_column_Qw.T
         return sums_NRQ.flatten(1) / self.num_values_C
 

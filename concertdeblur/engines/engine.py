@@ -128,7 +128,6 @@ class OpenVinoEngine:
 
     def _requests(self, tensors: list[Tensor]) -> "SimpleQueue[Any]":
         """The requests that no call uses now, of a network that takes these tensors."""
-        openvino_core()  # before any array goes to the bindings
         dtypes, shapes = tuple(tensor.dtype for tensor in tensors), self._shapes(tensors)
         with self._readying:
             ready = self._ready.get(dtypes)
@@ -148,6 +147,7 @@ class OpenVinoEngine:
         return [[-1, tensor.shape[1], *[-1] * (tensor.ndim - 2)] for tensor in tensors]
 
     def _kept_or_compiled(self, tensors: list[Tensor]) -> Any:
+        openvino_core()  # before any array of this engine goes to the bindings
         if not self._is_kept:
             return self._compile(tensors)
         dtypes = [str(tensor.dtype) for tensor in tensors]

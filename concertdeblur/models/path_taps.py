@@ -147,7 +147,6 @@ def taps_of(
     path: Path,
     *,
     area: tuple[slice, slice] | None = None,
-    frame_size: tuple[int, int] | None = None,
 ) -> Samples:
     """The taps of a frame as planes, (NUM_PLANES, height, width), of the frame's type.
 
@@ -157,11 +156,9 @@ def taps_of(
         after: The frame after it, or None.
         path: Of the frame.
         area: The part that is wanted; samples beyond it are taken from the whole frame. None: all.
-        frame_size: (height, width) of the frames before they were padded at the bottom and right, for which the path
-            holds; None: they were not.
     """
-    rows, columns = area or (slice(0, frame.shape[0]), slice(0, frame.shape[1]))
-    height, width = frame_size or frame.shape[:2]
+    height, width = frame.shape[:2]
+    rows, columns = area or (slice(0, height), slice(0, width))
     return taps_along(before, frame, after, path_in(path, height, width, rows, columns))
 
 
@@ -232,8 +229,8 @@ class _Taps:
         self._num = 0
         self._to_gray = cv2.COLOR_RGBA2GRAY if frame.shape[2] == 4 else cv2.COLOR_RGB2GRAY
         self._spare = [np.empty_like(frame[..., 0])] if frame.shape[2] == 4 else []
-        self._lowest, self._highest = frame.copy(), frame.copy()  # of the frame's own samples so far
-        self._within = frame.copy(), frame.copy()  # the lowest and the highest of those within an exposure
+        self._range = frame.copy(), frame.copy()  # the lowest and the highest of the frame's own samples so far
+        self._within = frame.copy(), frame.copy()  # those of the samples within an exposure
         self._allowed: tuple[Samples, Samples] | None = None  # the lowest and the highest that a neighbour may say
 
     def add(self, tap: Samples) -> None:
@@ -249,18 +246,18 @@ class _Taps:
     def add_own(self, tap: Samples, share: float) -> None:
         """The frame's own sample at a share of the path."""
         self.add(tap)
-        for lowest, highest in [(self._lowest, self._highest), self._within][: 2 if abs(share) <= HALF_INTERVAL else 1]:
-            cv2.min(lowest, tap, dst=lowest)
-            cv2.max(highest, tap, dst=highest)
+        _widen(self._range, tap)
+        if abs(share) <= HALF_INTERVAL:
+            _widen(self._within, tap)
 
     def add_neighbours(self, sample: Samples) -> None:
         """A neighbour's sample, as far as the frame's own ones allow."""
         full = 255 if self._frame.dtype == np.uint8 else 1
         if self._allowed is None:
-            room, share = NEIGHBOUR_ROOM * full, NEIGHBOUR_SHARE
+            (lowest, highest), room, share = self._range, NEIGHBOUR_ROOM * full, NEIGHBOUR_SHARE
             self._allowed = (
-                cv2.addWeighted(self._lowest, 1 + share, self._highest, -share, -room),
-                cv2.addWeighted(self._highest, 1 + share, self._lowest, -share, room),
+                cv2.addWeighted(lowest, 1 + share, highest, -share, -room),
+                cv2.addWeighted(highest, 1 + share, lowest, -share, room),
             )
         believed = cv2.min(cv2.max(sample, self._allowed[0]), self._allowed[1])
         excess = cv2.absdiff(sample, believed).reshape(-1)
@@ -281,6 +278,13 @@ class _Taps:
     def _put(self, pixels: Samples, planes: Samples) -> None:
         """The colours of pixels (height, width, 3 or 4) into planes (3, height, width)."""
         cv2.split(pixels, [*planes, *self._spare])
+
+
+def _widen(lowest_and_highest: tuple[Samples, Samples], tap: Samples) -> None:
+    """Make room for a tap in a range, in place."""
+    lowest, highest = lowest_and_highest
+    cv2.min(lowest, tap, dst=lowest)
+    cv2.max(highest, tap, dst=highest)
 
 
 def _places(rows: slice, columns: slice) -> Flow:

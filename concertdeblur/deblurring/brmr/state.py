@@ -144,7 +144,7 @@ def begun(
     if budget and medium is Medium.PICTURE:
         budget = len(grid.cells) * settings.max_iterations  # no cap: a window for each cell in each round
     is_known = previous is not None and previous.windows_NC.shape == shape
-    of_no_cell = torch.zeros(shape, dtype=torch.bool, device=device)
+    every_NC = torch.ones(shape, dtype=torch.bool, device=device)
     return State(
         grid=grid,
         blurred_NCHW=blurred_NCHW,
@@ -154,8 +154,8 @@ def begun(
         consistent_NCHW=consistent_NCHW,
         along=along,
         may_turn=consistent_NCHW is not None and medium is Medium.PICTURE,
-        active_NC=_worth_refining(prepared, grid) if along is not None else torch.ones_like(of_no_cell),
-        repeating_NC=of_no_cell,
+        active_NC=every_NC if along is None else _worth_refining(prepared, grid),
+        repeating_NC=~every_NC,
         budget_N=torch.full((num,), budget, device=device),
         most=min(budget, len(grid.cells)),
         previous=previous if previous is not None and is_known else _no_decisions(shape, device),
@@ -166,7 +166,7 @@ def begun(
 def _worth_refining(prepared: Prepared, grid: Grid) -> Tensor:
     """True for cells of which most of the change is made, (N, C)."""
     trust = F.interpolate(prepared.trust_N1hw.nan_to_num(0), size=(grid.height // MAP_PX, grid.width // MAP_PX))
-    return grid.deltas(trust[:, 0]) >= _LEAST_TRUST
+    return grid.means(trust[:, 0]) >= _LEAST_TRUST
 
 
 def is_known_empty(mask: Tensor) -> bool:

@@ -97,8 +97,8 @@ class Turns:
         moved = F.avg_pool2d(candidate_NCHW - state.result_NCHW, SHIFT_GRAIN_PX, ceil_mode=True).abs().amax(1)
         kept_NC = turn.tried_NC & (grid.highest(moved, SHIFT_GRAIN_PX) <= settings.max_shift)
         kept_NC &= is_kept(
-            grid.deltas(state.maps_Nhw),
-            grid.deltas(new_maps),
+            grid.means(state.maps_Nhw),
+            grid.means(new_maps),
             state.previous.consistency_NC,
             hysteresis=settings.hysteresis if turn.is_first else 0,  # only first turns are remembered
             margin=settings.consistency_margin if turn.is_first else 0,

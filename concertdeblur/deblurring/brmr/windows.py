@@ -109,7 +109,7 @@ class Windows:
         change = local - cut(state.maps_Nhw[:, None], frame_M, map_at, map_size)[:, 0]
         change = torch.where(self._touched(mined, grid, map_at, map_size), change, 0)
         of_cell = (frame_M, mined.cell_M)
-        before_M = grid.deltas(state.maps_Nhw)[of_cell]
+        before_M = grid.means(state.maps_Nhw)[of_cell]
         kept_M = mined.is_tried_M & (refined.shift_M <= settings.max_shift)
         kept_M &= is_kept(
             before_M,

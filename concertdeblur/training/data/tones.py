@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.models.spectrum import LUMA_WEIGHTS
 from concertdeblur.training.data.guesses import Guesses
 
 # Of what is drawn: the exponent's logarithm, the gain, each colour's logarithm of the gain, and how bright black gets.
 _EXPONENT, _GAIN, _COLOUR, _LIFT = 0.25, (0.65, 1.08), 0.12, 0.03
 _SWAPPED_SHARE = 0.5  # share of tones that swap colours
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA_WEIGHTS, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

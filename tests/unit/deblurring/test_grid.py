@@ -16,7 +16,7 @@ def test_confidences_and_mined_windows_are_those_of_the_host(height: int, width:
     grid = brmr_grid(height, width, _CPU)
     maps = np.random.default_rng(height).standard_normal((3, height // 8, width // 8))
     maps[1] = 0.3  # all windows are equal: the first is mined
-    deltas = grid.deltas(torch.from_numpy(maps)).numpy()
+    deltas = grid.means(torch.from_numpy(maps)).numpy()
     places, scores = (found.numpy() for found in grid.most_blurred(torch.from_numpy(maps)))
     for n, map_hw in enumerate(maps):
         for number, cell in enumerate(cam.cells_of(height, width)):

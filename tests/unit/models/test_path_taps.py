@@ -14,7 +14,9 @@ from concertdeblur.models.path_taps import (
     Path,
     PathSearch,
     flow_in,
+    path_in,
     reduced_luma,
+    taps_along,
     taps_of,
 )
 
@@ -147,7 +149,8 @@ class TestTaps:
         before, frame, after = (
             np.asarray(cv2.copyMakeBorder(picture, 0, 8, 0, 16, cv2.BORDER_REFLECT_101)) for picture in pictures
         )
-        taps = taps_of(before, frame, after, path, frame_size=(HEIGHT, WIDTH))
+        padded = path_in(path, HEIGHT, WIDTH, slice(0, HEIGHT + 8), slice(0, WIDTH + 16))
+        taps = taps_along(before, frame, after, padded)
         assert taps.shape == (NUM_PLANES, HEIGHT + 8, WIDTH + 16)
         expected = taps_of(*pictures, path)
         assert np.abs(inside(taps[:, :HEIGHT, :WIDTH]) - inside(expected)).max() < 0.02
