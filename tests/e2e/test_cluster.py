@@ -162,7 +162,18 @@ def test_one_clip_with_its_extra_videos(cluster: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_segments")
-def test_a_node_that_is_lost_costs_what_it_had_in_hand(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_is_lost_costs_what_it_had_in_hand(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[WorkerPool] = []
+
+    class SeenPool(WorkerPool):
+        def __enter__(self) -> "SeenPool":
+            pools.append(self)
+            super().__enter__()
+            return self
+
+    monkeypatch.setattr(cluster_batch, "WorkerPool", SeenPool)
     source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=300, height=96, width=128, options=_OPTIONS))
     job = VideoJob(strength=0, preset="placebo")
     deblur_video(source, tmp_path / "one.mp4", job)
@@ -171,6 +182,9 @@ def test_a_node_that_is_lost_costs_what_it_had_in_hand(cluster: Any, tmp_path: P
         lost = threading.Event()
 
         def on_progress(progress: Progress) -> None:
+            until_s = time.monotonic() + 120
+            while pools[0].num_workers < 3 and not lost.is_set() and time.monotonic() < until_s:
+                time.sleep(0.05)  # the driver waits here, so work is left when the third worker has greeted
             if progress.num_workers == 3 and progress.num_frames and not lost.is_set():
                 lost.set()
                 beside.submit(cluster.remove_node, third, allow_graceful=False)
