@@ -7,8 +7,6 @@ Shape suffixes: N frames, C channels, H height, W width, G channels of guesses, 
 rows and Q columns of the blur's cells.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,6 +63,10 @@ class ImageGenerator:
         """The descriptor of each cell, from which the blur is named; (N, 0) if the generator takes none."""
         return self.network.describe(frames_NCHW)
 
+    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> bool:
+        """Whether motion may be what blurs the frames; waits for the device. The arguments are those of `prepare`."""
+        return self.network.is_blurred_by_motion(described, velocities_NRQ3)
+
     def prepare(
         self,
         frames_NCHW: Tensor,
@@ -85,10 +87,9 @@ class ImageGenerator:
         """
         return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, path=path, medium=medium)
 
-    def padded(self, frames_NCHW: Tensor, prepared: Prepared) -> tuple[Tensor, Prepared]:
-        """Frames, and what is given beside them, extended at the bottom and right to sizes that the networks take."""
-        guess_NGHW = _padded(prepared.guess_NGHW, self.multiple_px)
-        return _padded(frames_NCHW, self.multiple_px), replace(prepared, guess_NGHW=guess_NGHW)
+    def padded(self, pictures_NCHW: Tensor) -> Tensor:
+        """Frames, or guesses, extended at the bottom and right to sizes that the networks take."""
+        return _padded(pictures_NCHW, self.multiple_px)
 
     def __call__(self, blurred_NCHW: Tensor, prepared: Prepared, *, at_once: int | None = None) -> Tensor:
         """Restore padded frames; the result is not clamped, and may hold values that are no numbers.

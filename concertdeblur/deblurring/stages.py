@@ -16,15 +16,18 @@ from torch.nn import functional as F
 
 from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.brmr import Brmr, Decisions, Refinement, Refinements, read_steps
+from concertdeblur.deblurring.frame_path import FramePath, PathFlows, frame_path
 from concertdeblur.deblurring.guard import guarded
 from concertdeblur.deblurring.image_generator import ImageGenerator
-from concertdeblur.deblurring.path_samples import path_samples
+from concertdeblur.deblurring.motion import cell_velocities
 from concertdeblur.deblurring.stream_frames import StreamFrame
 from concertdeblur.deblurring.tensors import to_host, to_tensor
+from concertdeblur.deblurring.working_size import with_enlarged_change
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Medium
+from concertdeblur.models.blur_cells import BLUR_CELL_PX
 from concertdeblur.models.path_windows import Along
-from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
+from concertdeblur.models.prepared import HINT_PX, Prepared
 from concertdeblur.streaming import Slot
 from concertdeblur.streaming.timeline import span
 
@@ -54,7 +57,16 @@ class CopiedIn:
 
     seen: StreamFrame
     frame_1CHW: Tensor
-    path: PathSamples | None  # None where nothing is known of the motion, or G_i takes no taps
+    reduced_1Chw: Tensor | None  # at the working size; None: that is the frame's own, or the frame has no path
+    path: FramePath | None  # None where nothing is known of the motion, or G_i takes no taps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Described:
+    """What the blur of a frame is named from."""
+
+    descriptors: Tensor  # of its cells
+    velocities_NRQ3: Tensor | None  # of its cells; None where nothing is known of the motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,17 +75,20 @@ class Looked:
 
     seen: StreamFrame
     blurred_1CHW: Tensor
-    prepared: Prepared
+    reduced_1Chw: Tensor | None  # what is restored in its stead, at the working size
+    prepared: Prepared  # of what is restored
+    flows: PathFlows | None  # None where the frame is not restored along its motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generated:
-    """A frame after G_i; sides are padded."""
+    """A frame after G_i, at its own size; sides are padded."""
 
     seen: StreamFrame
     blurred_1CHW: Tensor
     result_1CHW: Tensor
-    prepared: Prepared
+    prepared: Prepared  # of a frame that was restored at the working size: without guesses, hints and consistency
+    flows: PathFlows | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +138,7 @@ class FrameStages:
         self._options = options
         self._medium = medium
         self._device = device
-        self._described: Tensor | None = None  # of the frame before; the memory of `generate`
+        self._described: dict[tuple[int, int], Tensor] = {}  # size -> of the frame before; the memory of `generate`
         # the memory of `refine`
         self._decisions: Decisions | None = None  # of the frame before
         self._waiting: Generated | None = None  # for the result of the frame after it
@@ -138,31 +153,47 @@ class FrameStages:
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
         """Bring the pixels and the taps to the device, through the slot's buffers if there is one."""
         with span("copy in"):
-            frame_1CHW = to_tensor(seen.pixels, self._device, slot if self._device.type != "cpu" else None)
-        path = None
-        if seen.neighbours is not None and self._image_generator.takes_taps:
-            with span("sample"):
-                path = path_samples(seen.neighbours, self._image_generator.multiple_px, self._device, slot)
-        return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, path=path)
+            pinning = slot if self._device.type != "cpu" else None
+            frame_1CHW = to_tensor(seen.pixels, self._device, pinning)
+        if seen.neighbours is None or not self._image_generator.takes_taps:
+            return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, reduced_1Chw=None, path=None)
+        with span("sample"):
+            path = frame_path(
+                seen.neighbours, seen.pixels.shape[:2], self._image_generator.multiple_px, self._device, slot
+            )
+            reduced_1Chw = None
+            if path is not None and seen.neighbours.frame.shape != seen.pixels.shape:
+                reduced_1Chw = to_tensor(seen.neighbours.frame, self._device, pinning, name="reduced")
+        return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, reduced_1Chw=reduced_1Chw, path=path)
 
     @torch.inference_mode()
     def generate(self, given: CopiedIn) -> Looked:
         """G_i's first part: read the blur off the frame, and filter it."""
         with span("generate"):
-            frame_1CHW = self._image_generator.laid_out(given.frame_1CHW)
-            with span("describe"):
-                described = _remembered(self._described, self._image_generator.describe(frame_1CHW))
-                self._described = described
+            frame_1CHW, path, reduced_1Chw = self._image_generator.laid_out(given.frame_1CHW), None, None
+            described = self._describe(frame_1CHW, given.seen)
+            if given.path is not None and self._is_blurred_by_motion(described, given):
+                path = given.path
+                if given.reduced_1Chw is not None:
+                    reduced_1Chw = self._image_generator.laid_out(given.reduced_1Chw)
+                    described = self._describe(reduced_1Chw, given.seen)
             with span("filter"):
                 prepared = self._image_generator.prepare(
-                    frame_1CHW,
-                    described,
-                    velocities_NRQ3=self._velocities(given.seen),
-                    path=given.path,
+                    frame_1CHW if reduced_1Chw is None else reduced_1Chw,
+                    described.descriptors,
+                    velocities_NRQ3=described.velocities_NRQ3,
+                    path=None if path is None else path.samples,
                     medium=self._medium,
                 )
-            blurred_1CHW, prepared = self._image_generator.padded(frame_1CHW, prepared)
-            return Looked(seen=given.seen, blurred_1CHW=blurred_1CHW, prepared=prepared)
+            padded = self._image_generator.padded
+            prepared = replace(prepared, guess_NGHW=padded(prepared.guess_NGHW))
+            return Looked(
+                seen=given.seen,
+                blurred_1CHW=padded(frame_1CHW),
+                reduced_1Chw=None if reduced_1Chw is None else padded(reduced_1Chw),
+                prepared=prepared,
+                flows=None if path is None else path.flows,
+            )
 
     @torch.inference_mode()
     def restore(self, given: Looked, *, at_once: int | None = None) -> Generated:
@@ -173,9 +204,18 @@ class FrameStages:
             at_once: How many frames of the stream may be restored at the same time; None: the frame is a picture.
         """
         with span("restore"):
-            result_1CHW = self._image_generator.restored(given.blurred_1CHW, given.prepared, at_once=at_once)
+            prepared, reduced_1Chw = given.prepared, given.reduced_1Chw
+            if reduced_1Chw is None:
+                result_1CHW = self._image_generator.restored(given.blurred_1CHW, prepared, at_once=at_once)
+            else:
+                restored_1Chw = self._image_generator.restored(reduced_1Chw, prepared, at_once=at_once)
+                result_1CHW, prepared = self._enlarged(given, reduced_1Chw, restored_1Chw)
             return Generated(
-                seen=given.seen, blurred_1CHW=given.blurred_1CHW, result_1CHW=result_1CHW, prepared=given.prepared
+                seen=given.seen,
+                blurred_1CHW=given.blurred_1CHW,
+                result_1CHW=result_1CHW,
+                prepared=prepared,
+                flows=given.flows,
             )
 
     @torch.inference_mode()
@@ -211,7 +251,7 @@ class FrameStages:
             frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
             trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
             trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
-            is_motion_known = given.prepared.path is not None
+            is_motion_known = given.flows is not None
             mixed = guarded(frame, (result - frame).mul_(trust).add_(frame), is_motion_known=is_motion_known)
             if self._options.strength < 1:
                 mixed = frame + self._options.strength * (mixed - frame)
@@ -237,15 +277,50 @@ class FrameStages:
                 steps=steps,
             )
 
-    def _velocities(self, seen: StreamFrame) -> Tensor | None:
-        if seen.velocities_RQ3 is None:
-            return None
-        return torch.from_numpy(seen.velocities_RQ3)[None].to(self._device)
+    def _describe(self, frame_1CHW: Tensor, seen: StreamFrame) -> _Described:
+        """What the blur of a frame is named from, at the frame's own size or at the working size."""
+        height, width = frame_1CHW.shape[2:]
+        with span("describe"):
+            before, now = self._described.get((height, width)), self._image_generator.describe(frame_1CHW)
+            self._described[height, width] = descriptors = _remembered(before, now)
+        velocities_NRQ3 = None
+        if seen.motion is not None:
+            velocities_RQ3 = cell_velocities(seen.motion, height, width, BLUR_CELL_PX)
+            velocities_NRQ3 = torch.from_numpy(velocities_RQ3)[None].to(self._device)
+        return _Described(descriptors=descriptors, velocities_NRQ3=velocities_NRQ3)
+
+    def _is_blurred_by_motion(self, described: _Described, given: CopiedIn) -> bool:
+        """Whether a frame with a path is restored along it.
+
+        On a GPU the host waits for the answer only before it lets a frame be restored at less than its size: for a
+        frame under one of the seven kernels that would lose much.
+        """
+        if self._device.type != "cpu" and given.reduced_1Chw is None:
+            return True
+        return self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
+
+    def _enlarged(self, given: Looked, reduced_1Chw: Tensor, restored_1Chw: Tensor) -> tuple[Tensor, Prepared]:
+        """The result at the frame's own size, and what is known there; sides are padded."""
+        (height, width), neighbours = given.seen.pixels.shape[:2], given.seen.neighbours
+        assert neighbours is not None
+        rows, columns = (slice(0, side) for side in neighbours.frame.shape[:2])
+        result_1CHW = with_enlarged_change(
+            given.blurred_1CHW[..., :height, :width],
+            reduced_1Chw[..., rows, columns],
+            restored_1Chw[..., rows, columns],
+        )
+        hints = -(-height // HINT_PX), -(-width // HINT_PX)
+        trust_N1hw = F.interpolate(given.prepared.trust_N1hw, hints, mode="bilinear", align_corners=False)
+        nothing = trust_N1hw.new_empty(1, 0, 1, 1)
+        prepared = Prepared(guess_NGHW=nothing, hints_NEhw=nothing, trust_N1hw=trust_N1hw)
+        return self._image_generator.padded(result_1CHW), prepared
 
     def _refinements(self, given: Generated, along: Along | None) -> Refinements | None:
         """What BRMR did to the result, in place; None where it was not asked."""
         if not self._options.refine or not (plan := given.prepared.read()).is_changed:
             return None
+        if given.flows is not None and self._brmr.on_paths is None and given.seen.is_reduced:
+            return None  # G_p of pictures wants guesses at the frame's own size
         with span("refine"):
             refinements = self._brmr.refine(
                 given.blurred_1CHW,
@@ -272,7 +347,7 @@ def _owned(given: Generated) -> Generated:
 
     On a GPU the memory of another stage's tensors may be given to a later batch (streaming/overlap.py, rule 8).
     """
-    given = replace(given, prepared=given.prepared.without_taps())
+    given = replace(given, prepared=replace(given.prepared, path=None))
     if given.result_1CHW.device.type == "cpu":
         return given
     return replace(
@@ -280,21 +355,22 @@ def _owned(given: Generated) -> Generated:
         blurred_1CHW=given.blurred_1CHW.clone(),
         result_1CHW=given.result_1CHW.clone(),
         prepared=given.prepared.cloned(),
+        flows=None if given.flows is None else given.flows.cloned(),
     )
 
 
 def _along(before_1CHW: Tensor | None, waiting: Generated, after_1CHW: Tensor | None) -> Along | None:
     """A frame's path with the results beside it; None where nothing is known of the path."""
-    path = waiting.prepared.path
-    if path is None:
+    flows = waiting.flows
+    if flows is None:
         return None
     return Along(
         result_1CHW=waiting.result_1CHW,
-        before_1CHW=None if path.to_before_N2hw is None else before_1CHW,
-        after_1CHW=None if path.to_after_N2hw is None else after_1CHW,
-        velocity_12hw=path.velocity_N2hw,
-        to_before_12hw=path.to_before_N2hw,
-        to_after_12hw=path.to_after_N2hw,
+        before_1CHW=None if flows.to_before_12hw is None else before_1CHW,
+        after_1CHW=None if flows.to_after_12hw is None else after_1CHW,
+        velocity_12hw=flows.velocity_12hw,
+        to_before_12hw=flows.to_before_12hw,
+        to_after_12hw=flows.to_after_12hw,
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.deblurring.motion import Motion, MotionSearch, cell_velocities
+from concertdeblur.deblurring.motion import Motion, MotionSearch
+from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels, full_scale
-from concertdeblur.models.blur_cells import BLUR_CELL_PX
 from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, reduced_luma
 
 
@@ -20,10 +20,10 @@ from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, redu
 class Neighbours:
     """The frames beside one in a stream, as taps are sampled from them, and the path of its pixels."""
 
-    before: Samples | None  # (H, W, 3) uint8, or float32 in [0, 1]
+    before: Samples | None  # (h, w, 3) at the working size, uint8, or float32 in [0, 1]
     frame: Samples
     after: Samples | None
-    path: Path
+    path: Path  # in px of the frame's own size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +33,12 @@ class StreamFrame:
     frame: Frame
     pixels: Pixels  # of the frame
     motion: Motion | None = None  # since the frame before; None where that shows another scene, or there is none
-    velocities_RQ3: npt.NDArray[np.float32] | None = None  # of each blur cell, as `cell_velocities` gives them
     neighbours: Neighbours | None = None  # None where neither of them shows the same scene
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether the working size is smaller than the frame."""
+        return working_size(*self.pixels.shape[:2]) != self.pixels.shape[:2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,7 @@ class _Known:
     frame: Frame
     pixels: Pixels
     motion: Motion | None
-    samples: Samples
+    samples: Samples  # at the working size
     luma: npt.NDArray[np.uint8]  # reduced
     to_before: Flow | None  # None where the frame before shows another scene
 
@@ -72,15 +76,10 @@ class StreamSearch:
         now = self._now if self._now is not None and self._now.frame is frame else self._looked_at(frame, None)
         following = None if after is None else self._looked_at(after, now)
         self._before, self._now = now, following
-        velocities_RQ3 = None
-        if now.motion is not None:
-            height, width = now.pixels.shape[:2]
-            velocities_RQ3 = cell_velocities(now.motion, height, width, BLUR_CELL_PX)
         return StreamFrame(
             frame=frame,
             pixels=now.pixels,
             motion=now.motion,
-            velocities_RQ3=velocities_RQ3,
             neighbours=self._neighbours(before, now, following),
         )
 
@@ -95,7 +94,10 @@ class StreamSearch:
         to_before = None
         if before is not None and motion is not None:
             to_before = self._path.flow(luma, before.luma, height, width)
-        return _Known(frame=frame, pixels=frame.pixels, motion=motion, samples=samples, luma=luma, to_before=to_before)
+        return _Known(
+            frame=frame, pixels=frame.pixels, motion=motion, samples=at_working_size(samples), luma=luma,
+            to_before=to_before,
+        )  # fmt: skip
 
     def _neighbours(self, before: _Known | None, now: _Known, following: _Known | None) -> Neighbours | None:
         height, width = now.pixels.shape[:2]

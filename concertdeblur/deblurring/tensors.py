@@ -12,16 +12,16 @@ from concertdeblur.frame import Pixels, full_scale
 from concertdeblur.streaming import Slot
 
 
-def to_tensor(pixels: Pixels, device: torch.device, slot: Slot | None = None) -> Tensor:
+def to_tensor(pixels: Pixels, device: torch.device, slot: Slot | None = None, *, name: str = "in") -> Tensor:
     """(H, W, 3) uint8, uint16 or float32 -> (1, 3, H, W) float32 in [0, 1], channels_last in memory.
 
-    With a slot the pixels go through its page-locked buffer, and the copy to the device does not block.
+    With a slot the pixels go through its page-locked buffer of that name, and the copy to the device does not block.
     """
     array: npt.NDArray[Any] = np.ascontiguousarray(pixels)
     if array.dtype == np.uint16:  # torch converts uint16 only by way of a wider type
         array = array.astype(np.int32)
     if slot is not None:
-        buffer = slot.pinned("in", array.shape, array.dtype)
+        buffer = slot.pinned(name, array.shape, array.dtype)
         np.copyto(buffer, array)
         array = buffer
     tensor = torch.from_numpy(array).to(device, non_blocking=slot is not None).permute(2, 0, 1)[None]

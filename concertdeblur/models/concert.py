@@ -118,6 +118,16 @@ class ConcertGenerator(nn.Module):
         described: Tensor = self.descriptor(frames_NCHW, BLUR_CELL_PX)
         return described
 
+    def is_blurred_by_motion(self, described_NRQ: Tensor, velocities_NRQ3: Tensor | None) -> bool:
+        """Whether motion may be what blurs the frames, and not one of the seven kernels; waits for the device.
+
+        Under those the restoration of pictures knows more. The arguments are those of `prepare`.
+        """
+        velocities_M3 = None if velocities_NRQ3 is None else velocities_NRQ3.flatten(0, 2)
+        analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2), velocities_M3)
+        shares = analysis.type_logits.softmax(1).mean(0).cpu().numpy()
+        return float(shares[_BY_CAMERA].sum()) >= _LEAST_BY_CAMERA
+
     def prepare(
         self,
         frames_NCHW: Tensor,
@@ -145,8 +155,6 @@ class ConcertGenerator(nn.Module):
         of_guess = stronger(weights_NRQK, steps=_VIDEO_STEPS) if medium is Medium.VIDEO else weights_NRQK
         height, width = frames_NCHW.shape[2:]
         trust_N1hw = spread(((high - sharp_M) / (high - low)).clamp(0, 1).view(num, rows, columns, 1), height, width)
-        if path is not None and not _moves_blur(analysis.type_logits):
-            path = None
         if path is not None:
             low, high = _MAYBE_SHARP_MOVING
             of_moving_M = ((high - sharp_M) / (high - low)).clamp(0, 1)
@@ -195,18 +203,6 @@ class ConcertPathGenerator(nn.Module):
             num_guesses=3 * len(EXPOSURES) + 1,
             num_deep_blocks=num_deep_blocks,
         )
-
-
-def _moves_blur(type_logits: Tensor) -> bool:
-    """Whether motion may be what blurs a frame, and not one of the seven kernels.
-
-    Under those the restoration of pictures knows more. On a GPU the answer is always yes: to know it the host would
-    have to wait for the device.
-    """
-    if type_logits.device.type != "cpu":
-        return True
-    shares = type_logits.softmax(1).mean(0).numpy()
-    return float(shares[_BY_CAMERA].sum()) >= _LEAST_BY_CAMERA
 
 
 def _moving(velocity_N2hw: Tensor, *, like: Tensor) -> Tensor:

@@ -68,6 +68,10 @@ class PaperGenerator(nn.Module):
         """An empty descriptor (N, 0), since no spectrum is needed."""
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
+    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> bool:  # noqa: ARG002
+        """Never, since nothing is analysed and no path is taken."""
+        return False
+
     def prepare(
         self,
         frames_NCHW: Tensor,

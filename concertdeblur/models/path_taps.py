@@ -58,6 +58,12 @@ class Path:
     to_after: Flow | None
     gaps: tuple[int | None, int | None] = (None, None)  # time to each of them in any unit; None: the usual
 
+    def scaled(self, across: float, down: float) -> "Path":
+        """The same path in a frame of another size, so many times as wide and as high."""
+        factors = np.array([across, down], dtype=np.float32)
+        to_before, to_after = (None if flow is None else flow * factors for flow in (self.to_before, self.to_after))
+        return Path(to_before=to_before, to_after=to_after, gaps=self.gaps)
+
     def velocity(self) -> Flow | None:
         """Px of the full frame in a frame interval, (h, w, 2); None where nothing is known.
 
@@ -108,7 +114,7 @@ def reduced_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
-def flow_in(flow: Flow, height: int, width: int, rows: slice, columns: slice) -> Flow:
+def flow_in(flow: Flow, height: float, width: float, rows: slice, columns: slice) -> Flow:
     """A reduced flow at each pixel of a part of a frame of (height, width); its px are the full frame's already."""
     across, down = flow.shape[1] / width, flow.shape[0] / height
     # pixel centres lie on each other, as in cv2.resize, of which this is a part

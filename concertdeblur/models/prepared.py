@@ -18,18 +18,10 @@ class PathSamples:
 
     taps_NTHW: Tensor  # planes of samples along each pixel's path (path_taps.py); uint8, or float in [0, 1]
     velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
-    to_before_N2hw: Tensor | None = None  # px, flow to the frame before; None: no such frame shows the scene
-    to_after_N2hw: Tensor | None = None  # px, flow to the frame after
 
     def cloned(self) -> "PathSamples":
         """A copy in memory of its own."""
-        flows = [None if flow is None else flow.clone() for flow in (self.to_before_N2hw, self.to_after_N2hw)]
-        return PathSamples(
-            taps_NTHW=self.taps_NTHW.clone(),
-            velocity_N2hw=self.velocity_N2hw.clone(),
-            to_before_N2hw=flows[0],
-            to_after_N2hw=flows[1],
-        )
+        return PathSamples(taps_NTHW=self.taps_NTHW.clone(), velocity_N2hw=self.velocity_N2hw.clone())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +37,6 @@ class Prepared:
     trust_N1hw: Tensor  # share of the change that is made, 0 to 1, (N, 1, H / HINT_PX, W / HINT_PX), rounded up
     consistency: DataConsistency | None = None  # inputs of data consistency; None for generators without a kernel bank
     path: PathSamples | None = None  # None where nothing is known of the motion
-
-    def without_taps(self) -> "Prepared":
-        """The same without the taps, which are large and which only G_i needs."""
-        if self.path is None:
-            return self
-        return replace(self, path=replace(self.path, taps_NTHW=self.path.taps_NTHW.new_empty(0)))
 
     def cloned(self) -> "Prepared":
         """A copy in memory of its own, which is allocated on the current CUDA stream."""

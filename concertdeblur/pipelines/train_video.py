@@ -13,24 +13,25 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
-from concertdeblur.training.data.loader import Order, on_device
+from concertdeblur.training.data.guesses import Guesser, make_guesses
+from concertdeblur.training.data.loader import Order
 from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.distributed import share_of, wait_for_all
-from concertdeblur.training.motion_gain import gain_judge, whole_frame
+from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
 from concertdeblur.training.start import begin_with_weights_of, has_video_networks
-from concertdeblur.training.video import VideoIganStage, restored, take_over_alike
+from concertdeblur.training.video import VideoIganStage, take_over_alike
 from concertdeblur.training.video_windows import (
     PathWindowBatch,
     PathWindowStream,
     VideoPganStage,
     frame_results,
 )
+from concertdeblur.training.whole_frames import WholeFrames
 
 _JUDGED_WINDOWS = 24  # held-out windows
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
@@ -71,7 +72,7 @@ class VideoStages:
             pictures, self._samples(size, seed=seed), train, guesser, self._recipe.motion, seed=seed + 1,
             batch_size=size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
         )  # fmt: skip
-        judge = gain_judge(held_out) if held_out is not None and held_out.of_kind("real") else None
+        judge = gain_judge(held_out, guesser) if held_out is not None and held_out.of_kind("real") else None
         order, world_size = Order(settings.crops_per_clip), session.world.size
 
         def used(batch: MotionBatch, number: int) -> MotionCrops:
@@ -109,12 +110,10 @@ class VideoStages:
         return session.train(stage, stream.batch, _as_it_is)
 
     def _make_results(self, store: SequenceStore, made_with: str) -> None:
-        guesses, restoration = guesses_of(store), self._video.restoration
+        restoration, whole_frames = self._video.restoration, WholeFrames(store, Guesser(self._generator))
 
-        @torch.no_grad()
         def make(row: StoredSequence, number: int) -> Picture:
-            crops = on_device(whole_frame(store, guesses, row, number), self._session.device)
-            made = restored(restoration, crops).restored_NCHW[0].clamp(0, 1)
+            made = whole_frames.restored(restoration, row, number)[0]
             return np.asarray((made * 255 + 0.5).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
         frame_results(store).make(make, made_with=made_with, on_progress=self._counted("deblur frames"))

@@ -1,17 +1,22 @@
 """Frames of a video with their neighbours: look-ahead, cuts, sizes, order, and refining one frame later."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from torch import Tensor
 
+from concertdeblur.deblurring import working_size
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, Deblurrer
+from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.stream_frames import StreamSearch, with_following
 from concertdeblur.errors import SourceError
 from concertdeblur.frame import Frame
+from concertdeblur.models.prepared import Prepared
 from concertdeblur.runtime import choose_runtime
 from tests.networks import SMALL_VIDEO, random_networks
 
@@ -51,6 +56,81 @@ def test_one_frame_out_for_one_in_at_any_size(size: tuple[int, int]) -> None:
     assert [one.frame.pts for one in made] == [frame.pts for frame in frames]
     assert [one.source for one in made] == frames
     assert all(pixels.shape == (*size, 3) for pixels in pixels_of(made))
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ((719, 1280), (719, 1280)),
+        ((720, 1280), (360, 640)),
+        ((1280, 720), (640, 360)),
+        ((1080, 1921), (540, 961)),
+        ((1440, 2560), (480, 854)),
+        ((4320, 7680), (1080, 1920)),
+    ],
+)
+def test_large_frames_have_a_smaller_working_size(own: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert working_size.working_size(*own) == expected
+
+
+class TestLargeFrames:
+    """Frames of 161x209 px count as large here."""
+
+    @pytest.fixture(autouse=True)
+    def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], bool]]:
+        """The size of each frame that G_i restores, and whether it does so along the path."""
+        monkeypatch.setattr(working_size, "_STEP_PX", 150)
+        seen: list[tuple[tuple[int, ...], bool]] = []
+        restored = ImageGenerator.restored
+
+        def watched(self: ImageGenerator, blurred: Tensor, prepared: Prepared, **how: int | None) -> Tensor:
+            seen.append((tuple(blurred.shape[2:]), prepared.path is not None))
+            return restored(self, blurred, prepared, **how)
+
+        monkeypatch.setattr(ImageGenerator, "restored", watched)
+        return seen
+
+    FRAMES = panning(4, height=161, width=209)
+
+    def test_they_are_restored_at_the_working_size_and_refined_at_their_own(
+        self, seen: list[tuple[tuple[int, ...], bool]]
+    ) -> None:
+        made = streamed(self.FRAMES)
+        assert seen == [((96, 112), True)] * 4  # 81x105, extended to multiples of 16
+        assert all(pixels.shape == (161, 209, 3) for pixels in pixels_of(made))
+        assert all(one.windows_tried > 0 for one in made)
+
+    def test_a_kernels_blur_is_restored_at_the_frames_own_size(
+        self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ImageGenerator, "is_blurred_by_motion", lambda *_: False)
+        streamed(self.FRAMES)
+        assert seen == [((176, 224), False)] * 4
+
+    def test_what_changes_nothing_loses_no_detail(self) -> None:
+        """A frame with a pattern of single pixels, which half the size cannot show."""
+        rng = np.random.default_rng(3)
+        noisy = [
+            Frame(
+                pts=frame.pts,
+                pixels=np.clip(frame.pixels.astype(int) + rng.integers(-40, 40, (161, 209, 3)), 0, 255).astype(
+                    np.uint8
+                ),
+            )
+            for frame in self.FRAMES
+            if frame.pixels is not None
+        ]
+        untrained = Deblurrer(random_networks(SMALL_VIDEO, scale=0.0), BrmrSettings(), choose_runtime("cpu", "torch"))
+        made = list(untrained.stream(noisy, DeblurOptions(refine=False)))
+        assert all((a == b.pixels).all() for a, b in zip(pixels_of(made), noisy, strict=True))
+
+    def test_a_set_without_a_g_p_for_videos_takes_no_windows_of_pictures(self) -> None:
+        networks = random_networks(SMALL_VIDEO)
+        assert networks.video is not None
+        alone = replace(networks, video=replace(networks.video, patch_generator=None, discriminator=None))
+        bare = Deblurrer(alone, BrmrSettings(window_margin=-100), choose_runtime("cpu", "torch"))
+        made = list(bare.stream(self.FRAMES, DeblurOptions()))
+        assert [one.windows_tried for one in made] == [0] * 4
 
 
 def test_windows_are_tried_and_counted_where_the_path_is_known() -> None:

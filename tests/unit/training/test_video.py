@@ -8,26 +8,28 @@ import numpy as np
 import pytest
 import torch
 
+from concertdeblur.deblurring import working_size as working_size_module
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.path_taps import NUM_PLANES, NUM_TAPS
 from concertdeblur.models.prepared import VELOCITY_PX
-from concertdeblur.models.restoration import PathRestoration
-from concertdeblur.training.data.guesses import Guesser, guesses_of, make_guesses
+from concertdeblur.models.restoration import UNSHUFFLE, PathRestoration
+from concertdeblur.training.data.guesses import Guesser, make_guesses
 from concertdeblur.training.data.motion import MotionCrops, MotionSettings, MotionStream
 from concertdeblur.training.data.pictures import PictureStore, build_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
-from concertdeblur.training.motion_gain import REAL, REAL_WORST, gain_judge, whole_frame
+from concertdeblur.training.motion_gain import REAL, REAL_WORST, gain_judge
 from concertdeblur.training.report import Report
-from concertdeblur.training.video import VideoIganSettings, VideoIganStage, restored
+from concertdeblur.training.video import VideoIganSettings, VideoIganStage
 from concertdeblur.training.video_windows import (
     PathWindowStream,
     VideoPganSettings,
     VideoPganStage,
     frame_results,
 )
+from concertdeblur.training.whole_frames import WholeFrames
 from tests.networks import SMALL_VIDEO, random_networks
 from tests.pictures import photograph
 from tests.sequences import write_gopro_folder
@@ -167,7 +169,7 @@ class TestVideoIgan:
         self, tmp_path: Path, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
     ) -> None:
         source = stream(pictures, generator, SequenceStore(sequences, "train"), only("real"), uses=1)
-        judge = gain_judge(SequenceStore(sequences, "held_out"))
+        judge = gain_judge(SequenceStore(sequences, "held_out"), Guesser(generator))
         reports: list[Report] = []
         whole = VideoIganStage(video_restoration(), self.SETTINGS, tmp_path / "whole", judge=judge)
         whole.run(lambda step: source.batch(step).crops[0], until_s=600, on_report=reports.append)
@@ -189,17 +191,44 @@ class TestVideoIgan:
         for name, value in whole.restoration.state_dict().items():
             assert torch.equal(value, second.restoration.state_dict()[name]), name
 
-    def test_an_untrained_restoration_gains_nothing(self, sequences: Path) -> None:
-        gains = gain_judge(SequenceStore(sequences, "held_out"))(video_restoration().eval())
+    def test_an_untrained_restoration_gains_nothing(self, sequences: Path, generator: ConcertGenerator) -> None:
+        gains = gain_judge(SequenceStore(sequences, "held_out"), Guesser(generator))(video_restoration().eval())
         assert gains == {name: pytest.approx(0, abs=1e-3) for name in gains}
         assert {REAL, REAL_WORST, "real, scale 1", "real, scale 0.5"} == gains.keys()
 
+    def test_large_frames_are_restored_at_the_working_size(
+        self, sequences: Path, generator: ConcertGenerator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Frames count as large here; the result is the frame with the enlarged change of the reduced one."""
+        store = SequenceStore(sequences, "held_out")
+        row = next(row for row in store.of_kind("real") if row.scale == 1)
+        whole_frames = WholeFrames(store, Guesser(generator))
+        own = whole_frames.inputs(row, 1)
+        monkeypatch.setattr(working_size_module, "_STEP_PX", min(row.height, row.width))
+        reduced = whole_frames.inputs(row, 1)
+        assert own.blurred_NCHW.shape[2:] == (row.height + -row.height % 16, row.width + -row.width % 16)
+        assert reduced.blurred_NCHW.shape[2] - -(-row.height // 2) < 16
+        assert torch.allclose(
+            reduced.velocity_N2hw.mean((2, 3)), own.velocity_N2hw.mean((2, 3)) / 2, rtol=0.05, atol=0.05
+        )
+        frame = torch.from_numpy(np.array(store.frame(row, 1))).permute(2, 0, 1)[None].float() / 255
+        restoration = video_restoration().eval()
+        made = whole_frames.restored(restoration, row, 1)
+        cut = frame[..., : made.shape[2], : made.shape[3]]
+        assert torch.allclose(made, cut, atol=1e-3)  # an untrained network changes nothing, and no detail is lost
+        bias = restoration.tail.bias
+        assert bias is not None
+        bias.data[: 3 * UNSHUFFLE**2] += 0.5  # the correction of all pixels
+        brighter = whole_frames.restored(restoration, row, 1) - made
+        assert brighter.amin() > -0.02  # bicubic enlarging undershoots where the reduced frame is clamped
+        assert brighter.mean() > 0.01
 
-def make_results(store: SequenceStore, restoration: PathRestoration) -> None:
-    guesses = guesses_of(store)
+
+def make_results(store: SequenceStore, restoration: PathRestoration, generator: ConcertGenerator) -> None:
+    whole_frames = WholeFrames(store, Guesser(generator))
 
     def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        made = restored(restoration, whole_frame(store, guesses, row, number)).restored_NCHW[0]
+        made = whole_frames.restored(restoration, row, number)[0]
         return np.asarray(made.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
     frame_results(store).make(make, made_with="a test")
@@ -207,9 +236,9 @@ def make_results(store: SequenceStore, restoration: PathRestoration) -> None:
 
 class TestVideoPgan:
     @pytest.fixture(autouse=True)
-    def results(self, sequences: Path) -> None:
-        make_results(SequenceStore(sequences, "train"), video_restoration().eval())
-        make_results(SequenceStore(sequences, "held_out"), video_restoration().eval())
+    def results(self, sequences: Path, generator: ConcertGenerator) -> None:
+        for split in ("train", "held_out"):
+            make_results(SequenceStore(sequences, split), video_restoration().eval(), generator)
 
     def test_windows_are_a_function_of_seed_and_number(self, sequences: Path) -> None:
         store = SequenceStore(sequences, "train")

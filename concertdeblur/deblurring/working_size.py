@@ -1,0 +1,40 @@
+"""The size at which G_i restores the frames of a video along their motion.
+
+Large frames are restored at a part of their size, and the change is enlarged and added to the frame. Footage in which
+things move holds little that is finer than two pixels of 1280x720, and along a path that is half as long the same taps
+lie twice as near to each other. On held-out real pairs of 1280x720 half the size gains as much as the whole one, at a
+quarter of the cost (EXPERIMENTS.md, 2026-11-29, "G_i at half the size"). What is finer is left to G_p, which sees the
+frame at its own size. Pictures, and frames whose path is not known, are restored at their own size.
+
+Shape suffixes: C channels, H height, W width, h, w the same at the working size.
+"""
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from concertdeblur.models.path_taps import Samples
+
+_STEP_PX = 720  # of the shorter side: from each multiple on, frames are reduced by one more
+_MOST = 4
+
+
+def working_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) at which a frame of a video is restored; its own below 720 px."""
+    factor = min(_MOST, 1 + min(height, width) // _STEP_PX)
+    return -(-height // factor), -(-width // factor)
+
+
+def at_working_size(samples: Samples) -> Samples:
+    """A frame (H, W, 3) at its working size, of its own type; the frame itself if that is its own size."""
+    height, width = working_size(*samples.shape[:2])
+    if (height, width) == samples.shape[:2]:
+        return samples
+    return np.asarray(cv2.resize(samples, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def with_enlarged_change(frame_1CHW: Tensor, reduced_1Chw: Tensor, restored_1Chw: Tensor) -> Tensor:
+    """A frame with what its restoration changed at the working size, enlarged, in [0, 1]."""
+    change = F.interpolate(restored_1Chw - reduced_1Chw, frame_1CHW.shape[2:], mode="bicubic", align_corners=False)
+    return change.add_(frame_1CHW).clamp_(0, 1)
