@@ -47,7 +47,7 @@ _FINEST_LEVEL = 1  # the search ends at half of the reduced size
 _SMOOTHNESS = 60.0  # weight of the search's smoothness term
 _SOFTNESS_PX = 2.5  # of the flow, reduced px
 
-_BAND_PX = 32  # rows whose taps are sampled at a time; they fit into the processor's cache
+_BAND_PX = 32 * 1280  # whose taps are sampled at a time, in whole rows; they fit into the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,10 +182,12 @@ def taps_along(
         planes: What the taps are written into and given back as; None: new memory.
     """
     start, height = path.rows.start, path.rows.stop - path.rows.start
+    width = path.columns.stop - path.columns.start
     if planes is None:
-        planes = np.empty((NUM_PLANES, height, path.columns.stop - path.columns.start), frame.dtype)
-    for first in range(0, height, _BAND_PX):
-        band = slice(first, min(height, first + _BAND_PX))
+        planes = np.empty((NUM_PLANES, height, width), frame.dtype)
+    num_rows = max(1, _BAND_PX // width)
+    for first in range(0, height, num_rows):
+        band = slice(first, min(height, first + num_rows))
         flows = (None if flow is None else flow[band] for flow in (path.velocity, path.to_before, path.to_after))
         velocity, to_before, to_after = flows
         rows = slice(start + band.start, start + band.stop)
@@ -203,11 +205,11 @@ def _put_taps(before: Samples | None, frame: Samples, after: Samples | None, pat
             made.add_nothing()
         made.end()
         return
-    here = _places(rows, columns)
+    here = places_of(rows, columns)
     places = np.empty_like(here)
     for share in ALONG:
         np.add(here, np.multiply(steps, np.float32(share), out=places), out=places)
-        made.add_own(_sampled(frame, places), share)
+        made.add_own(sampled(frame, places), share)
     for sigma_px in SOFT_PX:
         made.add(_softened(frame, sigma_px, rows, columns))
     for neighbour, flow in ((before, path.to_before), (after, path.to_after)):
@@ -217,7 +219,7 @@ def _put_taps(before: Samples | None, frame: Samples, after: Samples | None, pat
                 made.add_nothing()
             else:
                 np.add(there, np.multiply(steps, np.float32(share), out=places), out=places)
-                made.add_neighbours(_sampled(neighbour, places))
+                made.add_neighbours(sampled(neighbour, places))
     made.end()
 
 
@@ -293,7 +295,7 @@ def _widen(lowest_and_highest: tuple[Samples, Samples], tap: Samples) -> None:
     cv2.max(highest, tap, dst=highest)
 
 
-def _places(rows: slice, columns: slice) -> Flow:
+def places_of(rows: slice, columns: slice) -> Flow:
     """(x, y) of each pixel of a part of a frame."""
     here = np.empty((rows.stop - rows.start, columns.stop - columns.start, 2), np.float32)
     here[..., 0] = np.arange(columns.start, columns.stop, dtype=np.float32)
@@ -301,8 +303,9 @@ def _places(rows: slice, columns: slice) -> Flow:
     return here
 
 
-def _sampled(picture: Samples, places: Flow) -> Samples:
-    return cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload, no-any-return]
+def sampled(picture: Samples, places: Flow, *, into: Samples | None = None) -> Samples:
+    """A picture at places, reflected at its border; written into an array of the result's size if one is given."""
+    return cv2.remap(picture, places, None, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload, no-any-return]
 
 
 def _softened(picture: Samples, sigma_px: float, rows: slice, columns: slice) -> Samples:

@@ -1,15 +1,20 @@
 """What G_p is given of a window of a video: samples along its path, and what the result lacks of the input.
 
-The samples are those of `path_taps`, taken on the networks' device from the result and from the results of the frames
-beside it, which are sharper than the inputs. The result D, blurred again along the path as an exposure does it, should
-be the input B. What it lacks, B less the blurred-again D, is added to D: a guess for each of `EXPOSURES`, among
-which the network chooses.
+The samples are those of `path_taps`, taken from the result and from the results of the frames beside it, which are
+sharper than the inputs. The result D, blurred again along the path as an exposure does it, should be the input B. What
+it lacks, B less the blurred-again D, is added to D: a guess for each of `EXPOSURES`, among which the network chooses.
+
+A GPU samples all windows at once with torch. A CPU samples one after the other with OpenCV, which takes an eighth of
+the time that torch takes there.
 
 Shape suffixes: M windows of one frame, S samples, y, x rows and columns of a window, h, w a value for VELOCITY_PX px.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +26,14 @@ from concertdeblur.models.path_taps import (
     NEIGHBOUR_EXCESS,
     NEIGHBOUR_ROOM,
     NEIGHBOUR_SHARE,
+    NUM_PLANES,
     SOFT_PX,
+    Flow,
+    PixelPath,
+    Samples,
+    places_of,
+    sampled,
+    taps_along,
 )
 from concertdeblur.models.prepared import VELOCITY_PX
 from concertdeblur.models.restoration import luma
@@ -60,6 +72,12 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
         at_M2: (y, x) of each window, px; multiples of VELOCITY_PX.
         size: (height, width) of all windows, px; multiples of VELOCITY_PX.
     """
+    look = views_by_opencv if blurred_1CHW.device.type == "cpu" else views_by_torch
+    return look(along, blurred_1CHW, at_M2, size)
+
+
+def views_by_torch(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
+    """`path_views` on any device, all windows at once."""
     places_Myx2 = _places(at_M2, size)
     velocity_Myx2 = _flow_at(along.velocity_12hw, places_Myx2)
     own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, velocity_Myx2, (*ALONG, *_STEPS)))
@@ -82,6 +100,117 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
         guess_MGyx=torch.cat([*guesses, luma(blurred_MCyx)], 1),
         velocity_M2hw=_cut(along.velocity_12hw, at_M2 // VELOCITY_PX, reduced),
     )
+
+
+def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
+    """`path_views` on a CPU, one window after the other; the numbers differ from torch's by rounding."""
+    height, width = blurred_1CHW.shape[2:]
+    taps_MTyx = np.empty((len(at_M2), NUM_PLANES, *size), np.float32)
+    guess_MGyx = np.empty((len(at_M2), 3 * len(EXPOSURES) + 1, *size), np.float32)
+    velocities_M2hw = []
+    for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.tolist(), strict=True):
+        rows, columns = slice(y, y + size[0]), slice(x, x + size[1])
+        velocity, to_before, to_after = (
+            None if flow is None else _flow_in(flow, rows, columns)
+            for flow in (along.velocity_12hw, along.to_before_12hw, along.to_after_12hw)
+        )
+        assert velocity is not None
+        seen = _seen(rows, columns, height, width, reach=_reach_px(velocity, to_before, to_after))
+        before, result, after = (
+            None if picture is None else _pixels(picture, *seen)
+            for picture in (along.before_1CHW, along.result_1CHW, along.after_1CHW)
+        )
+        assert result is not None
+        path = PixelPath(
+            rows=_within(rows, seen[0]),
+            columns=_within(columns, seen[1]),
+            velocity=velocity,
+            to_before=to_before,
+            to_after=to_after,
+        )
+        taps_along(before, result, after, path, planes=taps)
+        _put_guesses(result, _pixels(blurred_1CHW, rows, columns), path, guess)
+        velocities_M2hw.append(along.velocity_12hw[:, :, _reduced(rows), _reduced(columns)])
+    return PathViews(
+        taps_MTyx=torch.from_numpy(taps_MTyx),
+        guess_MGyx=torch.from_numpy(guess_MGyx),
+        velocity_M2hw=torch.cat(velocities_M2hw),
+    )
+
+
+def _flow_in(flow_12hw: Tensor, rows: slice, columns: slice) -> Flow:
+    """A flow at each pixel of a window, (y, x, 2)."""
+    seen = _seen(_reduced(rows), _reduced(columns), *flow_12hw.shape[2:], reach=1)  # a pixel lies between two values
+    across, down = flow_12hw[0, :, seen[0], seen[1]].numpy()
+    flow = cv2.resize(cv2.merge([across, down]), None, fx=VELOCITY_PX, fy=VELOCITY_PX, interpolation=cv2.INTER_LINEAR)
+    within = (
+        _within(part, slice(VELOCITY_PX * whole.start, VELOCITY_PX * whole.stop))
+        for part, whole in zip((rows, columns), seen, strict=True)
+    )
+    return np.asarray(flow[tuple(within)], dtype=np.float32)
+
+
+def _reduced(part: slice) -> slice:
+    """The values of a flow for a part of a side."""
+    return slice(part.start // VELOCITY_PX, part.stop // VELOCITY_PX)
+
+
+def _reach_px(velocity: Flow, to_before: Flow | None, to_after: Flow | None) -> int:
+    """How far beyond a window its samples may lie, px."""
+    speed = np.abs(velocity).max()
+    furthest = [max(ALONG) * speed, 4 * max(SOFT_PX)]
+    furthest += [np.abs(flow).max() + max(BESIDE) * speed for flow in (to_before, to_after) if flow is not None]
+    return int(np.ceil(max(furthest))) + 1
+
+
+def _seen(rows: slice, columns: slice, height: int, width: int, *, reach: int) -> tuple[slice, slice]:
+    """The part of a frame from which a window is sampled.
+
+    It reaches as far to all sides, so samples that are reflected at the frame's border lie in it, too.
+    """
+    top, left = max(0, rows.start - reach), max(0, columns.start - reach)
+    return slice(top, min(height, rows.stop + reach)), slice(left, min(width, columns.stop + reach))
+
+
+def _within(part: slice, whole: slice) -> slice:
+    """A part of a side, counted from the start of a larger part."""
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _pixels(picture_1CHW: Tensor, rows: slice, columns: slice) -> Samples:
+    """A part of a picture, (height, width, 4); the fourth channel says nothing (`taps_along`)."""
+    red, green, blue = picture_1CHW[0, :, rows, columns].numpy()
+    return np.asarray(cv2.merge([red, green, blue, blue]))
+
+
+def _put_guesses(result: Samples, blurred: Samples, path: PixelPath, guess: Samples) -> None:
+    """Fill the guesses of a window (G, y, x).
+
+    Args:
+        result: The result D, from which it is sampled.
+        blurred: The window of the input B.
+        path: Of the window, within `result`.
+        guess: The planes of the guesses.
+    """
+    assert path.velocity is not None
+    here = places_of(path.rows, path.columns)
+    samples = np.empty((len(_STEPS) + 1, *blurred.shape), np.float32)
+    for share, sample in zip(_STEPS, samples, strict=False):
+        sampled(result, here + np.float32(share) * path.velocity, into=sample)
+    samples[-1] = blurred
+    made = (_guess_weights() @ torch.from_numpy(samples).flatten(1)).view(-1, *blurred.shape).numpy()
+    for number, one in enumerate(made):
+        cv2.split(one, [*guess[3 * number : 3 * number + 3], np.empty_like(guess[0])])
+    cv2.cvtColor(blurred, cv2.COLOR_RGBA2GRAY, dst=guess[-1])
+
+
+@cache
+def _guess_weights() -> Tensor:
+    """The weights of D's samples and of B in D + B - the mean of D's samples, a row for each exposure."""
+    weights = torch.eye(len(_STEPS) + 1)[[_STEPS.index(0.0)] * len(EXPOSURES)]
+    weights[:, :-1] -= torch.stack([_weights(exposure) for exposure in EXPOSURES])
+    weights[:, -1] = 1
+    return weights
 
 
 def _believed(samples_MSCyx: Tensor, result_MCyx: Tensor, own_MSCyx: Tensor) -> Tensor:
@@ -160,8 +289,13 @@ def _cut(picture_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mean(steps_MSCyx: Tensor, exposure: float) -> Tensor:
-    """The mean over an exposure, by the trapezoidal rule."""
-    shares = torch.tensor(_STEPS, device=steps_MSCyx.device)
+    """The mean over an exposure."""
+    return torch.einsum("mscyx,s->mcyx", steps_MSCyx, _weights(exposure).to(steps_MSCyx.device))
+
+
+def _weights(exposure: float) -> Tensor:
+    """The weight of each of `_STEPS` in the mean over an exposure, by the trapezoidal rule."""
+    shares = torch.tensor(_STEPS)
     inside = (shares.abs() <= exposure / 2 + 1e-6).float()
     inside = torch.where((shares.abs() - exposure / 2).abs() < 1e-6, 0.5, inside)
-    return torch.einsum("mscyx,s->mcyx", steps_MSCyx, inside / inside.sum())
+    return inside / inside.sum()

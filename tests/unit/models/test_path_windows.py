@@ -1,12 +1,14 @@
 """What G_p is given of windows along the motion: the same samples as G_i's, and what the result lacks."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 from concertdeblur.models.path_taps import BESIDE, NUM_PLANES, NUM_TAPS, Path, flow_in, taps_of
-from concertdeblur.models.path_windows import EXPOSURES, Along, path_views
+from concertdeblur.models.path_windows import EXPOSURES, Along, PathViews, path_views, views_by_opencv, views_by_torch
 from concertdeblur.models.prepared import VELOCITY_PX
 
 HEIGHT, WIDTH = 192, 256
@@ -48,19 +50,34 @@ def _along(pictures: list[torch.Tensor | None], path: Path) -> Along:
     )
 
 
-def test_taps_of_windows_are_those_of_the_whole_frame() -> None:
+@pytest.mark.parametrize("look", [views_by_opencv, views_by_torch])
+def test_taps_of_windows_are_those_of_the_whole_frame(look: Callable[..., PathViews]) -> None:
     before, frame, after = (_smooth(seed) for seed in range(3))
     path = Path(to_before=_flow(-7, 3), to_after=_flow(6, -2))
     expected = taps_of(before, frame, after, path)
     along = _along([_tensor(some) for some in (before, frame, after)], path)
     at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]]])
-    views = path_views(along, _tensor(frame), at, SIZE)
+    views = look(along, _tensor(frame), at, SIZE)
     assert views.taps_MTyx.shape == (3, NUM_PLANES, *SIZE)
     for taps, (y, x) in zip(views.taps_MTyx, at.tolist(), strict=True):
         wanted = expected[:, y : y + SIZE[0], x : x + SIZE[1]]
         # cv2 reads between pixels in steps of 1/32 px
         assert np.abs(taps.numpy() - wanted).max() < 0.02
         assert np.abs(taps.numpy() - wanted).mean() < 0.002
+
+
+@pytest.mark.parametrize("speed_px", [0.0, 3.0, 40.0])
+def test_opencv_and_torch_see_the_same(speed_px: float) -> None:
+    pictures = [_tensor(_smooth(seed)) for seed in range(3)]
+    along = _along([*pictures], Path(to_before=_flow(-speed_px, speed_px), to_after=_flow(speed_px, -2)))
+    at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]], [128, 0]])
+    given = (along, _tensor(_smooth(3)), at, SIZE)
+    by_opencv, by_torch = views_by_opencv(*given), views_by_torch(*given)
+    assert torch.equal(by_opencv.velocity_M2hw, by_torch.velocity_M2hw)
+    # A flow beyond the frame's border is that at the border, or its reflection: a few pixels differ there.
+    for one, other in ((by_opencv.taps_MTyx, by_torch.taps_MTyx), (by_opencv.guess_MGyx, by_torch.guess_MGyx)):
+        assert (one - other).abs().max() < 0.02
+        assert (one - other).abs().mean() < 1e-4
 
 
 def test_a_missing_neighbour_says_nothing() -> None:
