@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge, PathWindows
+from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge, PathWindows, windows_at_once
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.image_generator import ImageGenerator, frames_at_once
 from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, Looked, OnHost, Refined
@@ -83,10 +83,13 @@ class Deblurrer:
         on_paths = None
         if video is not None and video.patch_generator is not None and video.discriminator is not None:
             video_discriminator = make_engine(video.discriminator, runtime, is_kept=True, is_exact=True)
+            at_once = windows_at_once(runtime)
+            video_patch_generator = video.patch_generator.restoration
             on_paths = PathWindows(
-                make_engine(video.patch_generator.restoration, runtime, is_kept=True),
+                make_engine(video_patch_generator, runtime, is_kept=True, is_sized=True, num_at_once=at_once),
                 Judge(_timed("mine", video_discriminator), margin_px=video.discriminator.receptive_margin_px),
                 brmr,
+                num_at_once=at_once,
             )
         self._brmr = Brmr(
             make_engine(networks.patch_generator.restoration, runtime, is_kept=True),

@@ -4,6 +4,16 @@ from concertdeblur.deblurring.brmr.judging import Judge
 from concertdeblur.deblurring.brmr.loop import Brmr
 from concertdeblur.deblurring.brmr.settings import BrmrSettings
 from concertdeblur.deblurring.brmr.state import Decisions, Refinement, Refinements, read_steps
-from concertdeblur.deblurring.brmr.windows import PathWindows
+from concertdeblur.deblurring.brmr.windows import PathWindows, windows_at_once
 
-__all__ = ["Brmr", "BrmrSettings", "Decisions", "Judge", "PathWindows", "Refinement", "Refinements", "read_steps"]
+__all__ = [
+    "Brmr",
+    "BrmrSettings",
+    "Decisions",
+    "Judge",
+    "PathWindows",
+    "Refinement",
+    "Refinements",
+    "read_steps",
+    "windows_at_once",
+]

@@ -7,21 +7,26 @@ Shape suffixes: N frames, C channels (of a tensor NCHW) or cells (of a tensor NC
 W width, h, w map values (MAP_PX px each), y, x rows and columns of a window.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from concertdeblur.cpus import available_cpus
 from concertdeblur.deblurring.brmr.judging import SHIFT_GRAIN_PX, Judge, is_kept
 from concertdeblur.deblurring.brmr.settings import BrmrSettings
 from concertdeblur.deblurring.brmr.state import UNKNOWN, State, known_places
 from concertdeblur.deblurring.cam import MAP_PX
 from concertdeblur.deblurring.grid import Grid, cut, paste, places
 from concertdeblur.engines import Engine
-from concertdeblur.models.path_windows import path_views
+from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.models.restoration import by_plane
+from concertdeblur.runtime import Runtime
+
+_AT_ONCE = 8  # windows of a video at most, with OpenVINO; a frame has hardly more of them in one round
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,22 +186,46 @@ class Windows:
 class PathWindows(Windows):
     """Windows of a video: G_p is also given taps of this result and of the results of the frames beside it.
 
+    A GPU takes all windows of a round at once. A CPU takes each by itself, with one thread for each of those that it
+    takes at the same time: what is sampled for a window is then still in the processor's cache.
+
     Args:
         patch_generator: G_p(window, guesses, red, green, blue, luma and range of the taps, velocity).
         judge: The D_i that was trained with this G_p.
         settings: Limits and margins.
+        num_at_once: How many threads may call the patch generator at the same time.
     """
 
-    def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings) -> None:
+    def __init__(self, patch_generator: Engine, judge: Judge, settings: BrmrSettings, *, num_at_once: int = 1) -> None:
         own = replace(settings, window_margin=settings.video_window_margin, max_shift=settings.video_max_shift)
         super().__init__(patch_generator, judge, own)
+        self._num_at_once = num_at_once
 
     def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
         assert state.along is not None
         along = replace(state.along, result_1CHW=state.result_NCHW)
-        views = path_views(along, state.blurred_NCHW, mined.at_M2, state.grid.window_px)
-        planes = by_plane(views.taps_MTyx)
-        return self._patch_generator(windows_MCyx, views.guess_MGyx, *planes, views.velocity_M2hw)
+        if windows_MCyx.device.type != "cpu":
+            return self._restored_along(along, state.blurred_NCHW, mined.at_M2, windows_MCyx)
+
+        @torch.inference_mode()  # which a thread does not inherit
+        def restored(window_Cyx: Tensor, at_2: Tensor) -> Tensor:
+            return self._restored_along(along, state.blurred_NCHW, at_2[None], window_Cyx[None])
+
+        num_threads = min(self._num_at_once, len(windows_MCyx))
+        if num_threads == 1:
+            return torch.cat([restored(*one) for one in zip(windows_MCyx, mined.at_M2, strict=True)])
+        with ThreadPoolExecutor(num_threads, "windows") as threads:
+            return torch.cat(list(threads.map(restored, windows_MCyx, mined.at_M2)))
+
+    def _restored_along(self, along: Along, blurred_1CHW: Tensor, at_M2: Tensor, windows_MCyx: Tensor) -> Tensor:
+        """Some of the windows after G_p."""
+        views = path_views(along, blurred_1CHW, at_M2, (windows_MCyx.shape[2], windows_MCyx.shape[3]))
+        return self._patch_generator(windows_MCyx, views.guess_MGyx, *by_plane(views.taps_MTyx), views.velocity_M2hw)
+
+
+def windows_at_once(runtime: Runtime) -> int:
+    """How many windows of a video are refined at the same time, each on a core of its own."""
+    return min(_AT_ONCE, available_cpus()) if runtime.backend == "openvino" else 1
 
 
 def hints_of(mined: MinedWindows, state: State) -> Tensor:
