@@ -115,15 +115,33 @@ def places(at_M2: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def cut(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> Tensor:
-    """Copies of M areas of one size, each of its own frame, (M, C, y, x), channels_last."""
+    """Copies of M areas of one size, each of its own frame and within it, (M, C, y, x)."""
+    if pictures_NCHW.device.type == "cpu":
+        return torch.stack(_views(pictures_NCHW, frame_M, at_M2, size))
     rows, columns = places(at_M2, size)
     return pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns].permute(0, 3, 1, 2)
 
 
 def paste(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, windows_MCHW: Tensor) -> None:
-    """Put M windows of one size into their frames, in place."""
-    rows, columns = places(at_M2, (windows_MCHW.shape[2], windows_MCHW.shape[3]))
+    """Put M windows of one size into their frames, in place; no two of them may meet."""
+    size = windows_MCHW.shape[2], windows_MCHW.shape[3]
+    if pictures_NCHW.device.type == "cpu":
+        for view, window in zip(_views(pictures_NCHW, frame_M, at_M2, size), windows_MCHW, strict=True):
+            view.copy_(window)
+        return
+    rows, columns = places(at_M2, size)
     pictures_NCHW.permute(0, 2, 3, 1)[frame_M[:, None, None], rows, columns] = windows_MCHW.permute(0, 2, 3, 1)
+
+
+def _views(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    """The areas themselves, (C, y, x) each, where the host knows their places without waiting.
+
+    On a CPU it takes a fifth of the time of an index for each pixel.
+    """
+    return [
+        pictures_NCHW[frame, :, y : y + size[0], x : x + size[1]]
+        for frame, (y, x) in zip(frame_M.tolist(), at_M2.tolist(), strict=True)
+    ]
 
 
 def _membership(parts: tuple[tuple[int, int], ...], length: int) -> Tensor:

@@ -10,6 +10,7 @@ the time that torch takes there.
 Shape suffixes: M windows of one frame, S samples, y, x rows and columns of a window, h, w a value for VELOCITY_PX px.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -115,7 +116,8 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
             for flow in (along.velocity_12hw, along.to_before_12hw, along.to_after_12hw)
         )
         assert velocity is not None
-        seen = _seen(rows, columns, height, width, reach=_reach_px(velocity, to_before, to_after))
+        reach_px = _reach_px(velocity, to_before, to_after)
+        seen = _grown(rows, height, reach_px), _grown(columns, width, reach_px)
         before, result, after = (
             None if picture is None else _pixels(picture, *seen)
             for picture in (along.before_1CHW, along.result_1CHW, along.after_1CHW)
@@ -140,7 +142,8 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
 
 def _flow_in(flow_12hw: Tensor, rows: slice, columns: slice) -> Flow:
     """A flow at each pixel of a window, (y, x, 2)."""
-    seen = _seen(_reduced(rows), _reduced(columns), *flow_12hw.shape[2:], reach=1)  # a pixel lies between two values
+    height, width = flow_12hw.shape[2:]
+    seen = _grown(_reduced(rows), height, 1), _grown(_reduced(columns), width, 1)  # a pixel lies between two values
     across, down = flow_12hw[0, :, seen[0], seen[1]].numpy()
     flow = cv2.resize(cv2.merge([across, down]), None, fx=VELOCITY_PX, fy=VELOCITY_PX, interpolation=cv2.INTER_LINEAR)
     within = (
@@ -157,19 +160,16 @@ def _reduced(part: slice) -> slice:
 
 def _reach_px(velocity: Flow, to_before: Flow | None, to_after: Flow | None) -> int:
     """How far beyond a window its samples may lie, px."""
-    speed = np.abs(velocity).max()
+    speed = cv2.norm(velocity, cv2.NORM_INF)
     furthest = [max(ALONG) * speed, 4 * max(SOFT_PX)]
-    furthest += [np.abs(flow).max() + max(BESIDE) * speed for flow in (to_before, to_after) if flow is not None]
-    return int(np.ceil(max(furthest))) + 1
+    to_others = (flow for flow in (to_before, to_after) if flow is not None)
+    furthest += [cv2.norm(flow, cv2.NORM_INF) + max(BESIDE) * speed for flow in to_others]
+    return math.ceil(max(furthest)) + 1
 
 
-def _seen(rows: slice, columns: slice, height: int, width: int, *, reach: int) -> tuple[slice, slice]:
-    """The part of a frame from which a window is sampled.
-
-    It reaches as far to all sides, so samples that are reflected at the frame's border lie in it, too.
-    """
-    top, left = max(0, rows.start - reach), max(0, columns.start - reach)
-    return slice(top, min(height, rows.stop + reach)), slice(left, min(width, columns.stop + reach))
+def _grown(part: slice, length: int, reach: int) -> slice:
+    """A part of a side with as much more at both ends, so that what is reflected at the side's ends lies in it, too."""
+    return slice(max(0, part.start - reach), min(length, part.stop + reach))
 
 
 def _within(part: slice, whole: slice) -> slice:
