@@ -71,6 +71,7 @@ class Cell:
 
     area: Area
     windows: tuple[Area, ...]
+    covering: tuple[Area, ...]  # the fewest of them that cover the cell
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +84,11 @@ def cells_of(height: int, width: int) -> tuple[Cell, ...]:
     if height % MAP_PX or width % MAP_PX:
         raise ValueError(f"sides must be multiples of {MAP_PX} px, but {height = }, {width = }")
     return tuple(
-        Cell(area=(area := Area(y=y, x=x, height=h, width=w)), windows=_windows_of(area))
+        Cell(
+            area=(area := Area(y=y, x=x, height=h, width=w)),
+            windows=_windows_of(area, SEARCH_STRIDE_PX),
+            covering=_windows_of(area, PATCH_PX),
+        )
         for y, h in _spans(height)
         for x, w in _spans(width)
     )
@@ -136,15 +141,15 @@ def _spans(length: int) -> list[tuple[int, int]]:
     return [(start, (length if start == starts[-1] else start + BRMR_CELL_PX) - start) for start in starts]
 
 
-def _windows_of(area: Area) -> tuple[Area, ...]:
+def _windows_of(area: Area, stride_px: int) -> tuple[Area, ...]:
     height, width = min(PATCH_PX, area.height), min(PATCH_PX, area.width)
     return tuple(
         Area(y=area.y + y, x=area.x + x, height=height, width=width)
-        for y in _window_starts(area.height - height)
-        for x in _window_starts(area.width - width)
+        for y in _window_starts(area.height - height, stride_px)
+        for x in _window_starts(area.width - width, stride_px)
     )
 
 
-def _window_starts(last: int) -> list[int]:
-    starts = list(range(0, last + 1, SEARCH_STRIDE_PX))
+def _window_starts(last: int, stride_px: int) -> list[int]:
+    starts = list(range(0, last + 1, stride_px))
     return starts if starts[-1] == last else [*starts, last]

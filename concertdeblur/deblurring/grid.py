@@ -28,6 +28,7 @@ class Grid:
     columns: tuple[slice, ...]
     window_px: tuple[int, int]  # (height, width), the same for all windows
     windows_CK2: Tensor  # (y, x) of each window, px; a cell with fewer windows repeats its first one
+    covering_CK: Tensor  # True for the fewest windows that cover their cell
     cells_C4: Tensor  # (y, x, height, width) of each cell, px
     _values_CKn: Tensor  # places in the flattened map of the values of each window
     _cell_hw: Tensor  # number of the cell of each map value
@@ -44,14 +45,19 @@ class Grid:
         """Number of map values of each cell, (C,) float64."""
         return (self.cells_C4[:, 2] // MAP_PX * (self.cells_C4[:, 3] // MAP_PX)).double()
 
-    def most_blurred(self, maps_Nhw: Tensor) -> tuple[Tensor, Tensor]:
-        """The window of each cell with the highest mean of H^b; of equal ones the first.
+    def most_blurred(self, maps_Nhw: Tensor, open_NCK: Tensor) -> tuple[Tensor, Tensor]:
+        """The open window of each cell with the highest mean of H^b; of equal ones the first.
+
+        Args:
+            maps_Nhw: H^s - H^b.
+            open_NCK: True for the windows that may be chosen.
 
         Returns:
-            (y, x) of the window, (N, C, 2) px; and its mean of H^b, (N, C) float64.
+            (y, x) of the window, (N, C, 2) px; and its mean of H^b, (N, C) float64, -inf where no window is open.
         """
         values = maps_Nhw.double().flatten(1)[:, self._values_CKn]
-        scores_NC, best_NC = (-0.5 * values.mean(-1)).max(-1)
+        scores_NCK = (-0.5 * values.mean(-1)).masked_fill(~open_NCK, -torch.inf)
+        scores_NC, best_NC = scores_NCK.max(-1)
         return self.windows_CK2[torch.arange(len(self.cells), device=best_NC.device), best_NC], scores_NC
 
     def highest(self, values_Nhw: Tensor, step_px: int) -> Tensor:
@@ -80,6 +86,7 @@ def brmr_grid(height: int, width: int, device: torch.device) -> Grid:
     cells = cam.cells_of(height, width)
     most = max(len(cell.windows) for cell in cells)
     windows = [[*cell.windows, *[cell.windows[0]] * (most - len(cell.windows))] for cell in cells]
+    covering = [[window in cell.covering for window in some] for cell, some in zip(cells, windows, strict=True)]
     rows = tuple(dict.fromkeys((cell.area.y, cell.area.y + cell.area.height) for cell in cells))
     columns = tuple(dict.fromkeys((cell.area.x, cell.area.x + cell.area.width) for cell in cells))
     first = cells[0].windows[0]
@@ -99,6 +106,7 @@ def brmr_grid(height: int, width: int, device: torch.device) -> Grid:
             columns=tuple(slice(*part) for part in columns),
             window_px=(first.height, first.width),
             windows_CK2=windows_CK2.to(device),
+            covering_CK=torch.tensor(covering, device=device),
             cells_C4=torch.tensor(areas, device=device),
             _values_CKn=(corner_CK[..., None] + inside.flatten()).to(device),
             _cell_hw=cell_hw.to(device),

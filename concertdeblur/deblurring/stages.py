@@ -43,7 +43,7 @@ class DeblurOptions:
 
     strength: float = 1.0  # out = in + strength * (full - in); 0 is identity
     refine: bool = True  # False: iGAN alone
-    refine_share: float | None = None  # windows that a video's frame may try, times its cells; None: the weight set's
+    refine_share: float | None = None  # share of the windows of a video's frame that may be tried; None: the weights'
     heatmap: bool = False
 
     def __post_init__(self) -> None:
@@ -328,7 +328,7 @@ class FrameStages:
                 given.prepared,
                 plan,
                 medium=self._medium,
-                windows_per_cell=self._options.refine_share,
+                refine_share=self._options.refine_share,
                 along=along,
                 previous=self._decisions,
             )

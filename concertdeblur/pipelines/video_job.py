@@ -27,7 +27,7 @@ class VideoJob:
     device: str = "auto"
     backend: str = "auto"
     reader: ReaderName = "pyav"
-    refine_share: float | None = None  # windows that a frame may try, times its cells; None: the weight set's
+    refine_share: float | None = None  # share of a frame's windows that may be tried; None: the weight set's
     writer: Literal["pyav", "ffmpeg"] = "pyav"
     codec: str | None = None  # None: h264, or av1 in webm
     compatible: bool = False  # 8-bit 4:2:0 H.264 with AAC in mp4, which plays everywhere

@@ -85,7 +85,7 @@ class Brmr:
         plan: Plan,
         *,
         medium: Medium,
-        windows_per_cell: float | None = None,
+        refine_share: float | None = None,
         along: Along | None = None,
         previous: Decisions | None = None,
     ) -> Refinements:
@@ -98,14 +98,14 @@ class Brmr:
             plan: The part of `prepared` that the host has read.
             medium: A picture takes turns, and as many windows as help. A frame of a video takes one bare step of data
                 consistency instead of turns, or none where its path is known, and its number of windows is capped.
-            windows_per_cell: The cap of a video's frame, times its cells; None: that of the settings.
+            refine_share: The cap of a video's frame; None: that of the settings.
             along: The results of the frames beside a video's frame, and its path; None where no path is known.
             previous: The decisions on the frame before each of these frames.
 
         """
         settings = self.settings
-        if windows_per_cell is not None:
-            settings = replace(settings, windows_per_cell=windows_per_cell)
+        if refine_share is not None:
+            settings = replace(settings, refine_share=refine_share)
         state = self._begun(
             blurred_NCHW, result_NCHW, prepared, plan, settings, along=along, medium=medium, previous=previous
         )
@@ -115,7 +115,10 @@ class Brmr:
             first_round = 1  # the first turn, or the bare step of a video, is a round
             if state.may_turn:
                 self._take(self._turns, self._turns.propose_first(state), state)
-        for number in range(first_round, self.settings.max_iterations):
+        num_rounds = self.settings.max_iterations
+        if num_rounds and along is not None:  # each window is tried once
+            num_rounds = max(len(cell.covering) for cell in state.grid.cells)
+        for number in range(first_round, num_rounds):
             if number >= self.settings.consistency_rounds:
                 state.end_turns()
             turn, windows = self._turns.propose(state), steps_in_windows.propose(state)

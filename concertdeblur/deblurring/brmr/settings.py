@@ -1,15 +1,18 @@
 """Limits and margins of BRMR; a weight set's manifest and a recipe hold them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from concertdeblur.deblurring.cam import Cell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BrmrSettings:
     """Limits and margins of BRMR. Margins are growth of D_i's confidence delta that a step must bring to be kept."""
 
-    max_iterations: int = 5  # rounds of the loop
+    max_iterations: int = 5  # rounds of the loop; along the motion a round for each window that covers a cell, or none
     consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
-    windows_per_cell: float = 1.0  # a frame of a video tries at most this x its cells; 0: no windows in any medium
+    refine_share: float = 0.25  # a frame of a video tries at most so many of the windows that cover it; 0: no windows
     feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
     hysteresis: float = 0.02  # added to the margin where the frame before refused its step
     window_margin: float = 0.0  # margin of a window
@@ -21,12 +24,12 @@ class BrmrSettings:
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square by more is not kept
 
     def __post_init__(self) -> None:
-        if self.max_iterations < 0 or self.windows_per_cell < 0 or self.feather_px < 0:
-            raise ValueError("max_iterations, windows_per_cell and feather_px must not be negative")
+        if self.max_iterations < 0 or self.refine_share < 0 or self.feather_px < 0:
+            raise ValueError("max_iterations, refine_share and feather_px must not be negative")
         if self.consistency_rounds < 1:
             raise ValueError("consistency_rounds must be 1 at least")
 
-    def most_windows(self, num_cells: int) -> int:
+    def most_windows(self, cells: Sequence[Cell]) -> int:
         """The largest number of windows that a frame of a video may try."""
-        most = self.windows_per_cell * num_cells
+        most = self.refine_share * sum(len(cell.covering) for cell in cells)
         return max(1, int(most)) if most else 0

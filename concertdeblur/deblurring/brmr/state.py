@@ -88,6 +88,7 @@ class State:
     may_turn: bool  # whether a cell may still take a turn
     active_NC: Tensor  # cells that are still in the loop
     repeating_NC: Tensor  # active cells whose next step is a turn, not a window
+    open_NCK: Tensor  # windows that may be tried
     budget_N: Tensor  # number of windows that each frame may still try
     most: int  # the largest number of windows of one frame in one round
     previous: Decisions  # on the frames before
@@ -140,7 +141,7 @@ def begun(
     device = result_NCHW.device
     grid = brmr_grid(height, width, device)
     shape = num, len(grid.cells)
-    budget = settings.most_windows(len(grid.cells))
+    budget = settings.most_windows(grid.cells)
     if budget and medium is Medium.PICTURE:
         budget = len(grid.cells) * settings.max_iterations  # no cap: a window for each cell in each round
     is_known = previous is not None and previous.windows_NC.shape == shape
@@ -156,11 +157,18 @@ def begun(
         may_turn=consistent_NCHW is not None and medium is Medium.PICTURE,
         active_NC=every_NC if along is None else _worth_refining(prepared, grid),
         repeating_NC=~every_NC,
+        open_NCK=_open_windows(num, grid, is_along=along is not None),
         budget_N=torch.full((num,), budget, device=device),
         most=min(budget, len(grid.cells)),
         previous=previous if previous is not None and is_known else _no_decisions(shape, device),
         first=_no_decisions(shape, device),
     )
+
+
+def _open_windows(num: int, grid: Grid, *, is_along: bool) -> Tensor:
+    """The windows that may be tried, (N, C, K): all; along the motion those that cover the frame, each once."""
+    open_CK = grid.covering_CK if is_along else torch.ones_like(grid.covering_CK)
+    return open_CK.repeat(num, 1, 1)
 
 
 def _worth_refining(prepared: Prepared, grid: Grid) -> Tensor:

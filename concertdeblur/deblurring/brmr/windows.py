@@ -74,8 +74,8 @@ class Windows:
         """The most blurred window of each cell that takes windows, as the budget allows; None if there is none."""
         if state.maps_Nhw is None or not state.most:
             return None
-        at_NC2, score_NC = state.grid.most_blurred(state.maps_Nhw)
-        active_NC = state.active_NC & ~state.repeating_NC
+        at_NC2, score_NC = state.grid.most_blurred(state.maps_Nhw, state.open_NCK)
+        active_NC = state.active_NC & ~state.repeating_NC & (score_NC > -torch.inf)
         score_NC = score_NC.masked_fill(~active_NC, -torch.inf)
         order_NC = score_NC.argsort(dim=1, descending=True, stable=True)
         best_NM = order_NC[:, : state.most].sort(1).values
@@ -126,7 +126,7 @@ class Windows:
         return JudgedWindows(kept_M, change, map_at)
 
     def keep(self, mined: MinedWindows, refined: RefinedWindows, judged: JudgedWindows, state: State) -> None:
-        """Paste the kept windows into the result; a cell whose window is refused leaves the loop."""
+        """Paste the kept windows into the result, and close what is not tried again."""
         frame_M, at_M2, kept_M = mined.frame_M, mined.at_M2, judged.kept_M
         assert state.maps_Nhw is not None
         # No two windows of a round meet: each lies in a cell of its own, and so do the map values that it changes.
@@ -138,7 +138,11 @@ class Windows:
         taken = torch.where(kept_M[:, None, None], judged.change_Mhw, 0)
         state.maps_Nhw = state.maps_Nhw.index_put((frame_M[:, None, None], rows, columns), taken, accumulate=True)
         of_cell, tried_M = (frame_M, mined.cell_M), mined.is_tried_M
-        state.active_NC[of_cell] &= kept_M | ~tried_M
+        if state.along is None:  # a cell whose window is refused leaves the loop
+            state.active_NC[of_cell] &= kept_M | ~tried_M
+        else:  # each window is tried once
+            is_tried_MK = (state.grid.windows_CK2[mined.cell_M] == at_M2[:, None]).all(-1) & tried_M[:, None]
+            state.open_NCK[of_cell] &= ~is_tried_MK
         state.budget_N.index_add_(0, frame_M, -tried_M.long())
         # The next frame remembers the first window of a cell only: the last one is always refused, or the loop capped.
         first = state.first.windows_NC
@@ -185,6 +189,10 @@ class Windows:
 
 class PathWindows(Windows):
     """Windows of a video: G_p is also given taps of this result and of the results of the frames beside it.
+
+    Each of the windows that cover the frame is tried once, so a refusal does not end the loop in a cell. To refine the
+    same window again, or one that overlaps it by more than half, made it worse (EXPERIMENTS.md, 2026-11-29, "more
+    windows of a video").
 
     A GPU takes all windows of a round at once. A CPU takes each by itself, with one thread for each of those that it
     takes at the same time: what is sampled for a window is then still in the processor's cache.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from concertdeblur.deblurring import cam
-from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Decisions, Judge, Refinement
+from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Decisions, Judge, PathWindows, Refinement
 from concertdeblur.deblurring.brmr.judging import is_kept
 from concertdeblur.deblurring.brmr.state import begun
 from concertdeblur.deblurring.cam import Area
@@ -263,7 +263,7 @@ def without_context(blurred: Tensor) -> Prepared:
 SETTINGS = BrmrSettings(
     max_iterations=5,
     consistency_rounds=3,
-    windows_per_cell=100,
+    refine_share=25,
     max_shift=1.0,
     window_margin=1e-3,
     consistency_margin=1e-4,
@@ -360,7 +360,7 @@ def test_the_map_that_is_returned_is_the_map_of_the_result() -> None:
 def test_the_cap_holds_and_takes_the_most_blurred() -> None:
     networks = random_networks(seed=1)
     blurred = torch.rand(1, 3, 512, 768, generator=torch.Generator().manual_seed(7))
-    settings = BrmrSettings(windows_per_cell=0.5, max_shift=1.0)
+    settings = BrmrSettings(refine_share=0.125, max_shift=1.0)
     prepared = random_context(networks, blurred, torch.Generator().manual_seed(0))
     assert prepared.consistency is not None
     refinement = refine(make_brmr(networks, settings), blurred, blurred.clone(), prepared, medium=Medium.VIDEO)[0]
@@ -388,7 +388,7 @@ def test_a_step_that_moves_the_brightness_is_not_kept() -> None:
 
     blurred = torch.full((1, 3, 256, 256), 0.5)
     for max_shift, num_kept in ((2 / 255, 0), (1.0, 4)):
-        settings = BrmrSettings(max_iterations=4, max_shift=max_shift, windows_per_cell=10)
+        settings = BrmrSettings(max_iterations=4, max_shift=max_shift, refine_share=2.5)
         brmr = Brmr(Brighter(), Judge(LikesBright(), margin_px=16), image_generator=not_asked, settings=settings)
         made = refine(brmr, blurred, blurred.clone(), without_context(blurred), medium=Medium.VIDEO)[0]
         assert len(made.kept) == num_kept
@@ -432,7 +432,7 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     draw = torch.Generator().manual_seed(0)
     blurred = torch.rand(1, 3, 256, 256, generator=draw)
     prepared = random_context(networks, blurred, draw)
-    brmr = make_brmr(networks, BrmrSettings(windows_per_cell=0))
+    brmr = make_brmr(networks, BrmrSettings(refine_share=0))
     made = refine(brmr, blurred, blurred.clone(), prepared, medium=Medium.VIDEO)[0]
     assert all(area.height == 256 for area in made.tried)  # whole cells, made consistent
     refinements = brmr.refine(blurred, blurred.clone(), prepared, prepared.read(), medium=Medium.VIDEO)
@@ -441,19 +441,74 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     assert all(area.height == 256 for area in made.tried)  # nor in pictures: whole cells, in turns
 
 
+def along_nothing(result: Tensor) -> Along:
+    """A path on which nothing moves, without neighbours."""
+    return Along(
+        result_1CHW=result,
+        before_1CHW=None,
+        after_1CHW=None,
+        velocity_12hw=torch.zeros(1, 2, result.shape[2] // 4, result.shape[3] // 4),
+        to_before_12hw=None,
+        to_after_12hw=None,
+    )
+
+
+@pytest.mark.parametrize("by_masks", [False, True])
+@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("refine_share", [0.07, 0.5, 1.0])
+def test_along_the_motion_each_window_of_a_frame_is_tried_once(
+    refine_share: float, is_kept: bool, by_masks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_masks:
+        monkeypatch.setattr("concertdeblur.deblurring.brmr.state._is_on_host", lambda _: False)
+    networks, settings = random_networks(seed=4), BrmrSettings(video_window_margin=-100 if is_kept else 100)
+    judge = Judge(networks.discriminator, margin_px=networks.discriminator.receptive_margin_px)
+    blurred = torch.rand(1, 3, 400, 528, generator=torch.Generator().manual_seed(4))
+    brmr = make_brmr(networks, settings)
+    brmr.on_paths = PathWindows(lambda window, *_: window, judge, settings)
+    prepared, along = without_context(blurred), along_nothing(blurred)
+    refinements = brmr.refine(
+        blurred,
+        blurred.clone(),
+        prepared,
+        prepared.read(),
+        medium=Medium.VIDEO,
+        refine_share=refine_share,
+        along=along,
+    )
+    made = refinements.of_frames()[0]
+    every = [window for cell in cam.cells_of(400, 528) for window in cell.covering]
+    assert len(every) == 20
+    assert len(made.tried) == len(set(made.tried)) == int(refine_share * len(every))
+    assert set(made.tried) <= set(every)
+    assert made.kept == (made.tried if is_kept else ())
+
+
+def test_windows_that_are_refined_at_the_same_time_are_those_of_one_after_the_other() -> None:
+    networks, settings = random_networks(seed=4), BrmrSettings(video_window_margin=-100, video_max_shift=1.0)
+    judge = Judge(networks.discriminator, margin_px=networks.discriminator.receptive_margin_px)
+    blurred = torch.rand(1, 3, 400, 528, generator=torch.Generator().manual_seed(4))
+    results = []
+    for num_at_once in (1, 3):
+        brmr, made = make_brmr(networks, settings), blurred.clone()
+        brmr.on_paths = PathWindows(
+            lambda window, guess, *_: (window + guess[:, :3].flip(2)) / 2, judge, settings, num_at_once=num_at_once
+        )
+        prepared, along = without_context(blurred), along_nothing(blurred)
+        brmr.refine(
+            blurred, made, prepared, prepared.read(), medium=Medium.VIDEO, refine_share=1.0, along=along
+        ).of_frames()
+        results.append(made)
+    assert torch.equal(*results)
+    assert (results[0] != blurred).float().mean() > 0.9
+
+
 def test_along_the_motion_cells_that_are_near_sharp_take_no_windows() -> None:
     blurred = torch.rand(1, 3, 256, 512, generator=torch.Generator().manual_seed(0))
     trust = torch.ones(1, 1, 16, 32)
     trust[..., :16] = 0.4
     prepared = replace(without_context(blurred), trust_N1hw=trust)
-    along = Along(
-        result_1CHW=blurred,
-        before_1CHW=None,
-        after_1CHW=None,
-        velocity_12hw=torch.zeros(1, 2, 64, 128),
-        to_before_12hw=None,
-        to_after_12hw=None,
-    )
+    along = along_nothing(blurred)
     for given, expected in ((along, [False, True]), (None, [True, True])):
         state = begun(
             blurred,

@@ -25,6 +25,12 @@ def test_cells_tile_the_frame_and_windows_cover_their_cell(height: int, width: i
             searched[window.of_map()] = 1
             assert window.within(cell.area) == window
         assert (searched[cell.area.of_map()] == 1).all()
+        searched[:] = 0
+        for window in cell.covering:
+            searched[window.of_map()] = 1
+            assert window in cell.windows
+        assert (searched[cell.area.of_map()] == 1).all()
+        assert len(cell.covering) == -(-cell.area.height // 128) * -(-cell.area.width // 128)
     assert (covered == 1).all()
 
 

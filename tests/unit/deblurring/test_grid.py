@@ -17,7 +17,8 @@ def test_confidences_and_mined_windows_are_those_of_the_host(height: int, width:
     maps = np.random.default_rng(height).standard_normal((3, height // 8, width // 8))
     maps[1] = 0.3  # all windows are equal: the first is mined
     deltas = grid.means(torch.from_numpy(maps)).numpy()
-    places, scores = (found.numpy() for found in grid.most_blurred(torch.from_numpy(maps)))
+    every = torch.ones_like(grid.covering_CK).repeat(len(maps), 1, 1)
+    places, scores = (found.numpy() for found in grid.most_blurred(torch.from_numpy(maps), every))
     for n, map_hw in enumerate(maps):
         for number, cell in enumerate(cam.cells_of(height, width)):
             assert deltas[n, number] == pytest.approx(cam.delta(map_hw, cell), abs=1e-12)
@@ -25,6 +26,19 @@ def test_confidences_and_mined_windows_are_those_of_the_host(height: int, width:
             assert tuple(places[n, number]) == (window.y, window.x)
             assert scores[n, number] == pytest.approx(score, abs=1e-12)
             assert grid.window_px == (window.height, window.width)
+
+
+@pytest.mark.parametrize(("height", "width"), _SIZES)
+def test_only_open_windows_are_mined(height: int, width: int) -> None:
+    grid = brmr_grid(height, width, _CPU)
+    maps = torch.from_numpy(np.random.default_rng(height).standard_normal((1, height // 8, width // 8)))
+    places, scores = grid.most_blurred(maps, grid.covering_CK[None])
+    for number, cell in enumerate(cam.cells_of(height, width)):
+        found = {(window.y, window.x): -0.5 * float(maps[0][window.of_map()].mean()) for window in cell.covering}
+        assert scores[0, number].item() == pytest.approx(max(found.values()), abs=1e-12)
+        assert found[tuple(places[0, number].tolist())] == pytest.approx(max(found.values()), abs=1e-12)
+    _, none = grid.most_blurred(maps, torch.zeros_like(grid.covering_CK)[None])
+    assert (none == -torch.inf).all()
 
 
 @pytest.mark.parametrize(("height", "width"), _SIZES)
