@@ -17,12 +17,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.brmr import BrmrSettings, with_present_names
 from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import SettingsError, WeightsError
 from concertdeblur.models import Architecture, Networks, build_networks
 from concertdeblur.runtime import choose_runtime
-from concertdeblur.settings import read_settings
+from concertdeblur.settings import read_table, settings_from_table
 from concertdeblur.version import __version__
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -112,7 +112,8 @@ def read_manifest(folder: Path) -> Manifest:
 
     """
     try:
-        return read_settings(folder / "manifest.toml", Manifest)
+        path = folder / "manifest.toml"
+        return settings_from_table(with_present_names(read_table(path)), Manifest, where=str(path))
     except SettingsError as error:
         raise WeightsError(str(error)) from error
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.brmr import BrmrSettings, with_present_names
 from concertdeblur.errors import SettingsError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import read_table, settings_from_table
@@ -65,7 +65,7 @@ def _path_of(name: str, folder: Path) -> Path:
 
 def _table(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """The table of a recipe, laid over that of its base."""
-    table = read_table(path)
+    table = with_present_names(read_table(path))
     base = table.pop("base", None)
     if base is None:
         return table

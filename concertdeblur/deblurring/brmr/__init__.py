@@ -2,7 +2,7 @@
 
 from concertdeblur.deblurring.brmr.judging import Judge
 from concertdeblur.deblurring.brmr.loop import Brmr
-from concertdeblur.deblurring.brmr.settings import BrmrSettings
+from concertdeblur.deblurring.brmr.settings import BrmrSettings, with_present_names
 from concertdeblur.deblurring.brmr.state import Decisions, Refinement, Refinements, read_steps
 from concertdeblur.deblurring.brmr.windows import PathWindows, windows_at_once
 
@@ -16,4 +16,5 @@ __all__ = [
     "Refinements",
     "read_steps",
     "windows_at_once",
+    "with_present_names",
 ]

@@ -2,8 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from concertdeblur.deblurring.cam import Cell
+
+
+def with_present_names(table: dict[str, Any]) -> dict[str, Any]:
+    """A manifest or recipe in which what version 0.1 called `windows_per_cell` is `refine_share`, a quarter of it."""
+    brmr = table.get("brmr")
+    if not isinstance(brmr, dict) or not isinstance(brmr.get("windows_per_cell"), int | float):
+        return table
+    others = {name: value for name, value in brmr.items() if name != "windows_per_cell"}
+    return {**table, "brmr": {"refine_share": brmr["windows_per_cell"] / 4, **others}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
