@@ -17,8 +17,8 @@ from concertdeblur.frame import Pixels, full_scale
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 
-# Larger frames are reduced to about this size before motion is searched. EXPERIMENTS.md, 2026-11-29, "motion is searched
-# at less than half the area", compares it with a larger one.
+# Larger frames are reduced to about this size before motion is searched. EXPERIMENTS.md, 2026-11-29, "motion is
+# searched at less than half the area", compares it with a larger one.
 _FLOW_AREA_PX = 640 * 360
 _LEAST_SIDE_PX = 24  # smaller (reduced) frames have no room for motion search
 # The input is compared with its moved predecessor: motion is fully believed up to this mean difference over 5x5 px, in
