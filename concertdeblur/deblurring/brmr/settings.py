@@ -24,7 +24,7 @@ class BrmrSettings:
     consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
     refine_share: float = 0.25  # a frame of a video tries at most so many of the windows that cover it; 0: no windows
     feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
-    hysteresis: float = 0.02  # added to the margin where the frame before refused its step
+    hysteresis: float = 0.02  # added to the margin where the frame before refused its step; not along the motion
     window_margin: float = 0.0  # margin of a window
     video_window_margin: float = 0.0  # margin of a window that is refined along the motion, by other networks
     consistency_margin: float = (
