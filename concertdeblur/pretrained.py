@@ -27,7 +27,7 @@ from concertdeblur.version import __version__
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_WEIGHTS = "concert"
-FAST_WEIGHTS = "concert-fast"  # at most a quarter of the time a frame
+FAST_WEIGHTS = "concert-fast"  # at most 0.4 of the time a frame
 
 Quality = Literal["auto", "best", "fast"]
 
