@@ -226,6 +226,7 @@ def _open(job: TrainJob, session: Session) -> None:
             least_side_px=job.recipe.video_igan.crop_px,
             held_out_share=motion.held_out,
             most_frames=motion.most_real_frames,
+            num_copies=motion.copies,
         )
         build_sequence_store(
             job.out / _SEQUENCES, settings, real=job.real, clips=[] if job.clips is None else find_clips(job.clips),

@@ -27,7 +27,7 @@ from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
 from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.training.data.bundles import joined
 from concertdeblur.training.data.loader import on_device
-from concertdeblur.training.data.motion import MotionSettings, drawn_sequence
+from concertdeblur.training.data.motion import MotionSettings, row_shares
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
 from concertdeblur.training.objective import discriminator_loss, locating_loss, ranking_loss
@@ -39,7 +39,7 @@ _AROUND_PX = 80  # around a window; content that moves into it lies there
 _PLACE_PX = 8  # windows begin at multiples of it
 _WORST_SHARE = 0.7  # share of windows that are the worse of two random ones
 _SHARPEST_ERROR = 2e-5  # mean squared error; an input that differs less from its truth is sharp
-_JUDGED_WINDOWS = 24  # held-out windows
+_AS_FILMED = 0.42  # share of windows of frames as filmed: what is finer than G_i's working size is left to G_p
 _THIRD_STEPS = (-0.7, 1.7)  # a third kind of step, times G_p's own; D_i must see steps back and steps that go too far
 _RANKING = 0.3  # weight of the ranking of places in D_i's loss
 _WINDOW_PX = cam.PATCH_PX
@@ -90,12 +90,13 @@ class PathWindowStream:
     def __init__(
         self, store: SequenceStore, settings: MotionSettings, *, seed: int, batch_size: int, is_turned: bool = True
     ) -> None:
-        self._store, self._results, self._settings = store, frame_results(store), settings
+        self._store, self._results = store, frame_results(store)
         self._seed, self._batch_size, self._is_turned = seed, batch_size, is_turned
         stored: tuple[Kind, ...] = ("real", "clips", "sharp")
         self._of_kind = {
             kind: rows for kind in stored if (rows := [row for row in store.of_kind(kind) if _has_room(row)])
         }
+        self._row_shares = {kind: row_shares(rows, _AS_FILMED) for kind, rows in self._of_kind.items()}
         shares = np.array([getattr(settings, kind) for kind in self._of_kind]) + 1e-9
         self._shares = shares / shares.sum()
 
@@ -110,7 +111,8 @@ class PathWindowStream:
     def _window(self, index: int) -> PathWindowBatch:
         rng = np.random.default_rng([self._seed, index])
         kind = list(self._of_kind)[int(rng.choice(len(self._of_kind), p=self._shares))]
-        row = drawn_sequence(self._of_kind[kind], self._settings.scales, rng)
+        rows = self._of_kind[kind]
+        row = rows[int(rng.choice(len(rows), p=self._row_shares[kind]))]
         number = int(rng.integers(row.inner.start, row.inner.stop))
         at = self._place(row, number, rng)
         part = _Part.cut(self._store, self._results, row, number, at)

@@ -28,6 +28,7 @@ steps = 2
 steps = 0
 [motion]
 rendered = 0
+copies = 2
 [video_igan]
 steps = 6
 cooldown_steps = 3
@@ -62,8 +63,8 @@ def test_real_pairs_train_networks_for_videos_that_deblur_one(folder: Path) -> N
         "deblur frames", "train video pGAN",
     ]  # fmt: skip
     done = told[-1]
-    assert done["num_sequences"] == 6  # at two sizes: for training, sharp ones, and held-out ones
-    assert {"gaussian", "real", "real, worst"} <= done["held_out"].keys()
+    assert done["num_sequences"] == 8  # as filmed and two copies, for training and sharp ones; held-out ones at two sizes
+    assert {"gaussian", "real", "real, scale 0.5", "real, worst"} <= done["held_out"].keys()
     weights = folder / "runs" / "short" / "weights"
     assert {path.stem for path in weights.glob("video_*.safetensors")} == {
         "video_image_generator", "video_patch_generator", "video_discriminator",

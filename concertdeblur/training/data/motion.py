@@ -7,6 +7,7 @@ Shape suffixes: U uses, N samples, T planes of taps, G channels of guesses, C ch
 for VELOCITY_PX px).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
-from concertdeblur.training.data.sequences import SCALES, Kind, SequenceStore, StoredSequence
+from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
 from concertdeblur.training.data.tones import drawn_tone
 
 MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
@@ -47,22 +48,26 @@ class MotionSettings:
     still: float = 0.07  # share of cells that a still camera sees
     dropped: float = 0.06  # share of all samples that lack one of their neighbours
     toned: float = 0.65  # share of moving samples that are shown as another camera would have filmed them
-    scales: tuple[float, ...] = (0.42, 0.28, 0.3)  # of real samples as filmed, at half, at a quarter
+    copies: int = 8  # reduced copies of each real sequence that is learned from
+    as_filmed: float = 0.08  # share of real samples as filmed; the others are of all copies alike
     held_out: float = 0.25  # share of each real sequence that is held out to judge by; 0: all of it is learned from
-    # The most frames as filmed that are stored; one of 1280x720 takes 5.5 MB, and its guesses half as much.
-    most_real_frames: int = 1200
+    # The most frames as filmed that are stored. One of 1280x720 takes 41 MB of disk space: 6 bytes for each px and its
+    # truth, 8 for guesses, 3 for results of G_i, and the same for each px of 8 copies, which have 1.35 times as many
+    # (one at a quarter of the size has a sixteenth); 0.5 MB for the flow, and for that of each copy. Up to 20 frames of
+    # a sequence take nearly as much again, as sharp ones.
+    most_real_frames: int = 650
     scene: SceneSettings = field(default=SceneSettings())
 
     def __post_init__(self) -> None:
         shares = (self.real, self.clips, self.sharp, self.rendered, self.still)
         if min(shares) < 0 or not self.rendered + self.still:
             raise ValueError(f"shares of motion samples must not be negative, nor rendered and still both 0: {shares}")
-        if len(self.scales) != len(SCALES) or min(self.scales) < 0 or not sum(self.scales):
-            raise ValueError(f"scales must be {len(SCALES)} shares, but they are {self.scales}")
-        if not (0 <= self.dropped <= 1 and 0 <= self.toned <= 1 and 0 <= self.held_out <= 0.5):
-            raise ValueError("dropped and toned must lie in [0, 1], and held_out in [0, 0.5]")
-        if self.most_real_frames < 1:
-            raise ValueError("most_real_frames must be 1 at least")
+        if not all(0 <= share <= 1 for share in (self.dropped, self.toned, self.as_filmed)):
+            raise ValueError("dropped, toned and as_filmed must lie in [0, 1]")
+        if not 0 <= self.held_out <= 0.5:
+            raise ValueError(f"held_out must lie in [0, 0.5], but it is {self.held_out}")
+        if self.most_real_frames < 1 or self.copies < 0:
+            raise ValueError("most_real_frames must be 1 at least, and copies must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +138,7 @@ class MotionStream:
         self._of_kind = {kind: [] if sequences is None else sequences.of_kind(kind) for kind in stored}
         made: tuple[MotionKind, ...] = ("rendered", "still")
         self._kinds: list[MotionKind] = [*(kind for kind in stored if self._of_kind[kind]), *made]
+        self._row_shares = {kind: row_shares(rows, settings.as_filmed) for kind, rows in self._of_kind.items() if rows}
         shares = np.array([getattr(settings, kind) for kind in self._kinds])
         self._shares = shares / shares.sum()
 
@@ -159,7 +165,8 @@ class MotionStream:
         store, guesses = self._sequences, self._guesses
         assert store is not None
         assert guesses is not None
-        row = drawn_sequence(self._of_kind[kind], self._settings.scales, rng)
+        rows = self._of_kind[kind]
+        row = rows[int(rng.choice(len(rows), p=self._row_shares[kind]))]
         for attempt in range(_TRIES):
             number = int(rng.integers(row.inner.start, row.inner.stop))
             path = store.path(row, number)
@@ -234,14 +241,22 @@ def scene_path(scene: MovingScene) -> Path:
     )
 
 
-def drawn_sequence(rows: list[StoredSequence], scales: tuple[float, ...], rng: np.random.Generator) -> StoredSequence:
-    """A random sequence: first its scale is drawn by the shares of the scales, then a sequence of that scale."""
-    shares = dict(zip(SCALES, scales, strict=True))
-    given = sorted({row.scale for row in rows}, reverse=True)
-    weights = np.array([shares[scale] for scale in given]) + 1e-9  # in case no wanted scale is there
-    scale = given[int(rng.choice(len(given), p=weights / weights.sum()))]
-    of_scale = [row for row in rows if row.scale == scale]
-    return of_scale[int(rng.integers(len(of_scale)))]
+def row_shares(rows: list[StoredSequence], as_filmed: float) -> npt.NDArray[np.float64]:
+    """The share of samples of each stored sequence.
+
+    Args:
+        rows: Sequences of a kind, as filmed and as reduced copies, which have the name of what they are copies of.
+        as_filmed: Share of those as filmed, if there are copies of them; the copies have the others alike.
+    """
+    num_copies = Counter(row.name for row in rows if row.scale < 1)
+
+    def share(row: StoredSequence) -> float:
+        if not num_copies[row.name]:
+            return 1.0
+        return as_filmed if row.scale == 1 else (1 - as_filmed) / num_copies[row.name]
+
+    shares = np.array([share(row) for row in rows])
+    return shares / shares.sum()
 
 
 def _drawn_place(rng: np.random.Generator, height: int, width: int, crop_px: int) -> tuple[slice, slice]:

@@ -1,9 +1,9 @@
 """The sources of sequences: real pairs as `media/sequences.py` finds them, and sharp clips whose frames are averaged.
 
-Real pairs are taken as they are, and scaled down to a half and a quarter if crops still fit: a small picture has the
-short blur of a phone that is held still. The last frames of each sequence are held out to judge by, or whole sequences
-if a folder is named test or val. The truths are also stored as sequences, because sharp things that move must stay
-sharp.
+What is learned from real pairs is stored as it was filmed, and as reduced copies if crops still fit
+(`reduced_copies.py`). The last frames of each sequence are held out to judge by, or whole sequences if a folder is
+named test or val. They are stored at fixed sizes, so that figures of runs can be compared. The truths are also stored
+as sequences, because sharp things that move must stay sharp.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from concertdeblur.blur.averaged_clips import averaged_sequences
@@ -20,7 +19,8 @@ from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.media.sequences import ClipSequence, find_sequences
 from concertdeblur.media.sequences import Sequence as RealSequence
 from concertdeblur.training.data.pictures import is_store_of, replaced
-from concertdeblur.training.data.sequences import LEAST_FRAMES, SCALES, MadeSequence, SequenceWriter
+from concertdeblur.training.data.reduced_copies import ReducedCopy, drawn_copies, whole_copy
+from concertdeblur.training.data.sequences import LEAST_FRAMES, MadeSequence, SequenceWriter
 from concertdeblur.training.data.sources import Split
 
 Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done, how much there is)
@@ -30,6 +30,7 @@ _MOST_FRAMES = 128  # most frames of a real sequence, which is held in memory wh
 _LEAST_TAKEN = 8  # least number of frames that are taken of a sequence, if it has as many
 _SHARP_FRAMES = 20  # frames of the sharp sequence that is made of a real one
 _HELD_OUT_NAMES = ("test", "val")
+_HELD_OUT_SCALES = (0.5, 0.25)  # of held-out frames, beside those as filmed, if crops fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +40,7 @@ class SequenceSettings:
     least_side_px: int  # least side of the frames, since crops are cut
     held_out_share: float  # share of each real sequence, at its end
     most_frames: int  # most frames of all real sequences together, as filmed; spread over the sequences
+    num_copies: int  # reduced copies of each real sequence, if crops fit
 
     def taken(self, num_sequences: int) -> int:
         """How many frames are taken of each real sequence."""
@@ -62,7 +64,7 @@ def build_sequence_store(
         settings: Which sequences are stored.
         real: A folder of real pairs.
         clips: Sharp clips, whose frames are averaged.
-        seed: Seed of the averages.
+        seed: Seed of the averages and of the reduced copies.
         tell: Called with what is done; it may raise to stop.
         on_warning: Called for each source that gives nothing.
 
@@ -83,7 +85,8 @@ def build_sequence_store(
     with replaced(folder) as part, SequenceWriter(part, origin) as writer:
         for number, sequence in enumerate(found):
             tell("read real pairs", number, len(found))
-            for made in _of_real(sequence, found, settings, on_warning):
+            rng = np.random.default_rng([seed, number])
+            for made in _of_real(sequence, found, settings, rng, on_warning):
                 writer.add(made)
         if found:
             tell("read real pairs", len(found), len(found))
@@ -115,31 +118,49 @@ def _stamp(path: Path, root: Path | None) -> list[object]:
 
 
 def _of_real(
-    sequence: RealSequence, among: list[RealSequence], settings: SequenceSettings, on_warning: Callable[[str], None]
+    sequence: RealSequence,
+    among: list[RealSequence],
+    settings: SequenceSettings,
+    rng: np.random.Generator,
+    on_warning: Callable[[str], None],
 ) -> Iterator[MadeSequence]:
     pairs = list(sequence.frames(settings.taken(len(among))))
     if len(pairs) < LEAST_FRAMES:
         on_warning(f"{sequence.name}: {len(pairs)} frames are too few; it takes {LEAST_FRAMES} that follow each other")
         return
     blurred, sharp = [pair.blurred_picture() for pair in pairs], [pair.sharp for pair in pairs]
-    if min(sharp[0].shape[:2]) < settings.least_side_px:
-        size = f"{sharp[0].shape[1]}x{sharp[0].shape[0]}"
-        on_warning(f"{sequence.name}: {size} is too small, crops of {settings.least_side_px} px are cut")
+    height, width = sharp[0].shape[:2]
+    if min(height, width) < settings.least_side_px:
+        on_warning(f"{sequence.name}: {width}x{height} is too small, crops of {settings.least_side_px} px are cut")
         return
-    parts = _parts(sequence, among, len(pairs), settings.held_out_share)
-    for scale in SCALES:
-        if scale * min(sharp[0].shape[:2]) < settings.least_side_px:
-            break
-        few, truths = _scaled(blurred, scale), _scaled(sharp, scale)
-        for split, place in parts:
-            yield MadeSequence(
-                name=sequence.name, kind="real", split=split, scale=scale, blurred=few[place], sharp=truths[place]
-            )
-            if split == "train":
-                still_sharp = truths[place][:_SHARP_FRAMES]
-                yield MadeSequence(
-                    name=sequence.name, kind="sharp", split=split, scale=scale, blurred=still_sharp, sharp=still_sharp
-                )
+    for split, place in _parts(sequence, among, len(pairs), settings.held_out_share):
+        copies = _copies(split, height, width, settings, rng)
+        yield from _copied(sequence.name, split, blurred[place], sharp[place], copies)
+
+
+def _copies(
+    split: Split, height: int, width: int, settings: SequenceSettings, rng: np.random.Generator
+) -> list[ReducedCopy]:
+    """The copies of the frames of a split, beside those as filmed."""
+    least = settings.least_side_px
+    if split == "train":
+        return drawn_copies(height, width, settings.num_copies, least_side_px=least, rng=rng)
+    return [whole_copy(height, width, scale) for scale in _HELD_OUT_SCALES if scale * min(height, width) >= least]
+
+
+def _copied(
+    name: str, split: Split, blurred: list[Picture], sharp: list[Picture], copies: list[ReducedCopy]
+) -> Iterator[MadeSequence]:
+    """The part of a sequence as filmed, then each copy of it; of what is learned also the truths alone."""
+    for copy in (None, *copies):
+        few, truths = blurred, sharp
+        if copy is not None:
+            few, truths = ([copy.of(picture) for picture in pictures] for pictures in (blurred, sharp))
+        scale = 1.0 if copy is None else copy.scale
+        yield MadeSequence(name=name, kind="real", split=split, scale=scale, blurred=few, sharp=truths)
+        if split == "train":
+            alone = truths[:_SHARP_FRAMES]
+            yield MadeSequence(name=name, kind="sharp", split=split, scale=scale, blurred=alone, sharp=alone)
 
 
 def _parts(
@@ -160,13 +181,6 @@ def _parts(
 
 def _is_named_held_out(sequence: RealSequence) -> bool:
     return any(part.split("_")[0] in _HELD_OUT_NAMES for part in Path(sequence.name).parts)
-
-
-def _scaled(pictures: list[Picture], scale: float) -> list[Picture]:
-    if scale == 1:
-        return pictures
-    size = round(pictures[0].shape[1] * scale), round(pictures[0].shape[0] * scale)
-    return [np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for one in pictures]
 
 
 def _of_clip(clip: Path, settings: SequenceSettings, seed: int) -> Iterator[MadeSequence]:

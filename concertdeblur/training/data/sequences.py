@@ -23,7 +23,6 @@ from concertdeblur.training.data.pictures import open_pixels, read_index, write_
 from concertdeblur.training.data.sources import Split
 
 Kind = Literal["real", "clips", "sharp"]
-SCALES = (1.0, 0.5, 0.25)  # real sequences are stored at these scales, if crops fit
 LEAST_FRAMES = 3  # of a sequence; one of them then has both its neighbours
 _FLOWS = "flows.f16"
 
@@ -35,7 +34,7 @@ class MadeSequence:
     name: str
     kind: Kind
     split: Split
-    scale: float  # 1: as it was filmed; 0.5, 0.25: scaled down
+    scale: float  # 1: as it was filmed; less: a reduced copy
     blurred: list[Picture]
     sharp: list[Picture]  # the same list where the frames are sharp
 

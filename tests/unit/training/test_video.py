@@ -59,7 +59,7 @@ def generator() -> ConcertGenerator:
 def sequences(tmp_path_factory: pytest.TempPathFactory, generator: ConcertGenerator) -> Path:
     root = tmp_path_factory.mktemp("sequences")
     write_gopro_folder(root / "real", "a", 9, height=160, width=176)
-    settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.4, most_frames=100)
+    settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.4, most_frames=100, num_copies=2)
     build_sequence_store(root / "store", settings, real=root / "real", clips=[], seed=1)
     for split in ("train", "held_out"):
         make_guesses(SequenceStore(root / "store", split), Guesser(generator))
@@ -122,7 +122,7 @@ class TestMotionSamples:
         self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
     ) -> None:
         """A tap further along the path shows what a small move of the crop along its velocity shows."""
-        settings = replace(only("real"), dropped=0.0, scales=(1.0, 0.0, 0.0))
+        settings = replace(only("real"), dropped=0.0, as_filmed=1.0)
         crops = (
             stream(pictures, generator, SequenceStore(sequences, "train"), settings, batch_size=24).batch(0).crops[0]
         )
@@ -149,7 +149,8 @@ class TestMotionSamples:
             {"real": -0.1},
             {"toned": 1.5},
             {"rendered": 0.0, "still": 0.0},
-            {"scales": (1.0,)},
+            {"as_filmed": 1.1},
+            {"copies": -1},
             {"held_out": 0.8},
         ):
             with pytest.raises(ValueError, match="must"):
@@ -249,7 +250,7 @@ class TestVideoPgan:
 
     def test_turned_windows_have_taps_that_fit(self, sequences: Path) -> None:
         """A tap a frame interval along is nearer to the window moved by its velocity than to the window itself."""
-        settings = replace(MotionSettings(), sharp=0.0, scales=(1.0, 0.0, 0.0))
+        settings = replace(MotionSettings(), sharp=0.0)
         batch = PathWindowStream(SequenceStore(sequences, "train"), settings, seed=2, batch_size=16).batch(0)
         inner = (slice(None), slice(16, -16), slice(16, -16))
         for number in range(16):

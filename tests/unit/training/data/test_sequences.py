@@ -1,18 +1,21 @@
 """Stored sequences: what is taken of real pairs and of clips, what is held out, and what comes back."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.training.data.motion import row_shares
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
 from concertdeblur.training.data.sequences import SequenceStore, read_sequence_contents
 from tests.sequences import moving_pair, write_gopro_folder
 from tests.unit.blur.test_averaging import panning_clip
 
-SETTINGS = SequenceSettings(least_side_px=64, held_out_share=0.25, most_frames=1000)
+SETTINGS = SequenceSettings(least_side_px=64, held_out_share=0.25, most_frames=1000, num_copies=3)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +32,63 @@ def store(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_real_pairs_are_stored_at_the_sizes_that_crops_fit_in(store: Path) -> None:
+def test_real_pairs_are_stored_as_filmed_and_as_copies_that_crops_fit_in(store: Path) -> None:
     rows = SequenceStore(store, "train").of_kind("real")
-    assert [(row.scale, row.height, row.width) for row in rows] == [(1.0, 144, 160), (0.5, 72, 80)]
-    assert [row.num_frames for row in rows] == [9, 9]
+    assert [row.num_frames for row in rows] == [9] * 4
+    assert (rows[0].scale, rows[0].height, rows[0].width) == (1.0, 144, 160)
+    assert all(64 <= row.height < 109 and 64 <= row.width <= 120 and row.scale <= 0.75 for row in rows[1:])
+    assert len({row.scale for row in rows}) == 4
     sharp = SequenceStore(store, "train").of_kind("sharp")
-    assert [(row.scale, row.num_frames) for row in sharp] == [(1.0, 9), (0.5, 9)]
+    assert [(row.scale, row.height, row.num_frames) for row in sharp] == [(row.scale, row.height, 9) for row in rows]
+
+
+def test_held_out_frames_are_stored_at_fixed_sizes(store: Path) -> None:
+    rows = SequenceStore(store, "held_out").of_kind("real")
+    assert [(row.scale, row.height, row.width) for row in rows] == [(1.0, 144, 160), (0.5, 72, 80)]
+
+
+def test_both_frames_of_a_copy_are_cut_and_reduced_alike(tmp_path: Path) -> None:
+    """Where the blurred frames are the sharp ones at half the brightness, so are their copies."""
+    write_gopro_folder(tmp_path / "real", "a", 5)
+    for path in (tmp_path / "real" / "a" / "sharp").iterdir():
+        sharp = cv2.imread(str(path))
+        assert sharp is not None
+        assert cv2.imwrite(str(tmp_path / "real" / "a" / "blur" / path.name), sharp // 2)
+    build_sequence_store(tmp_path / "store", SETTINGS, real=tmp_path / "real", clips=[], seed=1)
+    opened = SequenceStore(tmp_path / "store", "train")
+    rows = opened.of_kind("real")
+    assert len(rows) == 4
+    for row in rows:
+        blurred, sharp = opened.frame(row, 1).astype(float), opened.sharp(row, 1).astype(float)
+        assert np.abs(blurred - sharp / 2).max() < 2
+        assert np.abs(blurred[:, 1:] - sharp[:, :-1] / 2).max() > 10  # a px further on it is not
+
+
+def test_copies_depend_on_the_seed_and_a_store_of_others_is_made_again(real: Path, store: Path, tmp_path: Path) -> None:
+    def made(num_copies: int, seed: int) -> tuple[str, list[tuple[float, int, int]]]:
+        settings = replace(SETTINGS, num_copies=num_copies)
+        build_sequence_store(tmp_path / "store", settings, real=real, clips=[], seed=seed)
+        rows = SequenceStore(tmp_path / "store", "train").of_kind("real")
+        return read_sequence_contents(tmp_path / "store").sha256, [(row.scale, row.height, row.width) for row in rows]
+
+    first = made(3, 1)
+    assert first[0] == read_sequence_contents(store).sha256
+    other_seed, fewer = made(3, 2), made(2, 1)
+    assert len({first[0], other_seed[0], fewer[0]}) == 3
+    assert first[1] != other_seed[1]
+    assert [len(sizes) for _, sizes in (first, other_seed, fewer)] == [4, 4, 3]
+    assert made(3, 1) == first
+
+
+def test_each_sequence_has_its_share_and_so_has_what_was_filmed(tmp_path: Path) -> None:
+    write_gopro_folder(tmp_path / "real", "a", 6)
+    write_gopro_folder(tmp_path / "real", "b", 6, height=80)  # copies of it would be too small
+    build_sequence_store(tmp_path / "store", SETTINGS, real=tmp_path / "real", clips=[], seed=1)
+    rows = SequenceStore(tmp_path / "store", "train").of_kind("real")
+    assert [(row.name, row.scale == 1) for row in rows] == [("a", True), *[("a", False)] * 3, ("b", True)]
+    assert row_shares(rows, 0.1) == pytest.approx([0.05, 0.15, 0.15, 0.15, 0.5])
+    assert row_shares(rows, 1.0) == pytest.approx([0.5, 0, 0, 0, 0.5])
+    assert row_shares(rows[:1], 0.0) == pytest.approx([1])
 
 
 def test_frames_and_truths_come_back(store: Path) -> None:
