@@ -63,7 +63,7 @@ def test_real_pairs_train_networks_for_videos_that_deblur_one(folder: Path) -> N
         "deblur frames", "train video pGAN",
     ]  # fmt: skip
     done = told[-1]
-    assert done["num_sequences"] == 8  # as filmed and two copies, for training and sharp ones; held-out ones at two sizes
+    assert done["num_sequences"] == 8  # 3 for training, as many sharp ones, 2 held-out ones
     assert {"gaussian", "real", "real, scale 0.5", "real, worst"} <= done["held_out"].keys()
     weights = folder / "runs" / "short" / "weights"
     assert {path.stem for path in weights.glob("video_*.safetensors")} == {

@@ -256,7 +256,7 @@ def row_shares(rows: list[StoredSequence], as_filmed: float) -> npt.NDArray[np.f
         return as_filmed if row.scale == 1 else (1 - as_filmed) / num_copies[row.name]
 
     shares = np.array([share(row) for row in rows])
-    return shares / shares.sum()
+    return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
 def _drawn_place(rng: np.random.Generator, height: int, width: int, crop_px: int) -> tuple[slice, slice]:
