@@ -63,8 +63,8 @@ class ImageGenerator:
         """The descriptor of each cell, from which the blur is named; (N, 0) if the generator takes none."""
         return self.network.describe(frames_NCHW)
 
-    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> bool:
-        """Whether motion may be what blurs the frames; waits for the device. The arguments are those of `prepare`."""
+    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> Tensor:
+        """Whether motion may be what blurs the frames, a bool on the device. The arguments are those of `prepare`."""
         return self.network.is_blurred_by_motion(described, velocities_NRQ3)
 
     def prepare(

@@ -297,7 +297,8 @@ class FrameStages:
         """
         if self._device.type != "cpu" and given.reduced_1Chw is None:
             return True
-        return self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
+        told = self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
+        return bool(told.numpy() if given.reduced_1Chw is None else told.item())
 
     def _enlarged(self, given: Looked, reduced_1Chw: Tensor, restored_1Chw: Tensor) -> tuple[Tensor, Prepared]:
         """The result at the frame's own size, and what is known there; sides are padded."""

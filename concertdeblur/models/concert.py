@@ -118,15 +118,15 @@ class ConcertGenerator(nn.Module):
         described: Tensor = self.descriptor(frames_NCHW, BLUR_CELL_PX)
         return described
 
-    def is_blurred_by_motion(self, described_NRQ: Tensor, velocities_NRQ3: Tensor | None) -> bool:
-        """Whether motion may be what blurs the frames, and not one of the seven kernels; waits for the device.
+    def is_blurred_by_motion(self, described_NRQ: Tensor, velocities_NRQ3: Tensor | None) -> Tensor:
+        """Whether motion may be what blurs the frames, and not one of the seven kernels; a bool, () on the device.
 
         Under those the restoration of pictures knows more. The arguments are those of `prepare`.
         """
         velocities_M3 = None if velocities_NRQ3 is None else velocities_NRQ3.flatten(0, 2)
         analysis: Analysis = self.analysis(described_NRQ.flatten(0, 2), velocities_M3)
-        shares = analysis.type_logits.softmax(1).mean(0).cpu().numpy()
-        return float(shares[_BY_CAMERA].sum()) >= _LEAST_BY_CAMERA
+        shares = analysis.type_logits.softmax(1).mean(0)
+        return shares[_BY_CAMERA].sum() >= _LEAST_BY_CAMERA
 
     def prepare(
         self,

@@ -68,9 +68,9 @@ class PaperGenerator(nn.Module):
         """An empty descriptor (N, 0), since no spectrum is needed."""
         return frames_NCHW.new_zeros(len(frames_NCHW), 0)
 
-    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> bool:  # noqa: ARG002
+    def is_blurred_by_motion(self, described: Tensor, velocities_NRQ3: Tensor | None) -> Tensor:  # noqa: ARG002
         """Never, since nothing is analysed and no path is taken."""
-        return False
+        return torch.zeros((), dtype=torch.bool, device=described.device)
 
     def prepare(
         self,

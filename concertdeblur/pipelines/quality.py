@@ -53,7 +53,7 @@ def load_for_clip(
     long = f"about {_span(best_s)}" if num_frames is not None else "an unknown time"
     on_warning(
         f"with the weight set {pretrained.DEFAULT_WEIGHTS} this would take {long}, so the faster"
-        f" {pretrained.FAST_WEIGHTS} is used, which does little for motion blur; --quality best insists"
+        f" {pretrained.FAST_WEIGHTS} is used, which gains a little less; --quality best insists"
     )
     return fast
 

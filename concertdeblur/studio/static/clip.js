@@ -193,7 +193,7 @@ export class Panel {
 
   drawStart() {
     const estimates = this.clip.estimate_s, isClip = this.clip.facts.kind === "clip";
-    const told = {best: "undoes the most", fast: isClip ? "for long clips; hardly helps against motion blur" : "less thorough"};
+    const told = {best: "undoes the most", fast: isClip ? "for long clips; gains a little less" : "less thorough"};
     for (const quality of ["best", "fast"]) {
       const time = estimates[quality];
       put($(quality + "-time"), [time ? words.span(time) : isClip ? "being timed …" : "", told[quality]].filter(Boolean).join("; "));

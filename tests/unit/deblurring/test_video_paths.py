@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from torch import Tensor
 
 from concertdeblur.deblurring import working_size
@@ -103,7 +104,7 @@ class TestLargeFrames:
     def test_a_kernels_blur_is_restored_at_the_frames_own_size(
         self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ImageGenerator, "is_blurred_by_motion", lambda *_: False)
+        monkeypatch.setattr(ImageGenerator, "is_blurred_by_motion", lambda *_: torch.tensor(data=False))
         streamed(self.FRAMES)
         assert seen == [((176, 224), False)] * 4
 
