@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from concertdeblur.benchmark.figures import PaperCost
+from concertdeblur.deblurring.working_size import working_size
 from concertdeblur.models import Networks
 from concertdeblur.models.blur_cells import blur_grid
-from concertdeblur.models.concert import ConcertGenerator
+from concertdeblur.models.concert import NUM_GUESSES, ConcertGenerator
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
-from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.path_taps import PLANES
+from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.restoration import PathRestoration
 
 PAPER_TILE_PX, PAPER_PATCH_PX = 256, 128  # sides of the paper's tiles and patches
 
@@ -60,22 +63,39 @@ def convolution_macs(run: Callable[[], object], *modules: nn.Module) -> int:
 
 
 def generate_macs(networks: Networks, height: int, width: int) -> int:
-    """Multiply-adds of G_i's convolutions on one frame; only shapes are computed for this."""
+    """Multiply-adds of G_i's convolutions on one frame of a video; only shapes are computed for this.
+
+    A set with networks for videos restores the frame along its motion, at the working size.
+    """
     generator = copy.deepcopy(networks.image_generator).to("meta")
+    restoration: nn.Module = generator.restoration
+    if networks.video is not None:
+        restoration = copy.deepcopy(networks.video.restoration).to("meta")
     multiple = max(HINT_PX, generator.restoration.multiple_px)
-    high, wide = (length + -length % multiple for length in (height, width))
+    sizes = [(height, width)]
+    if networks.video is not None and working_size(height, width) != (height, width):
+        sizes.append(working_size(height, width))
+    high, wide = (length + -length % multiple for length in sizes[-1])
+
+    def made(*shape: int) -> Tensor:
+        return torch.empty(1, *shape, device="meta")
 
     def run() -> None:
-        frames = torch.empty(1, 3, high, wide, device="meta")
-        guess, embedding = torch.empty(1, 0, high, wide, device="meta"), 0
+        num_guesses = 0
         if isinstance(generator, ConcertGenerator):
-            rows, columns = blur_grid(height, width)
-            generator.analysis(torch.empty(rows * columns, 2, 64, 33, device="meta"))
-            guess, embedding = torch.empty(1, 4, high, wide, device="meta"), generator.restoration.hint.in_channels
-        hints = torch.empty(1, embedding, high // HINT_PX, wide // HINT_PX, device="meta")
-        generator.restoration(frames, guess, hints)
+            num_guesses = NUM_GUESSES
+            for size in sizes:  # the kind of blur is named at each of them
+                rows, columns = blur_grid(*size)
+                generator.analysis(torch.empty(rows * columns, 2, 64, 33, device="meta"))
+        frames, guess = made(3, high, wide), made(num_guesses, high, wide)
+        if isinstance(restoration, PathRestoration):
+            taps = [made(num, high, wide) for num in PLANES]
+            restoration(frames, guess, *taps, made(2, high // VELOCITY_PX, wide // VELOCITY_PX))
+        else:
+            width_of_hints = generator.restoration.hint.in_channels if isinstance(generator, ConcertGenerator) else 0
+            restoration(frames, guess, made(width_of_hints, high // HINT_PX, wide // HINT_PX))
 
-    return convolution_macs(run, generator)
+    return convolution_macs(run, *([generator] if networks.video is None else [generator, restoration]))
 
 
 def paper_macs() -> PaperCost:

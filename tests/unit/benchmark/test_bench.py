@@ -18,7 +18,7 @@ from concertdeblur.benchmark.scene import blurred_frames
 from concertdeblur.cli.program import cli
 from concertdeblur.frame import Frame
 from concertdeblur.streaming.timeline import recording, span
-from tests.networks import SMALL_PAPER, random_networks
+from tests.networks import SMALL_PAPER, SMALL_VIDEO, random_networks
 from tests.weight_sets import random_weight_set
 
 KEYS = {
@@ -73,6 +73,8 @@ def test_multiply_adds_of_a_frame_follow_its_size() -> None:
     )
     one_cell = generate_macs(networks, 64, 96) - expected  # the analysis of the only cell
     assert generate_macs(networks, 128, 192) == 4 * expected + one_cell
+    video = random_networks(SMALL_VIDEO)
+    assert generate_macs(video, 720, 1280) < 0.3 * generate_macs(networks, 720, 1280)  # restored at half the size
     assert generate_macs(random_networks(SMALL_PAPER), 200, 200) == generate_macs(
         random_networks(SMALL_PAPER), 256, 256
     )
