@@ -232,7 +232,8 @@ class FrameStages:
         if waiting is None:
             return None
         result_1CHW = waiting.result_1CHW.clone()  # refining overwrites it
-        along = _along(self._result_before_1CHW, waiting, None if given is None else given.result_1CHW)
+        beside = self._result_before_1CHW, None if given is None else given.result_1CHW
+        along = None if waiting.flows is None else _along(result_1CHW, *beside, waiting.flows)
         self._result_before_1CHW = result_1CHW
         return self.refine(waiting, along)
 
@@ -360,13 +361,10 @@ def _owned(given: Generated) -> Generated:
     )
 
 
-def _along(before_1CHW: Tensor | None, waiting: Generated, after_1CHW: Tensor | None) -> Along | None:
-    """A frame's path with the results beside it; None where nothing is known of the path."""
-    flows = waiting.flows
-    if flows is None:
-        return None
+def _along(result_1CHW: Tensor, before_1CHW: Tensor | None, after_1CHW: Tensor | None, flows: PathFlows) -> Along:
+    """A frame's result as G_i left it, the results beside it, and its path."""
     return Along(
-        result_1CHW=waiting.result_1CHW,
+        result_1CHW=result_1CHW,
         before_1CHW=None if flows.to_before_12hw is None else before_1CHW,
         after_1CHW=None if flows.to_after_12hw is None else after_1CHW,
         velocity_12hw=flows.velocity_12hw,

@@ -24,7 +24,7 @@ from concertdeblur.models.path_taps import Flow
 # The largest share of the frame before in a pixel that moves, was restored along its motion and differs from the frame
 # before. Such results are so sharp that a larger share would blur them. EXPERIMENTS.md, 2026-11-29, "what stood between
 # the networks and the video".
-_MOST_OF_MOVING = 0.3
+_MOST_OF_MOVING = 0.2
 _MOVING_PX = (0.5, 1.5)  # reduced px a frame; the cap begins at the first and is in full force at the second
 # A frame that moved faster than this one was blurred further, and its result is less sharp: the cap falls with the
 # square of the ratio of the speeds, to each of which so many px a frame are added. EXPERIMENTS.md, 2026-11-29, "what

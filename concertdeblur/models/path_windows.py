@@ -45,7 +45,7 @@ _STEPS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # places 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Along:
-    """One frame's result, those beside it and its path; sides are padded."""
+    """One frame's result, those beside it and its path; sides are padded. All results are G_i's, not refined."""
 
     result_1CHW: Tensor
     before_1CHW: Tensor | None  # None where the frame before shows another scene

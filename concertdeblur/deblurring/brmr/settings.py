@@ -24,6 +24,7 @@ class BrmrSettings:
     consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
     refine_share: float = 0.25  # a frame of a video tries at most so many of the windows that cover it; 0: no windows
     feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
+    video_feather_px: int = 8  # as `feather_px`, for a window that is refined along the motion
     hysteresis: float = 0.02  # added to the margin where the frame before refused its step; not along the motion
     window_margin: float = 0.0  # margin of a window
     video_window_margin: float = 0.0  # margin of a window that is refined along the motion, by other networks
@@ -34,8 +35,8 @@ class BrmrSettings:
     max_shift: float = 2 / 255  # a step that moves the mean of a 32-px square by more is not kept
 
     def __post_init__(self) -> None:
-        if self.max_iterations < 0 or self.refine_share < 0 or self.feather_px < 0:
-            raise ValueError("max_iterations, refine_share and feather_px must not be negative")
+        if min(self.max_iterations, self.refine_share, self.feather_px, self.video_feather_px) < 0:
+            raise ValueError("max_iterations, refine_share and the feathers must not be negative")
         if self.consistency_rounds < 1:
             raise ValueError("consistency_rounds must be 1 at least")
 

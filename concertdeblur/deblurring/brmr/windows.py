@@ -190,9 +190,10 @@ class Windows:
 class PathWindows(Windows):
     """Windows of a video: G_p is also given taps of this result and of the results of the frames beside it.
 
-    Each of the windows that cover the frame is tried once, so a refusal does not end the loop in a cell. To refine the
-    same window again, or one that overlaps it by more than half, made it worse (EXPERIMENTS.md, 2026-11-29, "more
-    windows of a video").
+    Each of the windows that cover the frame is tried once, so a refusal does not end the loop in a cell. G_p has
+    learned on G_i's results and makes its own ones worse (EXPERIMENTS.md, 2026-11-29, "more windows of a video"). So
+    it is always given the result as G_i left it, also where a refined window lies already: there the two refined
+    windows fade into each other.
 
     A GPU takes all windows of a round at once. A CPU takes each by itself, with one thread for each of those that it
     takes at the same time: what is sampled for a window is then still in the processor's cache.
@@ -208,14 +209,19 @@ class PathWindows(Windows):
         # What a cell remembers of its first window in the frame before says nothing of its other windows: with the
         # pictures' hysteresis 0.01 to 0.05 dB were lost, and the warping error was 1 % higher.
         own = replace(
-            settings, window_margin=settings.video_window_margin, max_shift=settings.video_max_shift, hysteresis=0.0
+            settings,
+            window_margin=settings.video_window_margin,
+            max_shift=settings.video_max_shift,
+            feather_px=settings.video_feather_px,
+            hysteresis=0.0,
         )
         super().__init__(patch_generator, judge, own)
         self._num_at_once = num_at_once
 
     def _restored(self, windows_MCyx: Tensor, mined: MinedWindows, state: State) -> Tensor:
         assert state.along is not None
-        along = replace(state.along, result_1CHW=state.result_NCHW)
+        along = state.along
+        windows_MCyx = cut(along.result_1CHW, mined.frame_M, mined.at_M2, state.grid.window_px)
         if windows_MCyx.device.type != "cpu":
             return self._restored_along(along, state.blurred_NCHW, mined.at_M2, windows_MCyx)
 
