@@ -148,7 +148,7 @@ def _views(pictures_NCHW: Tensor, frame_M: Tensor, at_M2: Tensor, size: tuple[in
     """
     return [
         pictures_NCHW[frame, :, y : y + size[0], x : x + size[1]]
-        for frame, (y, x) in zip(frame_M.tolist(), at_M2.tolist(), strict=True)
+        for frame, (y, x) in zip(frame_M.numpy().tolist(), at_M2.numpy().tolist(), strict=True)
     ]
 
 

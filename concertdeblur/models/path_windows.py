@@ -109,7 +109,7 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
     taps_MTyx = np.empty((len(at_M2), NUM_PLANES, *size), np.float32)
     guess_MGyx = np.empty((len(at_M2), 3 * len(EXPOSURES) + 1, *size), np.float32)
     velocities_M2hw = []
-    for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.tolist(), strict=True):
+    for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.numpy().tolist(), strict=True):
         rows, columns = slice(y, y + size[0]), slice(x, x + size[1])
         velocity, to_before, to_after = (
             None if flow is None else _flow_in(flow, rows, columns)

@@ -11,7 +11,7 @@ def test_the_shipped_weights_are_about_as_fast_as_they_were() -> None:
     found = bench(BenchJob(height=256, width=384, frames=3, rounds=3))  # medians: one round in eight is off by a half
     assert found.iterations_mean > 0
     assert found.end_to_end_ratio > 0.6
-    assert found.refine_ratio < 0.7  # a window is a sixth of so small a frame, and G_p of a video is as large as G_i
+    assert found.refine_ratio < 1.5  # G_p of a video is as large as G_i, and refines six tenths of the frame
     assert found.gemm_ratio is not None
     assert found.gemm_ratio > 0.25
     assert found.paper_ratio > 1.5
