@@ -31,8 +31,9 @@ def in_progress(clip: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
     """A slow run that has done some frames."""
     args = command("video", clip, target, *_SLOW)
     with subprocess.Popen(
-        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
-    ) as child:
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
+    ) as child:  # fmt: skip
         try:
             assert child.stdout is not None
             for _ in range(3):  # start, and two progress events
