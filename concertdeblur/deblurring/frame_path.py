@@ -54,7 +54,7 @@ def frame_path(
         return None
     (height, width), (small_height, small_width) = size, neighbours.frame.shape[:2]
     before, frame, after = (
-        None if some is None else cv2.cvtColor(_padded(some, multiple_px), cv2.COLOR_RGB2RGBA)  # see `taps_along`
+        None if some is None else cv2.cvtColor(padded(some, multiple_px), cv2.COLOR_RGB2RGBA)  # see `taps_along`
         for some in (neighbours.before, neighbours.frame, neighbours.after)
     )
     assert frame is not None
@@ -93,7 +93,8 @@ def _of_frame(flow: Flow, height: int, width: int, multiple_px: int) -> Flow:
     return np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
-def _padded(samples: Samples, multiple_px: int) -> Samples:
+def padded(samples: Samples, multiple_px: int) -> Samples:
+    """A frame (H, W, 3) with sides of a multiple, extended by reflection, or by repetition where it is too small."""
     height, width = samples.shape[:2]
     missing_h, missing_w = -height % multiple_px, -width % multiple_px
     if not missing_h and not missing_w:

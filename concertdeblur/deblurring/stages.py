@@ -162,7 +162,7 @@ class FrameStages:
                 seen.neighbours, seen.pixels.shape[:2], self._image_generator.multiple_px, self._device, slot
             )
             reduced_1Chw = None
-            if path is not None and seen.neighbours.frame.shape != seen.pixels.shape:
+            if path is not None and seen.is_reduced:
                 reduced_1Chw = to_tensor(seen.neighbours.frame, self._device, pinning, name="reduced")
         return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, reduced_1Chw=reduced_1Chw, path=path)
 

@@ -3,17 +3,17 @@
 Shape suffixes: C channels, H height, W width, h, w the same at the working size (deblurring/working_size.py).
 """
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from concertdeblur.blur.kernels import Picture
+from concertdeblur.deblurring.frame_path import frame_path, padded
+from concertdeblur.deblurring.stream_frames import Neighbours
 from concertdeblur.deblurring.working_size import at_working_size, with_enlarged_change, working_size
-from concertdeblur.models.path_taps import path_in, taps_along
-from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.prepared import HINT_PX
 from concertdeblur.models.restoration import PathRestoration
-from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
+from concertdeblur.training.data.guesses import Guesser, guesses_of
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
@@ -45,40 +45,26 @@ class WholeFrames:
 
     def inputs(self, row: StoredSequence, number: int) -> MotionCrops:
         """All inputs of G_i at the working size; sides are extended to multiples of HINT_PX by reflection."""
-        frames = [at_working_size(self._store.frame(row, one)) for one in (number - 1, number, number + 1)]
-        height, width = frames[1].shape[:2]
-        path = self._store.path(row, number).scaled(width / row.width, height / row.height)
-        before, frame, after = (_extended(one) for one in frames)
-        along = path_in(path, height, width, slice(0, frame.shape[0]), slice(0, frame.shape[1]))
-        assert along.velocity is not None
-        reduced = cv2.resize(
-            along.velocity, (frame.shape[1] // VELOCITY_PX, frame.shape[0] // VELOCITY_PX), interpolation=cv2.INTER_AREA
+        before, frame, after = (
+            at_working_size(self._store.frame(row, one)) for one in (number - 1, number, number + 1)
         )
-        if (height, width) == (row.height, row.width):
+        path, size = self._store.path(row, number), (row.height, row.width)
+        neighbours = Neighbours(before=before, frame=frame, after=after, path=path)
+        along = frame_path(neighbours, size, HINT_PX, torch.device("cpu"))
+        assert along is not None
+        height, width = frame.shape[:2]
+        if (height, width) == size:
             guess = np.array(self._guesses.read(row, number))
         else:
-            guess = self._guesser(frames[1], path.velocity())
+            guess = self._guesser(frame, path.scaled(width / row.width, height / row.height).velocity())
+        missing = ((0, 0), (0, -height % HINT_PX), (0, -width % HINT_PX))
         return MotionCrops(
-            blurred_NCHW=_planes(frame),
-            sharp_NCHW=_planes(_extended(at_working_size(self._store.sharp(row, number)))),
-            guess_NGHW=torch.from_numpy(_extended_planes(guess))[None],
-            taps_NTHW=torch.from_numpy(taps_along(before, frame, after, along))[None],
-            velocity_N2hw=torch.from_numpy(np.ascontiguousarray(reduced.transpose(2, 0, 1)))[None],
+            blurred_NCHW=_planes(padded(frame, HINT_PX)),
+            sharp_NCHW=_planes(padded(at_working_size(self._store.sharp(row, number)), HINT_PX)),
+            guess_NGHW=torch.from_numpy(np.pad(guess, missing, mode="reflect"))[None],
+            taps_NTHW=along.samples.taps_NTHW,
+            velocity_N2hw=along.samples.velocity_N2hw,
         )
-
-
-def _missing(height: int, width: int) -> tuple[int, int]:
-    return -height % HINT_PX, -width % HINT_PX
-
-
-def _extended(picture: Picture) -> Picture:
-    down, across = _missing(*picture.shape[:2])
-    return np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, across, cv2.BORDER_REFLECT_101), dtype=np.uint8)
-
-
-def _extended_planes(guess: Guesses) -> Guesses:
-    down, across = _missing(*guess.shape[1:])
-    return np.pad(guess, ((0, 0), (0, down), (0, across)), mode="reflect")
 
 
 def _planes(picture: Picture) -> Tensor:
