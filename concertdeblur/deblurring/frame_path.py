@@ -69,7 +69,7 @@ def frame_path(
     own = neighbours.path
     flows = [
         None if flow is None else _on_device(_of_frame(flow, height, width, multiple_px), device, pinning, name)
-        for name, flow in (("path", own.velocity()), ("to before", own.to_before), ("to after", own.to_after))
+        for name, flow in (("path", own.smear()), ("to before", own.to_before), ("to after", own.to_after))
     ]
     assert flows[0] is not None
     return FramePath(

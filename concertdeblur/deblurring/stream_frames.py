@@ -4,7 +4,7 @@ Shape suffixes: R rows and Q columns of the blur's cells.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from concertdeblur.deblurring.motion import Motion, MotionSearch
 from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels, full_scale
+from concertdeblur.models.exposure_share import ExposureSearch
 from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, reduced_luma
 
 
@@ -59,6 +60,7 @@ class StreamSearch:
     def __init__(self) -> None:
         self._motion = MotionSearch()
         self._path = PathSearch()
+        self._exposure = ExposureSearch()
         self._before: _Known | None = None
         self._now: _Known | None = None
 
@@ -104,17 +106,22 @@ class StreamSearch:
         to_after = None
         if following is not None and following.to_before is not None:
             to_after = self._path.flow(now.luma, following.luma, height, width)
-        if now.to_before is None and to_after is None:
-            return None
+        if now.to_before is None:
+            self._exposure.begin_anew()
+            if to_after is None:
+                return None
         gaps = (
             _gap(before, now) if now.to_before is not None else None,
             _gap(now, following) if to_after is not None else None,
         )
+        path = Path(to_before=now.to_before, to_after=to_after, gaps=gaps)
+        small_height, small_width = now.samples.shape[:2]
+        exposure = self._exposure.next(now.samples, path.scaled(small_width / width, small_height / height))
         return Neighbours(
             before=None if before is None or now.to_before is None else before.samples,
             frame=now.samples,
             after=None if following is None or to_after is None else following.samples,
-            path=Path(to_before=now.to_before, to_after=to_after, gaps=gaps),
+            path=replace(path, exposure=exposure),
         )
 
 

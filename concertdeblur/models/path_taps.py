@@ -22,7 +22,7 @@ The flow is searched at a low resolution. Blurred frames show no finer motion, a
 a detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import cv2
@@ -57,12 +57,21 @@ class Path:
     to_before: Flow | None  # None where there is no frame before that shows the same scene
     to_after: Flow | None
     gaps: tuple[int | None, int | None] = (None, None)  # time to each of them in any unit; None: the usual
+    exposure: float = 1.0  # share of a frame interval in which the content is smeared, 0 to 1 (exposure_share.py)
 
     def scaled(self, across: float, down: float) -> "Path":
         """The same path in a frame of another size, so many times as wide and as high."""
         factors = np.array([across, down], dtype=np.float32)
         to_before, to_after = (None if flow is None else flow * factors for flow in (self.to_before, self.to_after))
-        return Path(to_before=to_before, to_after=to_after, gaps=self.gaps)
+        return replace(self, to_before=to_before, to_after=to_after)
+
+    def smear(self) -> Flow | None:
+        """How far the content moves while it is exposed, px of the full frame, (h, w, 2); None where that is unknown.
+
+        It is what taps are sampled along, and what networks are given.
+        """
+        velocity = self.velocity()
+        return velocity if velocity is None or self.exposure == 1 else velocity * np.float32(self.exposure)
 
     def velocity(self) -> Flow | None:
         """Px of the full frame in a frame interval, (h, w, 2); None where nothing is known.
@@ -141,7 +150,7 @@ def path_in(path: Path, height: int, width: int, rows: slice, columns: slice) ->
     """A path at each pixel of a part of a frame of (height, width)."""
     flows = [
         None if flow is None else flow_in(flow, height, width, rows, columns)
-        for flow in (path.velocity(), path.to_before, path.to_after)
+        for flow in (path.smear(), path.to_before, path.to_after)
     ]
     return PixelPath(rows=rows, columns=columns, velocity=flows[0], to_before=flows[1], to_after=flows[2])
 

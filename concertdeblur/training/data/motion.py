@@ -215,7 +215,7 @@ class MotionStream:
         if rng.random() < self._settings.dropped:
             to_before = None
         path = Path(to_before=to_before, to_after=to_after)
-        velocity = path.velocity()
+        velocity = path.smear()
         assert velocity is not None
         crop = _Crop(
             blurred=frame[place],
