@@ -17,7 +17,7 @@ from concertdeblur.models.concert import NUM_GUESSES, ConcertGenerator
 from concertdeblur.models.discriminator import PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import PLANES
-from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.models.restoration import PathRestoration
 
 PAPER_TILE_PX, PAPER_PATCH_PX = 256, 128  # sides of the paper's tiles and patches
@@ -90,7 +90,7 @@ def generate_macs(networks: Networks, height: int, width: int) -> int:
         frames, guess = made(3, high, wide), made(num_guesses, high, wide)
         if isinstance(restoration, PathRestoration):
             taps = [made(num, high, wide) for num in PLANES]
-            restoration(frames, guess, *taps, made(2, high // VELOCITY_PX, wide // VELOCITY_PX))
+            restoration(frames, guess, *taps, made(2, high // SMEAR_PX, wide // SMEAR_PX))
         else:
             width_of_hints = generator.restoration.hint.in_channels if isinstance(generator, ConcertGenerator) else 0
             restoration(frames, guess, made(width_of_hints, high // HINT_PX, wide // HINT_PX))

@@ -42,7 +42,7 @@ class SceneSettings:
     lights_share: float = 0.3  # lamps that blink or stay, pools of light that change
     beyond_white_share: float = 0.15  # what the photograph shows as white is several times brighter
     dark_share: float = 0.25  # the level is 0.12 to 0.6
-    long_exposure_share: float = 0.85  # 0.75 to 1 of the frame interval; else 0.05 to 0.75
+    long_exposure_share: float = 0.55  # 0.75 to 1 of the frame interval, as in the dark; else 0.05 to 0.75
     encoded_mean_share: float = 0.25  # the mean is taken of encoded values, as in GOPRO's pairs
     noise_share: float = 0.5
     h264_share: float = 0.3
@@ -56,6 +56,7 @@ class MovingScene:
     frames: npt.NDArray[np.uint8]  # (NUM_FRAMES, side, side, 3), blurred
     sharp: Picture  # (side, side, 3), the truth of the middle frame
     field: float  # how wide the field of view is: 1 is a frame of 1280x720, 0.25 one of 320x180
+    exposure: float  # share of a frame interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def moving_scene(
     middle = NUM_FRAMES // 2
     sharp = np.clip(_seen(lit[middle], layers, paths, 0.0, side_px, level * tints[middle]), 0, 1)
     frames = [_encoded(mean, gamma) for mean in _noisy(means, rng, settings)]
-    return MovingScene(np.stack(_coded(frames, rng, settings)), _encoded(sharp, gamma), field)
+    return MovingScene(np.stack(_coded(frames, rng, settings)), _encoded(sharp, gamma), field, exposure)
 
 
 def _num_steps(camera: Displacement, layers: Sequence[_Layer], middle: float, exposure: float) -> int:

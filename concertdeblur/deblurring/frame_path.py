@@ -9,15 +9,15 @@ from torch import Tensor
 
 from concertdeblur.deblurring.stream_frames import Neighbours
 from concertdeblur.models.path_taps import NUM_PLANES, Flow, Samples, flow_in, path_in, taps_along
-from concertdeblur.models.prepared import VELOCITY_PX, PathSamples
+from concertdeblur.models.prepared import SMEAR_PX, PathSamples
 from concertdeblur.streaming import Slot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathFlows:
-    """The flows of a frame's path at its own padded size, px, a value for VELOCITY_PX x VELOCITY_PX."""
+    """The flows of a frame's path at its own padded size, px, a value for SMEAR_PX x SMEAR_PX."""
 
-    velocity_12hw: Tensor  # px a frame interval
+    smear_12hw: Tensor  # px in an exposure
     to_before_12hw: Tensor | None  # flow to the frame before; None: no such frame shows the scene
     to_after_12hw: Tensor | None  # flow to the frame after
 
@@ -26,7 +26,7 @@ class PathFlows:
         to_before, to_after = (
             None if flow is None else flow.clone() for flow in (self.to_before_12hw, self.to_after_12hw)
         )
-        return PathFlows(velocity_12hw=self.velocity_12hw.clone(), to_before_12hw=to_before, to_after_12hw=to_after)
+        return PathFlows(smear_12hw=self.smear_12hw.clone(), to_before_12hw=to_before, to_after_12hw=to_after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +60,12 @@ def frame_path(
     assert frame is not None
     scaled = neighbours.path.scaled(small_width / width, small_height / height)
     path = path_in(scaled, small_height, small_width, slice(0, frame.shape[0]), slice(0, frame.shape[1]))
-    assert path.velocity is not None
+    assert path.smear is not None
     shape = (NUM_PLANES, *frame.shape[:2])
     planes = None if slot is None else slot.pinned("taps", shape, frame.dtype)
     taps = taps_along(before, frame, after, path, planes=planes)
     pinning = slot if device.type != "cpu" else None
-    velocity = _on_device(_reduced(path.velocity), device, pinning, "velocity")
+    smear = _on_device(_reduced(path.smear), device, pinning, "smear")
     own = neighbours.path
     flows = [
         None if flow is None else _on_device(_of_frame(flow, height, width, multiple_px), device, pinning, name)
@@ -74,22 +74,22 @@ def frame_path(
     assert flows[0] is not None
     return FramePath(
         samples=PathSamples(
-            taps_NTHW=torch.from_numpy(taps).to(device, non_blocking=pinning is not None)[None], velocity_N2hw=velocity
+            taps_NTHW=torch.from_numpy(taps).to(device, non_blocking=pinning is not None)[None], smear_N2hw=smear
         ),
-        flows=PathFlows(velocity_12hw=flows[0], to_before_12hw=flows[1], to_after_12hw=flows[2]),
+        flows=PathFlows(smear_12hw=flows[0], to_before_12hw=flows[1], to_after_12hw=flows[2]),
     )
 
 
 def _reduced(flow: Flow) -> Flow:
-    """A flow at each pixel of the padded frame as planes (2, h, w), a value for VELOCITY_PX x VELOCITY_PX."""
-    size = flow.shape[1] // VELOCITY_PX, flow.shape[0] // VELOCITY_PX
+    """A flow at each pixel of the padded frame as planes (2, h, w), a value for SMEAR_PX x SMEAR_PX."""
+    size = flow.shape[1] // SMEAR_PX, flow.shape[0] // SMEAR_PX
     return np.ascontiguousarray(cv2.resize(flow, size, interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
 
 
 def _of_frame(flow: Flow, height: int, width: int, multiple_px: int) -> Flow:
-    """A flow of the padded frame as planes (2, h, w), a value in the middle of each VELOCITY_PX x VELOCITY_PX."""
-    rows, columns = (slice(0, (side + -side % multiple_px) // VELOCITY_PX) for side in (height, width))
-    found = flow_in(flow, height / VELOCITY_PX, width / VELOCITY_PX, rows, columns)
+    """A flow of the padded frame as planes (2, h, w), a value in the middle of each SMEAR_PX x SMEAR_PX."""
+    rows, columns = (slice(0, (side + -side % multiple_px) // SMEAR_PX) for side in (height, width))
+    found = flow_in(flow, height / SMEAR_PX, width / SMEAR_PX, rows, columns)
     return np.ascontiguousarray(found.transpose(2, 0, 1))
 
 

@@ -82,7 +82,7 @@ class ImageGenerator:
             frames_NCHW: RGB in [0, 1].
             described: The descriptors of their cells, from `describe`.
             velocities_NRQ3: How far each cell moves, as `BlurAnalysis` takes it; None: nothing is known.
-            path: Taps and velocity of the padded frames; None: nothing is known.
+            path: Taps and smear of the padded frames; None: nothing is known.
             medium: Whether the frames are pictures or belong to a video.
         """
         return self.network.prepare(frames_NCHW, described, velocities_NRQ3=velocities_NRQ3, path=path, medium=medium)
@@ -103,7 +103,7 @@ class ImageGenerator:
         restore, given = self._restore, [prepared.guess_NGHW, prepared.hints_NEhw]
         if prepared.path is not None and self._restore_on_paths is not None:
             restore = self._restore_on_paths
-            given = [prepared.guess_NGHW, *by_plane(prepared.path.taps_NTHW), prepared.path.velocity_N2hw]
+            given = [prepared.guess_NGHW, *by_plane(prepared.path.taps_NTHW), prepared.path.smear_N2hw]
         engine = restore.engine(at_once)
         return in_tiles(engine, blurred_NCHW, *given, margin_px=self._margin_px, multiple_px=self.multiple_px)
 

@@ -367,7 +367,7 @@ def _along(result_1CHW: Tensor, before_1CHW: Tensor | None, after_1CHW: Tensor |
         result_1CHW=result_1CHW,
         before_1CHW=None if flows.to_before_12hw is None else before_1CHW,
         after_1CHW=None if flows.to_after_12hw is None else after_1CHW,
-        velocity_12hw=flows.velocity_12hw,
+        smear_12hw=flows.smear_12hw,
         to_before_12hw=flows.to_before_12hw,
         to_after_12hw=flows.to_after_12hw,
     )

@@ -143,7 +143,7 @@ class ConcertGenerator(nn.Module):
             frames_NCHW: The frames without padding, since the filters reflect the picture at its own border.
             described_NRQ: The output of `describe`.
             velocities_NRQ3: Velocity of each cell, as `BlurAnalysis` takes it; None: nothing is known.
-            path: Taps and velocity of the frames; None: nothing is known of their motion.
+            path: Taps and smear of the frames; None: nothing is known of their motion.
             medium: What the frames are part of; the filters of a video are regularised `_VIDEO_STEPS` stronger.
         """
         num, rows, columns = described_NRQ.shape[:3]
@@ -159,7 +159,7 @@ class ConcertGenerator(nn.Module):
             low, high = _MAYBE_SHARP_MOVING
             of_moving_M = ((high - sharp_M) / (high - low)).clamp(0, 1)
             of_moving = spread(of_moving_M.view(num, rows, columns, 1), height, width)
-            trust_N1hw = torch.maximum(trust_N1hw, of_moving * _moving(path.velocity_N2hw, like=trust_N1hw))
+            trust_N1hw = torch.maximum(trust_N1hw, of_moving * _moving(path.smear_N2hw, like=trust_N1hw))
         return Prepared(
             guess_NGHW=filter_frames(frames_NCHW, of_guess),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
@@ -205,9 +205,9 @@ class ConcertPathGenerator(nn.Module):
         )
 
 
-def _moving(velocity_N2hw: Tensor, *, like: Tensor) -> Tensor:
+def _moving(smear_N2hw: Tensor, *, like: Tensor) -> Tensor:
     """A map of the size of `like`: 0 where a place stands still, 1 where it moves."""
-    speed_N1hw = F.adaptive_max_pool2d(velocity_N2hw.norm(dim=1, keepdim=True), like.shape[2:])
+    speed_N1hw = F.adaptive_max_pool2d(smear_N2hw.norm(dim=1, keepdim=True), like.shape[2:])
     low, high = _MOVING_PX
     return ((speed_N1hw - low) / (high - low)).clamp(0, 1)
 

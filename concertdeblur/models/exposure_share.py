@@ -22,7 +22,7 @@ Motion is measured on a pyramid, in which every speed falls into the same octave
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -47,11 +47,18 @@ _LAGS_ACROSS = np.arange(0.0, 2.41, 0.05, dtype=np.float32)
 _MARGIN_ALONG, _MARGIN_ACROSS = 1.6, 1.0  # so many intervals of motion lie between a place and the border
 
 SHARES = np.arange(0.1, 1.31, 0.05)
-_EXPOSURES = np.minimum(1, SHARES / WHOLE_SHARE)
+_EXPOSURES = np.minimum(1, SHARES / WHOLE_SHARE)  # as Path counts them
 _BELIEF = np.where(SHARES < WHOLE_SHARE, 1.0, 6.0)  # in each share, before anything is measured
 _SHARP_WIDTHS = (0.06, 0.08, 0.1, 0.13, 0.17, 0.22, 0.28, 0.35)  # of what is not smeared, in frame intervals
 _LEAST_SMEARED = 0.3  # part of C that is smeared
 _CERTAINTY, _ERROR_FLOOR = 10.0, 0.01  # how fast shares that explain less lose their say
+
+# derivatives: along x and y twice, and along both; along x and along y
+_SECOND = tuple(
+    np.array(kernel, dtype=np.float32)
+    for kernel in ([[1, -2, 1]], [[1], [-2], [1]], [[0.5, 0, -0.5], [0, 0, 0], [-0.5, 0, 0.5]])
+)
+_FIRST = tuple(np.array(kernel, dtype=np.float32) for kernel in ([[-0.5, 0, 0.5]], [[-0.5], [0], [0.5]]))
 
 _MEMORY = 0.95  # of what was measured up to the frame before
 _PACE = 0.25  # share of a change that a frame takes: a video's sharpness does not jump
@@ -67,7 +74,7 @@ class Evidence:
     across: Curve  # A(t) at _LAGS_ACROSS, up to a factor
 
     def with_more(self, other: "Evidence", memory: float) -> "Evidence":
-        """This evidence, as far as it is remembered, and other evidence."""
+        """Both together: of what is held here, a share is remembered."""
         return Evidence(
             along=memory * self.along + other.along,
             weight=memory * self.weight + other.weight,
@@ -101,6 +108,11 @@ class ExposureSearch:
         before = told if self._exposure is None else self._exposure
         self._exposure = before + _PACE * (told - before)
         return self._exposure
+
+
+def counted_share(share_of_interval: float) -> float:
+    """What `Path` is given for a known share of the frame interval."""
+    return min(1.0, share_of_interval / WHOLE_SHARE)
 
 
 def evidence(frame: Samples, flow: Flow) -> Evidence:
@@ -163,15 +175,18 @@ def misfits(found: Evidence) -> Curve:
 def _of_level(luma: Plane, places: Plane, motion: Plane) -> Evidence:
     """What places of one level of the pyramid say; places and motion are (n, 2) px of the level."""
     soft = cv2.GaussianBlur(luma, (0, 0), _SOFTNESS_PX)
-    kernels = ([[1, -2, 1]], [[1], [-2], [1]], [[0.5, 0, -0.5], [0, 0, 0], [-0.5, 0, 0.5]])
-    second = cv2.merge([cv2.filter2D(soft, -1, np.array(kernel, np.float32)) for kernel in kernels])
-    first = cv2.merge([cv2.filter2D(soft, -1, np.array(k, np.float32)) for k in ([[-0.5, 0, 0.5]], [[-0.5], [0], [0.5]])])
+    second, first = _filtered(soft, _SECOND), _filtered(soft, _FIRST)
     x, y = (motion / np.maximum(np.hypot(motion[:, :1], motion[:, 1:]), 1e-6)).T
     turned = np.stack([-motion[:, 1], motion[:, 0]], axis=-1)
     bend, slope = np.stack([x * x, y * y, 2 * x * y], axis=-1), np.stack([-y, x], axis=-1)
     along, weight = _correlated(second, bend, places, motion, _LAGS_ALONG, _MARGIN_ALONG)
     across, _ = _correlated(first, slope, places, turned, _LAGS_ACROSS, _MARGIN_ACROSS)
     return Evidence(along=along, weight=weight, across=across)
+
+
+def _filtered(luma: npt.NDArray[Any], kernels: tuple[Plane, ...]) -> Plane:
+    """What each filter makes of a picture, (h, w, filters)."""
+    return np.stack([np.asarray(cv2.filter2D(luma, -1, kernel), dtype=np.float32) for kernel in kernels], axis=-1)
 
 
 def _correlated(

@@ -141,7 +141,7 @@ class PixelPath:
 
     rows: slice
     columns: slice
-    velocity: Flow | None  # px a frame interval; None where nothing is known
+    smear: Flow | None  # px; None where nothing is known
     to_before: Flow | None
     to_after: Flow | None
 
@@ -152,7 +152,7 @@ def path_in(path: Path, height: int, width: int, rows: slice, columns: slice) ->
         None if flow is None else flow_in(flow, height, width, rows, columns)
         for flow in (path.smear(), path.to_before, path.to_after)
     ]
-    return PixelPath(rows=rows, columns=columns, velocity=flows[0], to_before=flows[1], to_after=flows[2])
+    return PixelPath(rows=rows, columns=columns, smear=flows[0], to_before=flows[1], to_after=flows[2])
 
 
 def taps_of(
@@ -197,17 +197,17 @@ def taps_along(
     num_rows = max(1, _BAND_PX // width)
     for first in range(0, height, num_rows):
         band = slice(first, min(height, first + num_rows))
-        flows = (None if flow is None else flow[band] for flow in (path.velocity, path.to_before, path.to_after))
-        velocity, to_before, to_after = flows
+        flows = (None if flow is None else flow[band] for flow in (path.smear, path.to_before, path.to_after))
+        smear, to_before, to_after = flows
         rows = slice(start + band.start, start + band.stop)
-        part = PixelPath(rows=rows, columns=path.columns, velocity=velocity, to_before=to_before, to_after=to_after)
+        part = PixelPath(rows=rows, columns=path.columns, smear=smear, to_before=to_before, to_after=to_after)
         _put_taps(before, frame, after, part, planes[:, band])
     return planes
 
 
 def _put_taps(before: Samples | None, frame: Samples, after: Samples | None, path: PixelPath, planes: Samples) -> None:
     """The taps of a band of rows."""
-    rows, columns, steps = path.rows, path.columns, path.velocity
+    rows, columns, steps = path.rows, path.columns, path.smear
     made = _Taps(np.ascontiguousarray(frame[rows, columns]), planes)
     if steps is None:
         for _ in range(NUM_TAPS):

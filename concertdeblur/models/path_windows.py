@@ -7,7 +7,7 @@ it lacks, B less the blurred-again D, is added to D: a guess for each of `EXPOSU
 A GPU samples all windows at once with torch. A CPU samples one after the other with OpenCV, which takes an eighth of
 the time that torch takes there.
 
-Shape suffixes: M windows of one frame, S samples, y, x rows and columns of a window, h, w a value for VELOCITY_PX px.
+Shape suffixes: M windows of one frame, S samples, y, x rows and columns of a window, h, w a value for SMEAR_PX px.
 """
 
 import math
@@ -36,7 +36,7 @@ from concertdeblur.models.path_taps import (
     sampled,
     taps_along,
 )
-from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.models.prepared import SMEAR_PX
 from concertdeblur.models.restoration import luma
 
 EXPOSURES = (1.0, 0.8, 0.6)  # shares of the frame interval
@@ -50,7 +50,7 @@ class Along:
     result_1CHW: Tensor
     before_1CHW: Tensor | None  # None where the frame before shows another scene
     after_1CHW: Tensor | None
-    velocity_12hw: Tensor  # px a frame interval, a value for VELOCITY_PX x VELOCITY_PX
+    smear_12hw: Tensor  # px in an exposure, a value for SMEAR_PX x SMEAR_PX
     to_before_12hw: Tensor | None
     to_after_12hw: Tensor | None
 
@@ -61,7 +61,7 @@ class PathViews:
 
     taps_MTyx: Tensor  # planes as of `path_taps.taps_of`, float
     guess_MGyx: Tensor
-    velocity_M2hw: Tensor
+    smear_M2hw: Tensor
 
 
 def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
@@ -70,8 +70,8 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
     Args:
         along: The frame's results and path.
         blurred_1CHW: The input B.
-        at_M2: (y, x) of each window, px; multiples of VELOCITY_PX.
-        size: (height, width) of all windows, px; multiples of VELOCITY_PX.
+        at_M2: (y, x) of each window, px; multiples of SMEAR_PX.
+        size: (height, width) of all windows, px; multiples of SMEAR_PX.
     """
     look = views_by_opencv if blurred_1CHW.device.type == "cpu" else views_by_torch
     return look(along, blurred_1CHW, at_M2, size)
@@ -80,8 +80,8 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
 def views_by_torch(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
     """`path_views` on any device, all windows at once."""
     places_Myx2 = _places(at_M2, size)
-    velocity_Myx2 = _flow_at(along.velocity_12hw, places_Myx2)
-    own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, velocity_Myx2, (*ALONG, *_STEPS)))
+    smear_Myx2 = _flow_at(along.smear_12hw, places_Myx2)
+    own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, smear_Myx2, (*ALONG, *_STEPS)))
     steps_MSCyx = own_MSCyx[:, len(ALONG) :]
     result_MCyx = steps_MSCyx[:, _STEPS.index(0.0)]
     along_MSCyx = own_MSCyx[:, : len(ALONG)]
@@ -91,15 +91,15 @@ def views_by_torch(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tupl
             taps.append(result_MCyx[:, None].expand(-1, len(BESIDE), -1, -1, -1))
         else:
             there = places_Myx2 + _flow_at(flow, places_Myx2)
-            samples_MSCyx = _sampled(neighbour, _along(there, velocity_Myx2, BESIDE))
+            samples_MSCyx = _sampled(neighbour, _along(there, smear_Myx2, BESIDE))
             taps.append(_believed(samples_MSCyx, result_MCyx, along_MSCyx))
     blurred_MCyx = _cut(blurred_1CHW, at_M2, size)
     guesses = [result_MCyx + blurred_MCyx - _mean(steps_MSCyx, exposure) for exposure in EXPOSURES]
-    reduced = size[0] // VELOCITY_PX, size[1] // VELOCITY_PX
+    reduced = size[0] // SMEAR_PX, size[1] // SMEAR_PX
     return PathViews(
         taps_MTyx=_planes(torch.cat(taps, 1), result_MCyx),
         guess_MGyx=torch.cat([*guesses, luma(blurred_MCyx)], 1),
-        velocity_M2hw=_cut(along.velocity_12hw, at_M2 // VELOCITY_PX, reduced),
+        smear_M2hw=_cut(along.smear_12hw, at_M2 // SMEAR_PX, reduced),
     )
 
 
@@ -108,15 +108,15 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
     height, width = blurred_1CHW.shape[2:]
     taps_MTyx = np.empty((len(at_M2), NUM_PLANES, *size), np.float32)
     guess_MGyx = np.empty((len(at_M2), 3 * len(EXPOSURES) + 1, *size), np.float32)
-    velocities_M2hw = []
+    smears_M2hw = []
     for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.numpy().tolist(), strict=True):
         rows, columns = slice(y, y + size[0]), slice(x, x + size[1])
-        velocity, to_before, to_after = (
+        smear, to_before, to_after = (
             None if flow is None else _flow_in(flow, rows, columns)
-            for flow in (along.velocity_12hw, along.to_before_12hw, along.to_after_12hw)
+            for flow in (along.smear_12hw, along.to_before_12hw, along.to_after_12hw)
         )
-        assert velocity is not None
-        reach_px = _reach_px(velocity, to_before, to_after)
+        assert smear is not None
+        reach_px = _reach_px(smear, to_before, to_after)
         seen = _grown(rows, height, reach_px), _grown(columns, width, reach_px)
         before, result, after = (
             None if picture is None else _pixels(picture, *seen)
@@ -126,17 +126,17 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
         path = PixelPath(
             rows=_within(rows, seen[0]),
             columns=_within(columns, seen[1]),
-            velocity=velocity,
+            smear=smear,
             to_before=to_before,
             to_after=to_after,
         )
         taps_along(before, result, after, path, planes=taps)
         _put_guesses(result, _pixels(blurred_1CHW, rows, columns), path, guess)
-        velocities_M2hw.append(along.velocity_12hw[:, :, _reduced(rows), _reduced(columns)])
+        smears_M2hw.append(along.smear_12hw[:, :, _reduced(rows), _reduced(columns)])
     return PathViews(
         taps_MTyx=torch.from_numpy(taps_MTyx),
         guess_MGyx=torch.from_numpy(guess_MGyx),
-        velocity_M2hw=torch.cat(velocities_M2hw),
+        smear_M2hw=torch.cat(smears_M2hw),
     )
 
 
@@ -145,9 +145,9 @@ def _flow_in(flow_12hw: Tensor, rows: slice, columns: slice) -> Flow:
     height, width = flow_12hw.shape[2:]
     seen = _grown(_reduced(rows), height, 1), _grown(_reduced(columns), width, 1)  # a pixel lies between two values
     across, down = flow_12hw[0, :, seen[0], seen[1]].numpy()
-    flow = cv2.resize(cv2.merge([across, down]), None, fx=VELOCITY_PX, fy=VELOCITY_PX, interpolation=cv2.INTER_LINEAR)
+    flow = cv2.resize(cv2.merge([across, down]), None, fx=SMEAR_PX, fy=SMEAR_PX, interpolation=cv2.INTER_LINEAR)
     within = (
-        _within(part, slice(VELOCITY_PX * whole.start, VELOCITY_PX * whole.stop))
+        _within(part, slice(SMEAR_PX * whole.start, SMEAR_PX * whole.stop))
         for part, whole in zip((rows, columns), seen, strict=True)
     )
     return np.asarray(flow[tuple(within)], dtype=np.float32)
@@ -155,12 +155,12 @@ def _flow_in(flow_12hw: Tensor, rows: slice, columns: slice) -> Flow:
 
 def _reduced(part: slice) -> slice:
     """The values of a flow for a part of a side."""
-    return slice(part.start // VELOCITY_PX, part.stop // VELOCITY_PX)
+    return slice(part.start // SMEAR_PX, part.stop // SMEAR_PX)
 
 
-def _reach_px(velocity: Flow, to_before: Flow | None, to_after: Flow | None) -> int:
+def _reach_px(smear: Flow, to_before: Flow | None, to_after: Flow | None) -> int:
     """How far beyond a window its samples may lie, px."""
-    speed = cv2.norm(velocity, cv2.NORM_INF)
+    speed = cv2.norm(smear, cv2.NORM_INF)
     furthest = [max(ALONG) * speed, 4 * max(SOFT_PX)]
     to_others = (flow for flow in (to_before, to_after) if flow is not None)
     furthest += [cv2.norm(flow, cv2.NORM_INF) + max(BESIDE) * speed for flow in to_others]
@@ -192,11 +192,11 @@ def _put_guesses(result: Samples, blurred: Samples, path: PixelPath, guess: Samp
         path: Of the window, within `result`.
         guess: The planes of the guesses.
     """
-    assert path.velocity is not None
+    assert path.smear is not None
     here = places_of(path.rows, path.columns)
     samples = np.empty((len(_STEPS) + 1, *blurred.shape), np.float32)
     for share, sample in zip(_STEPS, samples, strict=False):
-        sampled(result, here + np.float32(share) * path.velocity, into=sample)
+        sampled(result, here + np.float32(share) * path.smear, into=sample)
     samples[-1] = blurred
     made = (_guess_weights() @ torch.from_numpy(samples).flatten(1)).view(-1, *blurred.shape).numpy()
     for number, one in enumerate(made):
@@ -243,15 +243,15 @@ def _places(at_M2: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([x_Myx, y_Myx], 3).float()
 
 
-def _along(places_Myx2: Tensor, velocity_Myx2: Tensor, shares: tuple[float, ...]) -> Tensor:
+def _along(places_Myx2: Tensor, smear_Myx2: Tensor, shares: tuple[float, ...]) -> Tensor:
     """Places on the path at shares of a frame interval, (M, S, y, x, 2)."""
     shares_S = torch.tensor(shares, device=places_Myx2.device)[:, None, None, None]
-    return places_Myx2[:, None] + shares_S * velocity_Myx2[:, None]
+    return places_Myx2[:, None] + shares_S * smear_Myx2[:, None]
 
 
 def _flow_at(flow_12hw: Tensor, places_Myx2: Tensor) -> Tensor:
     """A flow at places of the frame, (M, y, x, 2); each of its values stands in the middle of its px."""
-    reduced = (places_Myx2 + 0.5) / VELOCITY_PX - 0.5
+    reduced = (places_Myx2 + 0.5) / SMEAR_PX - 0.5
     return _sampled(flow_12hw, reduced[:, None])[:, 0].permute(0, 2, 3, 1)
 
 

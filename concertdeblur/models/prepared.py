@@ -9,7 +9,7 @@ from torch import Tensor
 from concertdeblur.models.data_consistency import DataConsistency, Mixture, cautious_mixture, mixture_of
 
 HINT_PX = 16  # one hint stands for HINT_PX x HINT_PX, so that tiles can be cut with their hints
-VELOCITY_PX = 4  # one velocity stands for VELOCITY_PX x VELOCITY_PX
+SMEAR_PX = 4  # one smear stands for SMEAR_PX x SMEAR_PX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,11 +17,11 @@ class PathSamples:
     """The motion of N frames as a generator is given it, on the networks' device."""
 
     taps_NTHW: Tensor  # planes of samples along each pixel's path (path_taps.py); uint8, or float in [0, 1]
-    velocity_N2hw: Tensor  # px a frame interval, (N, 2, H / VELOCITY_PX, W / VELOCITY_PX)
+    smear_N2hw: Tensor  # px in an exposure, (N, 2, H / SMEAR_PX, W / SMEAR_PX)
 
     def cloned(self) -> "PathSamples":
         """A copy in memory of its own."""
-        return PathSamples(taps_NTHW=self.taps_NTHW.clone(), velocity_N2hw=self.velocity_N2hw.clone())
+        return PathSamples(taps_NTHW=self.taps_NTHW.clone(), smear_N2hw=self.smear_N2hw.clone())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 A restoration is a plain convolutional network. Its receptive field is bounded, so it can be tiled, and it has no FFT,
 so engines other than torch can run it. It is given a frame, and guesses at the result that others have made.
 
-Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_PX, or of VELOCITY_PX for a velocity),
+Shape suffixes: N frames, C channels, H height, W width (h, w: in steps of HINT_PX, or of SMEAR_PX for a smear),
 E embedding, G channels of guesses, K taps.
 """
 
@@ -20,7 +20,7 @@ _NORM_EPSILON = 1e-6
 # These factors bring inputs and outputs to about 1: guesses differ from the frame by some hundredths, taps by more.
 _STEP_GAIN, _TAP_GAIN, _CORRECTION_GAIN = 8.0, 4.0, 0.25
 _NUM_VELOCITIES = 4  # channels that say how a place moves: x, y, speed and the logarithm of the speed
-_VELOCITY_UNIT_PX = 16.0
+_SMEAR_UNIT_PX = 16.0
 # A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
 # of speed. A wider bound (2 and 0.25) gained nothing (EXPERIMENTS.md, 2026-11-29).
 _BOUND, _BOUND_GROWTH = 1.4 / 255, 0.2
@@ -187,7 +187,7 @@ class PathRestoration(Restoration):
         blue_NKHW: Tensor,
         luma_NKHW: Tensor,
         range_N6HW: Tensor,
-        velocity_N2hw: Tensor,
+        smear_N2hw: Tensor,
     ) -> Tensor:
         """Restore frames along their motion.
 
@@ -200,7 +200,7 @@ class PathRestoration(Restoration):
             blue_NKHW: The blue.
             luma_NKHW: The brightness of each tap.
             range_N6HW: The lowest and the highest RGB of the frame's own samples within an exposure.
-            velocity_N2hw: px a frame interval, one for UNSHUFFLE x UNSHUFFLE.
+            smear_N2hw: px in an exposure, one for UNSHUFFLE x UNSHUFFLE.
 
         Returns:
             (N, 3, H, W), not clamped.
@@ -208,7 +208,7 @@ class PathRestoration(Restoration):
         unit = 1.0 if red_NKHW.is_floating_point() else 1 / 255
         steps_NGHW = _steps(frames_NCHW, guess_NGHW)
         begun = self.head(_views(frames_NCHW, steps_NGHW))
-        begun = begun + self._begun_of_path(unit * (luma_NKHW.float() - luma(frames_NCHW) / unit), velocity_N2hw)
+        begun = begun + self._begun_of_path(unit * (luma_NKHW.float() - luma(frames_NCHW) / unit), smear_N2hw)
         features = self._features(begun)
         moved = self._moved(frames_NCHW, steps_NGHW, features)
         weights_NKHW = unit * F.pixel_shuffle(self.path_tail(features), UNSHUFFLE).float()
@@ -219,20 +219,20 @@ class PathRestoration(Restoration):
         guesses = [steps_NGHW[:, first : first + 3] for first in range(0, steps_NGHW.shape[1] - 1, 3)]
         step_NCHW = moved - frames_NCHW + along_NCHW
         lowest, highest = (unit * some.float() - frames_NCHW for some in (range_N6HW[:, :3], range_N6HW[:, 3:]))
-        return frames_NCHW + _bounded(step_NCHW, lowest, highest, guesses, velocity_N2hw)
+        return frames_NCHW + _bounded(step_NCHW, lowest, highest, guesses, smear_N2hw)
 
-    def _begun_of_path(self, ways_NKHW: Tensor, velocity_N2hw: Tensor) -> Tensor:
-        """`path_head` of the brightness from the frame to each tap, and of the velocity.
+    def _begun_of_path(self, ways_NKHW: Tensor, smear_N2hw: Tensor) -> Tensor:
+        """`path_head` of the brightness from the frame to each tap, and of the smear.
 
         The taps' part is a convolution of UNSHUFFLE x UNSHUFFLE px, which spares an engine the unshuffled copy.
         """
         num = NUM_TAPS * UNSHUFFLE**2
         weight = self.path_head.weight
         of_taps = _TAP_GAIN * weight[:, :num].reshape(-1, NUM_TAPS, UNSHUFFLE, UNSHUFFLE)
-        velocity = velocity_N2hw / _VELOCITY_UNIT_PX
-        squared = velocity.square().sum(1, keepdim=True)
+        smear = smear_N2hw / _SMEAR_UNIT_PX
+        squared = smear.square().sum(1, keepdim=True)
         log_speed = (squared / 1e-3 + 1).log() / 4  # 0 where nothing moves
-        seen = torch.cat([velocity, (squared + 1e-6).sqrt() - 1e-3, log_speed], 1)
+        seen = torch.cat([smear, (squared + 1e-6).sqrt() - 1e-3, log_speed], 1)
         return F.conv2d(ways_NKHW, of_taps, stride=UNSHUFFLE) + F.conv2d(seen, weight[:, num:])
 
 
@@ -258,7 +258,7 @@ def _views(frames_NCHW: Tensor, steps_NGHW: Tensor) -> Tensor:
 
 
 def _bounded(
-    step_NCHW: Tensor, lowest_NCHW: Tensor, highest_NCHW: Tensor, guesses: list[Tensor], velocity_N2hw: Tensor
+    step_NCHW: Tensor, lowest_NCHW: Tensor, highest_NCHW: Tensor, guesses: list[Tensor], smear_N2hw: Tensor
 ) -> Tensor:
     """A step of the result that goes no further than what this frame itself allows.
 
@@ -271,9 +271,9 @@ def _bounded(
         lowest_NCHW: From the frame to the lowest of its own samples within the exposure; 0 at most.
         highest_NCHW: To the highest; 0 at least.
         guesses: From the frame to each guess.
-        velocity_N2hw: px a frame interval.
+        smear_N2hw: px in an exposure.
     """
-    speed_N1hw = velocity_N2hw.square().sum(1, keepdim=True).sqrt()
+    speed_N1hw = smear_N2hw.square().sum(1, keepdim=True).sqrt()
     speed_N1HW = F.interpolate(speed_N1hw, scale_factor=UNSHUFFLE, mode="nearest")
     still_N1HW = (1 - speed_N1HW / _STILL_PX).clamp(0, 1)
     for guess in guesses:

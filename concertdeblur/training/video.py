@@ -94,7 +94,7 @@ def restored(restoration: PathRestoration, crops: MotionCrops) -> Restored:
     """The restoration's results of frames that move, or of crops of them."""
     blurred, sharp = (as_floats(some) for some in (crops.blurred_NCHW, crops.sharp_NCHW))
     planes = by_plane(crops.taps_NTHW)
-    made = restoration(blurred, crops.guess_NGHW.float(), *planes, crops.velocity_N2hw)
+    made = restoration(blurred, crops.guess_NGHW.float(), *planes, crops.smear_N2hw)
     return Restored(blurred_NCHW=blurred, sharp_NCHW=sharp, restored_NCHW=made.float())
 
 

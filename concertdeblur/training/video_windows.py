@@ -23,7 +23,7 @@ from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.path_taps import Flow, flow_in
 from concertdeblur.models.path_windows import Along, path_views
-from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.models.restoration import PathRestoration, by_plane
 from concertdeblur.training.data.bundles import joined
 from concertdeblur.training.data.loader import on_device
@@ -59,7 +59,7 @@ class PathWindowBatch:
     sharp_MCHW: Tensor
     guess_MGHW: Tensor
     taps_MTHW: Tensor
-    velocity_M2hw: Tensor
+    smear_M2hw: Tensor
 
     @property
     def is_blurred_M(self) -> Tensor:
@@ -150,8 +150,9 @@ class _Part:
     after: Picture | None
     blurred: Picture
     sharp: Picture
-    to_before: Flow  # reduced by VELOCITY_PX
+    to_before: Flow  # reduced by SMEAR_PX
     to_after: Flow
+    exposure: float  # of the path
     at: tuple[int, int]  # (y, x) of the window in them
 
     @classmethod
@@ -165,7 +166,7 @@ class _Part:
             np.asarray(results.read(row, one)[area]) if one in row.inner else None for one in (number - 1, number + 1)
         ]
         path = store.path(row, number)
-        size = tuple((side.stop - side.start) // VELOCITY_PX for side in reversed(area))
+        size = tuple((side.stop - side.start) // SMEAR_PX for side in reversed(area))
 
         def reduced(flow: Flow | None) -> Flow:
             assert flow is not None
@@ -176,7 +177,7 @@ class _Part:
             before=beside[0], result=results.read(row, number)[area], after=beside[1],
             blurred=store.frame(row, number)[area], sharp=store.sharp(row, number)[area],
             to_before=reduced(path.to_before), to_after=reduced(path.to_after),
-            at=(at[0] - area[0].start, at[1] - area[1].start),
+            exposure=path.exposure, at=(at[0] - area[0].start, at[1] - area[1].start),
         )  # fmt: skip
 
     def turned(self, rng: np.random.Generator) -> "_Part":
@@ -213,7 +214,7 @@ class _Part:
             result_1CHW=result,
             before_1CHW=None if self.before is None else _picture(self.before),
             after_1CHW=None if self.after is None else _picture(self.after),
-            velocity_12hw=_planes((self.to_after - self.to_before) * np.float32(0.5)),
+            smear_12hw=_planes((self.to_after - self.to_before) * np.float32(0.5 * self.exposure)),
             to_before_12hw=_planes(self.to_before),
             to_after_12hw=_planes(self.to_after),
         )
@@ -222,7 +223,7 @@ class _Part:
         cut = (..., slice(y, y + _WINDOW_PX), slice(x, x + _WINDOW_PX))
         return PathWindowBatch(
             result_MCHW=result[cut], blurred_MCHW=blurred[cut], sharp_MCHW=sharp[cut], guess_MGHW=views.guess_MGyx,
-            taps_MTHW=views.taps_MTyx, velocity_M2hw=views.velocity_M2hw,
+            taps_MTHW=views.taps_MTyx, smear_M2hw=views.smear_M2hw,
         )  # fmt: skip
 
 
@@ -316,5 +317,5 @@ class VideoPganStage(Stage[PathWindowBatch]):
 def refined(restoration: PathRestoration, batch: PathWindowBatch) -> Tensor:
     """G_p's results of windows, not clamped."""
     planes = by_plane(batch.taps_MTHW)
-    made: Tensor = restoration(batch.result_MCHW, batch.guess_MGHW, *planes, batch.velocity_M2hw)
+    made: Tensor = restoration(batch.result_MCHW, batch.guess_MGHW, *planes, batch.smear_M2hw)
     return made

@@ -63,7 +63,7 @@ class WholeFrames:
             sharp_NCHW=_planes(padded(at_working_size(self._store.sharp(row, number)), HINT_PX)),
             guess_NGHW=torch.from_numpy(np.pad(guess, missing, mode="reflect"))[None],
             taps_NTHW=along.samples.taps_NTHW,
-            velocity_N2hw=along.samples.velocity_N2hw,
+            smear_N2hw=along.samples.smear_N2hw,
         )
 
 

@@ -199,7 +199,7 @@ class PathWindows(Windows):
     takes at the same time: what is sampled for a window is then still in the processor's cache.
 
     Args:
-        patch_generator: G_p(window, guesses, red, green, blue, luma and range of the taps, velocity).
+        patch_generator: G_p(window, guesses, red, green, blue, luma and range of the taps, smear).
         judge: The D_i that was trained with this G_p.
         settings: Limits and margins.
         num_at_once: How many threads may call the patch generator at the same time.
@@ -238,7 +238,7 @@ class PathWindows(Windows):
     def _restored_along(self, along: Along, blurred_1CHW: Tensor, at_M2: Tensor, windows_MCyx: Tensor) -> Tensor:
         """Some of the windows after G_p."""
         views = path_views(along, blurred_1CHW, at_M2, (windows_MCyx.shape[2], windows_MCyx.shape[3]))
-        return self._patch_generator(windows_MCyx, views.guess_MGyx, *by_plane(views.taps_MTyx), views.velocity_M2hw)
+        return self._patch_generator(windows_MCyx, views.guess_MGyx, *by_plane(views.taps_MTyx), views.smear_M2hw)
 
 
 def windows_at_once(runtime: Runtime) -> int:

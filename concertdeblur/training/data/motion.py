@@ -4,7 +4,7 @@ They come from real pairs, from averages of sharp clips, from sharp sequences, f
 photographs during training, and from cells that a still camera sees. A sample is a pure function of (seed, index).
 
 Shape suffixes: U uses, N samples, T planes of taps, G channels of guesses, C channels, H height, W width (h, w: a value
-for VELOCITY_PX px).
+for SMEAR_PX px).
 """
 
 from collections import Counter
@@ -21,8 +21,9 @@ from torch import Tensor
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
 from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
+from concertdeblur.models.exposure_share import counted_share
 from concertdeblur.models.path_taps import Path, PathSearch, flow_in, taps_of
-from concertdeblur.models.prepared import HINT_PX, VELOCITY_PX
+from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
@@ -31,7 +32,10 @@ from concertdeblur.training.data.tones import drawn_tone
 
 MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
 _TRIES = 5  # most random places in a frame, until one moves
-_MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # a place moves if this percentile of its velocity is as large
+# how far off the exposures of paths are, and smears that are guessed from one picture
+_EXPOSURE_SPREAD = 0.07
+_GUESSED_TURN_RAD, _GUESSED_SPREAD = 0.14, 0.15
+_MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # a place moves if this percentile of its smear is as large
 _CONTENT_SHARE = 0.1  # share of places that are taken though they stand still
 _REDUCED_SHARE = 0.25  # flow of a frame of 1280x720 is searched at this share of its size
 _WIDEST_FIELD = 1.0
@@ -47,6 +51,7 @@ class MotionSettings:
     rendered: float = 0.27  # share of clips that are rendered from the training pictures
     still: float = 0.07  # share of cells that a still camera sees
     dropped: float = 0.06  # share of all samples that lack one of their neighbours
+    lone: float = 0.1  # share of all samples that lack both, and of which the path is guessed, as in a picture
     toned: float = 0.65  # share of moving samples that are shown as another camera would have filmed them
     copies: int = 8  # reduced copies of each real sequence that is learned from
     as_filmed: float = 0.08  # share of real samples as filmed; the others are of all copies alike
@@ -62,8 +67,8 @@ class MotionSettings:
         shares = (self.real, self.clips, self.sharp, self.rendered, self.still)
         if min(shares) < 0 or not self.rendered + self.still:
             raise ValueError(f"shares of motion samples must not be negative, nor rendered and still both 0: {shares}")
-        if not all(0 <= share <= 1 for share in (self.dropped, self.toned, self.as_filmed)):
-            raise ValueError("dropped, toned and as_filmed must lie in [0, 1]")
+        if not all(0 <= share <= 1 for share in (self.dropped, self.lone, self.toned, self.as_filmed)):
+            raise ValueError("dropped, lone, toned and as_filmed must lie in [0, 1]")
         if not 0 <= self.held_out <= 0.5:
             raise ValueError(f"held_out must lie in [0, 0.5], but it is {self.held_out}")
         if self.most_real_frames < 1 or self.copies < 0:
@@ -78,7 +83,7 @@ class MotionCrops:
     sharp_NCHW: Tensor  # uint8
     guess_NGHW: Tensor  # float16
     taps_NTHW: Tensor  # uint8
-    velocity_N2hw: Tensor  # float32, px a frame interval
+    smear_N2hw: Tensor  # float32, px in an exposure
 
     def __len__(self) -> int:
         return len(self.blurred_NCHW)
@@ -107,7 +112,7 @@ class _Crop:
     sharp: Picture
     guess: Guesses  # (G, H, W)
     taps: npt.NDArray[np.uint8]  # (T, H, W)
-    velocity: npt.NDArray[np.float32]  # (H, W, 2)
+    smear: npt.NDArray[np.float32]  # (H, W, 2)
 
 
 class MotionStream:
@@ -188,7 +193,7 @@ class MotionStream:
         sample = self._cells.sample(index)
         inner = slice(BEFORE_PX, BEFORE_PX + BLUR_CELL_PX)
         frame, sharp = (np.ascontiguousarray(picture[inner, inner]) for picture in (sample.blurred, sample.sharp))
-        nothing = np.zeros((BLUR_CELL_PX // VELOCITY_PX, BLUR_CELL_PX // VELOCITY_PX, 2), np.float32)
+        nothing = np.zeros((BLUR_CELL_PX // SMEAR_PX, BLUR_CELL_PX // SMEAR_PX, 2), np.float32)
         path = Path(to_before=nothing, to_after=nothing)
         return _Moving((frame, frame, frame), sharp, path, self._guesser(frame, path.velocity()))
 
@@ -203,6 +208,8 @@ class MotionStream:
 
         What moves may have other colours; guesses at cells of a still camera are too exact to follow.
         """
+        before: Picture | None
+        after: Picture | None
         (before, frame, after), sharp = moving.frames, moving.sharp[place]
         guess = moving.guess[:, place[0], place[1]]
         if is_moving and rng.random() < self._settings.toned:
@@ -214,15 +221,18 @@ class MotionStream:
             before, after, to_before, to_after = after, before, to_after, to_before
         if rng.random() < self._settings.dropped:
             to_before = None
-        path = Path(to_before=to_before, to_after=to_after)
-        velocity = path.smear()
-        assert velocity is not None
+        exposure = _spread(moving.path.exposure, _EXPOSURE_SPREAD, rng)
+        path = Path(to_before=to_before, to_after=to_after, exposure=exposure)
+        if rng.random() < self._settings.lone:
+            before, after, path = None, None, _guessed(path, rng)
+        smear = path.smear()
+        assert smear is not None
         crop = _Crop(
             blurred=frame[place],
             sharp=sharp,
             guess=guess,
             taps=taps_of(before, frame, after, path, area=place),
-            velocity=flow_in(velocity, frame.shape[0], frame.shape[1], *place),
+            smear=flow_in(smear, frame.shape[0], frame.shape[1], *place),
         )
         return _turned(crop, *(rng.random(3) < 0.5))
 
@@ -237,8 +247,25 @@ def scene_path(scene: MovingScene) -> Path:
         lumas.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
     search = PathSearch()
     return Path(
-        to_before=search.flow(lumas[1], lumas[0], side, side), to_after=search.flow(lumas[1], lumas[2], side, side)
+        to_before=search.flow(lumas[1], lumas[0], side, side),
+        to_after=search.flow(lumas[1], lumas[2], side, side),
+        exposure=counted_share(scene.exposure),
     )
+
+
+def _guessed(path: Path, rng: np.random.Generator) -> Path:
+    """A path as one picture tells it: not quite right, and its sign is not known."""
+    velocity = path.velocity()
+    assert velocity is not None
+    angle = rng.normal(0, _GUESSED_TURN_RAD)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=np.float32)
+    length = np.float32(_spread(1.0, _GUESSED_SPREAD, rng) * rng.choice([-1, 1]))
+    return Path(to_before=None, to_after=velocity @ turn * length, exposure=path.exposure)
+
+
+def _spread(value: float, spread: float, rng: np.random.Generator) -> float:
+    """A value, a little larger or smaller; the spread is the standard deviation of its logarithm."""
+    return float(value * np.exp(rng.normal(0, spread)))
 
 
 def row_shares(rows: list[StoredSequence], as_filmed: float) -> npt.NDArray[np.float64]:
@@ -284,15 +311,15 @@ def _turned(crop: _Crop, is_mirrored: bool, is_flipped: bool, is_transposed: boo
         return np.swapaxes(values, *axes) if is_transposed else values
 
     signs = np.array([-1 if is_mirrored else 1, -1 if is_flipped else 1], np.float32)
-    velocity = turned(crop.velocity, (0, 1)) * signs
+    smear = turned(crop.smear, (0, 1)) * signs
     if is_transposed:
-        velocity = velocity[..., ::-1]
+        smear = smear[..., ::-1]
     return _Crop(
         blurred=turned(crop.blurred, (0, 1)),
         sharp=turned(crop.sharp, (0, 1)),
         guess=turned(crop.guess, (1, 2)),
         taps=turned(crop.taps, (1, 2)),
-        velocity=velocity,
+        smear=smear,
     )
 
 
@@ -300,11 +327,11 @@ def _collated(crops: list[_Crop]) -> MotionCrops:
     def stacked(of_crop: Callable[[_Crop], npt.NDArray[Any]]) -> Tensor:
         return torch.from_numpy(np.stack([of_crop(crop) for crop in crops]))
 
-    velocity_N2HW = stacked(lambda crop: crop.velocity.transpose(2, 0, 1))
+    smear_N2HW = stacked(lambda crop: crop.smear.transpose(2, 0, 1))
     return MotionCrops(
         blurred_NCHW=stacked(lambda crop: crop.blurred).permute(0, 3, 1, 2),
         sharp_NCHW=stacked(lambda crop: crop.sharp).permute(0, 3, 1, 2),
         guess_NGHW=stacked(lambda crop: crop.guess),
         taps_NTHW=stacked(lambda crop: crop.taps),
-        velocity_N2hw=torch.nn.functional.avg_pool2d(velocity_N2HW, VELOCITY_PX),
+        smear_N2hw=torch.nn.functional.avg_pool2d(smear_N2HW, SMEAR_PX),
     )

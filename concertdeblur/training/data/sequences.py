@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
+from concertdeblur.models.exposure_share import ExposureSearch
 from concertdeblur.models.path_taps import Flow, PathSearch, reduced_luma
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.training.data.pictures import open_pixels, read_index, write_index
@@ -55,6 +56,7 @@ class StoredSequence:
     flow_offset: int
     flow_height: int
     flow_width: int
+    exposures: list[float]  # of each frame, as a path counts them
 
     @property
     def inner(self) -> range:
@@ -104,7 +106,7 @@ class SequenceStore:
         start = row.flow_offset + number * size
         shape = 2, row.flow_height, row.flow_width, 2
         to_before, to_after = self._flows[start : start + size].reshape(shape).astype(np.float32)
-        return MotionPath(to_before=to_before, to_after=to_after)
+        return MotionPath(to_before=to_before, to_after=to_after, exposure=row.exposures[number])
 
     def _picture(self, row: StoredSequence, offset: int, number: int) -> Picture:
         size = row.height * row.width * 3
@@ -144,7 +146,7 @@ class SequenceWriter:
         """Store a sequence of at least `LEAST_FRAMES` frames, all of one size."""
         height, width = made.blurred[0].shape[:2]
         flow_offset = self._flows.tell() // np.dtype(np.float16).itemsize
-        flow_size = self._write_flows(made.blurred)
+        flow_size, exposures = self._write_flows(made.blurred)
         offset = self._write(made.blurred)
         sharp_offset = offset if made.sharp is made.blurred else self._write(made.sharp)
         self._digest.update(f"{made.kind} {made.name} {made.split}".encode())
@@ -152,7 +154,7 @@ class SequenceWriter:
             StoredSequence(
                 name=made.name, kind=made.kind, split=made.split, scale=made.scale, num_frames=len(made.blurred),
                 height=height, width=width, offset=offset, sharp_offset=sharp_offset, flow_offset=flow_offset,
-                flow_height=flow_size[0], flow_width=flow_size[1],
+                flow_height=flow_size[0], flow_width=flow_size[1], exposures=exposures,
             )
         )  # fmt: skip
 
@@ -164,18 +166,21 @@ class SequenceWriter:
             self._pixels.write(data)
         return offset
 
-    def _write_flows(self, frames: Sequence[Picture]) -> tuple[int, int]:
-        """Write the flows of every frame, which are zero at either end; returns the size of one."""
+    def _write_flows(self, frames: Sequence[Picture]) -> tuple[tuple[int, int], list[float]]:
+        """Write the flows of every frame, which are zero at either end; returns the size of one, and the exposures."""
         height, width = frames[0].shape[:2]
         lumas = [reduced_luma(frame) for frame in frames]
         size = lumas[0].shape[0], lumas[0].shape[1]
-        for number in range(len(lumas)):
+        exposure, exposures = ExposureSearch(), []
+        for number, frame in enumerate(frames):
             both = np.zeros((2, *size, 2), np.float16)
             if 0 < number < len(lumas) - 1:
                 both[0] = self._flow(lumas[number], lumas[number - 1], height, width)
                 both[1] = self._flow(lumas[number], lumas[number + 1], height, width)
             self._flows.write(both.data)
-        return size
+            to_before, to_after = both.astype(np.float32)
+            exposures.append(exposure.next(frame, MotionPath(to_before=to_before, to_after=to_after)))
+        return size, exposures
 
     def _flow(self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int) -> Flow:
         found = self._search.flow(first, second, height, width)

@@ -447,7 +447,7 @@ def along_nothing(result: Tensor) -> Along:
         result_1CHW=result,
         before_1CHW=None,
         after_1CHW=None,
-        velocity_12hw=torch.zeros(1, 2, result.shape[2] // 4, result.shape[3] // 4),
+        smear_12hw=torch.zeros(1, 2, result.shape[2] // 4, result.shape[3] // 4),
         to_before_12hw=None,
         to_after_12hw=None,
     )

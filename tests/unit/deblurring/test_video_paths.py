@@ -194,6 +194,18 @@ def test_the_velocity_counts_the_shorter_gap() -> None:
     assert abs(abs(float(np.median(velocity[..., 0]))) - 4) < 0.5
 
 
+def test_sharp_frames_of_a_fast_camera_have_a_short_exposure_and_smear() -> None:
+    frames = panning(6, step_px=14, height=240, width=320)
+    search = StreamSearch()
+    paths = [one.neighbours.path for pair in with_following(frames) if (one := search.next(*pair)).neighbours]
+    assert len(paths) == 6
+    assert all(path.exposure < 0.6 for path in paths)
+    smear, velocity = paths[3].smear(), paths[3].velocity()
+    assert smear is not None
+    assert velocity is not None
+    assert np.allclose(smear, velocity * np.float32(paths[3].exposure))
+
+
 def test_frames_before_an_error_come_out_before_it() -> None:
     frames = panning(4)
 

@@ -9,7 +9,7 @@ import torch
 
 from concertdeblur.models.path_taps import BESIDE, NUM_PLANES, NUM_TAPS, Path, flow_in, taps_of
 from concertdeblur.models.path_windows import EXPOSURES, Along, PathViews, path_views, views_by_opencv, views_by_torch
-from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.models.prepared import SMEAR_PX
 
 HEIGHT, WIDTH = 192, 256
 SIZE = (64, 96)
@@ -26,7 +26,7 @@ def _tensor(picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> torch
 
 
 def _flow(x: float, y: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    flow = np.zeros((HEIGHT // VELOCITY_PX, WIDTH // VELOCITY_PX, 2), np.float32)
+    flow = np.zeros((HEIGHT // SMEAR_PX, WIDTH // SMEAR_PX, 2), np.float32)
     flow[..., 0], flow[..., 1] = x, y
     flow[..., 0] += np.linspace(-2, 2, flow.shape[1], dtype=np.float32)  # the motion differs from place to place
     return flow
@@ -44,7 +44,7 @@ def _along(pictures: list[torch.Tensor | None], path: Path) -> Along:
         result_1CHW=result,
         before_1CHW=before,
         after_1CHW=after,
-        velocity_12hw=velocity,
+        smear_12hw=velocity,
         to_before_12hw=planes(path.to_before),
         to_after_12hw=planes(path.to_after),
     )
@@ -73,7 +73,7 @@ def test_opencv_and_torch_see_the_same(speed_px: float) -> None:
     at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]], [128, 0]])
     given = (along, _tensor(_smooth(3)), at, SIZE)
     by_opencv, by_torch = views_by_opencv(*given), views_by_torch(*given)
-    assert torch.equal(by_opencv.velocity_M2hw, by_torch.velocity_M2hw)
+    assert torch.equal(by_opencv.smear_M2hw, by_torch.smear_M2hw)
     # A flow beyond the frame's border is that at the border, or its reflection: a few pixels differ there.
     for one, other in ((by_opencv.taps_MTyx, by_torch.taps_MTyx), (by_opencv.guess_MGyx, by_torch.guess_MGyx)):
         assert (one - other).abs().max() < 0.02

@@ -11,8 +11,8 @@ import torch
 from concertdeblur.deblurring import working_size as working_size_module
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import NUM_PLANES, NUM_TAPS
-from concertdeblur.models.prepared import VELOCITY_PX
+from concertdeblur.models.path_taps import BESIDE, NUM_PLANES, NUM_TAPS
+from concertdeblur.models.prepared import SMEAR_PX
 from concertdeblur.models.restoration import UNSHUFFLE, PathRestoration
 from concertdeblur.training.data.guesses import Guesser, make_guesses
 from concertdeblur.training.data.motion import MotionCrops, MotionSettings, MotionStream
@@ -94,7 +94,7 @@ class TestMotionSamples:
         first, second = (stream(pictures, generator, store, MotionSettings()) for _ in range(2))
         second.batch(0)
         for one, other in zip(first.batch(2).crops, second.batch(2).crops, strict=True):
-            for name in ("blurred_NCHW", "sharp_NCHW", "guess_NGHW", "taps_NTHW", "velocity_N2hw"):
+            for name in ("blurred_NCHW", "sharp_NCHW", "guess_NGHW", "taps_NTHW", "smear_N2hw"):
                 assert torch.equal(getattr(one, name), getattr(other, name)), name
         other_seed = stream(pictures, generator, store, MotionSettings(), seed=4).batch(2).crops[0]
         assert not torch.equal(first.batch(2).crops[0].blurred_NCHW, other_seed.blurred_NCHW)
@@ -109,14 +109,14 @@ class TestMotionSamples:
             assert crops.blurred_NCHW.shape == crops.sharp_NCHW.shape == (4, 3, CROP_PX, CROP_PX)
             assert crops.guess_NGHW.shape == (4, 4, CROP_PX, CROP_PX)
             assert crops.taps_NTHW.shape == (4, NUM_PLANES, CROP_PX, CROP_PX)
-            assert crops.velocity_N2hw.shape == (4, 2, CROP_PX // VELOCITY_PX, CROP_PX // VELOCITY_PX)
+            assert crops.smear_N2hw.shape == (4, 2, CROP_PX // SMEAR_PX, CROP_PX // SMEAR_PX)
             assert crops.blurred_NCHW.dtype == crops.taps_NTHW.dtype == torch.uint8
         if kind == "sharp":
             assert torch.equal(batch.crops[0].blurred_NCHW, batch.crops[0].sharp_NCHW)
         if kind == "still":
-            assert not batch.crops[0].velocity_N2hw.any()
+            assert not batch.crops[0].smear_N2hw.any()
         if kind == "real":
-            assert batch.crops[0].velocity_N2hw.abs().amax((1, 2, 3)).min() > 1
+            assert batch.crops[0].smear_N2hw.abs().amax((1, 2, 3)).min() > 1
 
     def test_what_is_turned_moves_with_its_sides(
         self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
@@ -126,22 +126,33 @@ class TestMotionSamples:
         crops = (
             stream(pictures, generator, SequenceStore(sequences, "train"), settings, batch_size=24).batch(0).crops[0]
         )
-        directions = {tuple(np.sign(np.round(v.mean((1, 2)).numpy(), 0))) for v in crops.velocity_N2hw}
+        directions = {tuple(np.sign(np.round(v.mean((1, 2)).numpy(), 0))) for v in crops.smear_N2hw}
         assert {(6.0, 0.0), (0.0, 1.0)} & directions or len(directions) > 2
         for number in range(24):
             frame = crops.blurred_NCHW[number].float()
-            x, y = (round(float(v)) for v in crops.velocity_N2hw[number].mean((1, 2)))
+            x, y = (round(float(v)) for v in crops.smear_N2hw[number].mean((1, 2)))
             at_one = crops.taps_NTHW[number][8 : 3 * NUM_TAPS : NUM_TAPS].float()  # a whole frame interval along
             moved = torch.roll(frame, (-y, -x), (1, 2))
             inner = (slice(None), slice(12, -12), slice(12, -12))
             assert (at_one - moved)[inner].abs().mean() < 0.5 * (at_one - frame)[inner].abs().mean()
+
+    def test_a_lone_sample_says_nothing_of_neighbours(
+        self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
+    ) -> None:
+        """The taps of either neighbour are the frame itself; those along the path are not."""
+        settings = replace(only("real"), lone=1.0)
+        crops = stream(pictures, generator, SequenceStore(sequences, "train"), settings).batch(0).crops[0]
+        red = crops.taps_NTHW[:, :NUM_TAPS]
+        assert torch.equal(red[:, -2 * len(BESIDE) :], crops.blurred_NCHW[:, :1].expand(-1, 2 * len(BESIDE), -1, -1))
+        assert not torch.equal(red[:, :1], crops.blurred_NCHW[:, :1])
+        assert crops.smear_N2hw.abs().amax((1, 2, 3)).min() > 1
 
     def test_without_sequences_clips_are_rendered_in_their_place(
         self, pictures: PictureStore, generator: ConcertGenerator
     ) -> None:
         crops = stream(pictures, generator, None, MotionSettings(), uses=3).batch(0).crops
         assert len(crops) == 3
-        assert crops[0].velocity_N2hw.any()
+        assert crops[0].smear_N2hw.any()
         assert not torch.equal(crops[0].blurred_NCHW, crops[1].blurred_NCHW)
 
     def test_impossible_shares_are_refused(self) -> None:
@@ -209,9 +220,7 @@ class TestVideoIgan:
         reduced = whole_frames.inputs(row, 1)
         assert own.blurred_NCHW.shape[2:] == (row.height + -row.height % 16, row.width + -row.width % 16)
         assert reduced.blurred_NCHW.shape[2] - -(-row.height // 2) < 16
-        assert torch.allclose(
-            reduced.velocity_N2hw.mean((2, 3)), own.velocity_N2hw.mean((2, 3)) / 2, rtol=0.05, atol=0.05
-        )
+        assert torch.allclose(reduced.smear_N2hw.mean((2, 3)), own.smear_N2hw.mean((2, 3)) / 2, rtol=0.05, atol=0.05)
         frame = torch.from_numpy(np.array(store.frame(row, 1))).permute(2, 0, 1)[None].float() / 255
         restoration = video_restoration().eval()
         made = whole_frames.restored(restoration, row, 1)
@@ -254,7 +263,7 @@ class TestVideoPgan:
         batch = PathWindowStream(SequenceStore(sequences, "train"), settings, seed=2, batch_size=16).batch(0)
         inner = (slice(None), slice(16, -16), slice(16, -16))
         for number in range(16):
-            x, y = (round(float(v)) for v in batch.velocity_M2hw[number].mean((1, 2)))
+            x, y = (round(float(v)) for v in batch.smear_M2hw[number].mean((1, 2)))
             assert (x, y) != (0, 0)
             window = batch.result_MCHW[number]
             at_one = batch.taps_MTHW[number][8 : 3 * NUM_TAPS : NUM_TAPS]
