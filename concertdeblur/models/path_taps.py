@@ -2,8 +2,9 @@
 
 Within one exposure the content of a pixel moves along a path, and the frame shows the mean over it. Between frames the
 content moves on along the same path, and optical flow finds it even in blurred frames. With the flow f+ from a frame
-to the next one and f- to the one before, the velocity is v = (f+ - f-) / 2, in px a frame interval. Undoing a mean
-along a known line is a filter along that line: a few weights on samples at x + s v. Along the path the same weights
+to the next one and f- to the one before, the velocity is v = (f+ - f-) / 2, in px a frame interval. While the shutter
+is open, for a share e of the interval, the content is smeared by e v (`exposure_share.py` finds e). Undoing a mean
+along a known line is a filter along that line: a few weights on samples at x + s e v. Along the path the same weights
 undo motion of every direction and length, so a network that mixes such samples need not find out the direction.
 
 The samples are called taps. In this order they are: the frame itself at `ALONG` places of the path, the frame softened
@@ -32,11 +33,11 @@ import numpy.typing as npt
 Flow: TypeAlias = npt.NDArray[np.float32]  # (h, w, 2), (x, y) displacement of each pixel
 Samples: TypeAlias = npt.NDArray[Any]
 
-ALONG = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.5)  # in frame intervals
+ALONG = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.5)  # in smears
 SOFT_PX = (0.8, 1.6)  # standard deviations
-BESIDE = (-0.5, 0.0, 0.5)  # in frame intervals
+BESIDE = (-0.5, 0.0, 0.5)  # in smears
 NUM_TAPS = len(ALONG) + len(SOFT_PX) + 2 * len(BESIDE)
-HALF_INTERVAL = 0.5  # of the frame interval: no sample of an exposure lies further off
+HALF_SMEAR = 0.5  # of the smear: no sample of an exposure lies further off
 NEIGHBOUR_ROOM, NEIGHBOUR_SHARE, NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
 PLANES = (NUM_TAPS, NUM_TAPS, NUM_TAPS, NUM_TAPS, 6)  # red, green, blue, luma, range
 NUM_PLANES = sum(PLANES)
@@ -264,7 +265,7 @@ class _Taps:
         """The frame's own sample at a share of the path."""
         self.add(tap)
         _widen(self._range, tap)
-        if abs(share) <= HALF_INTERVAL:
+        if abs(share) <= HALF_SMEAR:
             _widen(self._within, tap)
 
     def add_neighbours(self, sample: Samples) -> None:

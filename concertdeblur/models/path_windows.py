@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from concertdeblur.models.path_taps import (
     ALONG,
     BESIDE,
-    HALF_INTERVAL,
+    HALF_SMEAR,
     NEIGHBOUR_EXCESS,
     NEIGHBOUR_ROOM,
     NEIGHBOUR_SHARE,
@@ -226,7 +226,7 @@ def _believed(samples_MSCyx: Tensor, result_MCyx: Tensor, own_MSCyx: Tensor) -> 
 
 def _planes(taps_MKCyx: Tensor, result_MCyx: Tensor) -> Tensor:
     """Taps as planes, in the order of `path_taps.taps_of`."""
-    within = [number for number, share in enumerate(ALONG) if abs(share) <= HALF_INTERVAL]
+    within = [number for number, share in enumerate(ALONG) if abs(share) <= HALF_SMEAR]
     own_MSCyx = taps_MKCyx[:, within]
     lowest = torch.minimum(own_MSCyx.amin(1), result_MCyx)
     highest = torch.maximum(own_MSCyx.amax(1), result_MCyx)
