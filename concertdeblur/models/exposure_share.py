@@ -37,7 +37,7 @@ WHOLE_SHARE = 0.75  # G_i takes shares from here on for the whole interval: so i
 
 _SLOWEST_PX, _OCTAVE_PX = 5.0, 16.0  # a frame interval; slower pixels say nothing, and level 0 ends at the second
 _LEAST_SIDE_PX = 48  # of a level
-_NUM_PLACES = 12000  # in a frame, on a grid
+_NUM_PLACES = 7000  # in a frame, on a grid
 _MEASURED = 0.25  # share of the places of a level, those with the strongest derivative
 _FEWEST_PLACES = 32
 _FAINT = 2 / 255  # a derivative of this size, px, says half of what a strong one does: it may be noise
@@ -62,7 +62,7 @@ _FIRST = tuple(np.array(kernel, dtype=np.float32) for kernel in ([[-0.5, 0, 0.5]
 
 _MEMORY = 0.95  # of what was measured up to the frame before
 _PACE = 0.25  # share of a change that a frame takes: a video's sharpness does not jump
-_DOUBT = 600.0  # with evidence of this weight misfits count half
+_DOUBT = 350.0  # with evidence of this weight misfits count half
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +186,8 @@ def _of_level(luma: Plane, places: Plane, motion: Plane) -> Evidence:
 
 def _filtered(luma: npt.NDArray[Any], kernels: tuple[Plane, ...]) -> Plane:
     """What each filter makes of a picture, (h, w, filters)."""
-    return np.stack([np.asarray(cv2.filter2D(luma, -1, kernel), dtype=np.float32) for kernel in kernels], axis=-1)
+    filtered = [np.asarray(cv2.filter2D(luma, -1, kernel), dtype=np.float32) for kernel in kernels]
+    return np.asarray(cv2.merge(filtered), dtype=np.float32)
 
 
 def _correlated(
@@ -211,14 +212,14 @@ def _correlated(
     if np.count_nonzero(inside) < _FEWEST_PLACES:
         return np.zeros(len(lags)), 0.0
     places, steps, form = places[inside], steps[inside], form[inside]
-    here = (_read(derivatives, places) * form).sum(1)
+    here = np.einsum("nd,nd->n", _read(derivatives, places), form)
     strong = np.abs(here) >= np.quantile(np.abs(here), 1 - _MEASURED)
     places, steps, form, here = places[strong], steps[strong], form[strong], here[strong]
     weighed = here / (here**2 + np.mean(here**2) + np.float32(_FAINT**2))
     sums = np.empty(len(lags))
     for number, lag in enumerate(lags):
         there = _read(derivatives, places + lag * steps) + _read(derivatives, places - lag * steps)
-        sums[number] = float((weighed * (there * form).sum(1)).sum()) / 2
+        sums[number] = float(np.einsum("n,nd,nd->", weighed, there, form)) / 2
     return sums, float((weighed * here).sum())
 
 
