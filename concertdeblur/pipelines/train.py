@@ -3,7 +3,6 @@
 Read `train` and then `train_stages` from top to bottom to see the whole job.
 """
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -14,24 +13,14 @@ from typing import Literal
 import torch
 
 from concertdeblur.errors import UsageError
-from concertdeblur.media.sequences import find_sequences
 from concertdeblur.models import Networks
-from concertdeblur.pipelines.train_stages import TrainingData, train_stages
+from concertdeblur.pipelines.train_data import PICTURES, DataSources
+from concertdeblur.pipelines.train_stages import train_stages
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.curves import Curves
-from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
-from concertdeblur.training.data.pairs import PairStore
-from concertdeblur.training.data.pictures import (
-    PictureStore,
-    SkippedPicture,
-    StoreContents,
-    build_store,
-    read_contents,
-    read_skipped,
-)
-from concertdeblur.training.data.sequence_sources import SEQUENCE_PARTS, SequenceSettings, build_sequence_store
+from concertdeblur.training.data.pictures import SkippedPicture, StoreContents, read_skipped
 from concertdeblur.training.data.sequences import read_sequence_contents
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
 from concertdeblur.training.motion_gain import REAL, REAL_WORST
@@ -39,9 +28,6 @@ from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.run_folder import RunFolder
 from concertdeblur.training.session import Session
-
-_MIN_SIDE_PX = 256  # least side of a training picture, as in the paper
-_PICTURES, _CLIPS, _SEQUENCES = "pictures", "clip_pairs", "sequences"  # the stores in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,21 +49,12 @@ class TrainJob:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError(f"--minutes must be more than 0, but it is {self.minutes:g}")
-        if self.real is not None and not self.takes_taps:
-            raise UsageError(
-                f"--real is for networks that look along the motion, but those of recipe {self.recipe.name} do not;"
-                " take recipe concert-video, or give it an [architecture.video]"
-            )
+        _ = self.sources  # it refuses real pairs where the recipe does not take them
 
     @property
-    def takes_taps(self) -> bool:
-        """Whether the recipe has networks that work along the motion."""
-        return self.recipe.architecture.video is not None
-
-    @property
-    def has_sequences(self) -> bool:
-        """Whether there are sources of sequences, which are then stored."""
-        return self.takes_taps and (self.real is not None or self.clips is not None)
+    def sources(self) -> DataSources:
+        """What the run learns from."""
+        return DataSources(recipe=self.recipe, out=self.out, data=self.data, real=self.real, clips=self.clips)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +142,7 @@ def train(
             if job is not wanted:
                 on_warning("refining of videos is not learned: it takes real pairs (--real) or clips (--clips)")
         wait_for_all()
-        contents, data, recipe = _data(job)
+        contents, data, recipe = job.sources.stored()
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
             torch.manual_seed(recipe.seed)
             networks = train_stages(recipe, session, data, last=job.stage)
@@ -182,14 +159,14 @@ def train(
         held_out=narrator.held_out,
         elapsed_s=time.monotonic() - began_s,
         waited_share=narrator.waited_s / narrator.trained_s if narrator.trained_s else 0.0,
-        skipped=read_skipped(job.out / _PICTURES),
+        skipped=read_skipped(job.out / PICTURES),
     )
 
 
 def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
     """The job without networks that have nothing to learn from: the G_p of videos needs sequences."""
     video = job.recipe.architecture.video
-    if video is None or video.patch_generator is None or job.has_sequences:
+    if video is None or video.patch_generator is None or job.sources.has_sequences:
         return job
     alone = replace(video, patch_generator=None, discriminator=None)
     architecture = replace(job.recipe.architecture, video=alone)
@@ -198,62 +175,15 @@ def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
 
 def _open(job: TrainJob, session: Session) -> None:
     """Check whether this run may go on in its folder, and store the pictures there."""
-    if job.clips is not None:
-        find_clips(job.clips)  # so that a wrong name fails before the pictures are read
-    if job.real is not None:
-        find_sequences(job.real)
+    job.sources.check()
     folder = RunFolder(job.out, job.recipe)
     if job.restart:
         folder.restart(job.stage)
     changes = folder.check(resume=job.resume)
     if changes:
         session.narrator.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
-    reading = session.narrator.counted("read pictures", "pictures")
-    store = job.out / _PICTURES
-    build_store(
-        job.data, store, job.recipe.data, min_side_px=_MIN_SIDE_PX, on_progress=reading,
-        on_warning=session.narrator.on_warning,
-    )  # fmt: skip
-    if job.clips is not None:
-        build_clip_store(
-            job.clips, job.out / _CLIPS, PictureStore(store, "train"), job.recipe.clips, seed=job.recipe.seed,
-            pictures_sha256=read_contents(store).sha256, tell=session.narrator.telling(CLIP_PARTS),
-            on_warning=session.narrator.on_warning,
-        )  # fmt: skip
-    if job.has_sequences:
-        motion = job.recipe.motion
-        settings = SequenceSettings(
-            least_side_px=job.recipe.video_igan.crop_px,
-            held_out_share=motion.held_out,
-            most_frames=motion.most_real_frames,
-            num_copies=motion.copies,
-        )
-        build_sequence_store(
-            job.out / _SEQUENCES, settings, real=job.real, clips=[] if job.clips is None else find_clips(job.clips),
-            seed=job.recipe.seed, tell=session.narrator.telling(SEQUENCE_PARTS),
-            on_warning=session.narrator.on_warning,
-        )  # fmt: skip
-    folder.begin(_data(job)[0])
-
-
-def _data(job: TrainJob) -> tuple[StoreContents, TrainingData, Recipe]:
-    """The training data, and the recipe with the share of pairs that the clips' pairs bring."""
-    store, recipe = job.out / _PICTURES, job.recipe
-    contents, pairs = read_contents(store), PairStore(store, "train")
-    if job.clips is not None:
-        own, share = recipe.samples.pair_share if len(pairs) else 0.0, recipe.clips.share
-        contents = both(contents, read_contents(job.out / _CLIPS))
-        pairs = MixedPairs([pairs, PairStore(job.out / _CLIPS, "train")], [own * (1 - share), share])
-        recipe = replace(recipe, samples=replace(recipe.samples, pair_share=own * (1 - share) + share))
-    sequences = job.out / _SEQUENCES if job.has_sequences else None
-    if sequences is not None:
-        contents = replace(contents, sha256=_both(contents.sha256, read_sequence_contents(sequences).sha256))
-    pictures, held_out = PictureStore(store, "train"), PictureStore(store, "held_out")
-    return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out, sequences=sequences), recipe
-
-
-def _both(first: str, second: str) -> str:
-    return hashlib.sha256(f"{first} {second}".encode()).hexdigest()
+    job.sources.store(session.narrator)
+    folder.begin(job.sources.stored()[0])
 
 
 def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dict[str, float]) -> Path:

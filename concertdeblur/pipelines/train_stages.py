@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -13,11 +12,10 @@ from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
+from concertdeblur.pipelines.train_data import TrainingData
 from concertdeblur.pipelines.train_video import VideoStages
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.data.loader import BatchT, on_device
-from concertdeblur.training.data.pairs import PairStore
-from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, SampleStream
 from concertdeblur.training.distributed import share_of
 from concertdeblur.training.igan import Cells, IganStage
@@ -43,16 +41,6 @@ PatchGeneratorT = TypeVar("PatchGeneratorT")
 
 _MOST_JUDGED = 64  # held-out cells by which the analysis is judged
 _JUDGED_A_PICTURE = 8  # such cells of each held-out picture
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingData:
-    """The pictures that samples are made of, and those that the networks are judged by."""
-
-    pictures: PictureStore
-    pairs: PairStore  # pairs of the data and of clips; it may be empty
-    held_out: PictureStore
-    sequences: Path | None = None  # store of real sequences and of averages of clips; None: there are none
 
 
 def train_stages(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:

@@ -58,20 +58,17 @@ class VideoStages:
 
     def igan(self, pictures: PictureStore, sequences: Path | None) -> bool:
         """Train the restoration of G_i along the motion; a fresh one begins with the weights of that of pictures."""
-        settings, session, seed = self._recipe.video_igan, self._session, self._recipe.seed + _SEED
+        settings, session = self._recipe.video_igan, self._session
         restoration = self._video.restoration
         if self._is_fresh:
-            begin_with_weights_of(self._generator.restoration, restoration, seed)
+            begin_with_weights_of(self._generator.restoration, restoration, self._recipe.seed + _SEED)
         guesser = Guesser(self._generator)
         train, held_out = _both_splits(sequences)
         for store in (train, held_out):
             if store is not None:
                 self._by_first(partial(make_guesses, store, guesser, on_progress=self._counted("guess blur")))
         size = share_of(settings.batch_size, session.world)
-        stream = MotionStream(
-            pictures, self._samples(size, seed=seed), train, guesser, self._recipe.motion, seed=seed + 1,
-            batch_size=size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
-        )  # fmt: skip
+        stream = motion_stream(self._recipe, pictures, self._samples, train, guesser, batch_size=size)
         judge = gain_judge(held_out, guesser) if held_out is not None and held_out.of_kind("real") else None
         order, world_size = Order(settings.crops_per_clip), session.world.size
 
@@ -87,6 +84,8 @@ class VideoStages:
         assert generator is not None
         assert isinstance(discriminator, ConcertDiscriminator)
         recipe, session = self._recipe, self._session
+        if not recipe.video_pgan.steps:
+            return True  # G_p and D_i stay as they are
         if self._is_fresh:
             take_over_alike(self._video.restoration, generator.restoration)
             take_over_alike(self._networks.discriminator, discriminator)
@@ -128,6 +127,27 @@ class VideoStages:
                 work()
         finally:
             wait_for_all()  # also if the first one is stopped
+
+
+def motion_stream(
+    recipe: Recipe, pictures: PictureStore, samples: Callable[..., SampleStream], sequences: SequenceStore | None,
+    guesser: Guesser | None, *, batch_size: int,
+) -> MotionStream:  # fmt: skip
+    """The samples of the recipe's stage video iGAN.
+
+    Args:
+        recipe: The recipe.
+        pictures: The training pictures.
+        samples: Makes cells of them: samples(batch_size, seed=...).
+        sequences: The sequences to train on; None: there are none.
+        guesser: Makes guesses, as `MotionStream` takes it.
+        batch_size: Samples of a batch; a sample is the same in whatever batch it is.
+    """
+    seed, settings = recipe.seed + _SEED, recipe.video_igan
+    return MotionStream(
+        pictures, samples(batch_size, seed=seed), sequences, guesser, recipe.motion, seed=seed + 1,
+        batch_size=batch_size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
+    )  # fmt: skip
 
 
 def _both_splits(sequences: Path | None) -> tuple[SequenceStore | None, SequenceStore | None]:

@@ -24,9 +24,11 @@ from concertdeblur.models.baselines import (
     shrunk,
 )
 from concertdeblur.psnr import psnr_db
+from concertdeblur.training.data.motion import MotionBatch
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import Batch, to_tensor
 from concertdeblur.training.stage import Schedule, Stage, StepResult
+from concertdeblur.training.video import as_floats
 
 _ADVERSARIAL_WEIGHT: dict[Kind, float] = {"multi_scale": 1e-4, "deblurgan": 1e-2}  # beside L1 of weight 1
 _CRITIC_STEPS = 5  # steps of the critic for each step of the generator (Kupyn 2018, section 4.2)
@@ -52,7 +54,37 @@ def paper_schedule(kind: Kind, *, steps: int, crop_px: int = 256, seed: int = 0)
     )  # fmt: skip
 
 
-class BaselineStage(Stage[Batch]):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingPairs:
+    """N pictures or parts of them with their truths, float32 in [0, 1]."""
+
+    blurred_NCHW: Tensor
+    sharp_NCHW: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairBatch:
+    """Pairs, of each step that uses the batch."""
+
+    uses: tuple[TrainingPairs, ...]
+
+
+def pairs_of_cells(batch: Batch) -> PairBatch:
+    """Cells of the stages for pictures; one step uses them."""
+    return PairBatch(uses=(TrainingPairs(blurred_NCHW=batch.blurred_NCHW, sharp_NCHW=batch.sharp_NCHW),))
+
+
+def pairs_of_motion(batch: MotionBatch) -> PairBatch:
+    """Crops of frames that move, without their neighbours."""
+    return PairBatch(
+        uses=tuple(
+            TrainingPairs(blurred_NCHW=as_floats(crops.blurred_NCHW), sharp_NCHW=as_floats(crops.sharp_NCHW))
+            for crops in batch.crops
+        )
+    )
+
+
+class BaselineStage(Stage[TrainingPairs]):
     """Trains a baseline; can be stopped after any step and resumed exactly."""
 
     def __init__(
@@ -68,7 +100,7 @@ class BaselineStage(Stage[Batch]):
         betas = (0.9, 0.999) if kind == "multi_scale" else (0.5, 0.999)
         self.adam = self._optimizers["adam"] = torch.optim.Adam(network.parameters(), betas=betas)
 
-    def train_step(self, batch: Batch) -> StepResult:
+    def train_step(self, batch: TrainingPairs) -> StepResult:
         """One step of the generator, after one or five of its opponent."""
         blurred, sharp = self._cropped(batch)
         for group in self._optimizers["critic_adam"].param_groups:
@@ -141,7 +173,7 @@ class BaselineStage(Stage[Batch]):
         penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
         return penalty
 
-    def _cropped(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _cropped(self, batch: TrainingPairs) -> tuple[Tensor, Tensor]:
         side = self.crops.crop_px
         blurred, sharp = batch.blurred_NCHW, batch.sharp_NCHW
         if side >= blurred.shape[-1]:

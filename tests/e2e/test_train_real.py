@@ -151,5 +151,5 @@ def test_bad_pairs_are_one_sentence(folder: Path, tmp_path: Path, make: object, 
 def test_networks_that_do_not_look_along_the_motion_take_no_real_pairs(folder: Path) -> None:
     ended = run_here("train", "--recipe", "paper", "--data", "pictures", "--real", "real", folder=folder)
     assert ended.returncode == 2
-    assert "--real is for networks that look along the motion" in ended.stderr
+    assert "--real takes a recipe whose networks look along the motion" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

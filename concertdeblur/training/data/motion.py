@@ -22,7 +22,7 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
 from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
 from concertdeblur.models.exposure_share import counted_share
-from concertdeblur.models.path_taps import Path, PathSearch, flow_in, taps_of
+from concertdeblur.models.path_taps import Flow, Path, PathSearch, flow_in, taps_of
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
@@ -77,7 +77,7 @@ class MotionSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionCrops:
-    """N crops of frames that move, in memory as they are stored."""
+    """N crops of frames that move, in memory as they are stored; there may be no planes of guesses and taps."""
 
     blurred_NCHW: Tensor  # uint8
     sharp_NCHW: Tensor  # uint8
@@ -122,7 +122,8 @@ class MotionStream:
         pictures: Pictures from which clips are rendered.
         cells: Cells for the still camera.
         sequences: Stored sequences of the split `train`; None: there are none.
-        guesser: Makes guesses at rendered frames; guesses at `sequences` are stored.
+        guesser: Makes guesses at rendered frames; guesses at `sequences` are stored. None: the same crops, but without
+            guesses and taps, for methods that see one frame.
         settings: The kinds of samples.
         seed: With the index of a sample, this decides everything.
         batch_size: Samples of a batch.
@@ -131,13 +132,13 @@ class MotionStream:
     """
 
     def __init__(
-        self, pictures: PictureStore, cells: SampleStream, sequences: SequenceStore | None, guesser: Guesser,
-        settings: MotionSettings, *, seed: int, batch_size: int, crop_px: int, uses: int,
+        self, pictures: PictureStore, cells: SampleStream, sequences: SequenceStore | None,
+        guesser: Guesser | None, settings: MotionSettings, *, seed: int, batch_size: int, crop_px: int, uses: int,
     ) -> None:  # fmt: skip
         self._pictures = [pictures.read(number) for number in range(len(pictures))]
-        self._cells, self._guesser, self._settings = cells, guesser, settings
-        self._sequences = sequences
-        self._guesses = None if sequences is None else guesses_of(sequences)
+        self._cells, self._guesser, self._settings = cells, guesser or _no_guess, settings
+        self._sequences, self._is_bare = sequences, guesser is None
+        self._guesses = None if sequences is None or guesser is None else guesses_of(sequences)
         self._seed, self._batch_size, self._crop_px, self._uses = seed, batch_size, crop_px, uses
         stored: tuple[Kind, ...] = ("real", "clips", "sharp")
         self._of_kind = {kind: [] if sequences is None else sequences.of_kind(kind) for kind in stored}
@@ -169,7 +170,6 @@ class MotionStream:
         """A crop of a stored frame; something moves in it, if a few tries find such a place."""
         store, guesses = self._sequences, self._guesses
         assert store is not None
-        assert guesses is not None
         rows = self._of_kind[kind]
         row = rows[int(rng.choice(len(rows), p=self._row_shares[kind]))]
         for attempt in range(_TRIES):
@@ -179,7 +179,8 @@ class MotionStream:
             if (attempt and rng.random() < _CONTENT_SHARE) or _moves(path, row, place):
                 break
         frames = store.frame(row, number - 1), store.frame(row, number), store.frame(row, number + 1)
-        moving = _Moving(frames, store.sharp(row, number), path, guesses.read(row, number))
+        guess = _no_guess(frames[1]) if guesses is None else guesses.read(row, number)
+        moving = _Moving(frames, store.sharp(row, number), path, guess)
         return self._cropped(moving, place, rng)
 
     def _rendered(self, rng: np.random.Generator) -> _Moving:
@@ -215,7 +216,8 @@ class MotionStream:
         if is_moving and rng.random() < self._settings.toned:
             tone = drawn_tone(rng)
             before, frame, after, sharp = (tone.of(picture) for picture in (before, frame, after, sharp))
-            guess = tone.of_guesses(guess)
+            if not self._is_bare:
+                guess = tone.of_guesses(guess)
         to_before, to_after = moving.path.to_before, moving.path.to_after
         if rng.random() < 0.5:
             before, after, to_before, to_after = after, before, to_after, to_before
@@ -231,7 +233,7 @@ class MotionStream:
             blurred=frame[place],
             sharp=sharp,
             guess=guess,
-            taps=taps_of(before, frame, after, path, area=place),
+            taps=_no_taps(sharp) if self._is_bare else taps_of(before, frame, after, path, area=place),
             smear=flow_in(smear, frame.shape[0], frame.shape[1], *place),
         )
         return _turned(crop, *(rng.random(3) < 0.5))
@@ -284,6 +286,14 @@ def row_shares(rows: list[StoredSequence], as_filmed: float) -> npt.NDArray[np.f
 
     shares = np.array([share(row) for row in rows])
     return np.asarray(shares / shares.sum(), dtype=np.float64)
+
+
+def _no_guess(frame: Picture, _velocity: Flow | None = None) -> Guesses:
+    return np.zeros((0, *frame.shape[:2]), np.float16)
+
+
+def _no_taps(crop: Picture) -> npt.NDArray[np.uint8]:
+    return np.zeros((0, *crop.shape[:2]), np.uint8)
 
 
 def _drawn_place(rng: np.random.Generator, height: int, width: int, crop_px: int) -> tuple[slice, slice]:

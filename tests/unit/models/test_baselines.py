@@ -13,12 +13,21 @@ from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.evaluation.baselines import BaselineRestorer, is_baseline, load_baseline, save_baseline
 from concertdeblur.evaluation.metrics import as_float
 from concertdeblur.models.baselines import PAPER_SIZES, BaselineSettings, Kind, MultiScaleCnn, build_baseline
-from concertdeblur.pipelines.train_baseline import BaselineJob, main, train_baseline
+from concertdeblur.pipelines.train_baseline import BaselineJob, BaselineRun, main, train_baseline
+from concertdeblur.pipelines.train_data import DataSources
+from concertdeblur.pipelines.train_video import motion_stream
 from concertdeblur.pretrained import WEIGHTS_FOLDER
 from concertdeblur.runtime import choose_runtime
+from concertdeblur.training.baselines import BaselineStage, TrainingPairs
+from concertdeblur.training.data.loader import Order
+from concertdeblur.training.data.motion import MotionBatch, MotionStream
 from concertdeblur.training.data.samples import Batch, SampleStream
+from concertdeblur.training.data.sequences import SequenceStore
+from concertdeblur.training.recipe import read_recipe
 from concertdeblur.training.report import Report
+from concertdeblur.training.stage import StepResult
 from tests.pictures import photograph
+from tests.sequences import write_gopro_folder
 
 _KINDS: tuple[Kind, ...] = ("multi_scale", "deblurgan")
 _SMALL = BaselineSettings(width=4, num_blocks=1)
@@ -78,6 +87,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+_MOTION = """
+base = "tiny"
+name = "moving"
+[samples]
+capture_share = 0 # the slowest to make
+[motion]
+rendered = 0
+still = 0.1
+copies = 2
+"""
+
+
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
@@ -122,6 +143,68 @@ def test_a_run_that_is_stopped_ends_the_same(kind: Kind, pictures: Path, tmp_pat
         train_baseline(pictures, tmp_path / "parts", BaselineJob(kind=kind, settings=_SMALL, crop_px=64))
 
 
+def test_real_pairs_are_learned_from_and_a_stopped_run_goes_on(pictures: Path, tmp_path: Path) -> None:
+    """What it sees are the frames in the middle of the samples of stage video iGAN, each use in another step."""
+    (tmp_path / "moving.toml").write_text(_MOTION)
+    real = tmp_path / "real"
+    write_gopro_folder(real, "a", 9)
+
+    def run(folder: str) -> BaselineRun:
+        job = BaselineJob(
+            kind="deblurgan", settings=_SMALL, recipe=str(tmp_path / "moving.toml"), crop_px=64, steps=5,
+            device="cpu",
+        )  # fmt: skip
+        return train_baseline(pictures, tmp_path / folder, job, real=real)
+
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    learn = BaselineStage.train_step
+
+    def watched(self: BaselineStage, batch: TrainingPairs) -> StepResult:
+        seen.append((batch.blurred_NCHW, batch.sharp_NCHW))
+        return learn(self, batch)
+
+    made = MotionStream.batch
+
+    def failing(self: MotionStream, number: int) -> MotionBatch:
+        if number == 2:
+            raise KeyboardInterrupt
+        return made(self, number)
+
+    run("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaselineStage, "train_step", watched)
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(MotionStream, "batch", failing)
+            with pytest.raises(KeyboardInterrupt):
+                run("parts")
+        assert len(seen) == 2
+        assert run("parts").weights is not None
+    one, other = tensors(tmp_path / "whole"), tensors(tmp_path / "parts")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+    recipe = read_recipe(str(tmp_path / "moving.toml"))
+    contents, data, recipe = DataSources(recipe=recipe, out=tmp_path / "whole", data=pictures, real=real).stored()
+    assert data.sequences is not None
+
+    def cells(batch_size: int, *, seed: int) -> SampleStream:
+        return SampleStream(data.pictures, recipe.samples, seed=seed, batch_size=batch_size, pairs=data.pairs)
+
+    stream = motion_stream(recipe, data.pictures, cells, SequenceStore(data.sequences, "train"), None, batch_size=1)
+    order = Order(recipe.video_igan.crops_per_clip)
+    assert len(seen) == 5  # none twice
+    for step, (blurred, sharp) in enumerate(seen):
+        crops = stream.batch(order.number(step)).crops[order.use(step)]
+        assert torch.equal((blurred * 255).round().byte(), crops.blurred_NCHW)
+        assert torch.equal((sharp * 255).round().byte(), crops.sharp_NCHW)
+    assert not torch.equal(seen[0][0], seen[4][0])
+    provenance = json.loads((tmp_path / "whole" / "weights" / "provenance.json").read_text())
+    assert provenance["data"]["sha256"] == contents.sha256
+
+    write_gopro_folder(real, "b", 5)
+    with pytest.raises(TrainingError, match="other data"):
+        run("whole")
+
+
 def test_the_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--name", "multi_scale", "--data", str(pictures), "--out", str(tmp_path / "run"), "--cpu-minutes", "0.01"]
     assert main([*given, "--width", "2", "--blocks", "1", "--crop", "32"]) == 0
@@ -133,5 +216,10 @@ def test_the_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     stopped[stopped.index(str(tmp_path / "run"))] = str(tmp_path / "stopped")
     assert main(stopped) == 0
     assert "Steps are left: the same command goes on; 0." in capsys.readouterr().err
+    paper = ["--recipe", "paper", "--real", str(pictures)]
+    assert main(["--name", "deblurgan", "--data", str(pictures), "--out", str(tmp_path / "x"), *paper]) == 1
+    assert capsys.readouterr().err.startswith("Error: --real takes a recipe whose networks look along the motion")
+    assert main(["--name", "deblurgan", "--data", str(pictures), "--out", str(tmp_path / "x"), *paper[2:]]) == 1
+    assert "no real pairs found" in capsys.readouterr().err
     assert main(["--name", "deblurgan", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err.startswith("Error: no data at ")

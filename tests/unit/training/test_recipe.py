@@ -22,6 +22,16 @@ def test_what_is_compared_learns_from_the_same_samples(name: str) -> None:
     assert replace(samples, pair_share=others.pair_share) == others  # there are no pairs
 
 
+def test_what_is_compared_on_real_pairs_learns_from_the_same_samples() -> None:
+    brmr, igan = (read_recipe(str(COMPARISON / f"real-{one}.toml")) for one in ("brmr", "igan"))
+    for part in ("seed", "data", "samples", "clips", "motion", "analysis", "architecture"):
+        assert getattr(brmr, part) == getattr(igan, part), part
+    for part in ("crop_px", "crops_per_clip", "batch_size", "learning_rate"):
+        assert getattr(brmr.video_igan, part) == getattr(igan.video_igan, part), part
+    assert brmr.video_pgan.steps > igan.video_pgan.steps == 0
+    assert brmr.start_from == igan.start_from == ""
+
+
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     text = (RECIPES_FOLDER / "tiny.toml").read_text().replace("batch_size = 2", "batchsize = 2")
     (tmp_path / "mine.toml").write_text(text)

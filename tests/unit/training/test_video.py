@@ -118,6 +118,24 @@ class TestMotionSamples:
         if kind == "real":
             assert batch.crops[0].smear_N2hw.abs().amax((1, 2, 3)).min() > 1
 
+    @pytest.mark.parametrize("kind", ["real", "rendered", "still"])
+    def test_without_guesses_the_pixels_are_the_same(
+        self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path, kind: str
+    ) -> None:
+        """A method that sees one frame learns from the very samples of those that see three."""
+        settings, store = replace(only(kind), toned=0.5), SequenceStore(sequences, "train")
+        whole = stream(pictures, generator, store, settings).batch(1)
+        cells = SampleStream(pictures, SampleSettings(capture_share=0), seed=5, batch_size=2)
+        bare = [
+            MotionStream(pictures, cells, store, None, settings, seed=3, batch_size=2, crop_px=CROP_PX, uses=2).batch(n)
+            for n in (2, 3)
+        ]
+        for use, crops in enumerate(whole.crops):
+            for name in ("blurred_NCHW", "sharp_NCHW"):
+                halves = [getattr(batch.crops[use], name) for batch in bare]
+                assert torch.equal(torch.cat(halves), getattr(crops, name)), name
+        assert bare[0].crops[0].taps_NTHW.shape[1] == bare[0].crops[0].guess_NGHW.shape[1] == 0
+
     def test_what_is_turned_moves_with_its_sides(
         self, pictures: PictureStore, generator: ConcertGenerator, sequences: Path
     ) -> None:
