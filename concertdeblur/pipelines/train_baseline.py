@@ -216,9 +216,16 @@ def _say(report: Report) -> None:
     sys.stderr.write(f"step {report.step} of {report.steps}, {report.elapsed_s:.0f} s, {losses}{shown}\n")
 
 
-def _tell(progress: StageProgress) -> None:
-    if not progress.done:
-        sys.stderr.write(f"{progress.stage}: {progress.total} {progress.unit}\n")
+def _telling() -> Callable[[StageProgress], None]:
+    """Tells of each part of the work on the data, once."""
+    told: set[str] = set()
+
+    def tell(progress: StageProgress) -> None:
+        if progress.stage not in told:
+            sys.stderr.write(f"{progress.stage}: {progress.total} {progress.unit}\n")
+        told.add(progress.stage)
+
+    return tell
 
 
 def _warn(message: str) -> None:
@@ -250,7 +257,7 @@ def main(given: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     try:
         run = train_baseline(
-            args.data, args.out, job, real=args.real, clips=args.clips, on_progress=_tell, on_report=_say,
+            args.data, args.out, job, real=args.real, clips=args.clips, on_progress=_telling(), on_report=_say,
             on_warning=_warn,
         )  # fmt: skip
     except ConcertDeblurError as error:

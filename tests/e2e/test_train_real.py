@@ -77,7 +77,7 @@ def test_real_pairs_train_networks_for_videos_that_deblur_one(folder: Path) -> N
 
 
 def _starts_from_it(folder: Path, weights: Path) -> None:
-    """A run that goes on from the weight set begins with its networks for videos."""
+    """A run that goes on from the weight set begins with its networks for videos; without steps G_p stays as it is."""
     (folder / "again.toml").write_text(_SHORT.replace('"short"', '"again"').replace("steps = 2\n", "steps = 0\n"))
     args = ("train", "--recipe", "again.toml", "--data", "pictures", "--real", "real", "--start-from", weights)
     ended = run_here(*args, folder=folder)
@@ -85,6 +85,7 @@ def _starts_from_it(folder: Path, weights: Path) -> None:
     for name in ("video_patch_generator", "video_discriminator"):
         again = folder / "runs" / "again" / "weights" / f"{name}.safetensors"
         assert again.read_bytes() == (weights / f"{name}.safetensors").read_bytes()
+    assert not list((folder / "runs" / "again" / "sequences").glob("*results*"))  # nothing is made for it
 
 
 def test_without_sequences_nothing_is_refined_along_the_motion(folder: Path) -> None:
