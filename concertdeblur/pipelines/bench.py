@@ -24,8 +24,8 @@ from concertdeblur.benchmark.figures import BenchSummary, Round, end_to_end_rati
 from concertdeblur.benchmark.memory import peak_rss_mb
 from concertdeblur.benchmark.scene import sharp_frames, write_clip
 from concertdeblur.benchmark.timeline_plot import plot_timeline
-from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.cpus import available_cpus
+from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import Interrupted, UsageError
 from concertdeblur.frame import Frame
 from concertdeblur.media.output_file import OutputFile
@@ -38,8 +38,8 @@ from concertdeblur.streaming.timeline import Span, recording
 
 _WARM_FRAMES = 2
 _STAGES = (
-    "decode", "motion", "sample", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard", "copy out", "steady",
-    "encode",
+    "decode", "motion", "sample", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard",
+    "copy out", "steady", "encode",
 )  # fmt: skip
 
 

@@ -63,7 +63,6 @@ def run_part(what: Mapping[str, Any], stop: threading.Event, *, cores: int | Non
     return answer
 
 
-
 def _why(code: int, words: Sequence[str]) -> str:
     """The last line of a traceback, or the signal."""
     if code < 0:

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 
 from concertdeblur.benchmark.contenders import CONTENDERS, REFERENCE, Contender, Measured
 from concertdeblur.benchmark.tables import PeerRow, PeersSummary, Timing
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import UsageError
 from concertdeblur.pipelines.bench_part import PartFailed, run_part
 from concertdeblur.progress import StageProgress
-from concertdeblur.cpus import available_cpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +60,7 @@ def bench_peers(
         elapsed_s = time.monotonic() - started_s
         facts = {"network": name, "backend": backend}
         on_progress(
-            StageProgress(
-                stage="peers", done=num_done, total=total, unit="networks", elapsed_s=elapsed_s, facts=facts
-            )
+            StageProgress(stage="peers", done=num_done, total=total, unit="networks", elapsed_s=elapsed_s, facts=facts)
         )
         num_done += 1
         what = {"part": "contender", "name": name, "backend": backend, "num_frames": job.frames}

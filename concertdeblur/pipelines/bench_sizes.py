@@ -17,11 +17,11 @@ from concertdeblur import pretrained
 from concertdeblur.benchmark.growth_plot import plot_growth
 from concertdeblur.benchmark.scene import write_clip
 from concertdeblur.benchmark.tables import SizeRow, SizesSummary
+from concertdeblur.cpus import available_cpus
 from concertdeblur.errors import UsageError
 from concertdeblur.media.output_file import OutputFile
 from concertdeblur.pipelines.bench_part import PartFailed, run_part
 from concertdeblur.progress import StageProgress
-from concertdeblur.cpus import available_cpus
 from concertdeblur.runtime import choose_runtime
 
 SIZES = ((160, 90), (320, 180), (640, 360), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160))  # width, height

@@ -270,7 +270,7 @@ class _Build:
         self.workspace.write_png(self.workspace.path(SHEET_FILE), contact_sheet(shown))
 
     def _remove_stale(self, findings: Sequence[Finding]) -> None:
-        """Delete our pictures that no list names any more: those of dropped frames, and of sources that left the list."""
+        """Delete our pictures that no list names any more: of dropped frames, and of sources that left the list."""
         named = {FRAMES_FOLDER: {f"{pick.frame_id}.png" for finding in findings for pick in finding.picks.picks}}
         for split in _SPLITS:
             rows = self.rows[split]
@@ -309,9 +309,8 @@ class _Build:
         if isinstance(error, av.error.FFmpegError):
             return f"FFmpeg cannot read it ({error_text(error)})"
         self.telling.on_failure(error)
-        return (
-            f"cannot be processed ({type(error).__name__}: {one_line(str(error))}); --debug tells more, for a bug report"
-        )
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        return f"cannot be processed ({reason}); --debug tells more, for a bug report"
 
     def _fail(self, address: str, reason: str) -> None:
         address, reason = utf8_text(address), utf8_text(reason)

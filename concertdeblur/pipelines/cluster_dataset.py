@@ -42,9 +42,13 @@ class FindTask:
         del worker
         workspace, told = Workspace(self.folder), list[str]()
         if not workspace.cache.is_dir():
-            raise TargetError(f"{self.folder}: this node of the cluster does not see the folder; share it with all nodes")
+            raise TargetError(
+                f"{self.folder}: this node of the cluster does not see the folder; share it with all nodes"
+            )
         if not self.source.path.exists():
-            raise SourceError(f"{self.source.path}: this node of the cluster does not see it; share its folder with all")
+            raise SourceError(
+                f"{self.source.path}: this node of the cluster does not see it; share its folder with all"
+            )
         name, make_detector = choose_detector(self.shots)
         finder = Finder(
             workspace, self.options, make_detector=make_detector, detector_name=name, on_progress=lambda _: None,
@@ -85,15 +89,15 @@ def find_on_cluster(
     ):  # fmt: skip
         folder = workspace.folder.absolute()
         tasks = [
-            FindTask(
-                folder=folder, options=options, shots=shots, source=replace(source, path=source.path.absolute())
-            )
+            FindTask(folder=folder, options=options, shots=shots, source=replace(source, path=source.path.absolute()))
             for source in sources
         ]
         left = {pool.submit(task) for task in tasks}
         while left:
             if stop is not None and stop.is_set():
-                raise Interrupted(f"stopped after {len(tasks) - len(left)} of {len(tasks)} sources; run it again to go on")
+                raise Interrupted(
+                    f"stopped after {len(tasks) - len(left)} of {len(tasks)} sources; run it again to go on"
+                )
             ended, left = concurrent.futures.wait(left, _POLL_S, concurrent.futures.FIRST_COMPLETED)
             for future in ended:
                 error = future.exception()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageJob:
     """Every choice of a user."""
@@ -70,7 +69,10 @@ class ImageSummary:
 
     def text(self) -> str:
         """In words."""
-        rows = [("picture", f"{self.width} x {self.height} px (width x height)"), ("time", duration_text(self.elapsed_s))]
+        rows = [
+            ("picture", f"{self.width} x {self.height} px (width x height)"),
+            ("time", duration_text(self.elapsed_s)),
+        ]
         if self.windows_tried:
             rows.append(("windows", f"{self.windows_accepted} of {self.windows_tried} tried were refined"))
         rows.append(("ran on", runtime_text(self.runtime)))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
     from concertdeblur.pipelines.segments.remote import ClipOnCluster
 
-__all__ = ["Progress", "VideoJob", "VideoSummary", "VideoRun", "deblur_video"]
+__all__ = ["Progress", "VideoJob", "VideoRun", "VideoSummary", "deblur_video"]
 
 
 def _ignore(_: object) -> None:
@@ -220,8 +220,8 @@ class VideoRun:
         self._begin(work, reader.info, {one.name: one.encoding for one in outlets})
         warm_up = 0 if self.job.is_identity else WARM_UP_FRAMES
         run = SegmentedRun(
-            outlets=outlets, work=work, warm_up=warm_up, deblur=lambda given: deblurred(given, self.deblurrer, self.job),
-            on_made=self._made_new, on_done_before=self._skip,
+            outlets=outlets, work=work, warm_up=warm_up,
+            deblur=lambda given: deblurred(given, self.deblurrer, self.job), on_made=self._made_new, on_done_before=self._skip,
         )  # fmt: skip
         stack.callback(run.close)
         if self.cluster is None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from concertdeblur import pretrained
-from concertdeblur.version import __version__
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.evaluation.baselines import baseline_contender, is_baseline
 from concertdeblur.evaluation.clips import frames_of, judge_real_clips
@@ -38,6 +37,7 @@ from concertdeblur.evaluation.video_contenders import (
 from concertdeblur.media.sequences import find_sequences
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import Runtime, choose_runtime
+from concertdeblur.version import __version__
 
 _FILES = ("report.json", "report.md", "report.html")
 _OWN_KEYS = ("blurred", "igan", "brmr", "pictures", "sharp")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from concertdeblur.frame import Frame, StreamInfo, Orientation
+from concertdeblur.frame import Frame, Orientation, StreamInfo
 from concertdeblur.media.comparison import doubled_size, side_by_side
 from concertdeblur.media.containers import output_format
 from concertdeblur.media.encoders import EncoderSettings

@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
-from concertdeblur.pictures.formats import WRITTEN_SUFFIXES, default_suffix, is_picture_name, is_stray_name, why_not_read
+from concertdeblur.pictures.formats import (
+    WRITTEN_SUFFIXES,
+    default_suffix,
+    is_picture_name,
+    is_stray_name,
+    why_not_read,
+)
 from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
 from concertdeblur.pipelines.deblur_image import ImageJob, ImageSummary, LoadedNetworks, deblur_image
 
@@ -179,4 +185,3 @@ def _apart(tasks: list[ImageTask]) -> list[ImageTask]:
         taken.add(target)
         made.append(replace(task, target=target))
     return made
-

@@ -1,4 +1,4 @@
-"""Weight sets that stay loaded from clip to clip, and how fast they were: a folder that is watched asks for each clip."""
+"""Weight sets that stay loaded from clip to clip, and how fast they were: a watched folder asks for each clip."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -119,7 +119,9 @@ def preview(
     shown = made[len(made) // 2 if time_s is None else max(0, sum(time <= time_s for time in times_s) - 1)]
     assert shown.source.pixels is not None
     assert shown.frame.pixels is not None
-    _write(output, info.orientation.of(side_by_side(shown.source.pixels, shown.frame.pixels, orientation=info.orientation)))
+    _write(
+        output, info.orientation.of(side_by_side(shown.source.pixels, shown.frame.pixels, orientation=info.orientation))
+    )
     return PreviewSummary(
         source=source,
         target=target,

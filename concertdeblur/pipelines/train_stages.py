@@ -148,7 +148,7 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         return stages
 
     def analysis(self) -> bool:
-        """Train the analysis: which filter leaves the least error of a cell?"""
+        """Train the analysis, which names the filter that leaves the least error of a cell."""
         recipe, session, held_out = self.recipe, self.session, self.data.held_out
         cells = self.samples(self.share(recipe.analysis.batch_size), seed=recipe.seed)
         num_judged = min(_MOST_JUDGED, _JUDGED_A_PICTURE * len(held_out))

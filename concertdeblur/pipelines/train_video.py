@@ -1,4 +1,4 @@
-"""The stages of the networks for videos: G_i's restoration along the motion, then G_p and D_i on windows of its results."""
+"""The stages of the networks for videos: G_i's restoration along the motion, then G_p and D_i on windows of results."""
 
 import hashlib
 from collections.abc import Callable
@@ -79,7 +79,7 @@ class VideoStages:
         return session.train(stage, stream.batch, used, uses=settings.crops_per_clip)
 
     def pgan(self, sequences: Path | None) -> bool:
-        """Train G_p and D_i of videos; fresh ones begin with the weights of G_i along the motion and of the pictures' D_i."""
+        """Train G_p and D_i of videos; fresh ones begin as G_i along the motion and as the pictures' D_i."""
         generator, discriminator = self._video.patch_generator, self._video.discriminator
         assert generator is not None
         assert isinstance(discriminator, ConcertDiscriminator)

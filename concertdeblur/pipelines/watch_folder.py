@@ -1,4 +1,4 @@
-"""`concertdeblur watch`: clips that appear in a folder are deblurred into another, one after the other, until stopped."""
+"""`concertdeblur watch`: clips that appear in a folder are deblurred into another, one by one, until it is stopped."""
 
 import threading
 import time

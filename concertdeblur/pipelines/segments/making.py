@@ -126,9 +126,7 @@ class SegmentMaker:
         with self.writing(view):
             writer.write(frame)
 
-    def _complete(
-        self, number: int, writers: dict[str, SegmentWriter], row: Callable[..., DoneSegment]
-    ) -> None:
+    def _complete(self, number: int, writers: dict[str, SegmentWriter], row: Callable[..., DoneSegment]) -> None:
         """Put a segment on the disk, then into the manifest."""
         digests = {}
         for view in self.views:

@@ -64,7 +64,12 @@ def plan(frames: Iterable[Frame], warm_up: int, *, in_one: bool) -> Iterator[Pla
 
 @contextmanager
 def segment_frames(
-    source: Path, options: ReaderOptions, reader: ReaderName, segment: PlannedSegment, info: StreamInfo, origin_s: Fraction
+    source: Path,
+    options: ReaderOptions,
+    reader: ReaderName,
+    segment: PlannedSegment,
+    info: StreamInfo,
+    origin_s: Fraction,
 ) -> Iterator[Iterator[Frame]]:
     """The frames from a segment's first on, to the end of the clip.
 

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -28,8 +27,8 @@ from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.encoding import Encoding
 from concertdeblur.media.output_file import is_disk_full
 from concertdeblur.media.reader import VideoReader
-from concertdeblur.pipelines.kept_networks import load_deblurrer
 from concertdeblur.pipelines.extra_videos import picture_of
+from concertdeblur.pipelines.kept_networks import load_deblurrer
 from concertdeblur.pipelines.segments.identity import SOURCE, NetworkFacts
 from concertdeblur.pipelines.segments.making import SegmentMaker, View
 from concertdeblur.pipelines.segments.planning import PlannedSegment, plan, segment_frames

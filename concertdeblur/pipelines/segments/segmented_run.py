@@ -12,9 +12,10 @@ from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
 
 # Frames that are computed before a segment and thrown away, so that its own do not depend on where it began. What the
 # networks carry from frame to frame halves with each (running spectra), or falls to 0.84 (steadying). Lowest PSNR of
-# a frame against the run in one piece, over clips of real cameras and heavily blurred pans: 40 dB without warming up, 47 dB
-# with 5 frames, 50 dB with 7, 53 dB with 9, 57 dB with 12. With the networks of a video, which look along the motion at
-# the frames beside: 37 dB without, 52 dB with 5, 56 dB with 10, 58 dB with 12, over generated clips that pan, shake or stand.
+# a frame against the run in one piece, over clips of real cameras and heavily blurred pans: 40 dB without warming up,
+# 47 dB with 5 frames, 50 dB with 7, 53 dB with 9, 57 dB with 12. With the networks of a video, which look along the
+# motion at the frames beside: 37 dB without, 52 dB with 5, 56 dB with 10, 58 dB with 12, over generated clips that pan,
+# shake or stand. The evidence for the exposure falls to 0.6 in that time (models/exposure_share.py).
 WARM_UP_FRAMES = 10
 
 

@@ -1,8 +1,8 @@
 """The folder beside an output in which its finished segments wait for the others.
 
-It is named `.NAME.concertdeblur` and holds the segments' files, `manifest.json` (what was asked, what is done) and `lock`.
-A segment's files are on the disk before the manifest names them, and the manifest is replaced as a whole, so what it says
-holds after any crash.
+It is named `.NAME.concertdeblur` and holds the segments' files, `manifest.json` (what was asked, what is done) and
+`lock`. A segment's files are on the disk before the manifest names them, and the manifest is replaced as a whole, so
+what it says holds after any crash.
 """
 
 import contextlib
@@ -172,8 +172,8 @@ class WorkFolder:
     def full_disk(self) -> TargetError:
         """What to say when the disk is full in the middle."""
         return TargetError(
-            f"{self._target}: no space left on the device; {self.num_frames} frames are done and kept: make room and run"
-            " the same command again"
+            f"{self._target}: no space left on the device; {self.num_frames} frames are done and kept: make room and"
+            " run the same command again"
         )
 
     def joined(self) -> None:

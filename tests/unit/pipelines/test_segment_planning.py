@@ -40,7 +40,9 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return heard
 
 
-def planned(source: Path, options: ReaderOptions, reader: ReaderName = "pyav") -> tuple[list[PlannedSegment], Any, Fraction]:
+def planned(
+    source: Path, options: ReaderOptions, reader: ReaderName = "pyav"
+) -> tuple[list[PlannedSegment], Any, Fraction]:
     """The plan, the stream, and from when times are counted."""
     with open_reader(source, options, backend=reader) as opened:
         segments = list(plan(opened.frames(), _WARM_UP, in_one=False))
