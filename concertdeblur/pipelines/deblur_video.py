@@ -221,7 +221,8 @@ class VideoRun:
         warm_up = 0 if self.job.is_identity else WARM_UP_FRAMES
         run = SegmentedRun(
             outlets=outlets, work=work, warm_up=warm_up,
-            deblur=lambda given: deblurred(given, self.deblurrer, self.job), on_made=self._made_new, on_done_before=self._skip,
+            deblur=lambda given: deblurred(given, self.deblurrer, self.job), on_made=self._made_new,
+            on_done_before=self._skip,
         )  # fmt: skip
         stack.callback(run.close)
         if self.cluster is None:
