@@ -20,8 +20,9 @@ _MAX_LEVEL_SHIFT = (0.9 / 255, 0.009)
 # The limit is so many times larger where the motion is known. A camera averages light, and its encoding then makes the
 # mean of what moves brighter; the sharp picture is darker again. The same section of EXPERIMENTS.md has the figures.
 _MOVING_FACTOR = 4.0
-# Where the motion is known, a value loses at most the first, and whatever it has above the second. A lamp that goes out
-# leads the flow astray, and without this a dark disc lost half of its light, 8 grey levels.
+# Where the motion is known, a value up to the second loses at most the first. A lamp that goes out leads the flow astray,
+# and without this a dark disc lost half of its light, 8 grey levels. What is twice as bright as the second may become
+# black, and in between the bound falls: a smear on a black ground goes without a trace.
 _MOST_DARKER, _DARK = 5 / 255, 17 / 255
 
 
@@ -41,7 +42,9 @@ def guarded(frames_NCHW: Tensor, results_NCHW: Tensor, *, is_motion_known: bool 
     texture_N1HW = _texture(frames_NCHW)
     change = results_NCHW.clamp(0, 1).sub_(frames_NCHW).nan_to_num_(nan=0.0).mul_(texture_N1HW)
     if is_motion_known:
-        change = torch.maximum(change, (_DARK - frames_NCHW).clamp_(max=0).sub_(_MOST_DARKER))
+        fall = (_DARK - _MOST_DARKER) / _DARK
+        darkest = torch.minimum(frames_NCHW - _MOST_DARKER, (2 * _DARK - frames_NCHW).mul_(fall)).clamp_(min=0)
+        change = torch.maximum(change, darkest.sub_(frames_NCHW))
     limit = (frames_NCHW.mean((2, 3), keepdim=True) * _MAX_LEVEL_SHIFT[1]).clamp(min=_MAX_LEVEL_SHIFT[0])
     limit = limit * (1 + texture_N1HW.mean((2, 3), keepdim=True))
     if is_motion_known:

@@ -164,6 +164,19 @@ class TestPromises:
         broken[..., :16] = 0.5
         assert guarded(frame, broken).isfinite().all()
 
+    def test_what_is_nearly_black_keeps_most_of_its_light_and_a_smear_on_black_goes_without_a_trace(self) -> None:
+        """Where the motion is known: dark values lose 5 at most; brighter ones may become black."""
+        values = torch.linspace(0, 60, 64 * 64)[torch.randperm(64 * 64, generator=torch.Generator().manual_seed(0))]
+        frame = (values / 255).reshape(1, 1, 64, 64).expand(1, 3, 64, 64)
+        bright = torch.ones(1, 3, 192, 64)  # keeps the mean level from being brought back
+        made = 255 * guarded(
+            torch.cat([frame, bright], 2), torch.cat([torch.zeros_like(frame), bright], 2), is_motion_known=True
+        )[..., :64, :]
+        before = 255 * frame
+        assert (before - made)[before <= 17].max() < 5.01
+        assert made[before >= 34].max() < 0.01
+        assert made.max() < 12.01
+
     def test_networks_that_give_nan_leave_the_input(self) -> None:
         networks = random_networks()
         for module_ in (networks.image_generator, networks.patch_generator, networks.discriminator):
