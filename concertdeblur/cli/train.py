@@ -19,7 +19,7 @@ from concertdeblur.cli.options import (
 from concertdeblur.cli.runs import shown_run
 
 _RECIPE = OpenChoice("recipe", ("concert", "concert-fast", "concert-video", "gopro", "paper", "tiny"))
-_STAGE = click.Choice(["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"])
+_STAGE = click.Choice(["analysis", "igan", "mining", "pgan", "video-igan", "smear", "video-pgan"])
 
 # "\b" keeps click from filling the paragraph
 _SEVERAL = """\b

@@ -12,6 +12,7 @@ from torch import Tensor
 from concertdeblur.deblurring.brmr import Brmr, BrmrSettings, Judge, PathWindows, windows_at_once
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.image_generator import ImageGenerator, frames_at_once
+from concertdeblur.deblurring.smear_search import SmearSearch
 from concertdeblur.deblurring.stages import CopiedIn, DeblurOptions, FrameStages, Generated, Looked, OnHost, Refined
 from concertdeblur.deblurring.steadiness import Steadier
 from concertdeblur.deblurring.stream_frames import StreamSearch, check_pixels, lone_frame, with_following
@@ -79,6 +80,8 @@ class Deblurrer:
         self._image_generator = ImageGenerator(
             networks.image_generator, runtime, on_paths=None if video is None else video.restoration
         )
+        predictor = None if video is None else video.smear_predictor
+        self._smear_search = None if predictor is None else SmearSearch(predictor, runtime)
         discriminator = _timed("mine", make_engine(networks.discriminator, runtime, is_kept=True, is_exact=True))
         on_paths = None
         if video is not None and video.patch_generator is not None and video.discriminator is not None:
@@ -137,7 +140,9 @@ class Deblurrer:
         if options.strength == 0 and not options.heatmap:
             return DeblurredPicture(pixels=pixels, heatmap=None, windows_tried=(), windows_kept=())
         stages = self._stages(options, Medium.PICTURE)
-        made = stages.copy_out(stages.refine(stages.restore(stages.generate(stages.copy_in(lone_frame(pixels))))))
+        with span("smear"):
+            seen = lone_frame(pixels, self._smear_search)
+        made = stages.copy_out(stages.refine(stages.restore_bolder(stages.copy_in(seen))))
         refinement = made.refinement()
         return DeblurredPicture(
             pixels=quantised(made.result, like=pixels),

@@ -35,6 +35,10 @@ _MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one 
 # A cell's spectrum descriptor that changes by more than this, on average, shows a cut or a strobe: the running spectrum
 # begins anew there.
 _NEW_DISTANCE = 0.15
+# A picture is restored along its smear if that changes it so many times as much (mean squares) as the other way. Real
+# pairs have 1.8 at least, and pictures under Gaussian and median blur that are taken for smeared 1.3 at most
+# (EXPERIMENTS.md, 2026-11-30, "the smear of a single picture").
+_BOLDER = 1.25**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +223,19 @@ class FrameStages:
             )
 
     @torch.inference_mode()
+    def restore_bolder(self, given: CopiedIn) -> Generated:
+        """Both parts of G_i for a picture, as its blur's kernels say and along its smear: the bolder way is kept.
+
+        Neither way changes much where it finds no blur of its kind.
+        """
+        made = self.restore(self.generate(replace(given, path=None, reduced_1Chw=None)))
+        looked = self.generate(given) if given.path is not None else None
+        if looked is None or looked.flows is None:
+            return made
+        along = self.restore(looked)
+        return along if _change(along) > _BOLDER * _change(made) else made
+
+    @torch.inference_mode()
     def refine_waiting(self, given: Generated | None) -> Refined | None:
         """Refine the frame that waits, for which the results on either side are known now; then the given one waits.
 
@@ -294,9 +311,10 @@ class FrameStages:
         """Whether a frame with a path is restored along it.
 
         On a GPU the host waits for the answer only before it lets a frame be restored at less than its size: for a
-        frame under one of the seven kernels that would lose much.
+        frame under one of the seven kernels that would lose much. The smear of a picture is a guess, and under such a
+        kernel a wrong one.
         """
-        if self._device.type != "cpu" and given.reduced_1Chw is None:
+        if self._device.type != "cpu" and given.reduced_1Chw is None and self._medium is Medium.VIDEO:
             return True
         told = self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
         return bool(told.numpy() if given.reduced_1Chw is None else told.item())
@@ -321,7 +339,7 @@ class FrameStages:
         """What BRMR did to the result, in place; None where it was not asked."""
         if not self._options.refine or not (plan := given.prepared.read()).is_changed:
             return None
-        if given.flows is not None and self._brmr.on_paths is None and given.seen.is_reduced:
+        if given.flows is not None and along is None and given.seen.is_reduced:
             return None  # G_p of pictures wants guesses at the frame's own size
         with span("refine"):
             refinements = self._brmr.refine(
@@ -342,6 +360,13 @@ class FrameStages:
         if maps is None:
             maps = self._brmr.maps(given.blurred_1CHW, given.result_1CHW, medium=self._medium)
         return cam.blur_heatmap(maps[0].cpu().numpy(), *given.seen.pixels.shape[:2])
+
+
+def _change(made: Generated) -> float:
+    """The mean square of what a frame's restoration changes."""
+    step = (made.result_1CHW - made.blurred_1CHW).square_().mean(1, keepdim=True)
+    trust_11hw = made.prepared.trust_N1hw.nan_to_num(0).square()
+    return float((F.avg_pool2d(step, HINT_PX) * trust_11hw).mean())
 
 
 def _owned(given: Generated) -> Generated:

@@ -3,7 +3,7 @@
 Shape suffixes: R rows and Q columns of the blur's cells.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.models.exposure_share import ExposureSearch
 from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, reduced_luma
+
+_LEAST_SMEAR_PX = 0.5  # of a picture, at its working size; what is smeared less anywhere is not restored along it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,14 +163,33 @@ def _as_samples(pixels: Pixels) -> Samples:
     return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), dtype=np.float32)
 
 
-def lone_frame(pixels: Pixels) -> StreamFrame:
-    """A picture, of which there is no motion to know.
+def lone_frame(pixels: Pixels, smear_of: Callable[[Samples], Flow] | None = None) -> StreamFrame:
+    """A picture. Its path is the smear that its blur shows, and it has no neighbours.
+
+    Args:
+        pixels: Of the picture.
+        smear_of: The smear of a picture (h, w, 2), px of what it is given: a `SmearSearch`; None: none is known.
 
     Raises:
         UsageError: If it is not of a kind that can be deblurred.
     """
     check_pixels(pixels)
-    return StreamFrame(frame=Frame(pts=0, pixels=pixels), pixels=pixels)
+    return StreamFrame(
+        frame=Frame(pts=0, pixels=pixels),
+        pixels=pixels,
+        neighbours=None if smear_of is None else _itself_alone(pixels, smear_of),
+    )
+
+
+def _itself_alone(pixels: Pixels, smear_of: Callable[[Samples], Flow]) -> Neighbours | None:
+    """A picture at its working size with its path; None where it is hardly smeared anywhere."""
+    samples = at_working_size(_as_samples(pixels))
+    smear = smear_of(samples)
+    if np.square(smear).sum(-1).max() < _LEAST_SMEAR_PX**2:
+        return None
+    (height, width), (small_height, small_width) = pixels.shape[:2], samples.shape[:2]
+    path = Path(to_before=None, to_after=smear).scaled(width / small_width, height / small_height)
+    return Neighbours(before=None, frame=samples, after=None, path=path)
 
 
 def check_pixels(pixels: Pixels) -> None:

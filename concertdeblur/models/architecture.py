@@ -15,6 +15,7 @@ from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscrimi
 from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import NUM_TAPS
 from concertdeblur.models.restoration import PathRestoration
+from concertdeblur.models.smear_predictor import SmearPredictor
 
 EMBEDDING_WIDTH = 128
 
@@ -43,12 +44,24 @@ class DiscriminatorSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SmearPredictorSettings:
+    """Size of a predictor of smears: channels of each direction, and blocks at a sixteenth of the resolution."""
+
+    width: int = 32
+    num_blocks: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VideoArchitecture:
-    """The networks that only videos have: G_i's restoration along the motion, a G_p, and the D_i trained with it."""
+    """The networks that work along the motion: G_i's restoration, a G_p, the D_i trained with it.
+
+    A predictor of smears lets single pictures be restored by the same G_i.
+    """
 
     image_generator: GeneratorSettings
     patch_generator: GeneratorSettings | None = None  # None, and no discriminator: nothing is refined along the motion
     discriminator: DiscriminatorSettings | None = None
+    smear_predictor: SmearPredictorSettings | None = None  # None: pictures are not restored along their smear
 
     def __post_init__(self) -> None:
         generators = [some for some in (self.image_generator, self.patch_generator) if some is not None]
@@ -80,11 +93,12 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoNetworks:
-    """The networks that only videos have."""
+    """The networks that work along the motion."""
 
     restoration: PathRestoration  # of G_i, along the motion
     patch_generator: ConcertPathGenerator | None = None
     discriminator: CamDiscriminator | None = None
+    smear_predictor: SmearPredictor | None = None  # of single pictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +122,8 @@ class Networks:
             if self.video.patch_generator is not None and self.video.discriminator is not None:
                 named["video_patch_generator"] = self.video.patch_generator
                 named["video_discriminator"] = self.video.discriminator
+            if self.video.smear_predictor is not None:
+                named["smear_predictor"] = self.video.smear_predictor
         return named
 
 
@@ -140,6 +156,7 @@ def build_networks(architecture: Architecture) -> Networks:
 
 def _video_networks(settings: VideoArchitecture) -> VideoNetworks:
     image, patch, discriminator = settings.image_generator, settings.patch_generator, settings.discriminator
+    smear = settings.smear_predictor
     return VideoNetworks(
         restoration=PathRestoration(
             width=image.width,
@@ -149,6 +166,7 @@ def _video_networks(settings: VideoArchitecture) -> VideoNetworks:
         ),
         patch_generator=None if patch is None else _path_generator(patch),
         discriminator=None if discriminator is None else ConcertDiscriminator(discriminator.width),
+        smear_predictor=None if smear is None else SmearPredictor(width=smear.width, num_blocks=smear.num_blocks),
     )
 
 

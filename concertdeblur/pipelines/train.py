@@ -40,7 +40,7 @@ class TrainJob:
     clips: Path | None = None  # a folder of clips: their motion and averages of their frames give more pairs
     out: Path  # checkpoints, the picture store, curves and the weight set go here
     # The last stage of this call; None: all stages.
-    stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "video-pgan"] | None = None
+    stage: Literal["analysis", "igan", "mining", "pgan", "video-igan", "smear", "video-pgan"] | None = None
     minutes: float | None = None  # stop after this time; the same call goes on
     resume: bool = False  # fail unless there is a run to go on with
     restart: bool = False  # delete the run's results, from `stage` on

@@ -143,6 +143,8 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         videos = VideoStages(self.recipe, self.session, self.networks, self.samples)
         sequences = self.data.sequences
         stages["video-igan"] = lambda: videos.igan(self.data.pictures, sequences)
+        if self.networks.video.smear_predictor is not None:
+            stages["smear"] = lambda: videos.smear(self.data.pictures, sequences)
         if self.networks.video.patch_generator is not None:
             stages["video-pgan"] = lambda: videos.pgan(sequences)
         return stages

@@ -1,7 +1,11 @@
-"""The stages of the networks for videos: G_i's restoration along the motion, then G_p and D_i on windows of results."""
+"""The stages of the networks that work along the motion.
+
+First G_i's restoration, then the predictor of a single picture's smear, then G_p and D_i on windows of G_i's results.
+"""
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.training.data.guesses import Guesser, make_guesses
-from concertdeblur.training.data.loader import Order
+from concertdeblur.training.data.loader import Order, on_device
 from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
@@ -23,6 +27,8 @@ from concertdeblur.training.distributed import share_of, wait_for_all
 from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
+from concertdeblur.training.smear import SmearStage
+from concertdeblur.training.stage import Stage
 from concertdeblur.training.start import begin_with_weights_of, has_video_networks
 from concertdeblur.training.video import VideoIganStage, take_over_alike
 from concertdeblur.training.video_windows import (
@@ -34,6 +40,8 @@ from concertdeblur.training.video_windows import (
 from concertdeblur.training.whole_frames import WholeFrames
 
 _JUDGED_WINDOWS = 24  # held-out windows
+_JUDGED_CROPS = 24  # held-out crops by which the predictor of smears is judged
+_SMEAR_SEED = 4
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
 
 
@@ -70,13 +78,32 @@ class VideoStages:
         size = share_of(settings.batch_size, session.world)
         stream = motion_stream(self._recipe, pictures, self._samples, train, guesser, batch_size=size)
         judge = gain_judge(held_out, guesser) if held_out is not None and held_out.of_kind("real") else None
-        order, world_size = Order(settings.crops_per_clip), session.world.size
+        return self._train_on(stream, VideoIganStage(restoration, settings, session.out, judge=judge))
+
+    def smear(self, pictures: PictureStore, sequences: Path | None) -> bool:
+        """Train the predictor of a single picture's smear, on the samples of the video's G_i."""
+        predictor, session, settings = self._video.smear_predictor, self._session, self._recipe.smear
+        assert predictor is not None
+        if not settings.steps:
+            return True  # the predictor stays as it is
+        recipe, (train, held_out) = _with_known_paths(self._recipe), _both_splits(sequences)
+        judged = None
+        if held_out is not None:
+            samples = motion_stream(recipe, pictures, self._samples, held_out, None, batch_size=_JUDGED_CROPS)
+            judged = on_device(samples.batch(0).crops[0], session.device)
+        size = share_of(settings.batch_size, session.world)
+        stream = motion_stream(recipe, pictures, self._samples, train, None, batch_size=size)
+        return self._train_on(stream, SmearStage(predictor, settings, session.out, held_out=judged))
+
+    def _train_on(self, stream: MotionStream, stage: Stage[MotionCrops]) -> bool:
+        """Train a stage; each crop of a sample goes into another step."""
+        uses = self._recipe.video_igan.crops_per_clip
+        order, world_size = Order(uses), self._session.world.size
 
         def used(batch: MotionBatch, number: int) -> MotionCrops:
             return batch.crops[order.use(number // world_size)]
 
-        stage = VideoIganStage(restoration, settings, session.out, judge=judge)
-        return session.train(stage, stream.batch, used, uses=settings.crops_per_clip)
+        return self._session.train(stage, stream.batch, used, uses=uses)
 
     def pgan(self, sequences: Path | None) -> bool:
         """Train G_p and D_i of videos; fresh ones begin as G_i along the motion and as the pictures' D_i."""
@@ -148,6 +175,11 @@ def motion_stream(
         pictures, samples(batch_size, seed=seed), sequences, guesser, recipe.motion, seed=seed + 1,
         batch_size=batch_size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
     )  # fmt: skip
+
+
+def _with_known_paths(recipe: Recipe) -> Recipe:
+    """The recipe with other samples, none of which is shown as a lone picture of which the path is guessed."""
+    return replace(recipe, seed=recipe.seed + _SMEAR_SEED, motion=replace(recipe.motion, lone=0.0))
 
 
 def _both_splits(sequences: Path | None) -> tuple[SequenceStore | None, SequenceStore | None]:

@@ -12,7 +12,7 @@ from concertdeblur.training.curves import Curves
 from concertdeblur.training.report import Report
 
 SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
-SHOWN |= {"video-igan": "video iGAN", "video-pgan": "video pGAN"}
+SHOWN |= {"video-igan": "video iGAN", "smear": "smear", "video-pgan": "video pGAN"}
 _JUDGED = ("igan", "video-igan")  # stages whose last figures the summary shows
 
 

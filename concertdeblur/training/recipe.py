@@ -15,6 +15,7 @@ from concertdeblur.training.data.samples import SampleSettings
 from concertdeblur.training.data.sources import DataSettings
 from concertdeblur.training.igan import IganSettings
 from concertdeblur.training.pgan import PganSettings
+from concertdeblur.training.smear import SmearSettings
 from concertdeblur.training.video import VideoIganSettings
 from concertdeblur.training.video_windows import VideoPganSettings
 
@@ -38,6 +39,7 @@ class Recipe:
     # of networks for videos, where the architecture has them
     motion: MotionSettings = field(default=MotionSettings())
     video_igan: VideoIganSettings = field(default=VideoIganSettings(steps=0, cooldown_steps=0, batch_size=1))
+    smear: SmearSettings = field(default=SmearSettings(steps=0, cooldown_steps=0, batch_size=1))
     video_pgan: VideoPganSettings = field(default=VideoPganSettings(steps=0, cooldown_steps=0, batch_size=1))
     # the paper's generator has no analysis to train
     analysis: AnalysisSchedule = field(default=AnalysisSchedule(steps=0, cooldown_steps=0, batch_size=1))

@@ -14,7 +14,7 @@ from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.window_store import MINED_PARTS
 from concertdeblur.version import __version__
 
-STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "video-pgan")  # in their order
+STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "smear", "video-pgan")  # in their order
 STAGE_FILES = {name: f"{name}.safetensors" for name in STAGES}
 
 
