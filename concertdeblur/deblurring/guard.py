@@ -20,9 +20,9 @@ _MAX_LEVEL_SHIFT = (0.9 / 255, 0.009)
 # The limit is so many times larger where the motion is known. A camera averages light, and its encoding then makes the
 # mean of what moves brighter; the sharp picture is darker again. The same section of EXPERIMENTS.md has the figures.
 _MOVING_FACTOR = 4.0
-# Where the motion is known, a value up to the second loses at most the first. A lamp that goes out leads the flow astray,
-# and without this a dark disc lost half of its light, 8 grey levels. What is twice as bright as the second may become
-# black, and in between the bound falls: a smear on a black ground goes without a trace.
+# Where the motion is known, a value up to the second loses at most the first. A lamp that goes out leads the flow
+# astray, and without this a dark disc lost half of its light, 8 grey levels. What is twice as bright as the second may
+# become black, and in between the bound falls: a smear on a black ground goes without a trace.
 _MOST_DARKER, _DARK = 5 / 255, 17 / 255
 
 

@@ -169,9 +169,12 @@ class TestPromises:
         values = torch.linspace(0, 60, 64 * 64)[torch.randperm(64 * 64, generator=torch.Generator().manual_seed(0))]
         frame = (values / 255).reshape(1, 1, 64, 64).expand(1, 3, 64, 64)
         bright = torch.ones(1, 3, 192, 64)  # keeps the mean level from being brought back
-        made = 255 * guarded(
-            torch.cat([frame, bright], 2), torch.cat([torch.zeros_like(frame), bright], 2), is_motion_known=True
-        )[..., :64, :]
+        made = (
+            255
+            * guarded(
+                torch.cat([frame, bright], 2), torch.cat([torch.zeros_like(frame), bright], 2), is_motion_known=True
+            )[..., :64, :]
+        )
         before = 255 * frame
         assert (before - made)[before <= 17].max() < 5.01
         assert made[before >= 34].max() < 0.01
