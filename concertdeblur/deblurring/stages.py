@@ -36,9 +36,9 @@ _MEMORY = 0.5  # share of the previous frame's spectrum in the running one: one 
 # begins anew there.
 _NEW_DISTANCE = 0.15
 # A picture is restored along its smear if that changes it so many times as much (mean squares) as the other way. Real
-# pairs have 1.8 at least, and pictures under Gaussian and median blur that are taken for smeared 1.3 at most
-# (EXPERIMENTS.md, 2026-11-30, "the smear of a single picture").
-_BOLDER = 1.25**2
+# pairs have 1.36 at least; pictures under Gaussian blur that are taken for smeared 0.9, those of a simulated camera 1.3
+# and less (EXPERIMENTS.md, 2026-11-30, "the smear of a single picture").
+_BOLDER = 1.35**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
