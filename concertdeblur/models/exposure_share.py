@@ -131,9 +131,7 @@ def evidence(frame: Samples, flow: Flow) -> Evidence:
     to_flow = np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
     motion = _read(flow, (places + 0.5) * to_flow - 0.5)
     speed = np.hypot(motion[:, 0], motion[:, 1])
-    found = Evidence(
-        along=np.zeros(len(_LAGS_ALONG)), weight=0.0, across=np.zeros(len(_LAGS_ACROSS))
-    )  # fmt: skip
+    found = Evidence(along=np.zeros(len(_LAGS_ALONG)), weight=0.0, across=np.zeros(len(_LAGS_ACROSS)))
     slowest, fastest, scale = _SLOWEST_PX, _OCTAVE_PX, np.float32(1)
     while min(level.shape) >= _LEAST_SIDE_PX and (speed >= slowest).any():
         here = (speed >= slowest) & (speed < fastest)
