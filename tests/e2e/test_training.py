@@ -37,6 +37,7 @@ def weight_set(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         "mine windows",
         "train pGAN",
         "train video iGAN",
+        "train smear",
     ]
     return folder
 
