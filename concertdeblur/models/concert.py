@@ -36,8 +36,8 @@ BLUR_TYPES: tuple[str, ...] = ("sharp", *(kernel.value for kernel in Kernel), "m
 _SHARP, _MAYBE_SHARP = BLUR_TYPES.index("sharp"), (0.1, 0.3)
 
 
-# Speeds in px a frame interval. What is slower than the first is taken for sharp by _MAYBE_SHARP, what is faster than
-# the second by _MAYBE_SHARP_MOVING: the restoration along the motion has learned on sharp moving frames, too, and
+# Smears in px. What is smeared less than the first is taken for sharp by _MAYBE_SHARP, what is smeared more than the
+# second by _MAYBE_SHARP_MOVING: the restoration along the motion has learned on sharp moving frames, too, and
 # changes them little. EXPERIMENTS.md, 2026-11-29, "how far may what moves be trusted".
 _MOVING_PX = (0.25, 0.75)
 _MAYBE_SHARP_MOVING = (0.3, 0.6)

@@ -46,9 +46,9 @@ _LAGS_ALONG = np.arange(0.1, 1.61, 0.05, dtype=np.float32)  # in frame intervals
 _LAGS_ACROSS = np.arange(0.0, 2.41, 0.05, dtype=np.float32)
 _MARGIN_ALONG, _MARGIN_ACROSS = 1.6, 1.0  # so many intervals of motion lie between a place and the border
 
-SHARES = np.arange(0.1, 1.31, 0.05)
-_EXPOSURES = np.minimum(1, SHARES / WHOLE_SHARE)  # as Path counts them
-_BELIEF = np.where(SHARES < WHOLE_SHARE, 1.0, 6.0)  # in each share, before anything is measured
+_SHARES = np.arange(0.1, 1.31, 0.05)
+_EXPOSURES = np.minimum(1, _SHARES / WHOLE_SHARE)  # as Path counts them
+_BELIEF = np.where(_SHARES < WHOLE_SHARE, 1.0, 6.0)  # in each share, before anything is measured
 _SHARP_WIDTHS = (0.06, 0.08, 0.1, 0.13, 0.17, 0.22, 0.28, 0.35)  # of what is not smeared, in frame intervals
 _LEAST_SMEARED = 0.3  # part of C that is smeared
 _CERTAINTY, _ERROR_FLOOR = 10.0, 0.01  # how fast shares that explain less lose their say
@@ -150,19 +150,19 @@ def believed_exposure(found: Evidence) -> float:
     """
     if found.weight <= 0:
         return 1.0
-    errors = misfits(found)
+    errors = _misfits(found)
     least = errors.min()
     certainty = _CERTAINTY * found.weight / (found.weight + _DOUBT)
     says = _BELIEF * np.exp(-certainty * (errors - least) / (least + _ERROR_FLOOR))
     return float((says * _EXPOSURES).sum() / says.sum())
 
 
-def misfits(found: Evidence) -> Curve:
-    """How badly each of SHARES explains the evidence: the sum of squared errors of C, normalised."""
+def _misfits(found: Evidence) -> Curve:
+    """How badly each of _SHARES explains the evidence: the sum of squared errors of C, normalised."""
     measured = found.along / found.weight
     derivative = found.across / max(found.across[0], 1e-9)  # A
-    errors = np.empty(len(SHARES))
-    for number, length in enumerate(SHARES):
+    errors = np.empty(len(_SHARES))
+    for number, length in enumerate(_SHARES):
         difference = _smeared(derivative, length) - _sharp()
         part = ((measured - _sharp()) * difference).sum(-1) / ((difference**2).sum(-1) + 1e-9)
         made = _sharp() + np.clip(part, _LEAST_SMEARED, 1)[..., None] * difference

@@ -39,7 +39,7 @@ from concertdeblur.models.path_taps import (
 from concertdeblur.models.prepared import SMEAR_PX
 from concertdeblur.models.restoration import luma
 
-EXPOSURES = (1.0, 0.8, 0.6)  # shares of the frame interval
+EXPOSURES = (1.0, 0.8, 0.6)  # shares of the smear
 _STEPS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # places of a blurred-again window
 
 
@@ -244,7 +244,7 @@ def _places(at_M2: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _along(places_Myx2: Tensor, smear_Myx2: Tensor, shares: tuple[float, ...]) -> Tensor:
-    """Places on the path at shares of a frame interval, (M, S, y, x, 2)."""
+    """Places on the path at shares of the smear, (M, S, y, x, 2)."""
     shares_S = torch.tensor(shares, device=places_Myx2.device)[:, None, None, None]
     return places_Myx2[:, None] + shares_S * smear_Myx2[:, None]
 

@@ -24,7 +24,7 @@ _SMEAR_UNIT_PX = 16.0
 # A result may leave the range of the frame's own samples by _BOUND, plus that range times 1 + _BOUND_GROWTH for each px
 # of speed. A wider bound (2 and 0.25) gained nothing (EXPERIMENTS.md, 2026-11-29).
 _BOUND, _BOUND_GROWTH = 1.4 / 255, 0.2
-_STILL_PX = 1.0  # a frame interval: what moves so far has a path that tells its blur
+_STILL_PX = 1.0  # what is smeared so far has a path that tells its blur
 
 
 class ChannelNorm(nn.Module):
