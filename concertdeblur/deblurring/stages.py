@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.brmr import Brmr, Decisions, Refinement, Refinements, read_steps
-from concertdeblur.deblurring.frame_path import FramePath, PathFlows, frame_path
+from concertdeblur.deblurring.frame_path import path_samples
 from concertdeblur.deblurring.guard import guarded
 from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.motion import cell_velocities
+from concertdeblur.deblurring.result_paths import ResultPaths
 from concertdeblur.deblurring.stream_frames import StreamFrame
 from concertdeblur.deblurring.tensors import to_host, to_tensor
 from concertdeblur.deblurring.working_size import with_enlarged_change
@@ -27,7 +28,7 @@ from concertdeblur.errors import UsageError
 from concertdeblur.frame import Medium
 from concertdeblur.models.blur_cells import BLUR_CELL_PX
 from concertdeblur.models.path_windows import Along
-from concertdeblur.models.prepared import HINT_PX, Prepared
+from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.streaming import Slot
 from concertdeblur.streaming.timeline import span
 
@@ -62,7 +63,7 @@ class CopiedIn:
     seen: StreamFrame
     frame_1CHW: Tensor
     reduced_1Chw: Tensor | None  # at the working size; None: that is the frame's own, or the frame has no path
-    path: FramePath | None  # None where nothing is known of the motion, or G_i takes no taps
+    path: PathSamples | None  # None where nothing is known of the motion, or G_i takes no taps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +82,7 @@ class Looked:
     blurred_1CHW: Tensor
     reduced_1Chw: Tensor | None  # what is restored in its stead, at the working size
     prepared: Prepared  # of what is restored
-    flows: PathFlows | None  # None where the frame is not restored along its motion
+    is_along_motion: bool  # whether it is restored along its motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +93,7 @@ class Generated:
     blurred_1CHW: Tensor
     result_1CHW: Tensor
     prepared: Prepared  # of a frame that was restored at the working size: without guesses, hints and consistency
-    flows: PathFlows | None
+    is_along_motion: bool  # whether it was restored along its motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +147,7 @@ class FrameStages:
         # the memory of `refine`
         self._decisions: Decisions | None = None  # of the frame before
         self._waiting: Generated | None = None  # for the result of the frame after it
-        self._result_before_1CHW: Tensor | None = None  # what G_i made of the frame before the waiting one
+        self._results = ResultPaths()  # what G_i made of the waiting frame and of those beside it
 
     @property
     def waits(self) -> bool:
@@ -162,7 +163,7 @@ class FrameStages:
         if seen.neighbours is None or not self._image_generator.takes_taps:
             return CopiedIn(seen=seen, frame_1CHW=frame_1CHW, reduced_1Chw=None, path=None)
         with span("sample"):
-            path = frame_path(
+            path = path_samples(
                 seen.neighbours, seen.pixels.shape[:2], self._image_generator.multiple_px, self._device, slot
             )
             reduced_1Chw = None
@@ -186,7 +187,7 @@ class FrameStages:
                     frame_1CHW if reduced_1Chw is None else reduced_1Chw,
                     described.descriptors,
                     velocities_NRQ3=described.velocities_NRQ3,
-                    path=None if path is None else path.samples,
+                    path=path,
                     medium=self._medium,
                 )
             padded = self._image_generator.padded
@@ -196,7 +197,7 @@ class FrameStages:
                 blurred_1CHW=padded(frame_1CHW),
                 reduced_1Chw=None if reduced_1Chw is None else padded(reduced_1Chw),
                 prepared=prepared,
-                flows=None if path is None else path.flows,
+                is_along_motion=path is not None,
             )
 
     @torch.inference_mode()
@@ -219,7 +220,7 @@ class FrameStages:
                 blurred_1CHW=given.blurred_1CHW,
                 result_1CHW=result_1CHW,
                 prepared=prepared,
-                flows=given.flows,
+                is_along_motion=given.is_along_motion,
             )
 
     @torch.inference_mode()
@@ -230,7 +231,7 @@ class FrameStages:
         """
         made = self.restore(self.generate(replace(given, path=None, reduced_1Chw=None)))
         looked = self.generate(given) if given.path is not None else None
-        if looked is None or looked.flows is None:
+        if looked is None or not looked.is_along_motion:
             return made
         along = self.restore(looked)
         return along if _change(along) > _BOLDER * _change(made) else made
@@ -246,12 +247,16 @@ class FrameStages:
             The frame that was given before; None if there was none.
         """
         waiting, self._waiting = self._waiting, None if given is None else _owned(given)
+        with span("search results"):
+            if given is None:
+                self._results.end()
+            else:
+                self._results.add(given.result_1CHW, given.seen.pixels.shape[:2])
         if waiting is None:
             return None
-        result_1CHW = waiting.result_1CHW.clone()  # refining overwrites it
-        beside = self._result_before_1CHW, None if given is None else given.result_1CHW
-        along = None if waiting.flows is None else _along(result_1CHW, *beside, waiting.flows)
-        self._result_before_1CHW = result_1CHW
+        neighbours = waiting.seen.neighbours if waiting.is_along_motion else None
+        with span("search results"):
+            along = None if neighbours is None else self._results.along(neighbours.path)
         return self.refine(waiting, along)
 
     @torch.inference_mode()
@@ -269,14 +274,14 @@ class FrameStages:
             frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
             trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
             trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
-            is_motion_known = given.flows is not None
-            mixed = guarded(frame, (result - frame).mul_(trust).add_(frame), is_motion_known=is_motion_known)
+            changed = (result - frame).mul_(trust).add_(frame)
+            mixed = guarded(frame, changed, is_motion_known=given.is_along_motion)
             if self._options.strength < 1:
                 mixed = frame + self._options.strength * (mixed - frame)
             result_HWC = mixed[0].permute(1, 2, 0).contiguous()
             return Refined(
                 seen=given.seen,
-                is_along_motion=is_motion_known,
+                is_along_motion=given.is_along_motion,
                 result_HWC=result_HWC,
                 heatmap=heatmap,
                 refinements=refinements,
@@ -339,7 +344,7 @@ class FrameStages:
         """What BRMR did to the result, in place; None where it was not asked."""
         if not self._options.refine or not (plan := given.prepared.read()).is_changed:
             return None
-        if given.flows is not None and along is None and given.seen.is_reduced:
+        if given.is_along_motion and along is None and given.seen.is_reduced:
             return None  # G_p of pictures wants guesses at the frame's own size
         with span("refine"):
             refinements = self._brmr.refine(
@@ -382,19 +387,6 @@ def _owned(given: Generated) -> Generated:
         blurred_1CHW=given.blurred_1CHW.clone(),
         result_1CHW=given.result_1CHW.clone(),
         prepared=given.prepared.cloned(),
-        flows=None if given.flows is None else given.flows.cloned(),
-    )
-
-
-def _along(result_1CHW: Tensor, before_1CHW: Tensor | None, after_1CHW: Tensor | None, flows: PathFlows) -> Along:
-    """A frame's result as G_i left it, the results beside it, and its path."""
-    return Along(
-        result_1CHW=result_1CHW,
-        before_1CHW=None if flows.to_before_12hw is None else before_1CHW,
-        after_1CHW=None if flows.to_after_12hw is None else after_1CHW,
-        smear_12hw=flows.smear_12hw,
-        to_before_12hw=flows.to_before_12hw,
-        to_after_12hw=flows.to_after_12hw,
     )
 
 

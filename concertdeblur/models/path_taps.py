@@ -114,14 +114,18 @@ class PathSearch:
 
 def reduced_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
     """The grey levels in which flow is searched, of a frame (height, width, 3), uint8 or float32 in [0, 1]."""
-    height, width = pixels.shape[:2]
-    factor = min(1.0, (_AREA_PX / (height * width)) ** 0.5)
-    if factor < 1:
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    height, width = reduced_size(*pixels.shape[:2])
+    if (height, width) != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     if pixels.dtype != np.uint8:
         pixels = (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) in which flow is searched in a frame of that size."""
+    factor = min(1.0, (_AREA_PX / (height * width)) ** 0.5)
+    return (height, width) if factor == 1 else (max(1, round(height * factor)), max(1, round(width * factor)))
 
 
 def flow_in(flow: Flow, height: float, width: float, rows: slice, columns: slice) -> Flow:

@@ -38,8 +38,8 @@ from concertdeblur.streaming.timeline import Span, recording
 
 _WARM_FRAMES = 2
 _STAGES = (
-    "decode", "motion", "sample", "copy in", "describe", "filter", "restore", "generate", "mine", "refine", "guard",
-    "copy out", "steady", "encode",
+    "decode", "motion", "sample", "copy in", "describe", "filter", "restore", "generate", "search results", "mine",
+    "refine", "guard", "copy out", "steady", "encode",
 )  # fmt: skip
 
 

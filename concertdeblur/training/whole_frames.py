@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.deblurring.frame_path import frame_path, padded
+from concertdeblur.deblurring.frame_path import padded, path_samples
 from concertdeblur.deblurring.stream_frames import Neighbours
 from concertdeblur.deblurring.working_size import at_working_size, with_enlarged_change, working_size
 from concertdeblur.models.prepared import HINT_PX
@@ -50,7 +50,7 @@ class WholeFrames:
         )
         path, size = self._store.path(row, number), (row.height, row.width)
         neighbours = Neighbours(before=before, frame=frame, after=after, path=path)
-        along = frame_path(neighbours, size, HINT_PX, torch.device("cpu"))
+        along = path_samples(neighbours, size, HINT_PX, torch.device("cpu"))
         assert along is not None
         height, width = frame.shape[:2]
         if (height, width) == size:
@@ -62,8 +62,8 @@ class WholeFrames:
             blurred_NCHW=_planes(padded(frame, HINT_PX)),
             sharp_NCHW=_planes(padded(at_working_size(self._store.sharp(row, number)), HINT_PX)),
             guess_NGHW=torch.from_numpy(np.pad(guess, missing, mode="reflect"))[None],
-            taps_NTHW=along.samples.taps_NTHW,
-            smear_N2hw=along.samples.smear_N2hw,
+            taps_NTHW=along.taps_NTHW,
+            smear_N2hw=along.smear_N2hw,
         )
 
 

@@ -1,0 +1,95 @@
+"""The paths of a video's frames, searched again between the results of G_i.
+
+The results are sharper than the frames, so the flow between them is nearer to the true motion. G_p samples along it.
+Real pairs gain 0.03 to 0.05 dB by that (EXPERIMENTS.md, 2026-11-30, "flow between results"). G_i would gain nothing
+from a second pass along the better flow.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from concertdeblur.models.path_taps import Flow, Path, PathSearch, flow_in, reduced_size
+from concertdeblur.models.path_windows import Along
+from concertdeblur.models.prepared import SMEAR_PX
+from concertdeblur.models.restoration import luma
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Result:
+    """What G_i made of a frame."""
+
+    result_1CHW: Tensor  # sides are padded
+    size: tuple[int, int]  # height and width of the frame, px
+    luma: npt.NDArray[np.uint8]  # of the frame, reduced
+
+
+class ResultPaths:
+    """Knows the results of three frames of a stream that follow each other; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._search = PathSearch()
+        self._three: tuple[_Result | None, _Result | None, _Result | None] = (None, None, None)
+
+    def add(self, result_1CHW: Tensor, size: tuple[int, int]) -> None:
+        """Take the result of the next frame; the one that was taken before is the middle one of the three then.
+
+        Args:
+            result_1CHW: The result, of which a copy is kept.
+            size: Height and width of the frame; what lies beyond them is padding.
+        """
+        self._three = (
+            *self._three[1:],
+            _Result(result_1CHW=result_1CHW.clone(), size=size, luma=_reduced(result_1CHW, size)),
+        )
+
+    def end(self) -> None:
+        """There is no next frame; the one that was taken last is the middle one of the three then."""
+        self._three = (*self._three[1:], None)
+
+    def along(self, path: Path) -> Along:
+        """The results about the middle frame, and its path between them.
+
+        Args:
+            path: Of the middle frame, as found between the frames themselves. A neighbour to which it has no flow
+                shows another scene.
+        """
+        before, middle, after = self._three
+        assert middle is not None
+        before, after = before if path.to_before is not None else None, after if path.to_after is not None else None
+        found = replace(path, to_before=self._flow(middle, before), to_after=self._flow(middle, after))
+        smear = found.smear()
+        assert smear is not None, "a frame that is restored along its motion has a neighbour"
+        return Along(
+            result_1CHW=middle.result_1CHW,
+            before_1CHW=None if before is None else before.result_1CHW,
+            after_1CHW=None if after is None else after.result_1CHW,
+            smear_12hw=_planes(smear, middle),
+            to_before_12hw=None if found.to_before is None else _planes(found.to_before, middle),
+            to_after_12hw=None if found.to_after is None else _planes(found.to_after, middle),
+        )
+
+    def _flow(self, middle: _Result, other: _Result | None) -> Flow | None:
+        return None if other is None else self._search.flow(middle.luma, other.luma, *middle.size)
+
+
+def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The grey levels in which flow is searched. On a GPU the host waits for them."""
+    height, width = size
+    whole = luma(result_1CHW[..., :height, :width])[0, 0].cpu().numpy()
+    reduced_height, reduced_width = reduced_size(height, width)
+    if (reduced_height, reduced_width) != size:
+        whole = cv2.resize(whole, (reduced_width, reduced_height), interpolation=cv2.INTER_AREA)
+    return np.asarray(whole * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _planes(flow: Flow, result: _Result) -> Tensor:
+    """A flow of the padded frame, (1, 2, h, w), a value in the middle of each SMEAR_PX x SMEAR_PX."""
+    height, width = (side / SMEAR_PX for side in result.size)
+    rows, columns = (slice(0, side // SMEAR_PX) for side in result.result_1CHW.shape[2:])
+    found = flow_in(flow, height, width, rows, columns).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(found))[None].to(result.result_1CHW.device)
