@@ -3,8 +3,7 @@
 A photograph stands before a moving camera, which shifts, rolls and zooms along smooth random paths with hand tremor.
 Layers cut out of other photographs move before it by themselves. Lamps and pools of stage light blink, sweep and change
 their colour from frame to frame. Every frame is the mean over its exposure, taken in linear light in steps of about a
-pixel; then sensor noise and a codec are applied. The sharp truth is the scene in the middle of the exposure of the
-middle frame.
+pixel; then sensor noise and a codec are applied. The sharp truth of a frame is the scene in the middle of its exposure.
 
 Unlike `capture`, which makes single pictures, the frames of a clip follow the same motion, so that a network can learn
 what neighbouring frames and their optical flow say about blur.
@@ -24,7 +23,7 @@ from concertdeblur.blur.kernels import Picture
 Plane: TypeAlias = npt.NDArray[np.float32]
 Displacement: TypeAlias = Callable[[float], npt.NDArray[np.float64]]  # time in frame intervals -> (x, y) px
 
-NUM_FRAMES = 3
+NUM_FRAMES = 3  # the usual number: one frame and its neighbours
 _LONGEST_PX = 48.0  # the longest path in a frame interval, at the widest field of view
 _TREMOR = (0.3, 2.2)  # radians a frame interval: hands tremble with 4 to 10 Hz, clips have 24 to 60 frames a second
 _MARGIN_PX = 80  # around the visible part, so that the camera has something to move over
@@ -53,10 +52,15 @@ class SceneSettings:
 class MovingScene:
     """What was rendered."""
 
-    frames: npt.NDArray[np.uint8]  # (NUM_FRAMES, side, side, 3), blurred
-    sharp: Picture  # (side, side, 3), the truth of the middle frame
+    frames: npt.NDArray[np.uint8]  # (frames, side, side, 3), blurred
+    truths: npt.NDArray[np.uint8]  # (truths, side, side, 3), of the frames in the middle
     field: float  # how wide the field of view is: 1 is a frame of 1280x720, 0.25 one of 320x180
     exposure: float  # share of a frame interval
+
+    @property
+    def sharp(self) -> Picture:
+        """The truth of the middle frame, (side, side, 3)."""
+        return self.truths[len(self.truths) // 2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class _Lights:
 
 
 def moving_scene(
-    photos: Sequence[Picture], rng: np.random.Generator, *, side_px: int, settings: SceneSettings | None = None
-) -> MovingScene:
+    photos: Sequence[Picture], rng: np.random.Generator, *, side_px: int, settings: SceneSettings | None = None,
+    num_frames: int = NUM_FRAMES, num_truths: int = 1,
+) -> MovingScene:  # fmt: skip
     """Render one clip; a pure function of its inputs.
 
     Args:
@@ -87,7 +92,10 @@ def moving_scene(
         rng: Source of all that is random.
         side_px: Height and width of the frames.
         settings: What may happen.
+        num_frames: An odd number. Clips of more frames differ in all that is drawn after their lights.
+        num_truths: How many frames in the middle get a truth, an odd number.
     """
+    assert num_frames % 2 and num_truths % 2 and num_truths <= num_frames
     settings = settings or SceneSettings()
     field = float(rng.choice([0.25, 0.5, 1.0], p=[0.4, 0.25, 0.35]))
     longest = _LONGEST_PX * field**0.75
@@ -98,21 +106,28 @@ def moving_scene(
     canvas = side_px + 2 * _MARGIN_PX
     back = _scene(rng, photos, canvas, gamma, settings)
     layers = [_layer(rng, photos, canvas, gamma, longest, is_still) for _ in range(_number(rng))]
-    lights = _lights(rng, canvas) if rng.random() < settings.lights_share else None
+    lights = _lights(rng, canvas, num_frames) if rng.random() < settings.lights_share else None
     level = np.float32(rng.uniform(0.12, 0.6) if rng.random() < settings.dark_share else 1.0) ** np.float32(gamma)
     paths = [_path(rng, 0.0 if is_still else n) for n in (length, rng.uniform(0, 0.02), rng.uniform(0, 0.015))]
-    lit = [_lit(back, lights, frame, gamma) * level for frame in range(NUM_FRAMES)]
-    tints = [np.ones(3, np.float32) if lights is None else lights.tints[frame] for frame in range(NUM_FRAMES)]
+    lit = [_lit(back, lights, frame, gamma) * level for frame in range(num_frames)]
+    tints = [np.ones(3, np.float32) if lights is None else lights.tints[frame] for frame in range(num_frames)]
     means = []
-    for frame, middle in enumerate(range(-(NUM_FRAMES // 2), NUM_FRAMES // 2 + 1)):
+    for frame, middle in enumerate(_around_zero(num_frames)):
         num_steps = 1 if is_still and not layers else _num_steps(paths[0], layers, middle, exposure)
         times = middle + exposure * ((np.arange(num_steps) + 0.5) / num_steps - 0.5)
         seen = [_seen(lit[frame], layers, paths, float(t), side_px, level * tints[frame]) for t in times]
         means.append(np.clip(np.mean(seen, axis=0), 0, 1))
-    middle = NUM_FRAMES // 2
-    sharp = np.clip(_seen(lit[middle], layers, paths, 0.0, side_px, level * tints[middle]), 0, 1)
+    truths = []
+    for middle in _around_zero(num_truths):
+        frame = middle + num_frames // 2
+        truths.append(_encoded(_seen(lit[frame], layers, paths, float(middle), side_px, level * tints[frame]), gamma))
     frames = [_encoded(mean, gamma) for mean in _noisy(means, rng, settings)]
-    return MovingScene(np.stack(_coded(frames, rng, settings)), _encoded(sharp, gamma), field, exposure)
+    return MovingScene(np.stack(_coded(frames, rng, settings)), np.stack(truths), field, exposure)
+
+
+def _around_zero(count: int) -> range:
+    """The middles of exposures, in frame intervals; that of the middle frame is 0."""
+    return range(-(count // 2), count // 2 + 1)
 
 
 def _num_steps(camera: Displacement, layers: Sequence[_Layer], middle: float, exposure: float) -> int:
@@ -186,7 +201,7 @@ def _blob(rng: np.random.Generator, side: int) -> Plane:
     return np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rng.uniform(0.5, 1.0)), dtype=np.float32)
 
 
-def _lights(rng: np.random.Generator, side: int) -> _Lights:
+def _lights(rng: np.random.Generator, side: int, num_frames: int) -> _Lights:
     y, x = np.mgrid[:side, :side].astype(np.float32)
     shapes, colours = [], []
     for _ in range(int(rng.integers(1, 7))):
@@ -198,17 +213,17 @@ def _lights(rng: np.random.Generator, side: int) -> _Lights:
         shapes.append(np.asarray(np.maximum(disc, glow), dtype=np.float32))
         colour = rng.uniform(0.1, 1, 3) if rng.random() < 0.7 else np.ones(3)
         colours.append((colour / colour.max() * np.exp(rng.uniform(np.log(0.5), np.log(8)))).astype(np.float32))
-    by_frame = np.ones((NUM_FRAMES, len(shapes)), np.float32)
+    by_frame = np.ones((num_frames, len(shapes)), np.float32)
     for light in range(len(shapes)):
         kind = rng.random()
         if kind < 0.45:  # a light that is on in some frames and off in others
-            by_frame[:, light] = rng.integers(0, 2, NUM_FRAMES)
+            by_frame[:, light] = rng.integers(0, 2, num_frames)
         elif kind < 0.7:  # a light that gets brighter or darker from frame to frame
-            by_frame[:, light] = rng.uniform(0, 1, NUM_FRAMES)
-    tints = np.ones((NUM_FRAMES, 3), np.float32)
+            by_frame[:, light] = rng.uniform(0, 1, num_frames)
+    tints = np.ones((num_frames, 3), np.float32)
     if rng.random() < 0.5:  # the stage light changes its colour or flashes
-        tints = rng.uniform(0.15, 1, (NUM_FRAMES, 3) if rng.random() < 0.6 else (NUM_FRAMES, 1)).astype(np.float32)
-        tints = np.broadcast_to(tints, (NUM_FRAMES, 3))
+        tints = rng.uniform(0.15, 1, (num_frames, 3) if rng.random() < 0.6 else (num_frames, 1)).astype(np.float32)
+        tints = np.broadcast_to(tints, (num_frames, 3))
     pool = np.ones((side, side), np.float32) if rng.random() < 0.4 else _pool(rng, side)
     return _Lights(shapes, colours, by_frame, tints, pool)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,7 +26,7 @@ from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
 from concertdeblur.training.data.samples import SampleStream
-from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
+from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence, searched_luma
 from concertdeblur.training.data.tones import drawn_tone
 
 MotionKind = Literal["real", "clips", "sharp", "rendered", "still"]
@@ -37,8 +36,6 @@ _EXPOSURE_SPREAD = 0.07
 _GUESSED_TURN_RAD, _GUESSED_SPREAD = 0.14, 0.15
 _MOVING_PX, _MOVING_PERCENTILE = 1.0, 80  # a place moves if this percentile of its smear is as large
 _CONTENT_SHARE = 0.1  # share of places that are taken though they stand still
-_REDUCED_SHARE = 0.25  # flow of a frame of 1280x720 is searched at this share of its size
-_WIDEST_FIELD = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,13 +238,8 @@ class MotionStream:
 
 def scene_path(scene: MovingScene) -> Path:
     """The path of a rendered clip's middle frame, searched as if it were a part of a frame of its field of view."""
-    side = scene.sharp.shape[0]
-    reduced = round(side * min(1.0, _REDUCED_SHARE * _WIDEST_FIELD / scene.field))
-    lumas = []
-    for frame in scene.frames:
-        small = frame if reduced == side else cv2.resize(frame, (reduced, reduced), interpolation=cv2.INTER_AREA)
-        lumas.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-    search = PathSearch()
+    side, search = scene.sharp.shape[0], PathSearch()
+    lumas = [searched_luma(frame, scene.field) for frame in scene.frames]
     return Path(
         to_before=search.flow(lumas[1], lumas[0], side, side),
         to_after=search.flow(lumas[1], lumas[2], side, side),

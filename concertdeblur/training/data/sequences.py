@@ -4,6 +4,8 @@ A store has `pixels.u8` and `index.json` like one of pictures (`pictures.py`). F
 and then their truths if these are not the frames themselves. `flows.f16` holds, for each frame, the reduced flows to
 the frame before and to the one after (`models/path_taps.py`), (2, h, w, 2). The first and the last frame of a sequence
 are neighbours only; the inner frames are trained on, or judged by.
+
+A sequence may show a part of a frame. Flow is then searched as if it were done in the whole frame.
 """
 
 import hashlib
@@ -12,20 +14,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_taps import Flow, PathSearch, reduced_luma
+from concertdeblur.models.path_taps import Flow, PathSearch, reduced_luma, reduced_size
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.training.data.pictures import open_pixels, read_index, write_index
 from concertdeblur.training.data.sources import Split
 
-Kind = Literal["real", "clips", "sharp"]
+Kind = Literal["real", "clips", "sharp", "rendered"]
 LEAST_FRAMES = 3  # of a sequence; one of them then has both its neighbours
 _FLOWS = "flows.f16"
+_REDUCED_SHARE = 0.25  # flow of a frame of 1280x720 is searched at this share of its size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,8 @@ class MadeSequence:
     scale: float  # 1: as it was filmed; less: a reduced copy
     blurred: list[Picture]
     sharp: list[Picture]  # the same list where the frames are sharp
+    field: float | None = None  # as `searched_luma` takes it
+    exposures: list[float] | None = None  # of each frame, as a path counts them; None: they are measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +63,7 @@ class StoredSequence:
     flow_height: int
     flow_width: int
     exposures: list[float]  # of each frame, as a path counts them
+    field: float | None = None  # as `searched_luma` takes it
 
     @property
     def inner(self) -> range:
@@ -146,7 +153,7 @@ class SequenceWriter:
         """Store a sequence of at least `LEAST_FRAMES` frames, all of one size."""
         height, width = made.blurred[0].shape[:2]
         flow_offset = self._flows.tell() // np.dtype(np.float16).itemsize
-        flow_size, exposures = self._write_flows(made.blurred)
+        flow_size, exposures = self._write_flows(made)
         offset = self._write(made.blurred)
         sharp_offset = offset if made.sharp is made.blurred else self._write(made.sharp)
         self._digest.update(f"{made.kind} {made.name} {made.split}".encode())
@@ -154,7 +161,7 @@ class SequenceWriter:
             StoredSequence(
                 name=made.name, kind=made.kind, split=made.split, scale=made.scale, num_frames=len(made.blurred),
                 height=height, width=width, offset=offset, sharp_offset=sharp_offset, flow_offset=flow_offset,
-                flow_height=flow_size[0], flow_width=flow_size[1], exposures=exposures,
+                flow_height=flow_size[0], flow_width=flow_size[1], exposures=exposures, field=made.field,
             )
         )  # fmt: skip
 
@@ -166,26 +173,51 @@ class SequenceWriter:
             self._pixels.write(data)
         return offset
 
-    def _write_flows(self, frames: Sequence[Picture]) -> tuple[tuple[int, int], list[float]]:
+    def _write_flows(self, made: MadeSequence) -> tuple[tuple[int, int], list[float]]:
         """Write the flows of every frame, which are zero at either end; returns the size of one, and the exposures."""
-        height, width = frames[0].shape[:2]
-        lumas = [reduced_luma(frame) for frame in frames]
+        height, width = made.blurred[0].shape[:2]
+        lumas = [searched_luma(frame, made.field) for frame in made.blurred]
         size = lumas[0].shape[0], lumas[0].shape[1]
         exposure, exposures = ExposureSearch(), []
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(made.blurred):
             both = np.zeros((2, *size, 2), np.float16)
             if 0 < number < len(lumas) - 1:
                 both[0] = self._flow(lumas[number], lumas[number - 1], height, width)
                 both[1] = self._flow(lumas[number], lumas[number + 1], height, width)
             self._flows.write(both.data)
-            to_before, to_after = both.astype(np.float32)
-            exposures.append(exposure.next(frame, MotionPath(to_before=to_before, to_after=to_after)))
-        return size, exposures
+            if made.exposures is None:
+                to_before, to_after = both.astype(np.float32)
+                exposures.append(exposure.next(frame, MotionPath(to_before=to_before, to_after=to_after)))
+        return size, made.exposures or exposures
 
     def _flow(self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int) -> Flow:
         found = self._search.flow(first, second, height, width)
         assert found is not None, "sequences are larger than what a search needs"
         return found
+
+
+def searched_size(height: int, width: int, field: float | None = None) -> tuple[int, int]:
+    """(height, width) at which flow is searched in a frame, or in a part of one, as `searched_luma` takes it."""
+    if field is None:
+        return reduced_size(height, width)
+    factor = min(1.0, _REDUCED_SHARE / field)
+    return round(height * factor), round(width * factor)
+
+
+def searched_luma(pixels: Picture, field: float | None = None) -> npt.NDArray[np.uint8]:
+    """The grey levels in which flow is searched.
+
+    Args:
+        pixels: A frame, or a part of one, (height, width, 3) uint8.
+        field: How wide the field of view is of the frame that this is a part of (`MovingScene.field`). The part is
+            reduced as that frame would be. None: it is a whole frame.
+    """
+    if field is None:
+        return reduced_luma(pixels)
+    height, width = searched_size(*pixels.shape[:2], field)
+    if (height, width) != pixels.shape[:2]:
+        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def read_sequence_contents(folder: Path) -> SequenceContents:
