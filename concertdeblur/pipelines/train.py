@@ -140,7 +140,10 @@ def train(
         if world.is_first:
             _open(job, session)
             if job is not wanted:
-                on_warning("refining of videos is not learned: it takes real pairs (--real) or clips (--clips)")
+                on_warning(
+                    "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
+                    " clips (--clips) or rendered scenes (motion.stored_scenes)"
+                )
         wait_for_all()
         contents, data, recipe = job.sources.stored()
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
@@ -164,9 +167,9 @@ def train(
 
 
 def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
-    """The job without networks that have nothing to learn from: the G_p of videos needs sequences."""
-    video = job.recipe.architecture.video
-    if video is None or video.patch_generator is None or job.sources.has_sequences:
+    """The job without networks that have nothing to learn from: the G_p of videos needs sequences, or scenes."""
+    video, has_scenes = job.recipe.architecture.video, job.recipe.video_pgan.steps and job.recipe.motion.stored_scenes
+    if video is None or video.patch_generator is None or job.sources.has_sequences or has_scenes:
         return job
     alone = replace(video, patch_generator=None, discriminator=None)
     architecture = replace(job.recipe.architecture, video=alone)

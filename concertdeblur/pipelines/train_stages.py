@@ -146,7 +146,7 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         if self.networks.video.smear_predictor is not None:
             stages["smear"] = lambda: videos.smear(self.data.pictures, sequences)
         if self.networks.video.patch_generator is not None:
-            stages["video-pgan"] = lambda: videos.pgan(sequences)
+            stages["video-pgan"] = lambda: videos.pgan(self.data.pictures, self.data.held_out, sequences)
         return stages
 
     def analysis(self) -> bool:

@@ -1,6 +1,7 @@
 """The stages of the networks that work along the motion.
 
-First G_i's restoration, then the predictor of a single picture's smear, then G_p and D_i on windows of G_i's results.
+First G_i's restoration, then the predictor of a single picture's smear, then G_p and D_i on windows of G_i's results:
+those of stored sequences, and of scenes that are rendered and stored for them.
 """
 
 import hashlib
@@ -17,12 +18,14 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
+from concertdeblur.pipelines.train_data import PICTURES
 from concertdeblur.training.data.guesses import Guesser, make_guesses
 from concertdeblur.training.data.loader import Order, on_device
 from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
-from concertdeblur.training.data.pictures import PictureStore
+from concertdeblur.training.data.pictures import PictureStore, read_contents
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
+from concertdeblur.training.data.stored_scenes import StoredScenes, build_scene_store
 from concertdeblur.training.distributed import share_of, wait_for_all
 from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
@@ -32,10 +35,13 @@ from concertdeblur.training.stage import Stage
 from concertdeblur.training.start import begin_with_weights_of, has_video_networks
 from concertdeblur.training.video import VideoIganStage, take_over_alike
 from concertdeblur.training.video_windows import (
+    RENDERED_WINDOWS,
+    WINDOWS,
     PathWindowBatch,
     PathWindowStream,
     VideoPganStage,
     frame_results,
+    make_result_flows,
 )
 from concertdeblur.training.whole_frames import WholeFrames
 
@@ -43,6 +49,7 @@ _JUDGED_WINDOWS = 24  # held-out windows
 _JUDGED_CROPS = 24  # held-out crops by which the predictor of smears is judged
 _SMEAR_SEED = 4
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
+_SCENES = "scenes"  # the store of rendered scenes in a run's folder
 
 
 class VideoStages:
@@ -105,7 +112,7 @@ class VideoStages:
 
         return self._session.train(stage, stream.batch, used, uses=uses)
 
-    def pgan(self, sequences: Path | None) -> bool:
+    def pgan(self, pictures: PictureStore, held_out: PictureStore, sequences: Path | None) -> bool:
         """Train G_p and D_i of videos; fresh ones begin as G_i along the motion and as the pictures' D_i."""
         generator, discriminator = self._video.patch_generator, self._video.discriminator
         assert generator is not None
@@ -116,33 +123,56 @@ class VideoStages:
         if self._is_fresh:
             take_over_alike(self._video.restoration, generator.restoration)
             take_over_alike(self._networks.discriminator, discriminator)
-        train, held_out = _both_splits(sequences)
-        if train is None:
-            raise TrainingError("the G_p of a video learns on sequences; name real pairs with --real, or --clips")
+        stores = {WINDOWS: _both_splits(sequences), RENDERED_WINDOWS: self._scenes(pictures, held_out)}
         made_with = _digest(self._generator.analysis, self._video.restoration)
-        for store in (train, held_out):
-            if store is not None:
-                self._by_first(partial(self._make_results, store, made_with))
+        for store in (store for both in stores.values() for store in both if store is not None):
+            self._by_first(partial(self._make_results, store, made_with))
         size, seed = share_of(recipe.video_pgan.batch_size, session.world), recipe.seed + _SEED + 2
+        train = [store for store, _ in stores.values() if store is not None]
         stream = PathWindowStream(train, recipe.motion, seed=seed, batch_size=size)
         if not len(stream):
-            raise TrainingError("the G_p of a video learns on windows of 128 px, but all sequences are smaller")
-        judged = None
-        if held_out is not None:
-            judged = PathWindowStream(held_out, recipe.motion, seed=seed, batch_size=_JUDGED_WINDOWS, is_turned=False)
-        stage = VideoPganStage(
-            generator, discriminator, recipe.video_pgan, session.out, held_out=judged if judged else None
-        )
+            raise TrainingError(
+                "the G_p of a video learns on windows of 128 px in sequences of 4 frames at least; name such real pairs"
+                " with --real, or clips with --clips, or let motion.stored_scenes be more than 0"
+            )
+        judged = {
+            name: PathWindowStream([store], recipe.motion, seed=seed, batch_size=_JUDGED_WINDOWS, is_turned=False)
+            for name, (_, store) in stores.items()
+            if store is not None
+        }
+        judged = {name: windows for name, windows in judged.items() if len(windows)}
+        stage = VideoPganStage(generator, discriminator, recipe.video_pgan, session.out, held_out=judged)
         return session.train(stage, stream.batch, _as_it_is)
 
+    def _scenes(
+        self, pictures: PictureStore, held_out: PictureStore
+    ) -> tuple[SequenceStore | None, SequenceStore | None]:
+        """Rendered scenes to train on, and held-out ones."""
+        motion, session = self._recipe.motion, self._session
+        if not motion.stored_scenes:
+            return None, None
+        folder = session.out / _SCENES
+        scenes = StoredScenes(number=motion.stored_scenes, lights_share=motion.stored_lights, scene=motion.scene)
+        build = partial(
+            build_scene_store, folder, scenes, train=pictures, held_out=held_out, seed=self._recipe.seed,
+            pictures_sha256=read_contents(session.out / PICTURES).sha256,
+            on_progress=session.narrator.counted("render scenes", "scenes"),
+        )  # fmt: skip
+        self._by_first(build)
+        return _both_splits(folder)
+
     def _make_results(self, store: SequenceStore, made_with: str) -> None:
-        restoration, whole_frames = self._video.restoration, WholeFrames(store, Guesser(self._generator))
+        """Make G_i's results of a store's frames, and search the flow between them."""
+        guesser, restoration = Guesser(self._generator), self._video.restoration
+        make_guesses(store, guesser, on_progress=self._counted("guess blur"))
+        whole_frames = WholeFrames(store, guesser)
 
         def make(row: StoredSequence, number: int) -> Picture:
             made = whole_frames.restored(restoration, row, number)[0]
             return np.asarray((made * 255 + 0.5).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
         frame_results(store).make(make, made_with=made_with, on_progress=self._counted("deblur frames"))
+        make_result_flows(store, made_with=made_with, on_progress=self._counted("search flow"))
 
     def _counted(self, what: str) -> Callable[[int, int], None]:
         return self._session.narrator.counted(what, "frames")

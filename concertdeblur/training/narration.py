@@ -112,9 +112,10 @@ def _told(held_out: dict[str, float], before: dict[str, float | str]) -> dict[st
         return {"held-out gain": f"{gain_db:+.2f} dB"}
     if "real" in held_out:
         return {"gain on real frames": f"{held_out['real']:+.2f} dB", "worst": f"{held_out['real, worst']:+.2f} dB"}
-    if "windows" in held_out:
-        kept = f"{100 * held_out['windows, kept']:.0f} %"
-        return {"gain in windows": f"{held_out['windows']:+.2f} dB", "kept": kept}
+    of_windows = [name for name in ("windows", "rendered windows") if name in held_out]
+    if of_windows:
+        gains: dict[str, float | str] = {f"gain in {name}": f"{held_out[name]:+.2f} dB" for name in of_windows}
+        return gains | {"kept": f"{100 * held_out[f'{of_windows[0]}, kept']:.0f} %"}
     if "lost_db" in held_out:
         return {"filter behind the best by": f"{held_out['lost_db']:.2f} dB"}
     return {name: value for name, value in before.items() if name != "loss"}

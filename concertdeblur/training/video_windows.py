@@ -1,12 +1,13 @@
 """Stage video pGAN: G_p and D_i of videos learn on windows of G_i's results of stored sequences.
 
 G_p has the same inputs as in a video (`models/path_windows.py`): the neighbours' results along the path, and what the
-result lacks of the input. D_i learns to tell truths from the results of G_i and of G_p, and to judge steps.
+result lacks of the input. The path is searched between the results. D_i learns to tell truths from the results of G_i
+and of G_p, and to judge steps.
 
 Shape suffixes: M windows, C channels, H, y rows, W, x columns, G channels of guesses, T planes of taps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import Flow, flow_in
+from concertdeblur.models.path_taps import Flow, PathSearch, flow_in
+from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.models.restoration import PathRestoration, by_plane
@@ -29,7 +31,7 @@ from concertdeblur.training.data.bundles import joined
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionSettings, row_shares
 from concertdeblur.training.data.results import FrameResults
-from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence
+from concertdeblur.training.data.sequences import Kind, SequenceStore, StoredSequence, searched_luma, searched_size
 from concertdeblur.training.objective import discriminator_loss, locating_loss, ranking_loss
 from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
@@ -43,6 +45,7 @@ _AS_FILMED = 0.42  # share of windows of frames as filmed: what is finer than G_
 _THIRD_STEPS = (-0.7, 1.7)  # a third kind of step, times G_p's own; D_i must see steps back and steps that go too far
 _RANKING = 0.3  # weight of the ranking of places in D_i's loss
 _WINDOW_PX = cam.PATCH_PX
+_LEAST_RESULTS = 2  # of a sequence; one alone has no result beside it, so its motion is not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,15 +75,65 @@ def frame_results(store: SequenceStore) -> FrameResults[np.uint8]:
     return FrameResults(store, "results.u8", np.uint8, lambda row: (*_size_of(row), 3))
 
 
+def result_flows(store: SequenceStore) -> FrameResults[np.float16]:
+    """Flow from G_i's results to the results before and after them, (2, h, w, 2), reduced; 0 where there is none."""
+    return FrameResults(
+        store, "result-flows.f16", np.float16, lambda row: (2, *searched_size(*_size_of(row), row.field), 2)
+    )
+
+
+def make_result_flows(
+    store: SequenceStore, *, made_with: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> None:
+    """Search the flow between G_i's results, which are sharper than the frames; as `FrameResults.make` does.
+
+    Args:
+        store: Sequences of which the results are made.
+        made_with: What the results were made with.
+        on_progress: Called with (frames done, frames in all); it may raise to stop.
+    """
+    results, search = frame_results(store), PathSearch()
+
+    def make(row: StoredSequence, number: int) -> npt.NDArray[np.float16]:
+        height, width = _size_of(row)
+        luma = searched_luma(results.read(row, number), row.field)
+        flows = np.zeros((2, *luma.shape, 2), np.float16)
+        for flow, beside in zip(flows, (number - 1, number + 1), strict=True):
+            if beside in row.inner:
+                found = search.flow(luma, searched_luma(results.read(row, beside), row.field), height, width)
+                assert found is not None, "sequences are larger than what a search needs"
+                flow[:] = found
+        return flows
+
+    result_flows(store).make(make, made_with=f"flow between results of {made_with}", on_progress=on_progress)
+
+
 def _size_of(row: StoredSequence) -> tuple[int, int]:
     return row.height - row.height % HINT_PX, row.width - row.width % HINT_PX
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Sequences, and what was made of their frames."""
+
+    store: SequenceStore
+    results: FrameResults[np.uint8]
+    flows: FrameResults[np.float16]
+
+    def path(self, row: StoredSequence, number: int) -> MotionPath:
+        """The path of a result; nothing is known of a neighbour that has no result."""
+        flows = self.flows.read(row, number).astype(np.float32)
+        to_before, to_after = (
+            flow if beside in row.inner else None for flow, beside in zip(flows, (number - 1, number + 1), strict=True)
+        )
+        return MotionPath(to_before=to_before, to_after=to_after, exposure=row.exposures[number])
+
+
 class PathWindowStream:
-    """An endless, seekable stream of windows.
+    """An endless, seekable stream of windows. Sequences of three frames have none: one result has none beside it.
 
     Args:
-        store: Sequences, at least one.
+        stores: Sequences with results and their flow.
         settings: Shares of the kinds of sequences.
         seed: With the number of a batch, this decides everything.
         batch_size: Windows of a batch.
@@ -88,17 +141,21 @@ class PathWindowStream:
     """
 
     def __init__(
-        self, store: SequenceStore, settings: MotionSettings, *, seed: int, batch_size: int, is_turned: bool = True
-    ) -> None:
-        self._store, self._results = store, frame_results(store)
+        self, stores: Sequence[SequenceStore], settings: MotionSettings, *, seed: int, batch_size: int,
+        is_turned: bool = True,
+    ) -> None:  # fmt: skip
+        sources = [_Source(store, frame_results(store), result_flows(store)) for store in stores]
         self._seed, self._batch_size, self._is_turned = seed, batch_size, is_turned
-        stored: tuple[Kind, ...] = ("real", "clips", "sharp")
-        self._of_kind = {
-            kind: rows for kind in stored if (rows := [row for row in store.of_kind(kind) if _has_room(row)])
+        stored: tuple[Kind, ...] = ("real", "clips", "sharp", "rendered")
+        self._of_kind: dict[Kind, list[tuple[_Source, StoredSequence]]] = {}
+        for kind in stored:
+            rows = [(source, row) for source in sources for row in source.store.of_kind(kind) if _has_windows(row)]
+            if rows:
+                self._of_kind[kind] = rows
+        self._row_shares = {
+            kind: row_shares([row for _, row in rows], _AS_FILMED) for kind, rows in self._of_kind.items()
         }
-        self._row_shares = {kind: row_shares(rows, _AS_FILMED) for kind, rows in self._of_kind.items()}
-        shares = np.array([getattr(settings, kind) for kind in self._of_kind]) + 1e-9
-        self._shares = shares / shares.sum()
+        self._shares = _kind_shares(list(self._of_kind), settings)
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._of_kind.values())
@@ -112,33 +169,43 @@ class PathWindowStream:
         rng = np.random.default_rng([self._seed, index])
         kind = list(self._of_kind)[int(rng.choice(len(self._of_kind), p=self._shares))]
         rows = self._of_kind[kind]
-        row = rows[int(rng.choice(len(rows), p=self._row_shares[kind]))]
+        source, row = rows[int(rng.choice(len(rows), p=self._row_shares[kind]))]
         number = int(rng.integers(row.inner.start, row.inner.stop))
-        at = self._place(row, number, rng)
-        part = _Part.cut(self._store, self._results, row, number, at)
+        part = _Part.cut(source, row, number, _place(source, row, number, rng))
         if self._is_turned:
             part = part.turned(rng)
         return part.window()
 
-    def _place(self, row: StoredSequence, number: int, rng: np.random.Generator) -> tuple[int, int]:
-        """(y, x) of a window: mostly the one of two random windows that is further from its truth."""
-        height, width = _size_of(row)
-        tries = [
-            tuple(_PLACE_PX * int(rng.integers((side - _WINDOW_PX) // _PLACE_PX + 1)) for side in (height, width))
-            for _ in range(2)
-        ]
-        result, sharp = self._results.read(row, number), self._store.sharp(row, number)
 
-        def error(at: tuple[int, ...]) -> float:
-            place = tuple(slice(start, start + _WINDOW_PX, 2) for start in at)
-            return float(np.square(result[place].astype(np.float32) - sharp[place]).mean())
-
-        y, x = max(tries, key=error) if rng.random() < _WORST_SHARE else tries[0]
-        return y, x
+def _has_windows(row: StoredSequence) -> bool:
+    return min(_size_of(row)) >= _WINDOW_PX and len(row.inner) >= _LEAST_RESULTS
 
 
-def _has_room(row: StoredSequence) -> bool:
-    return min(_size_of(row)) >= _WINDOW_PX
+def _kind_shares(kinds: list[Kind], settings: MotionSettings) -> npt.NDArray[np.float64]:
+    """The share of windows of each kind: rendered ones have their own, the others share what is left."""
+    ratios: dict[Kind, float] = {kind: getattr(settings, kind) for kind in kinds if kind != "rendered"}
+    whole = sum(ratios.values()) or 1.0
+    shares = {kind: (1 - settings.rendered_windows) * ratio / whole for kind, ratio in ratios.items()}
+    shares["rendered"] = settings.rendered_windows
+    made = np.array([shares[kind] for kind in kinds]) + 1e-9
+    return np.asarray(made / made.sum(), dtype=np.float64)
+
+
+def _place(source: _Source, row: StoredSequence, number: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(y, x) of a window: mostly the one of two random windows that is further from its truth."""
+    height, width = _size_of(row)
+    tries = [
+        tuple(_PLACE_PX * int(rng.integers((side - _WINDOW_PX) // _PLACE_PX + 1)) for side in (height, width))
+        for _ in range(2)
+    ]
+    result, sharp = source.results.read(row, number), source.store.sharp(row, number)
+
+    def error(at: tuple[int, ...]) -> float:
+        place = tuple(slice(start, start + _WINDOW_PX, 2) for start in at)
+        return float(np.square(result[place].astype(np.float32) - sharp[place]).mean())
+
+    y, x = max(tries, key=error) if rng.random() < _WORST_SHARE else tries[0]
+    return y, x
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,41 +217,37 @@ class _Part:
     after: Picture | None
     blurred: Picture
     sharp: Picture
-    to_before: Flow  # reduced by SMEAR_PX
-    to_after: Flow
-    exposure: float  # of the path
+    path: MotionPath  # reduced by SMEAR_PX
     at: tuple[int, int]  # (y, x) of the window in them
 
     @classmethod
-    def cut(
-        cls, store: SequenceStore, results: FrameResults[np.uint8], row: StoredSequence, number: int,
-        at: tuple[int, int],
-    ) -> "_Part":  # fmt: skip
+    def cut(cls, source: _Source, row: StoredSequence, number: int, at: tuple[int, int]) -> "_Part":
         """The surroundings of the window at a place (y, x) of a frame."""
-        area = tuple(_around(start, side) for start, side in zip(at, _size_of(row), strict=True))
-        beside = [
-            np.asarray(results.read(row, one)[area]) if one in row.inner else None for one in (number - 1, number + 1)
-        ]
-        path = store.path(row, number)
-        size = tuple((side.stop - side.start) // SMEAR_PX for side in reversed(area))
+        height, width = _size_of(row)
+        rows, columns = _around(at[0], height), _around(at[1], width)
+        size = (columns.stop - columns.start) // SMEAR_PX, (rows.stop - rows.start) // SMEAR_PX
 
-        def reduced(flow: Flow | None) -> Flow:
-            assert flow is not None
-            there = flow_in(flow, row.height, row.width, area[0], area[1])
+        def result(one: int) -> Picture | None:
+            return source.results.read(row, one)[rows, columns] if one in row.inner else None
+
+        def reduced(flow: Flow) -> Flow:
+            there = flow_in(flow, height, width, rows, columns)
             return np.asarray(cv2.resize(there, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
+        own = result(number)
+        assert own is not None
         return cls(
-            before=beside[0], result=results.read(row, number)[area], after=beside[1],
-            blurred=store.frame(row, number)[area], sharp=store.sharp(row, number)[area],
-            to_before=reduced(path.to_before), to_after=reduced(path.to_after),
-            exposure=path.exposure, at=(at[0] - area[0].start, at[1] - area[1].start),
+            before=result(number - 1), result=own, after=result(number + 1),
+            blurred=source.store.frame(row, number)[rows, columns], sharp=source.store.sharp(row, number)[rows, columns],
+            path=_of_flows(source.path(row, number), reduced), at=(at[0] - rows.start, at[1] - columns.start),
         )  # fmt: skip
 
     def turned(self, rng: np.random.Generator) -> "_Part":
         """The same, with time reversed and sides mirrored and turned at random."""
         made = self
         if rng.random() < 0.5:
-            made = replace(made, before=made.after, after=made.before, to_before=made.to_after, to_after=made.to_before)
+            path = replace(made.path, to_before=made.path.to_after, to_after=made.path.to_before)
+            made = replace(made, before=made.after, after=made.before, path=path)
         height, width = made.sharp.shape[:2]
         if rng.random() < 0.5:
             made = made._changed(lambda some: some[:, ::-1], (-1, 1), (made.at[0], width - made.at[1] - _WINDOW_PX))
@@ -192,7 +255,7 @@ class _Part:
             made = made._changed(lambda some: some[::-1], (1, -1), (height - made.at[0] - _WINDOW_PX, made.at[1]))
         if rng.random() < 0.5:
             made = made._changed(lambda some: some.swapaxes(0, 1), (1, 1), (made.at[1], made.at[0]))
-            made = replace(made, to_before=made.to_before[..., ::-1], to_after=made.to_after[..., ::-1])
+            made = replace(made, path=_of_flows(made.path, lambda flow: flow[..., ::-1]))
         return made
 
     def _changed(
@@ -203,20 +266,21 @@ class _Part:
         changed: dict[str, Any] = {
             name: None if getattr(self, name) is None else change(getattr(self, name)) for name in names
         }
-        for name in ("to_before", "to_after"):
-            changed[name] = change(getattr(self, name)) * np.array(signs, np.float32)
-        return replace(self, **changed, at=at)
+        path = _of_flows(self.path, lambda flow: change(flow) * np.array(signs, np.float32))
+        return replace(self, **changed, path=path, at=at)
 
     def window(self) -> PathWindowBatch:
         """The window with the inputs of G_p."""
         result, blurred, sharp = (_picture(some) for some in (self.result, self.blurred, self.sharp))
+        smear = self.path.smear()
+        assert smear is not None
         along = Along(
             result_1CHW=result,
             before_1CHW=None if self.before is None else _picture(self.before),
             after_1CHW=None if self.after is None else _picture(self.after),
-            smear_12hw=_planes((self.to_after - self.to_before) * np.float32(0.5 * self.exposure)),
-            to_before_12hw=_planes(self.to_before),
-            to_after_12hw=_planes(self.to_after),
+            smear_12hw=_planes(smear),
+            to_before_12hw=None if self.path.to_before is None else _planes(self.path.to_before),
+            to_after_12hw=None if self.path.to_after is None else _planes(self.path.to_after),
         )
         y, x = self.at
         views = path_views(along, blurred, torch.tensor([[y, x]]), (_WINDOW_PX, _WINDOW_PX))
@@ -225,6 +289,12 @@ class _Part:
             result_MCHW=result[cut], blurred_MCHW=blurred[cut], sharp_MCHW=sharp[cut], guess_MGHW=views.guess_MGyx,
             taps_MTHW=views.taps_MTyx, smear_M2hw=views.smear_M2hw,
         )  # fmt: skip
+
+
+def _of_flows(path: MotionPath, change: Callable[[Flow], Flow]) -> MotionPath:
+    """A path with each of its flows changed."""
+    before, after = (None if flow is None else change(flow) for flow in (path.to_before, path.to_after))
+    return replace(path, to_before=before, to_after=after)
 
 
 def _around(start: int, side: int) -> slice:
@@ -243,6 +313,9 @@ def _planes(flow: Flow) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
 
 
+WINDOWS, RENDERED_WINDOWS = "windows", "rendered windows"  # names of the figures
+
+
 class VideoPganStage(Stage[PathWindowBatch]):
     """Trains G_p of a video, and its D_i.
 
@@ -251,7 +324,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
         discriminator: D_i.
         settings: The schedule.
         folder: The folder of the checkpoint.
-        held_out: Windows to judge by; None: there are none.
+        held_out: Windows to judge by, by the name of their figures; there may be none.
     """
 
     def __init__(
@@ -261,7 +334,7 @@ class VideoPganStage(Stage[PathWindowBatch]):
         settings: VideoPganSettings,
         folder: Path,
         *,
-        held_out: PathWindowStream | None,
+        held_out: dict[str, PathWindowStream],
     ) -> None:
         super().__init__("video-pgan", generator.restoration, {"discriminator": discriminator}, settings, folder)
         self.discriminator, self._held_out = discriminator, held_out
@@ -299,18 +372,21 @@ class VideoPganStage(Stage[PathWindowBatch]):
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """G_p's gain on held-out windows, dB; the share that D_i keeps, and the gain of that share."""
-        if self._held_out is None:
-            return {}
-        batch = on_device(self._held_out.batch(0), self.device)
+        figures: dict[str, float] = {}
+        for name, windows in self._held_out.items():
+            figures |= self._judged(name, on_device(windows.batch(0), self.device))
+        return figures
+
+    def _judged(self, name: str, batch: PathWindowBatch) -> dict[str, float]:
         made = refined(cast(PathRestoration, self.ema.module), batch).float().clamp(0, 1)
         gain_M, grown_M = judged_steps(
             self.discriminator, batch.blurred_MCHW, batch.sharp_MCHW, batch.result_MCHW, made
         )
         kept_M = grown_M > 0
         return {
-            "windows": gain_M.mean().item(),
-            "windows, kept": kept_M.float().mean().item(),
-            "windows, gain of the kept": gain_M[kept_M].mean().item() if kept_M.any() else 0.0,
+            name: gain_M.mean().item(),
+            f"{name}, kept": kept_M.float().mean().item(),
+            f"{name}, gain of the kept": gain_M[kept_M].mean().item() if kept_M.any() else 0.0,
         }
 
 

@@ -40,7 +40,11 @@ _CONTENT_SHARE = 0.1  # share of places that are taken though they stand still
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MotionSettings:
-    """The kinds of motion samples. Only the ratio of the first five numbers counts, among the kinds that are there."""
+    """The kinds of motion samples. Only the ratio of the first five numbers counts, among the kinds that are there.
+
+    G_p's windows show real pairs, averages of clips and sharp sequences in the same ratio; rendered scenes have a share
+    of their own (`rendered_windows`).
+    """
 
     real: float = 0.4  # share of real pairs (--real)
     clips: float = 0.2  # share of averages of sharp clips (--clips)
@@ -58,18 +62,24 @@ class MotionSettings:
     # (one at a quarter of the size has a sixteenth); 0.5 MB for the flow, and for that of each copy. Up to 20 frames of
     # a sequence take nearly as much again, as sharp ones.
     most_real_frames: int = 650
+    # Rendered scenes that are stored for the G_p of videos; 0: it learns on none. One takes 4 MB of disk space, and
+    # results and guesses as much again.
+    stored_scenes: int = 400
+    stored_lights: float = 0.5  # share of the stored scenes that have lights, which G_p darkens if it has seen too few
+    rendered_windows: float = 0.28  # share of G_p's windows that show stored scenes, if it has others, too
     scene: SceneSettings = field(default=SceneSettings())
 
     def __post_init__(self) -> None:
         shares = (self.real, self.clips, self.sharp, self.rendered, self.still)
         if min(shares) < 0 or not self.rendered + self.still:
             raise ValueError(f"shares of motion samples must not be negative, nor rendered and still both 0: {shares}")
-        if not all(0 <= share <= 1 for share in (self.dropped, self.lone, self.toned, self.as_filmed)):
-            raise ValueError("dropped, lone, toned and as_filmed must lie in [0, 1]")
+        names = ("dropped", "lone", "toned", "as_filmed", "stored_lights", "rendered_windows")
+        if not all(0 <= getattr(self, name) <= 1 for name in names):
+            raise ValueError(f"{', '.join(names[:-1])} and {names[-1]} must lie in [0, 1]")
         if not 0 <= self.held_out <= 0.5:
             raise ValueError(f"held_out must lie in [0, 0.5], but it is {self.held_out}")
-        if self.most_real_frames < 1 or self.copies < 0:
-            raise ValueError("most_real_frames must be 1 at least, and copies must not be negative")
+        if self.most_real_frames < 1 or min(self.copies, self.stored_scenes) < 0:
+            raise ValueError("most_real_frames must be 1 at least; copies and stored_scenes must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ from concertdeblur.training.video_windows import (
     VideoPganSettings,
     VideoPganStage,
     frame_results,
+    make_result_flows,
 )
 from concertdeblur.training.whole_frames import WholeFrames
 from tests.networks import SMALL_VIDEO, random_networks
@@ -260,6 +261,7 @@ def make_results(store: SequenceStore, restoration: PathRestoration, generator: 
         return np.asarray(made.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
     frame_results(store).make(make, made_with="a test")
+    make_result_flows(store, made_with="a test")
 
 
 class TestVideoPgan:
@@ -270,7 +272,7 @@ class TestVideoPgan:
 
     def test_windows_are_a_function_of_seed_and_number(self, sequences: Path) -> None:
         store = SequenceStore(sequences, "train")
-        first, second = (PathWindowStream(store, MotionSettings(), seed=2, batch_size=3) for _ in range(2))
+        first, second = (PathWindowStream([store], MotionSettings(), seed=2, batch_size=3) for _ in range(2))
         assert torch.equal(first.batch(4).result_MCHW, second.batch(4).result_MCHW)
         assert torch.equal(first.batch(4).taps_MTHW, second.batch(4).taps_MTHW)
         assert first.batch(4).result_MCHW.shape == (3, 3, 128, 128)
@@ -278,7 +280,7 @@ class TestVideoPgan:
     def test_turned_windows_have_taps_that_fit(self, sequences: Path) -> None:
         """A tap a frame interval along is nearer to the window moved by its velocity than to the window itself."""
         settings = replace(MotionSettings(), sharp=0.0)
-        batch = PathWindowStream(SequenceStore(sequences, "train"), settings, seed=2, batch_size=16).batch(0)
+        batch = PathWindowStream([SequenceStore(sequences, "train")], settings, seed=2, batch_size=16).batch(0)
         inner = (slice(None), slice(16, -16), slice(16, -16))
         for number in range(16):
             x, y = (round(float(v)) for v in batch.smear_M2hw[number].mean((1, 2)))
@@ -298,10 +300,12 @@ class TestVideoPgan:
         before = {name: value.clone() for name, value in video.discriminator.state_dict().items()}
         settings = VideoPganSettings(steps=4, cooldown_steps=2, batch_size=2, warmup_steps=1)
         held_out = PathWindowStream(
-            SequenceStore(sequences, "held_out"), MotionSettings(), seed=2, batch_size=4, is_turned=False
+            [SequenceStore(sequences, "held_out")], MotionSettings(), seed=2, batch_size=4, is_turned=False
         )
-        stage = VideoPganStage(video.patch_generator, video.discriminator, settings, tmp_path, held_out=held_out)
-        source = PathWindowStream(SequenceStore(sequences, "train"), MotionSettings(), seed=2, batch_size=2)
+        stage = VideoPganStage(
+            video.patch_generator, video.discriminator, settings, tmp_path, held_out={"windows": held_out}
+        )
+        source = PathWindowStream([SequenceStore(sequences, "train")], MotionSettings(), seed=2, batch_size=2)
         reports: list[Report] = []
         stage.run(source.batch, until_s=600, on_report=reports.append)
         assert {"windows", "windows, kept"} <= reports[-1].held_out.keys()
