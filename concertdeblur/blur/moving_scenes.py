@@ -60,7 +60,8 @@ class MovingScene:
     @property
     def sharp(self) -> Picture:
         """The truth of the middle frame, (side, side, 3)."""
-        return self.truths[len(self.truths) // 2]
+        middle: Picture = self.truths[len(self.truths) // 2]
+        return middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def moving_scene(
         num_frames: An odd number. Clips of more frames differ in all that is drawn after their lights.
         num_truths: How many frames in the middle get a truth, an odd number.
     """
-    assert num_frames % 2 and num_truths % 2 and num_truths <= num_frames
+    assert num_frames % 2 == num_truths % 2 == 1
+    assert num_truths <= num_frames
     settings = settings or SceneSettings()
     field = float(rng.choice([0.25, 0.5, 1.0], p=[0.4, 0.25, 0.35]))
     longest = _LONGEST_PX * field**0.75

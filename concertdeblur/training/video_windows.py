@@ -234,11 +234,11 @@ class _Part:
             there = flow_in(flow, height, width, rows, columns)
             return np.asarray(cv2.resize(there, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
-        own = result(number)
+        own, store = result(number), source.store
         assert own is not None
         return cls(
             before=result(number - 1), result=own, after=result(number + 1),
-            blurred=source.store.frame(row, number)[rows, columns], sharp=source.store.sharp(row, number)[rows, columns],
+            blurred=store.frame(row, number)[rows, columns], sharp=store.sharp(row, number)[rows, columns],
             path=_of_flows(source.path(row, number), reduced), at=(at[0] - rows.start, at[1] - columns.start),
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ steps = 0
 [motion]
 rendered = 0
 copies = 2
+stored_scenes = 2
 [video_igan]
 steps = 6
 cooldown_steps = 3
@@ -62,7 +63,7 @@ def test_real_pairs_train_networks_for_videos_that_deblur_one(folder: Path) -> N
     stages = list(dict.fromkeys(event["stage"] for event in told if event["event"] == "progress"))
     assert stages == [
         "read pictures", "read real pairs", "train analysis", "train iGAN", "guess blur", "train video iGAN",
-        "train smear", "deblur frames", "train video pGAN",
+        "train smear", "render scenes", "deblur frames", "search flow", "train video pGAN",
     ]  # fmt: skip
     done = told[-1]
     assert done["num_sequences"] == 8  # 3 for training, as many sharp ones, 2 held-out ones
@@ -88,10 +89,23 @@ def _starts_from_it(folder: Path, weights: Path) -> None:
         again = folder / "runs" / "again" / "weights" / f"{name}.safetensors"
         assert again.read_bytes() == (weights / f"{name}.safetensors").read_bytes()
     assert not list((folder / "runs" / "again" / "sequences").glob("*results*"))  # nothing is made for it
+    assert not (folder / "runs" / "again" / "scenes").exists()
 
 
-def test_without_sequences_nothing_is_refined_along_the_motion(folder: Path) -> None:
-    args = ("train", "--recipe", "short.toml", "--data", "pictures", "--out", "alone", "--stage", "analysis")
+def test_without_sequences_refining_along_the_motion_is_learned_on_scenes(folder: Path) -> None:
+    ended = run_here(*_ARGS, "--out", "scenes", "--json", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    stages = list(dict.fromkeys(event["stage"] for event in events(ended.stdout) if event["event"] == "progress"))
+    assert stages == [
+        "read pictures", "train analysis", "train iGAN", "train video iGAN", "train smear", "render scenes",
+        "guess blur", "deblur frames", "search flow", "train video pGAN",
+    ]  # fmt: skip
+    assert (folder / "scenes" / "weights" / "video_patch_generator.safetensors").is_file()
+
+
+def test_without_sequences_and_scenes_nothing_is_refined_along_the_motion(folder: Path) -> None:
+    (folder / "none.toml").write_text(_SHORT.replace("stored_scenes = 2", "stored_scenes = 0"))
+    args = ("train", "--recipe", "none.toml", "--data", "pictures", "--out", "alone", "--stage", "analysis")
     ended = run_here(*args, folder=folder)
     assert ended.returncode == 0, ended.stderr
     assert "refining of videos is not learned" in ended.stderr

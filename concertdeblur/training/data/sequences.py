@@ -214,7 +214,7 @@ def searched_luma(pixels: Picture, field: float | None = None) -> npt.NDArray[np
     """
     if field is None:
         return reduced_luma(pixels)
-    height, width = searched_size(*pixels.shape[:2], field)
+    height, width = searched_size(pixels.shape[0], pixels.shape[1], field)
     if (height, width) != pixels.shape[:2]:
         pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -24,8 +24,14 @@ def photos() -> list[Picture]:
     return [np.ascontiguousarray(np.roll(photograph(400, 420), 90 * number, axis=1)) for number in range(3)]
 
 
-def scene(photos: Sequence[Picture], seed: int, settings: SceneSettings | None = None) -> MovingScene:
-    return moving_scene(photos, np.random.default_rng(seed), side_px=SIDE_PX, settings=settings)
+def scene(
+    photos: Sequence[Picture], seed: int, settings: SceneSettings | None = None, *, num_frames: int = NUM_FRAMES,
+    num_truths: int = 1,
+) -> MovingScene:  # fmt: skip
+    return moving_scene(
+        photos, np.random.default_rng(seed), side_px=SIDE_PX, settings=settings, num_frames=num_frames,
+        num_truths=num_truths,
+    )  # fmt: skip
 
 
 def test_a_scene_is_a_function_of_its_seed(photos: list[Picture]) -> None:
@@ -64,6 +70,40 @@ def test_a_moving_scene_is_blurred_and_its_frames_differ(photos: list[Picture]) 
         assert (made.frames[0] != made.frames[2]).any()
     assert min(errors) > 0
     assert max(errors) > 5
+
+
+def test_a_scene_of_five_frames_is_that_of_three_with_one_more_at_each_end(photos: list[Picture]) -> None:
+    for seed in range(4):
+        three, five = scene(photos, seed, CLEAN), scene(photos, seed, CLEAN, num_frames=5, num_truths=3)
+        assert five.frames.shape == (5, SIDE_PX, SIDE_PX, 3)
+        assert five.truths.shape == (3, SIDE_PX, SIDE_PX, 3)
+        assert (five.frames[1:4] == three.frames).all()
+        assert (five.sharp == three.sharp).all()
+        assert (five.sharp == five.truths[1]).all()
+
+
+def test_each_truth_is_of_its_own_frame(photos: list[Picture]) -> None:
+    def difference(made: MovingScene, frame: int, truth: int) -> float:
+        return float(np.abs(made.frames[frame].astype(float) - made.truths[truth]).mean())
+
+    for seed in range(4):
+        made = scene(photos, seed, CLEAN, num_frames=5, num_truths=5)
+        for frame in range(5):
+            others = [difference(made, frame, truth) for truth in range(5) if truth != frame]
+            assert difference(made, frame, frame) < min(others)
+
+
+def test_truths_show_the_lights_of_their_frames(photos: list[Picture], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing moves here, so a clean frame is its truth; some lamps are lit for one frame alone."""
+    monkeypatch.setattr(moving_scenes, "_number", lambda _rng: 0)  # no layers
+    flashes = 0
+    for seed in range(12):
+        made = scene(photos, seed, replace(CLEAN, still_share=1, lights_share=1), num_frames=5, num_truths=5)
+        assert (made.frames == made.truths).all()
+        truths = made.truths.astype(int).max(3)
+        lit_once = [truths[n] - np.maximum(truths[n - 1], truths[n + 1]) for n in range(1, 4)]
+        flashes += any(int((more > 60).sum()) >= 9 for more in lit_once)
+    assert flashes
 
 
 def test_noise_and_coding_touch_the_frames_alone(photos: list[Picture]) -> None:

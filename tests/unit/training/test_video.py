@@ -1,5 +1,6 @@
 """Networks of a video in training: samples that move, windows, stages, and what judges them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from concertdeblur.blur.moving_scenes import SceneSettings
 from concertdeblur.deblurring import working_size as working_size_module
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
@@ -20,6 +22,7 @@ from concertdeblur.training.data.pictures import PictureStore, build_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
+from concertdeblur.training.data.stored_scenes import StoredScenes, build_scene_store
 from concertdeblur.training.motion_gain import REAL, REAL_WORST, gain_judge
 from concertdeblur.training.report import Report
 from concertdeblur.training.video import VideoIganSettings, VideoIganStage
@@ -181,6 +184,9 @@ class TestMotionSamples:
             {"rendered": 0.0, "still": 0.0},
             {"as_filmed": 1.1},
             {"copies": -1},
+            {"stored_scenes": -1},
+            {"stored_lights": 1.1},
+            {"rendered_windows": -0.1},
             {"held_out": 0.8},
         ):
             with pytest.raises(ValueError, match="must"):
@@ -253,6 +259,27 @@ class TestVideoIgan:
         assert brighter.mean() > 0.01
 
 
+def make_same_results(store: SequenceStore, value_of: Callable[[int], int], *, made_with: str) -> None:
+    """Results of one grey level each, by the number of the frame, and their flow."""
+
+    def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        shape = (row.height - row.height % 16, row.width - row.width % 16, 3)
+        return np.full(shape, value_of(number), np.uint8)
+
+    frame_results(store).make(make, made_with=made_with)
+    make_result_flows(store, made_with=made_with)
+
+
+@pytest.fixture(scope="module")
+def scenes(pictures: PictureStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "scenes"
+    build_scene_store(
+        folder, StoredScenes(number=2, lights_share=0.5, scene=SceneSettings()), train=pictures, held_out=pictures,
+        pictures_sha256="of a test", seed=1,
+    )  # fmt: skip
+    return folder
+
+
 def make_results(store: SequenceStore, restoration: PathRestoration, generator: ConcertGenerator) -> None:
     whole_frames = WholeFrames(store, Guesser(generator))
 
@@ -289,6 +316,82 @@ class TestVideoPgan:
             at_one = batch.taps_MTHW[number][8 : 3 * NUM_TAPS : NUM_TAPS]
             moved = torch.roll(window, (-y, -x), (1, 2))
             assert (at_one - moved)[inner].abs().mean() < 0.6 * (at_one - window)[inner].abs().mean()
+
+    def test_the_path_of_a_window_is_that_between_results(self, sequences: Path) -> None:
+        """The frames pan by 6 px; results are made here that pan by 2 px only."""
+        store = SequenceStore(sequences, "train")
+
+        def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+            moved = np.roll(store.sharp(row, number), 4 * number, axis=1)
+            return moved[: row.height - row.height % 16, : row.width - row.width % 16]
+
+        frame_results(store).make(make, made_with="panned")
+        make_result_flows(store, made_with="panned")
+        row = next(row for row in store.of_kind("real") if row.scale == 1)
+        of_frames = store.path(row, 2).velocity()
+        assert of_frames is not None
+        assert np.median(of_frames[..., 0]) == pytest.approx(-6, abs=0.5)
+        settings = replace(MotionSettings(), sharp=0.0)
+        batch = PathWindowStream([store], settings, seed=2, batch_size=12, is_turned=False).batch(0)
+        assert row.exposures[1:4] == pytest.approx([1] * 3)  # so that the smear is the velocity
+        for smear in batch.smear_M2hw:
+            assert smear[0].median().item() == pytest.approx(-2, abs=0.5)
+            assert smear[1].median().item() == pytest.approx(0, abs=0.3)
+
+    def test_results_that_lack_a_neighbour_are_told_nothing_of_it(self, sequences: Path) -> None:
+        """Frames 1 to 3 of five have results; that of 1 has none before it, and that of 3 has none after it."""
+        store = SequenceStore(sequences, "train")
+        make_same_results(store, lambda number: 100 + 4 * number, made_with="levels")
+        settings = replace(MotionSettings(), sharp=0.0)
+        batch = PathWindowStream([store], settings, seed=2, batch_size=24, is_turned=False).batch(0)
+        seen = set()
+        for result, taps in zip(batch.result_MCHW, batch.taps_MTHW, strict=True):
+            number = round((float(result.mean()) * 255 - 100) / 4)
+            beside = taps[NUM_TAPS - 2 * len(BESIDE) : NUM_TAPS].mean((1, 2)) * 255
+            before, after = beside[: len(BESIDE)], beside[len(BESIDE) :]
+            assert before.tolist() == pytest.approx([100 + 4 * max(1, number - 1)] * len(BESIDE), abs=0.01)
+            assert after.tolist() == pytest.approx([100 + 4 * min(3, number + 1)] * len(BESIDE), abs=0.01)
+            seen.add(number)
+        assert seen == {1, 2, 3}
+
+    def test_three_frames_have_no_window(self, tmp_path: Path) -> None:
+        """Only one of them has a result, so its motion is not known."""
+        write_gopro_folder(tmp_path / "real", "a", 3, height=160, width=176)
+        write_gopro_folder(tmp_path / "real", "b", 4, height=160, width=176)
+        settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.0, most_frames=100, num_copies=0)
+        build_sequence_store(tmp_path / "store", settings, real=tmp_path / "real", clips=[], seed=1)
+        store = SequenceStore(tmp_path / "store", "train")
+        assert [row.name for row in store.of_kind("real")] == ["a", "b"]
+        make_same_results(store, lambda _number: 100, made_with="grey")
+        stream = PathWindowStream([store], replace(MotionSettings(), sharp=0.0), seed=2, batch_size=8)
+        assert len(stream) == 2  # the pairs of b, and their truths alone
+        assert stream.batch(0).result_MCHW.shape == (8, 3, 128, 128)
+
+    def test_rendered_scenes_have_their_share_of_the_windows(self, sequences: Path, scenes: Path) -> None:
+        real, rendered = SequenceStore(sequences, "train"), SequenceStore(scenes, "train")
+        make_same_results(real, lambda _number: 255, made_with="white")
+        make_same_results(rendered, lambda _number: 0, made_with="black")
+
+        def share(stores: list[SequenceStore], rendered_windows: float) -> float:
+            settings = MotionSettings(rendered_windows=rendered_windows)
+            windows = PathWindowStream(stores, settings, seed=2, batch_size=60).batch(0)
+            return float((windows.result_MCHW.mean((1, 2, 3)) < 0.5).float().mean())
+
+        assert share([real, rendered], 0.0) == 0
+        assert share([real, rendered], 0.3) == pytest.approx(0.3, abs=0.15)
+        assert share([rendered, real], 1.0) == 1
+        assert share([rendered], 0.3) == 1
+        assert share([real], 1.0) == 0
+
+    def test_windows_of_scenes_have_the_inputs_of_g_p(self, scenes: Path, generator: ConcertGenerator) -> None:
+        store = SequenceStore(scenes, "train")
+        make_guesses(store, Guesser(generator))
+        make_results(store, video_restoration().eval(), generator)
+        batch = PathWindowStream([store], MotionSettings(), seed=2, batch_size=6).batch(0)
+        assert batch.taps_MTHW.shape == (6, NUM_PLANES, 128, 128)
+        assert batch.smear_M2hw.shape == (6, 2, 128 // SMEAR_PX, 128 // SMEAR_PX)
+        assert torch.isfinite(batch.taps_MTHW).all()
+        assert (batch.result_MCHW - batch.blurred_MCHW).abs().mean() < 0.01  # an untrained network changes little
 
     def test_g_p_learns_and_d_i_with_it(self, tmp_path: Path, sequences: Path) -> None:
         video = random_networks(SMALL_VIDEO, scale=0.0).video
