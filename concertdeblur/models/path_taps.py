@@ -112,12 +112,6 @@ class PathSearch:
         return found * np.array([width / first.shape[1], height / first.shape[0]], dtype=np.float32)
 
 
-def reduced_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which flow is searched in a frame of this size."""
-    factor = min(1.0, (_AREA_PX / (height * width)) ** 0.5)
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
 def reduced_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
     """The grey levels in which flow is searched, of a frame (height, width, 3), uint8 or float32 in [0, 1]."""
     height, width = reduced_size(*pixels.shape[:2])

@@ -57,13 +57,13 @@ class MotionSettings:
     copies: int = 8  # reduced copies of each real sequence that is learned from
     as_filmed: float = 0.08  # share of real samples as filmed; the others are of all copies alike
     held_out: float = 0.25  # share of each real sequence that is held out to judge by; 0: all of it is learned from
-    # The most frames as filmed that are stored. One of 1280x720 takes 41 MB of disk space: 6 bytes for each px and its
+    # The most frames as filmed that are stored. One of 1280x720 takes 45 MB of disk space: 6 bytes for each px and its
     # truth, 8 for guesses, 3 for results of G_i, and the same for each px of 8 copies, which have 1.35 times as many
-    # (one at a quarter of the size has a sixteenth); 0.5 MB for the flow, and for that of each copy. Up to 20 frames of
-    # a sequence take nearly as much again, as sharp ones.
+    # (one at a quarter of the size has a sixteenth); 0.9 MB for the flow between frames and between results, and for
+    # that of each copy. Up to 20 frames of a sequence take nearly as much again, as sharp ones.
     most_real_frames: int = 650
-    # Rendered scenes that are stored for the G_p of videos; 0: it learns on none. One takes 4 MB of disk space, and
-    # results and guesses as much again.
+    # Rendered scenes that are stored for the G_p of videos; 0: it learns on none. One takes 7 MB of disk space: 4 for
+    # frames, truths and flow, 3 for guesses, results and the flow between these.
     stored_scenes: int = 400
     stored_lights: float = 0.5  # share of the stored scenes that have lights, which G_p darkens if it has seen too few
     rendered_windows: float = 0.28  # share of G_p's windows that show stored scenes, if it has others, too
