@@ -4,7 +4,7 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from concertdeblur.training.curves import Curves
 from concertdeblur.training.distributed import World
 from concertdeblur.training.mining import mined_windows
 from concertdeblur.training.narration import Narrator, mean_gain_db
+from concertdeblur.training.report import Report
 from concertdeblur.training.session import Session
 from concertdeblur.training.window_store import MinedParts
 from tests.unit.training.test_stage import Line, Points, points
@@ -75,6 +76,32 @@ def test_a_stage_is_run_and_told(tmp_path: Path) -> None:
     told = Told(tmp_path)
     assert told.run(Igan(tmp_path))  # done already: nothing to tell
     assert told.progress == []
+
+
+@pytest.mark.parametrize(
+    ("held_out", "told"),
+    [
+        (
+            {"windows": 0.2, "windows, kept": 0.5, "rendered windows": -0.1, "rendered windows, kept": 0.25},
+            {"gain in windows": "+0.20 dB", "gain in rendered windows": "-0.10 dB", "kept": "50 %"},
+        ),
+        (
+            {"rendered windows": -0.1, "rendered windows, kept": 0.25},
+            {"gain in rendered windows": "-0.10 dB", "kept": "25 %"},
+        ),
+    ],
+)
+def test_gains_in_filmed_and_rendered_windows_are_told(held_out: dict[str, float], told: dict[str, str]) -> None:
+    progress: list[StageProgress] = []
+    narrator = Narrator(on_progress=progress.append, on_warning=lambda _: None, stop=threading.Event())
+    report = Report(
+        stage="video-pgan", step=1, steps=2, objective=1.0, figures={}, held_out=held_out, elapsed_s=1.0, waited_s=0.0
+    )
+    narrator.begin("video-pgan", 0)
+    narrator.report(report, waited_s=0.0)
+    assert told.items() <= progress[0].facts.items()
+    narrator.report(replace(report, held_out={}), waited_s=0.0)
+    assert told.items() <= progress[1].facts.items()  # until the next evaluation
 
 
 def test_time_that_is_up_is_no_error(tmp_path: Path) -> None:
