@@ -13,26 +13,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from concertdeblur.models.path_taps import Flow, Path, PathSearch, flow_in, reduced_size
+from concertdeblur.models.path_search import ResultSearch, reduced_size
+from concertdeblur.models.path_taps import Flow, Path, flow_in
 from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import SMEAR_PX
 from concertdeblur.models.restoration import luma
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Result:
     """What G_i made of a frame."""
 
     result_1CHW: Tensor  # sides are padded
     size: tuple[int, int]  # height and width of the frame, px
     luma: npt.NDArray[np.uint8]  # of the frame, reduced
+    flows: tuple[Flow, Flow] | None = None  # to the result after it and back, once they are searched
 
 
 class ResultPaths:
     """Knows the results of three frames of a stream that follow each other; not thread-safe."""
 
     def __init__(self) -> None:
-        self._search = PathSearch()
+        self._search = ResultSearch()
         self._three: tuple[_Result | None, _Result | None, _Result | None] = (None, None, None)
 
     def add(self, result_1CHW: Tensor, size: tuple[int, int]) -> None:
@@ -61,7 +63,9 @@ class ResultPaths:
         before, middle, after = self._three
         assert middle is not None
         before, after = before if path.to_before is not None else None, after if path.to_after is not None else None
-        found = replace(path, to_before=self._flow(middle, before), to_after=self._flow(middle, after))
+        to_before = None if before is None else self._flows(before, middle)[1]
+        to_after = None if after is None else self._flows(middle, after)[0]
+        found = replace(path, to_before=to_before, to_after=to_after)
         smear = found.smear()
         assert smear is not None, "a frame that is restored along its motion has a neighbour"
         return Along(
@@ -73,8 +77,12 @@ class ResultPaths:
             to_after_12hw=None if found.to_after is None else _planes(found.to_after, middle),
         )
 
-    def _flow(self, middle: _Result, other: _Result | None) -> Flow | None:
-        return None if other is None else self._search.flow(middle.luma, other.luma, *middle.size)
+    def _flows(self, result: _Result, after: _Result) -> tuple[Flow, Flow]:
+        """Flow from a result to the one after it, and back."""
+        if result.flows is None:
+            result.flows = self._search.flows(result.luma, after.luma, *result.size)
+        assert result.flows is not None, "the frames have a flow, so the results are large enough for one"
+        return result.flows
 
 
 def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

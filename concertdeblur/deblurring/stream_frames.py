@@ -14,7 +14,8 @@ from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_taps import Flow, Path, PathSearch, Samples, reduced_luma
+from concertdeblur.models.path_search import PathSearch, reduced_luma
+from concertdeblur.models.path_taps import Flow, Path, Samples
 
 _LEAST_SMEAR_PX = 0.5  # of a picture, at its working size; what is smeared less anywhere is not restored along it
 

@@ -18,9 +18,6 @@ the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It 
 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
-
-The flow is searched at a low resolution. Blurred frames show no finer motion, and a smooth path undoes blur better than
-a detailed one (EXPERIMENTS.md, 2026-11-29: a linear filter on taps gains twice as many dB with it).
 """
 
 from dataclasses import dataclass, replace
@@ -41,12 +38,6 @@ HALF_SMEAR = 0.5  # of the smear: no sample of an exposure lies further off
 NEIGHBOUR_ROOM, NEIGHBOUR_SHARE, NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
 PLANES = (NUM_TAPS, NUM_TAPS, NUM_TAPS, NUM_TAPS, 6)  # red, green, blue, luma, range
 NUM_PLANES = sum(PLANES)
-
-_AREA_PX = 320 * 180  # of the frame in which flow is searched
-_LEAST_SIDE_PX = 24  # smaller frames have no room for a search
-_FINEST_LEVEL = 1  # the search ends at half of the reduced size
-_SMOOTHNESS = 60.0  # weight of the search's smoothness term
-_SOFTNESS_PX = 2.5  # of the flow, reduced px
 
 _BAND_PX = 32 * 1280  # whose taps are sampled at a time, in whole rows; they fit into the processor's cache
 
@@ -90,42 +81,6 @@ class Path:
         shorter = min(before, after)
         scaled = self.to_after * (shorter / after) - self.to_before * (shorter / before)
         return np.asarray(scaled / 2, dtype=np.float32)
-
-
-class PathSearch:
-    """Finds the flow between two frames as paths want it. Not thread-safe."""
-
-    def __init__(self) -> None:
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._search.setFinestScale(_FINEST_LEVEL)
-        self._search.setVariationalRefinementAlpha(_SMOOTHNESS)
-
-    def flow(self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int) -> Flow | None:
-        """Flow from one reduced luma (`reduced_luma`) to another, in px of a frame of (height, width).
-
-        Returns None where the frames are too small for a search.
-        """
-        if min(first.shape) < _LEAST_SIDE_PX:
-            return None
-        found = np.asarray(self._search.calc(first, second, None), dtype=np.float32)  # type: ignore[call-overload]
-        found = np.asarray(cv2.GaussianBlur(found, (0, 0), _SOFTNESS_PX), dtype=np.float32)
-        return found * np.array([width / first.shape[1], height / first.shape[0]], dtype=np.float32)
-
-
-def reduced_luma(pixels: Samples) -> npt.NDArray[np.uint8]:
-    """The grey levels in which flow is searched, of a frame (height, width, 3), uint8 or float32 in [0, 1]."""
-    height, width = reduced_size(*pixels.shape[:2])
-    if (height, width) != pixels.shape[:2]:
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    if pixels.dtype != np.uint8:
-        pixels = (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-
-
-def reduced_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) in which flow is searched in a frame of that size."""
-    factor = min(1.0, (_AREA_PX / (height * width)) ** 0.5)
-    return (height, width) if factor == 1 else (max(1, round(height * factor)), max(1, round(width * factor)))
 
 
 def flow_in(flow: Flow, height: float, width: float, rows: slice, columns: slice) -> Flow:

@@ -22,7 +22,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_taps import Flow, PathSearch, flow_in
+from concertdeblur.models.path_search import ResultSearch
+from concertdeblur.models.path_taps import Flow, flow_in
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
@@ -92,7 +93,7 @@ def make_result_flows(
         made_with: What the results were made with.
         on_progress: Called with (frames done, frames in all); it may raise to stop.
     """
-    results, search = frame_results(store), PathSearch()
+    results, search = frame_results(store), ResultSearch()
 
     def make(row: StoredSequence, number: int) -> npt.NDArray[np.float16]:
         height, width = _size_of(row)
@@ -100,9 +101,11 @@ def make_result_flows(
         flows = np.zeros((2, *luma.shape, 2), np.float16)
         for flow, beside in zip(flows, (number - 1, number + 1), strict=True):
             if beside in row.inner:
-                found = search.flow(luma, searched_luma(results.read(row, beside), row.field), height, width)
+                other = searched_luma(results.read(row, beside), row.field)
+                pair = (other, luma) if beside < number else (luma, other)
+                found = search.flows(*pair, height, width)
                 assert found is not None, "sequences are larger than what a search needs"
-                flow[:] = found
+                flow[:] = found[1] if beside < number else found[0]
         return flows
 
     result_flows(store).make(make, made_with=f"flow between results of {made_with}", on_progress=on_progress)

@@ -21,7 +21,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
 from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
 from concertdeblur.models.exposure_share import counted_share
-from concertdeblur.models.path_taps import Flow, Path, PathSearch, flow_in, taps_of
+from concertdeblur.models.path_search import PathSearch
+from concertdeblur.models.path_taps import Flow, Path, flow_in, taps_of
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore

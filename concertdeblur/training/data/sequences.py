@@ -21,7 +21,8 @@ import numpy.typing as npt
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_taps import Flow, PathSearch, reduced_luma, reduced_size
+from concertdeblur.models.path_search import PathSearch, reduced_luma, reduced_size
+from concertdeblur.models.path_taps import Flow
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.training.data.pictures import open_pixels, read_index, write_index
 from concertdeblur.training.data.sources import Split

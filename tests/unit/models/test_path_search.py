@@ -1,0 +1,74 @@
+"""The search of flow between frames, and between results."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from concertdeblur.models.path_search import PathSearch, ResultSearch, reduced_luma
+
+FloatPicture = npt.NDArray[np.float32]
+EDGE = 24
+
+
+def view(x: float, y: float, *, height: int = 120, width: int = 160, sigma_px: float = 2.0) -> FloatPicture:
+    """A picture of noise that is moved by (x, y) px."""
+    noise = np.random.default_rng(0).random((height + 80, width + 80, 3), np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), sigma_px)
+    soft = (soft - soft.min()) / (soft.max() - soft.min())
+    shift = np.array([[1, 0, x - 40], [0, 1, y - 40]], np.float64)
+    return np.asarray(cv2.warpAffine(soft, shift, (width, height), flags=cv2.INTER_CUBIC), dtype=np.float32)
+
+
+class TestPathSearch:
+    @pytest.mark.parametrize("shift", [(4.0, -2.0), (-9.0, 3.5), (0.0, 0.0)])
+    @pytest.mark.parametrize("size", [(180, 320), (360, 640)])
+    def test_a_known_shift_is_found(self, shift: tuple[float, float], size: tuple[int, int]) -> None:
+        height, width = size
+        scale = width / 320
+        first, second = (
+            view(x, y, height=height, width=width, sigma_px=2 * scale)
+            for x, y in ((0, 0), (shift[0] * scale, shift[1] * scale))
+        )
+        found = PathSearch().flow(reduced_luma(first), reduced_luma(second), height, width)
+        assert found is not None
+        assert found.shape == (180, 320, 2)
+        there = found[20:-20, 30:-30].reshape(-1, 2)
+        assert np.abs(np.median(there, axis=0) - np.array(shift) * scale).max() < 0.5
+        assert np.percentile(np.abs(there - np.array(shift) * scale), 95) < 0.5 * scale
+
+    def test_frames_without_room_for_a_search_have_no_flow(self) -> None:
+        tiny = reduced_luma(view(0, 0)[:20, :40])
+        assert PathSearch().flow(tiny, tiny, 20, 40) is None
+        assert ResultSearch().flows(tiny, tiny, 20, 40) is None
+
+    def test_the_luma_is_reduced_to_one_area_and_never_enlarged(self) -> None:
+        large, small = (
+            reduced_luma(np.zeros((720, 1280, 3), np.uint8)),
+            reduced_luma(np.zeros((90, 100, 3), np.float32)),
+        )
+        assert [luma.shape for luma in (large, small)] == [(180, 320), (90, 100)]
+        assert [luma.dtype.name for luma in (large, small)] == ["uint8", "uint8"]
+
+
+class TestResultSearch:
+    @pytest.mark.parametrize("shift", [(4.0, -2.0), (-7.5, 3.0), (0.0, 0.0)])
+    def test_a_known_shift_is_found_there_and_back(self, shift: tuple[float, float]) -> None:
+        found = ResultSearch().flows(reduced_luma(view(0, 0)), reduced_luma(view(*shift)), 240, 320)
+        assert found is not None
+        for flow, sign in zip(found, (2, -2), strict=True):  # the frame is twice as large as what is searched
+            there = flow[EDGE:-EDGE, EDGE:-EDGE].reshape(-1, 2)
+            assert np.percentile(np.abs(there - sign * np.array(shift)), 95) < 0.3
+
+    def test_the_way_back_leads_to_where_the_way_there_began(self) -> None:
+        """The scene is enlarged, so the flow differs from place to place."""
+        first = view(0, 0)
+        zoom = np.array([[1.06, 0, -0.06 * 80], [0, 1.06, -0.06 * 60]])
+        second = cv2.warpAffine(first, zoom, (160, 120), flags=cv2.INTER_CUBIC)
+        found = ResultSearch().flows(reduced_luma(first), reduced_luma(np.asarray(second)), 120, 160)
+        assert found is not None
+        there, back = found
+        assert np.abs(there).max() > 3
+        y, x = np.mgrid[:120, :160].astype(np.float32)
+        returned = there + cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR)
+        assert np.abs(returned[EDGE:-EDGE, EDGE:-EDGE]).max() < 0.15
