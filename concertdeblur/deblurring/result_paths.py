@@ -17,7 +17,6 @@ from concertdeblur.models.path_search import ResultSearch, reduced_size
 from concertdeblur.models.path_taps import Flow, Path, flow_in
 from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import SMEAR_PX
-from concertdeblur.models.restoration import luma
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,13 +85,15 @@ class ResultPaths:
 
 
 def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The grey levels in which flow is searched. On a GPU the host waits for them."""
+    """The grey levels in which flow is searched. On a GPU the host waits for the result."""
     height, width = size
-    whole = luma(result_1CHW[..., :height, :width])[0, 0].cpu().numpy()
     reduced_height, reduced_width = reduced_size(height, width)
-    if (reduced_height, reduced_width) != size:
-        whole = cv2.resize(whole, (reduced_width, reduced_height), interpolation=cv2.INTER_AREA)
-    return np.asarray(whole * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    colours = [
+        cv2.resize(colour, (reduced_width, reduced_height), interpolation=cv2.INTER_AREA)
+        for colour in result_1CHW[0, :, :height, :width].cpu().numpy()
+    ]
+    luma = cv2.cvtColor(cv2.merge(colours), cv2.COLOR_RGB2GRAY)
+    return np.asarray(luma * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
 def _planes(flow: Flow, result: _Result) -> Tensor:

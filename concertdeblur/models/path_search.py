@@ -21,7 +21,9 @@ _FINEST_LEVEL = 1  # the search ends at half of the reduced size
 _SOFTNESS_PX = 2.5  # of the flow, reduced px
 
 # between results
-_RESULTS_REFINEMENTS = 1  # rounds at each level; five take 1.8 times as long, and gain nothing
+# Patches at every fifth pixel, half of the usual steps for each, and one round of smoothing at each level instead of
+# five: a third of the time, and the same gain.
+_RESULTS_STRIDE, _RESULTS_STEPS, _RESULTS_ROUNDS = 5, 12, 1
 _RESULTS_SOFTNESS_PX = 1.5
 _INVERSION_ROUNDS = 2
 
@@ -47,7 +49,9 @@ class ResultSearch:
 
     def __init__(self) -> None:
         self._search = _search(0)
-        self._search.setVariationalRefinementIterations(_RESULTS_REFINEMENTS)
+        self._search.setPatchStride(_RESULTS_STRIDE)
+        self._search.setGradientDescentIterations(_RESULTS_STEPS)
+        self._search.setVariationalRefinementIterations(_RESULTS_ROUNDS)
 
     def flows(
         self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int
