@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from concertdeblur.deblurring.motion import Motion, MotionSearch
 from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels, full_scale
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_search import PathSearch, reduced_luma
+from concertdeblur.models.path_search import Luma, PathSearch, reduced_luma
 from concertdeblur.models.path_taps import Flow, Path, Samples
 
 _LEAST_SMEAR_PX = 0.5  # of a picture, at its working size; what is smeared less anywhere is not restored along it
@@ -53,8 +52,9 @@ class _Known:
     pixels: Pixels
     motion: Motion | None
     samples: Samples  # at the working size
-    luma: npt.NDArray[np.uint8]  # reduced
-    to_before: Flow | None  # None where the frame before shows another scene
+    luma: Luma
+    from_before: Flow | None  # flow to it from the frame before; None where that shows another scene
+    to_before: Flow | None  # flow back
 
 
 class StreamSearch:
@@ -96,19 +96,17 @@ class StreamSearch:
         samples = _as_samples(frame.pixels)
         luma = reduced_luma(samples)
         height, width = frame.pixels.shape[:2]
-        to_before = None
+        flows = None
         if before is not None and motion is not None:
-            to_before = self._path.flow(luma, before.luma, height, width)
+            flows = self._path.flows(before.luma, luma, height, width)
         return _Known(
             frame=frame, pixels=frame.pixels, motion=motion, samples=at_working_size(samples), luma=luma,
-            to_before=to_before,
+            from_before=None if flows is None else flows[0], to_before=None if flows is None else flows[1],
         )  # fmt: skip
 
     def _neighbours(self, before: _Known | None, now: _Known, following: _Known | None) -> Neighbours | None:
         height, width = now.pixels.shape[:2]
-        to_after = None
-        if following is not None and following.to_before is not None:
-            to_after = self._path.flow(now.luma, following.luma, height, width)
+        to_after = None if following is None else following.from_before
         if now.to_before is None:
             self._exposure.begin_anew()
             if to_after is None:

@@ -10,6 +10,7 @@ for SMEAR_PX px).
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -251,9 +252,10 @@ def scene_path(scene: MovingScene) -> Path:
     """The path of a rendered clip's middle frame, searched as if it were a part of a frame of its field of view."""
     side, search = scene.sharp.shape[0], PathSearch()
     lumas = [searched_luma(frame, scene.field) for frame in scene.frames]
+    before, after = (search.flows(*pair, side, side) for pair in pairwise(lumas))
     return Path(
-        to_before=search.flow(lumas[1], lumas[0], side, side),
-        to_after=search.flow(lumas[1], lumas[2], side, side),
+        to_before=None if before is None else before[1],
+        to_after=None if after is None else after[0],
         exposure=counted_share(scene.exposure),
     )
 

@@ -11,6 +11,7 @@ A sequence may show a part of a frame. Flow is then searched as if it were done 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.errors import TrainingError
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_search import PathSearch, reduced_luma, reduced_size
+from concertdeblur.models.path_search import Luma, PathSearch, reduced_luma, reduced_size
 from concertdeblur.models.path_taps import Flow
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.training.data.pictures import open_pixels, read_index, write_index
@@ -179,20 +180,20 @@ class SequenceWriter:
         height, width = made.blurred[0].shape[:2]
         lumas = [searched_luma(frame, made.field) for frame in made.blurred]
         size = lumas[0].shape[0], lumas[0].shape[1]
+        pairs = [self._flows_between(*pair, height, width) for pair in pairwise(lumas)]
         exposure, exposures = ExposureSearch(), []
         for number, frame in enumerate(made.blurred):
             both = np.zeros((2, *size, 2), np.float16)
             if 0 < number < len(lumas) - 1:
-                both[0] = self._flow(lumas[number], lumas[number - 1], height, width)
-                both[1] = self._flow(lumas[number], lumas[number + 1], height, width)
+                both[0], both[1] = pairs[number - 1][1], pairs[number][0]
             self._flows.write(both.data)
             if made.exposures is None:
                 to_before, to_after = both.astype(np.float32)
                 exposures.append(exposure.next(frame, MotionPath(to_before=to_before, to_after=to_after)))
         return size, made.exposures or exposures
 
-    def _flow(self, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], height: int, width: int) -> Flow:
-        found = self._search.flow(first, second, height, width)
+    def _flows_between(self, first: Luma, second: Luma, height: int, width: int) -> tuple[Flow, Flow]:
+        found = self._search.flows(first, second, height, width)
         assert found is not None, "sequences are larger than what a search needs"
         return found
 
@@ -205,7 +206,7 @@ def searched_size(height: int, width: int, field: float | None = None) -> tuple[
     return round(height * factor), round(width * factor)
 
 
-def searched_luma(pixels: Picture, field: float | None = None) -> npt.NDArray[np.uint8]:
+def searched_luma(pixels: Picture, field: float | None = None) -> Luma:
     """The grey levels in which flow is searched.
 
     Args:

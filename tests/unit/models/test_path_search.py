@@ -30,16 +30,17 @@ class TestPathSearch:
             view(x, y, height=height, width=width, sigma_px=2 * scale)
             for x, y in ((0, 0), (shift[0] * scale, shift[1] * scale))
         )
-        found = PathSearch().flow(reduced_luma(first), reduced_luma(second), height, width)
+        found = PathSearch().flows(reduced_luma(first), reduced_luma(second), height, width)
         assert found is not None
-        assert found.shape == (180, 320, 2)
-        there = found[20:-20, 30:-30].reshape(-1, 2)
-        assert np.abs(np.median(there, axis=0) - np.array(shift) * scale).max() < 0.5
-        assert np.percentile(np.abs(there - np.array(shift) * scale), 95) < 0.5 * scale
+        for flow, sign in zip(found, (1, -1), strict=True):
+            assert flow.shape == (180, 320, 2)
+            there, wanted = flow[20:-20, 30:-30].reshape(-1, 2), sign * np.array(shift) * scale
+            assert np.abs(np.median(there, axis=0) - wanted).max() < 0.5
+            assert np.percentile(np.abs(there - wanted), 95) < 0.5 * scale
 
     def test_frames_without_room_for_a_search_have_no_flow(self) -> None:
         tiny = reduced_luma(view(0, 0)[:20, :40])
-        assert PathSearch().flow(tiny, tiny, 20, 40) is None
+        assert PathSearch().flows(tiny, tiny, 20, 40) is None
         assert ResultSearch().flows(tiny, tiny, 20, 40) is None
 
     def test_the_luma_is_reduced_to_one_area_and_never_enlarged(self) -> None:
@@ -51,21 +52,24 @@ class TestPathSearch:
         assert [luma.dtype.name for luma in (large, small)] == ["uint8", "uint8"]
 
 
-class TestResultSearch:
+@pytest.mark.parametrize("search", [PathSearch, ResultSearch])
+class TestBothWays:
     @pytest.mark.parametrize("shift", [(4.0, -2.0), (-7.5, 3.0), (0.0, 0.0)])
-    def test_a_known_shift_is_found_there_and_back(self, shift: tuple[float, float]) -> None:
-        found = ResultSearch().flows(reduced_luma(view(0, 0)), reduced_luma(view(*shift)), 240, 320)
+    def test_a_known_shift_is_found_there_and_back(
+        self, search: type[PathSearch | ResultSearch], shift: tuple[float, float]
+    ) -> None:
+        found = search().flows(reduced_luma(view(0, 0)), reduced_luma(view(*shift)), 240, 320)
         assert found is not None
         for flow, sign in zip(found, (2, -2), strict=True):  # the frame is twice as large as what is searched
             there = flow[EDGE:-EDGE, EDGE:-EDGE].reshape(-1, 2)
             assert np.percentile(np.abs(there - sign * np.array(shift)), 95) < 0.3
 
-    def test_the_way_back_leads_to_where_the_way_there_began(self) -> None:
+    def test_the_way_back_leads_to_where_the_way_there_began(self, search: type[PathSearch | ResultSearch]) -> None:
         """The scene is enlarged, so the flow differs from place to place."""
         first = view(0, 0)
         zoom = np.array([[1.06, 0, -0.06 * 80], [0, 1.06, -0.06 * 60]])
         second = cv2.warpAffine(first, zoom, (160, 120), flags=cv2.INTER_CUBIC)
-        found = ResultSearch().flows(reduced_luma(first), reduced_luma(np.asarray(second)), 120, 160)
+        found = search().flows(reduced_luma(first), reduced_luma(np.asarray(second)), 120, 160)
         assert found is not None
         there, back = found
         assert np.abs(there).max() > 3
