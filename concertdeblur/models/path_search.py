@@ -3,12 +3,12 @@
 Flow is searched at a low resolution. Between blurred frames there are two searches. Where the content moves far, its
 smear is long, and only a smooth coarse flow is right. Where it moves little, a flow that is searched down to the finest
 level aligns the neighbours better (EXPERIMENTS.md, 2026-11-30, "finer flow"). So the fine flow is believed where it is
-near the coarse one, and where that is short. G_i's results are sharper, and between them the fine search does alone,
-with less smoothing.
+near the coarse one, and where that is short. A lamp that flashes has no counterpart in the next frame: where the frames
+do not match along the flow, it is taken from the surroundings. G_i's results are sharper, and between them the fine
+search does alone, with less smoothing.
 
-The fine search goes from a frame to the next. The way back is that flow inverted, which costs less than another search
-and gains more. The coarse search goes both ways: about a lamp that flashes both are wrong in the same way, so their
-difference, the velocity, is hardly wrong.
+Flow is searched from a frame to the next. The way back is that flow inverted, which costs less than another search and
+gains more.
 """
 
 from typing import TypeAlias
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from concertdeblur.models.path_taps import Flow, Samples
 
 Luma: TypeAlias = npt.NDArray[np.uint8]  # (h, w), grey levels in which flow is searched
+Plane: TypeAlias = npt.NDArray[np.float32]  # (h, w), or (h, w, 2)
 
 _AREA_PX = 320 * 180  # of the frame in which flow is searched
 _LEAST_SIDE_PX = 24  # smaller frames have no room for a search
@@ -36,6 +37,8 @@ _SOFTNESS_PX = 2.5
 _AGREEMENT_PX = 1.0  # fine flow that is so far from the coarse one is believed to 1/e
 # of the coarse flow: up to here the fine one is believed in full, and from twice as much on not at all
 _NEAR_PX = 4.0
+_MISMATCH = 30.0  # grey levels: flow along which frames differ so much is its own to 1/e, the rest the surroundings'
+_MATCHED_PX, _FILLED_PX = 1.0, 6.0  # standard deviations of the place that must match, and of the surroundings
 
 # between results
 _RESULTS_ROUNDS = 1  # of smoothing at each level; the usual five take longer and gain nothing
@@ -55,18 +58,10 @@ class PathSearch:
         """
         if min(first.shape) < _LEAST_SIDE_PX:
             return None
-        there = _found(self._fine, first, second, _SOFTNESS_PX)
-        ways = ((there, first, second), (_inverse(there), second, first))
-        there, back = (self._believed(fine, *pair) for fine, *pair in ways)
+        coarse, fine = (_found(search, first, second, _SOFTNESS_PX) for search in (self._coarse, self._fine))
+        there = _believed(fine, coarse)
+        there, back = _filled(there, first, second), _filled(_inverse(there), second, first)
         return _in_frame(there, height, width), _in_frame(back, height, width)
-
-    def _believed(self, fine: Flow, first: Luma, second: Luma) -> Flow:
-        """The coarse flow, and the fine one as far as it is believed."""
-        coarse = _found(self._coarse, first, second, _SOFTNESS_PX)
-        astray = np.square((fine - coarse) / _AGREEMENT_PX).sum(-1)
-        length = np.sqrt(np.square(coarse).sum(-1))
-        belief = np.exp(-astray) * np.clip(2 - length / _NEAR_PX, 0, 1)
-        return np.asarray(coarse + belief[..., None] * (fine - coarse), dtype=np.float32)
 
 
 class ResultSearch:
@@ -103,6 +98,23 @@ def _found(search: cv2.DISOpticalFlow, first: Luma, second: Luma, softness_px: f
     return np.asarray(cv2.GaussianBlur(found, (0, 0), softness_px), dtype=np.float32)
 
 
+def _believed(fine: Flow, coarse: Flow) -> Flow:
+    """The coarse flow, and the fine one as far as it is believed."""
+    astray = np.square((fine - coarse) / _AGREEMENT_PX).sum(-1)
+    length = np.sqrt(np.square(coarse).sum(-1))
+    belief = np.exp(-astray) * np.clip(2 - length / _NEAR_PX, 0, 1)
+    return np.asarray(coarse + belief[..., None] * (fine - coarse), dtype=np.float32)
+
+
+def _filled(flow: Flow, first: Luma, second: Luma) -> Flow:
+    """The flow, from its surroundings where the frames do not match along it."""
+    mismatch = cv2.GaussianBlur(np.abs(_at(second.astype(np.float32), flow) - first), (0, 0), _MATCHED_PX)
+    match = np.exp(-np.square(mismatch / _MISMATCH))[..., None]
+    total = cv2.GaussianBlur(match, (0, 0), _FILLED_PX)[..., None] + np.float32(1e-3)
+    around = cv2.GaussianBlur(flow * match, (0, 0), _FILLED_PX) / total
+    return np.asarray(around + match * (flow - around), dtype=np.float32)
+
+
 def _in_frame(flow: Flow, height: int, width: int) -> Flow:
     """A reduced flow in px of a frame of (height, width)."""
     return flow * np.array([width / flow.shape[1], height / flow.shape[0]], dtype=np.float32)
@@ -110,14 +122,18 @@ def _in_frame(flow: Flow, height: int, width: int) -> Flow:
 
 def _inverse(flow: Flow) -> Flow:
     """The flow back: at each place x the g for which g = -flow(x + g), found by repetition."""
-    height, width = flow.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
     back = -flow
     for _ in range(_INVERSION_ROUNDS):
-        places = x + back[..., 0], y + back[..., 1]
-        moved = cv2.remap(flow, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        back = -np.asarray(moved, dtype=np.float32)
+        back = -_at(flow, back)
     return back
+
+
+def _at(values: Plane, flow: Flow) -> Plane:
+    """Values where a flow leads to from each place."""
+    height, width = flow.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    moved = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def reduced_luma(pixels: Samples) -> Luma:

@@ -138,7 +138,13 @@ def taps_of(
 
 
 def taps_along(
-    before: Samples | None, frame: Samples, after: Samples | None, path: PixelPath, *, planes: Samples | None = None
+    before: Samples | None,
+    frame: Samples,
+    after: Samples | None,
+    path: PixelPath,
+    *,
+    planes: Samples | None = None,
+    believed_within: float = max(ALONG),
 ) -> Samples:
     """The taps of the part of a frame for which the path is given, as `taps_of` gives them.
 
@@ -149,6 +155,7 @@ def taps_along(
         after: The frame after it.
         path: Of the part that is wanted.
         planes: What the taps are written into and given back as; None: new memory.
+        believed_within: A neighbour is believed by the range of the frame's own samples that lie so far off, in smears.
     """
     start, height = path.rows.start, path.rows.stop - path.rows.start
     width = path.columns.stop - path.columns.start
@@ -161,14 +168,17 @@ def taps_along(
         smear, to_before, to_after = flows
         rows = slice(start + band.start, start + band.stop)
         part = PixelPath(rows=rows, columns=path.columns, smear=smear, to_before=to_before, to_after=to_after)
-        _put_taps(before, frame, after, part, planes[:, band])
+        _put_taps(before, frame, after, part, planes[:, band], believed_within)
     return planes
 
 
-def _put_taps(before: Samples | None, frame: Samples, after: Samples | None, path: PixelPath, planes: Samples) -> None:
+def _put_taps(
+    before: Samples | None, frame: Samples, after: Samples | None, path: PixelPath, planes: Samples,
+    believed_within: float,
+) -> None:  # fmt: skip
     """The taps of a band of rows."""
     rows, columns, steps = path.rows, path.columns, path.smear
-    made = _Taps(np.ascontiguousarray(frame[rows, columns]), planes)
+    made = _Taps(np.ascontiguousarray(frame[rows, columns]), planes, believed_within)
     if steps is None:
         for _ in range(NUM_TAPS):
             made.add_nothing()
@@ -198,15 +208,16 @@ class _Taps:
     Args:
         frame: The frame, (height, width, 3), or 4 with a channel that says nothing.
         planes: Of its taps, (NUM_PLANES, height, width), to be filled.
+        believed_within: As in `taps_along`.
     """
 
-    def __init__(self, frame: Samples, planes: Samples) -> None:
-        self._planes = planes
+    def __init__(self, frame: Samples, planes: Samples, believed_within: float) -> None:
+        self._planes, self._believed_within = planes, believed_within
         self._frame = frame
         self._num = 0
         self._to_gray = cv2.COLOR_RGBA2GRAY if frame.shape[2] == 4 else cv2.COLOR_RGB2GRAY
         self._spare = [np.empty_like(frame[..., 0])] if frame.shape[2] == 4 else []
-        self._range = frame.copy(), frame.copy()  # the lowest and the highest of the frame's own samples so far
+        self._range = frame.copy(), frame.copy()  # the lowest and the highest of the own samples that neighbours go by
         self._within = frame.copy(), frame.copy()  # those of the samples within an exposure
         self._allowed: tuple[Samples, Samples] | None = None  # the lowest and the highest that a neighbour may say
 
@@ -223,7 +234,8 @@ class _Taps:
     def add_own(self, tap: Samples, share: float) -> None:
         """The frame's own sample at a share of the path."""
         self.add(tap)
-        _widen(self._range, tap)
+        if abs(share) <= self._believed_within:
+            _widen(self._range, tap)
         if abs(share) <= HALF_SMEAR:
             _widen(self._within, tap)
 

@@ -4,6 +4,10 @@ The samples are those of `path_taps`, taken from the result and from the results
 sharper than the inputs. The result D, blurred again along the path as an exposure does it, should be the input B. What
 it lacks, B less the blurred-again D, is added to D: a guess for each of `EXPOSURES`, among which the network chooses.
 
+A neighbour's sample is believed by the range of the result's own samples within an exposure, and not of all along the
+path as G_i's is. Results are sharp, so the same place lies in that range; and a lamp that is smaller than its smear and
+flashes would be outvoted by its neighbours.
+
 A GPU samples all windows at once with torch. A CPU samples one after the other with OpenCV, which takes an eighth of
 the time that torch takes there.
 
@@ -92,7 +96,7 @@ def views_by_torch(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tupl
         else:
             there = places_Myx2 + _flow_at(flow, places_Myx2)
             samples_MSCyx = _sampled(neighbour, _along(there, smear_Myx2, BESIDE))
-            taps.append(_believed(samples_MSCyx, result_MCyx, along_MSCyx))
+            taps.append(_believed(samples_MSCyx, result_MCyx, _within_exposure(along_MSCyx)))
     blurred_MCyx = _cut(blurred_1CHW, at_M2, size)
     guesses = [result_MCyx + blurred_MCyx - _mean(steps_MSCyx, exposure) for exposure in EXPOSURES]
     reduced = size[0] // SMEAR_PX, size[1] // SMEAR_PX
@@ -130,7 +134,7 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
             to_before=to_before,
             to_after=to_after,
         )
-        taps_along(before, result, after, path, planes=taps)
+        taps_along(before, result, after, path, planes=taps, believed_within=HALF_SMEAR)
         _put_guesses(result, _pixels(blurred_1CHW, rows, columns), path, guess)
         smears_M2hw.append(along.smear_12hw[:, :, _reduced(rows), _reduced(columns)])
     return PathViews(
@@ -224,10 +228,14 @@ def _believed(samples_MSCyx: Tensor, result_MCyx: Tensor, own_MSCyx: Tensor) -> 
     return own + belief * (near - own)
 
 
+def _within_exposure(taps_MKCyx: Tensor) -> Tensor:
+    """Those of the result's own samples along the path that lie within an exposure."""
+    return taps_MKCyx[:, [number for number, share in enumerate(ALONG) if abs(share) <= HALF_SMEAR]]
+
+
 def _planes(taps_MKCyx: Tensor, result_MCyx: Tensor) -> Tensor:
     """Taps as planes, in the order of `path_taps.taps_of`."""
-    within = [number for number, share in enumerate(ALONG) if abs(share) <= HALF_SMEAR]
-    own_MSCyx = taps_MKCyx[:, within]
+    own_MSCyx = _within_exposure(taps_MKCyx)
     lowest = torch.minimum(own_MSCyx.amin(1), result_MCyx)
     highest = torch.maximum(own_MSCyx.amax(1), result_MCyx)
     red, green, blue = taps_MKCyx.unbind(2)
