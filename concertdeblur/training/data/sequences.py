@@ -2,8 +2,8 @@
 
 A store has `pixels.u8` and `index.json` like one of pictures (`pictures.py`). For each sequence it holds the frames,
 and then their truths if these are not the frames themselves. `flows.f16` holds, for each frame, the reduced flows to
-the frame before and to the one after (`models/path_search.py`), (2, h, w, 2). The first and the last frame of a sequence
-are neighbours only; the inner frames are trained on, or judged by.
+the frame before and to the one after, (2, h, w, 2) (`models/path_search.py`). The first and the last frame of a
+sequence are neighbours only; the inner frames are trained on, or judged by.
 
 A sequence may show a part of a frame. Flow is then searched as if it were done in the whole frame.
 """
