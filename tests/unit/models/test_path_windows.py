@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from concertdeblur.models.path_taps import BESIDE, NUM_PLANES, NUM_TAPS, Path, flow_in, taps_of
+from concertdeblur.models.path_taps import (
+    BESIDE,
+    HALF_SMEAR,
+    NUM_PLANES,
+    NUM_TAPS,
+    Path,
+    flow_in,
+    path_in,
+    taps_along,
+)
 from concertdeblur.models.path_windows import EXPOSURES, Along, PathViews, path_views, views_by_opencv, views_by_torch
 from concertdeblur.models.prepared import SMEAR_PX
 
@@ -54,7 +63,8 @@ def _along(pictures: list[torch.Tensor | None], path: Path) -> Along:
 def test_taps_of_windows_are_those_of_the_whole_frame(look: Callable[..., PathViews]) -> None:
     before, frame, after = (_smooth(seed) for seed in range(3))
     path = Path(to_before=_flow(-7, 3), to_after=_flow(6, -2))
-    expected = taps_of(before, frame, after, path)
+    whole = path_in(path, HEIGHT, WIDTH, slice(0, HEIGHT), slice(0, WIDTH))
+    expected = taps_along(before, frame, after, whole, believed_within=HALF_SMEAR)
     along = _along([_tensor(some) for some in (before, frame, after)], path)
     at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]]])
     views = look(along, _tensor(frame), at, SIZE)
@@ -78,6 +88,19 @@ def test_opencv_and_torch_see_the_same(speed_px: float) -> None:
     for one, other in ((by_opencv.taps_MTyx, by_torch.taps_MTyx), (by_opencv.guess_MGyx, by_torch.guess_MGyx)):
         assert (one - other).abs().max() < 0.02
         assert (one - other).abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize("look", [views_by_opencv, views_by_torch])
+def test_neighbours_do_not_put_out_a_lamp_that_is_smaller_than_its_smear_is_long(
+    look: Callable[..., PathViews],
+) -> None:
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    dark = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    lamp = np.repeat((np.hypot(y - 96, x - 128) < 8)[..., None], 3, 2).astype(np.float32)
+    along = _along([_tensor(dark), _tensor(lamp), _tensor(dark)], Path(to_before=_flow(-11, 0), to_after=_flow(11, 0)))
+    views = look(along, _tensor(lamp), torch.tensor([[64, 64]]), SIZE)
+    colours = views.taps_MTyx[0, : 3 * NUM_TAPS].view(3, NUM_TAPS, *SIZE)
+    assert colours[:, -2 * len(BESIDE) :, 96 - 64, 128 - 64].min() > 0.99
 
 
 def test_a_missing_neighbour_says_nothing() -> None:
