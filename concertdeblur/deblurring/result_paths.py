@@ -1,7 +1,7 @@
 """The paths of a video's frames, searched again between the results of G_i.
 
 The results are sharper than the frames, so the flow between them is nearer to the true motion. G_p samples along it.
-Real pairs gain 0.03 to 0.05 dB by that (EXPERIMENTS.md, 2026-11-30, "flow between results"). G_i would gain nothing
+Real pairs gain 0.06 to 0.11 dB by that (EXPERIMENTS.md, 2026-11-30, "flow between results"). G_i would gain nothing
 from a second pass along the better flow.
 """
 
@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from concertdeblur.models.path_search import ResultSearch, reduced_size
+from concertdeblur.models.path_search import Luma, ResultSearch, reduced_size
 from concertdeblur.models.path_taps import Flow, Path, flow_in
 from concertdeblur.models.path_windows import Along
 from concertdeblur.models.prepared import SMEAR_PX
@@ -25,7 +24,7 @@ class _Result:
 
     result_1CHW: Tensor  # sides are padded
     size: tuple[int, int]  # height and width of the frame, px
-    luma: npt.NDArray[np.uint8]  # of the frame, reduced
+    luma: Luma  # of the frame
     flows: tuple[Flow, Flow] | None = None  # to the result after it and back, once they are searched
 
 
@@ -61,7 +60,8 @@ class ResultPaths:
         """
         before, middle, after = self._three
         assert middle is not None
-        before, after = before if path.to_before is not None else None, after if path.to_after is not None else None
+        before = None if path.to_before is None else before
+        after = None if path.to_after is None else after
         to_before = None if before is None else self._flows(before, middle)[1]
         to_after = None if after is None else self._flows(middle, after)[0]
         found = replace(path, to_before=to_before, to_after=to_after)
@@ -84,7 +84,7 @@ class ResultPaths:
         return result.flows
 
 
-def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> Luma:
     """The grey levels in which flow is searched. On a GPU the host waits for the result."""
     height, width = size
     reduced_height, reduced_width = reduced_size(height, width)
