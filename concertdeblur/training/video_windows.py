@@ -9,6 +9,7 @@ Shape suffixes: M windows, C channels, H, y rows, W, x columns, G channels of gu
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,18 +95,23 @@ def make_result_flows(
         on_progress: Called with (frames done, frames in all); it may raise to stop.
     """
     results, search = frame_results(store), ResultSearch()
+    rows = {row.offset: row for row in store.sequences}
+
+    @lru_cache(maxsize=2)  # a pair is asked for by the frame before it and by the one after it
+    def between(offset: int, number: int) -> tuple[Flow, Flow]:
+        """Flow from a result to the next one, and back."""
+        row = rows[offset]
+        first, second = (searched_luma(results.read(row, one), row.field) for one in (number, number + 1))
+        found = search.flows(first, second, *_size_of(row))
+        assert found is not None, "sequences are larger than what a search needs"
+        return found
 
     def make(row: StoredSequence, number: int) -> npt.NDArray[np.float16]:
-        height, width = _size_of(row)
-        luma = searched_luma(results.read(row, number), row.field)
-        flows = np.zeros((2, *luma.shape, 2), np.float16)
-        for flow, beside in zip(flows, (number - 1, number + 1), strict=True):
-            if beside in row.inner:
-                other = searched_luma(results.read(row, beside), row.field)
-                pair = (other, luma) if beside < number else (luma, other)
-                found = search.flows(*pair, height, width)
-                assert found is not None, "sequences are larger than what a search needs"
-                flow[:] = found[1] if beside < number else found[0]
+        flows = np.zeros((2, *searched_size(*_size_of(row), row.field), 2), np.float16)
+        if number - 1 in row.inner:
+            flows[0] = between(row.offset, number - 1)[1]
+        if number + 1 in row.inner:
+            flows[1] = between(row.offset, number)[0]
         return flows
 
     result_flows(store).make(make, made_with=f"flow between results of {made_with}", on_progress=on_progress)

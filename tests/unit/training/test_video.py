@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -35,7 +34,7 @@ from concertdeblur.training.video_windows import (
 )
 from concertdeblur.training.whole_frames import WholeFrames
 from tests.networks import SMALL_VIDEO, random_networks
-from tests.pictures import photograph
+from tests.pictures import write_photographs
 from tests.sequences import write_gopro_folder
 
 CROP_PX = 64
@@ -43,12 +42,8 @@ CROP_PX = 64
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureStore:
-    source = tmp_path_factory.mktemp("photographs")
-    for number in range(4):
-        part = np.roll(photograph(400, 400), 40 * number, axis=1)[:300, :320]
-        cv2.imwrite(str(source / f"p{number}.png"), np.ascontiguousarray(part[:, :, ::-1]))
     folder = tmp_path_factory.mktemp("store") / "pictures"
-    build_store(source, folder, min_side_px=256)
+    build_store(write_photographs(tmp_path_factory.mktemp("photographs")), folder, min_side_px=256)
     return PictureStore(folder, "train")
 
 

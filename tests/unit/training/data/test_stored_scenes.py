@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,19 +12,15 @@ from concertdeblur.training.data.motion import scene_path
 from concertdeblur.training.data.pictures import PictureStore, build_store
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence, read_sequence_contents
 from concertdeblur.training.data.stored_scenes import SCENE_FRAMES, StoredScenes, build_scene_store
-from tests.pictures import photograph
+from tests.pictures import write_photographs
 
 STILL = SceneSettings(still_share=1, beyond_white_share=0, dark_share=0, noise_share=0, h264_share=0, jpeg_share=0)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("photographs")
-    for number in range(4):
-        part = np.roll(photograph(400, 400), 40 * number, axis=1)[:300, :320]
-        cv2.imwrite(str(source / f"p{number}.png"), np.ascontiguousarray(part[:, :, ::-1]))
     folder = tmp_path_factory.mktemp("store") / "pictures"
-    build_store(source, folder, min_side_px=256)
+    build_store(write_photographs(tmp_path_factory.mktemp("photographs")), folder, min_side_px=256)
     return folder
 
 
