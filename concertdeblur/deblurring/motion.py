@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from concertdeblur.blur.optical_flow import pixel_grid
 from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.models.path_search import STEPS, STRIDE_PX
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 
@@ -57,6 +58,8 @@ class MotionSearch:
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow.setPatchStride(STRIDE_PX)
+        self._flow.setGradientDescentIterations(STEPS)
         self._before: _Reduced | None = None
 
     def next(self, pixels: Pixels) -> Motion | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from concertdeblur.models.path_search import Luma, ResultSearch, reduced_size
 from concertdeblur.models.path_taps import Flow, Path, flow_in
-from concertdeblur.models.path_windows import Along
+from concertdeblur.models.path_windows import Along, laid_in_fours
 from concertdeblur.models.prepared import SMEAR_PX
 
 
@@ -42,10 +42,8 @@ class ResultPaths:
             result_1CHW: The result, of which a copy is kept.
             size: Height and width of the frame; what lies beyond them is padding.
         """
-        self._three = (
-            *self._three[1:],
-            _Result(result_1CHW=result_1CHW.clone(), size=size, luma=_reduced(result_1CHW, size)),
-        )
+        kept_1CHW = laid_in_fours(result_1CHW) if result_1CHW.device.type == "cpu" else result_1CHW.clone()
+        self._three = (*self._three[1:], _Result(result_1CHW=kept_1CHW, size=size, luma=_reduced(result_1CHW, size)))
 
     def end(self) -> None:
         """There is no next frame; the one that was taken last is the middle one of the three then."""

@@ -274,8 +274,7 @@ class FrameStages:
             frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
             trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
             trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
-            changed = (result - frame).mul_(trust).add_(frame)
-            mixed = guarded(frame, changed, is_motion_known=given.is_along_motion)
+            mixed = guarded(frame, result, trust_N1HW=trust, is_motion_known=given.is_along_motion)
             if self._options.strength < 1:
                 mixed = frame + self._options.strength * (mixed - frame)
             result_HWC = mixed[0].permute(1, 2, 0).contiguous()

@@ -11,6 +11,7 @@ Shape suffixes: C channels, H height, W width, h, w the same at the working size
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,5 +37,15 @@ def at_working_size(samples: Samples) -> Samples:
 
 def with_enlarged_change(frame_1CHW: Tensor, reduced_1Chw: Tensor, restored_1Chw: Tensor) -> Tensor:
     """A frame with what its restoration changed at the working size, enlarged, in [0, 1]."""
-    change = F.interpolate(restored_1Chw - reduced_1Chw, frame_1CHW.shape[2:], mode="bicubic", align_corners=False)
-    return change.add_(frame_1CHW).clamp_(0, 1)
+    return _enlarged(restored_1Chw - reduced_1Chw, frame_1CHW).add_(frame_1CHW).clamp_(0, 1)
+
+
+def _enlarged(change_1Chw: Tensor, frame_1CHW: Tensor) -> Tensor:
+    """A change at the frame's size, by bicubic interpolation."""
+    if frame_1CHW.device.type != "cpu":
+        return F.interpolate(change_1Chw, frame_1CHW.shape[2:], mode="bicubic", align_corners=False)
+    change = torch.empty_like(frame_1CHW, memory_format=torch.contiguous_format)
+    size = frame_1CHW.shape[3], frame_1CHW.shape[2]
+    for small, enlarged in zip(change_1Chw[0].numpy(), change[0].numpy(), strict=True):
+        cv2.resize(small, size, dst=enlarged, interpolation=cv2.INTER_CUBIC)  # the same in a tenth of torch's time
+    return change

@@ -27,9 +27,9 @@ _LEAST_SIDE_PX = 24  # smaller frames have no room for a search
 _SMOOTHNESS = 60.0  # weight of the searches' smoothness term
 
 _INVERSION_ROUNDS = 2
-# Of fine searches: patches at every fifth pixel and twelve steps for each, instead of the usual 4 and 25. That is half
+# Of fine searches: patches at every fifth pixel and twelve steps for each, instead of the usual 3 and 25. That is half
 # of the time, and gains as much.
-_FINE_STRIDE_PX, _FINE_STEPS = 5, 12
+STRIDE_PX, STEPS = 5, 12
 
 # between blurred frames, in reduced px
 _COARSE_LEVEL = 1  # the coarse search ends at half of the reduced size
@@ -81,8 +81,8 @@ class ResultSearch:
 
 def _fine_search() -> cv2.DISOpticalFlow:
     search = _search(0)
-    search.setPatchStride(_FINE_STRIDE_PX)
-    search.setGradientDescentIterations(_FINE_STEPS)
+    search.setPatchStride(STRIDE_PX)
+    search.setGradientDescentIterations(STEPS)
     return search
 
 

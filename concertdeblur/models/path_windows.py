@@ -181,9 +181,26 @@ def _within(part: slice, whole: slice) -> slice:
     return slice(part.start - whole.start, part.stop - whole.start)
 
 
+def laid_in_fours(picture_1CHW: Tensor) -> Tensor:
+    """A copy of a CPU's picture in memory with a fourth channel, which says nothing.
+
+    `path_views` reads such a picture in place. Of any other it copies each window with all that its samples reach.
+    """
+    return torch.from_numpy(_in_fours(picture_1CHW[0])).permute(2, 0, 1)[None, :3]
+
+
 def _pixels(picture_1CHW: Tensor, rows: slice, columns: slice) -> Samples:
     """A part of a picture, (height, width, 4); the fourth channel says nothing (`taps_along`)."""
-    red, green, blue = picture_1CHW[0, :, rows, columns].numpy()
+    height, width = picture_1CHW.shape[2:]
+    strides = (4 * width, 4, 1)
+    if picture_1CHW[0].permute(1, 2, 0).stride() == strides:  # as of `laid_in_fours`
+        whole = picture_1CHW.as_strided((height, width, 4), strides)
+        return np.asarray(whole.numpy()[rows, columns])
+    return _in_fours(picture_1CHW[0, :, rows, columns])
+
+
+def _in_fours(picture_CHW: Tensor) -> Samples:
+    red, green, blue = picture_CHW.numpy()
     return np.asarray(cv2.merge([red, green, blue, blue]))
 
 
@@ -200,7 +217,10 @@ def _put_guesses(result: Samples, blurred: Samples, path: PixelPath, guess: Samp
     here = places_of(path.rows, path.columns)
     samples = np.empty((len(_STEPS) + 1, *blurred.shape), np.float32)
     for share, sample in zip(_STEPS, samples, strict=False):
-        sampled(result, here + np.float32(share) * path.smear, into=sample)
+        if share:
+            sampled(result, here + np.float32(share) * path.smear, into=sample)
+        else:
+            sample[:] = result[path.rows, path.columns]
     samples[-1] = blurred
     made = (_guess_weights() @ torch.from_numpy(samples).flatten(1)).view(-1, *blurred.shape).numpy()
     for number, one in enumerate(made):
