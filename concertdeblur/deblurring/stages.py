@@ -3,11 +3,13 @@
 The stages of a stream may run beside each other, each in a thread or on a CUDA stream of its own, so what one frame
 leaves for the next belongs to one stage alone (streaming/overlap.py, rule 8).
 
-Shape suffixes: N frames, C channels, H height, W width.
+Shape suffixes: N frames, C channels, H height, W width, h, w the same of what is restored: the working size, or the
+frame's own.
 """
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -23,7 +25,7 @@ from concertdeblur.deblurring.motion import cell_velocities
 from concertdeblur.deblurring.result_paths import ResultPaths
 from concertdeblur.deblurring.stream_frames import StreamFrame
 from concertdeblur.deblurring.tensors import to_host, to_tensor
-from concertdeblur.deblurring.working_size import with_enlarged_change
+from concertdeblur.deblurring.working_size import with_enlarged_change, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Medium
 from concertdeblur.models.blur_cells import BLUR_CELL_PX
@@ -79,21 +81,30 @@ class Looked:
     """A frame of which all is known that G_i's convolutions are given; sides are padded."""
 
     seen: StreamFrame
-    blurred_1CHW: Tensor
-    reduced_1Chw: Tensor | None  # what is restored in its stead, at the working size
-    prepared: Prepared  # of what is restored
+    frame_1CHW: Tensor
+    blurred_1Chw: Tensor  # B, which is restored: the frame, or what it is at the working size
+    prepared: Prepared  # of B
     is_along_motion: bool  # whether it is restored along its motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generated:
-    """A frame after G_i, at its own size; sides are padded."""
+    """A frame after G_i; sides are padded."""
 
     seen: StreamFrame
-    blurred_1CHW: Tensor
-    result_1CHW: Tensor
-    prepared: Prepared  # of a frame that was restored at the working size: without guesses, hints and consistency
+    frame_1CHW: Tensor
+    blurred_1Chw: Tensor  # B, as in `Looked`
+    result_1Chw: Tensor  # D, of the size of B
+    prepared: Prepared  # of B; without guesses, hints and consistency if D was enlarged since
     is_along_motion: bool  # whether it was restored along its motion
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of D without padding."""
+        neighbours = self.seen.neighbours
+        is_own = neighbours is None or self.blurred_1Chw.shape == self.frame_1CHW.shape
+        height, width = (self.seen.pixels if is_own or neighbours is None else neighbours.frame).shape[:2]
+        return height, width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,10 +203,11 @@ class FrameStages:
                 )
             padded = self._image_generator.padded
             prepared = replace(prepared, guess_NGHW=padded(prepared.guess_NGHW))
+            frame_1CHW = padded(frame_1CHW)
             return Looked(
                 seen=given.seen,
-                blurred_1CHW=padded(frame_1CHW),
-                reduced_1Chw=None if reduced_1Chw is None else padded(reduced_1Chw),
+                frame_1CHW=frame_1CHW,
+                blurred_1Chw=frame_1CHW if reduced_1Chw is None else padded(reduced_1Chw),
                 prepared=prepared,
                 is_along_motion=path is not None,
             )
@@ -209,17 +221,12 @@ class FrameStages:
             at_once: How many frames of the stream may be restored at the same time; None: the frame is a picture.
         """
         with span("restore"):
-            prepared, reduced_1Chw = given.prepared, given.reduced_1Chw
-            if reduced_1Chw is None:
-                result_1CHW = self._image_generator.restored(given.blurred_1CHW, prepared, at_once=at_once)
-            else:
-                restored_1Chw = self._image_generator.restored(reduced_1Chw, prepared, at_once=at_once)
-                result_1CHW, prepared = self._enlarged(given, reduced_1Chw, restored_1Chw)
             return Generated(
                 seen=given.seen,
-                blurred_1CHW=given.blurred_1CHW,
-                result_1CHW=result_1CHW,
-                prepared=prepared,
+                frame_1CHW=given.frame_1CHW,
+                blurred_1Chw=given.blurred_1Chw,
+                result_1Chw=self._image_generator.restored(given.blurred_1Chw, given.prepared, at_once=at_once),
+                prepared=given.prepared,
                 is_along_motion=given.is_along_motion,
             )
 
@@ -233,7 +240,7 @@ class FrameStages:
         looked = self.generate(given) if given.path is not None else None
         if looked is None or not looked.is_along_motion:
             return made
-        along = self.restore(looked)
+        along = self._at_own_size(self.restore(looked))
         return along if _change(along) > _BOLDER * _change(made) else made
 
     @torch.inference_mode()
@@ -251,7 +258,7 @@ class FrameStages:
             if given is None:
                 self._results.end()
             else:
-                self._results.add(given.result_1CHW, given.seen.pixels.shape[:2])
+                self._results.add(*self._at_working_size(given))
         if waiting is None:
             return None
         neighbours = waiting.seen.neighbours if waiting.is_along_motion else None
@@ -270,8 +277,9 @@ class FrameStages:
         with span("guard"):
             refinements = self._refinements(given, along)
             heatmap = self._heatmap(given, refinements) if self._options.heatmap else None
-            height, width = given.seen.pixels.shape[:2]
-            frame, result = given.blurred_1CHW[..., :height, :width], given.result_1CHW[..., :height, :width]
+            given = self._at_own_size(given)
+            height, width = given.size
+            frame, result = given.frame_1CHW[..., :height, :width], given.result_1Chw[..., :height, :width]
             trust_11hw = given.prepared.trust_N1hw.nan_to_num(0)
             trust = F.interpolate(trust_11hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
             mixed = guarded(frame, result, trust_N1HW=trust, is_motion_known=given.is_along_motion)
@@ -323,21 +331,33 @@ class FrameStages:
         told = self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
         return bool(told.numpy() if given.reduced_1Chw is None else told.item())
 
-    def _enlarged(self, given: Looked, reduced_1Chw: Tensor, restored_1Chw: Tensor) -> tuple[Tensor, Prepared]:
-        """The result at the frame's own size, and what is known there; sides are padded."""
-        (height, width), neighbours = given.seen.pixels.shape[:2], given.seen.neighbours
-        assert neighbours is not None
-        rows, columns = (slice(0, side) for side in neighbours.frame.shape[:2])
+    def _at_working_size(self, given: Generated) -> tuple[Tensor, tuple[int, int]]:
+        """A frame's result as the frames beside it sample it, and its height and width without padding."""
+        (height, width), size = given.size, working_size(*given.seen.pixels.shape[:2])
+        if (height, width) == size:
+            return given.result_1Chw, size
+        # A frame under one of the seven kernels, among others that are restored along their motion.
+        return self._image_generator.padded(F.adaptive_avg_pool2d(given.result_1Chw[..., :height, :width], size)), size
+
+    def _at_own_size(self, given: Generated) -> Generated:
+        """A frame with its result at the frame's own size."""
+        if given.blurred_1Chw.shape == given.frame_1CHW.shape:
+            return given
+        (height, width), (small_height, small_width) = given.seen.pixels.shape[:2], given.size
         result_1CHW = with_enlarged_change(
-            given.blurred_1CHW[..., :height, :width],
-            reduced_1Chw[..., rows, columns],
-            restored_1Chw[..., rows, columns],
+            given.frame_1CHW[..., :height, :width],
+            given.blurred_1Chw[..., :small_height, :small_width],
+            given.result_1Chw[..., :small_height, :small_width],
         )
         hints = -(-height // HINT_PX), -(-width // HINT_PX)
         trust_N1hw = F.interpolate(given.prepared.trust_N1hw, hints, mode="bilinear", align_corners=False)
         nothing = trust_N1hw.new_empty(1, 0, 1, 1)
-        prepared = Prepared(guess_NGHW=nothing, hints_NEhw=nothing, trust_N1hw=trust_N1hw)
-        return self._image_generator.padded(result_1CHW), prepared
+        return replace(
+            given,
+            blurred_1Chw=given.frame_1CHW,
+            result_1Chw=self._image_generator.padded(result_1CHW),
+            prepared=Prepared(guess_NGHW=nothing, hints_NEhw=nothing, trust_N1hw=trust_N1hw),
+        )
 
     def _refinements(self, given: Generated, along: Along | None) -> Refinements | None:
         """What BRMR did to the result, in place; None where it was not asked."""
@@ -347,8 +367,8 @@ class FrameStages:
             return None  # G_p of pictures wants guesses at the frame's own size
         with span("refine"):
             refinements = self._brmr.refine(
-                given.blurred_1CHW,
-                given.result_1CHW,
+                given.blurred_1Chw,
+                given.result_1Chw,
                 given.prepared,
                 plan,
                 medium=self._medium,
@@ -362,13 +382,17 @@ class FrameStages:
     def _heatmap(self, given: Generated, refinements: Refinements | None) -> npt.NDArray[np.float32]:
         maps = None if refinements is None else refinements.maps_Nhw
         if maps is None:
-            maps = self._brmr.maps(given.blurred_1CHW, given.result_1CHW, medium=self._medium)
-        return cam.blur_heatmap(maps[0].cpu().numpy(), *given.seen.pixels.shape[:2])
+            maps = self._brmr.maps(given.blurred_1Chw, given.result_1Chw, medium=self._medium)
+        heatmap = cam.blur_heatmap(maps[0].cpu().numpy(), *given.size)
+        height, width = given.seen.pixels.shape[:2]
+        if heatmap.shape != (height, width):
+            heatmap = np.asarray(cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR))
+        return heatmap
 
 
 def _change(made: Generated) -> float:
     """The mean square of what a frame's restoration changes."""
-    step = (made.result_1CHW - made.blurred_1CHW).square_().mean(1, keepdim=True)
+    step = (made.result_1Chw - made.blurred_1Chw).square_().mean(1, keepdim=True)
     trust_11hw = made.prepared.trust_N1hw.nan_to_num(0).square()
     return float((F.avg_pool2d(step, HINT_PX) * trust_11hw).mean())
 
@@ -379,12 +403,15 @@ def _owned(given: Generated) -> Generated:
     On a GPU the memory of another stage's tensors may be given to a later batch (streaming/overlap.py, rule 8).
     """
     given = replace(given, prepared=replace(given.prepared, path=None))
-    if given.result_1CHW.device.type == "cpu":
+    if given.result_1Chw.device.type == "cpu":
         return given
+    frame_1CHW = given.frame_1CHW.clone()
+    is_reduced = given.blurred_1Chw.shape != frame_1CHW.shape
     return replace(
         given,
-        blurred_1CHW=given.blurred_1CHW.clone(),
-        result_1CHW=given.result_1CHW.clone(),
+        frame_1CHW=frame_1CHW,
+        blurred_1Chw=given.blurred_1Chw.clone() if is_reduced else frame_1CHW,
+        result_1Chw=given.result_1Chw.clone(),
         prepared=given.prepared.cloned(),
     )
 

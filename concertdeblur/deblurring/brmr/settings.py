@@ -23,6 +23,7 @@ class BrmrSettings:
     max_iterations: int = 5  # rounds of the loop; along the motion a round for each window that covers a cell, or none
     consistency_rounds: int = 1  # the first so many rounds may take turns; a video takes none
     refine_share: float = 0.25  # a frame of a video tries at most so many of the windows that cover it; 0: no windows
+    picture_windows: bool = True  # whether pictures take windows, too
     feather_px: int = 16  # width of the border over which a refined window fades in; 0 is the paper's hard paste
     video_feather_px: int = 8  # as `feather_px`, for a window that is refined along the motion
     hysteresis: float = 0.02  # added to the margin where the frame before refused its step; not along the motion

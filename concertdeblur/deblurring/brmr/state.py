@@ -143,7 +143,8 @@ def begun(
     shape = num, len(grid.cells)
     budget = settings.most_windows(grid.cells)
     if budget and medium is Medium.PICTURE:
-        budget = len(grid.cells) * settings.max_iterations  # no cap: a window for each cell in each round
+        # no cap: a window for each cell in each round
+        budget = len(grid.cells) * settings.max_iterations if settings.picture_windows else 0
     is_known = previous is not None and previous.windows_NC.shape == shape
     every_NC = torch.ones(shape, dtype=torch.bool, device=device)
     return State(
