@@ -1,5 +1,6 @@
 """Chooses the weight set of a clip: the best one, or the fast one if the best would take too long."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 TRIAL_HW = (360, 640)
 PATIENCE_S = 1800.0  # without a GPU, a clip that would take longer with the best set gets the fast one
+# A clip that takes less than that on a machine of one twentieth of the usual speed is not tried: a trial takes 4 s.
+_SLOWEST_S_A_PIXEL = 1e-5
 _NUM_TRIALS = 3
 _TRIAL_FRAMES, _TRIAL_STEP_PX = 3, 4  # the trial moves, since frames of clips are restored along their motion
 
@@ -46,7 +49,10 @@ def load_for_clip(
     best = kept.load(pretrained.weights_of(quality), device=device, backend=backend)
     if quality != "auto" or best.runtime.device.type != "cpu" or not pretrained.has_fast():
         return best
-    best_s = kept.measured(best, seconds_a_pixel) * num_pixels * num_frames if num_frames is not None else float("inf")
+    num_all = num_pixels * num_frames if num_frames is not None else math.inf
+    if num_all * _SLOWEST_S_A_PIXEL <= PATIENCE_S:
+        return best
+    best_s = kept.measured(best, seconds_a_pixel) * num_all if num_frames is not None else math.inf
     if best_s <= PATIENCE_S:
         return best
     fast = kept.load(pretrained.weights_of("fast"), device=device, backend=backend)

@@ -155,6 +155,7 @@ def test_networks_are_loaded_and_tried_once(inbox: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(pretrained, "load", listened)
     monkeypatch.setattr(quality, "seconds_a_pixel", tried_once)
+    monkeypatch.setattr(quality, "_SLOWEST_S_A_PIXEL", 1.0)
     for number, num_frames in enumerate((12, 30, 10, 40)):
         make_clip(inbox / f"{number}.mp4", ClipSpec(num_frames=num_frames, height=64, width=96))
     watched, stop = WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0), threading.Event()

@@ -441,6 +441,19 @@ def test_no_windows_are_tried_where_a_video_may_have_none() -> None:
     assert all(area.height == 256 for area in made.tried)  # nor in pictures: whole cells, in turns
 
 
+def test_pictures_may_take_no_windows_where_videos_do() -> None:
+    networks = random_networks(SMALL, scale=0.1)
+    draw = torch.Generator().manual_seed(0)
+    blurred = torch.rand(1, 3, 256, 256, generator=draw)
+    prepared = random_context(networks, blurred, draw)
+    brmr = make_brmr(networks, BrmrSettings(picture_windows=False))
+    tried = {
+        medium: {area.height for area in refine(brmr, blurred, blurred.clone(), prepared, medium=medium)[0].tried}
+        for medium in Medium
+    }
+    assert tried == {Medium.PICTURE: {256}, Medium.VIDEO: {128, 256}}
+
+
 def along_nothing(result: Tensor) -> Along:
     """A path on which nothing moves, without neighbours."""
     return Along(

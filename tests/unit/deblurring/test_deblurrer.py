@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concertdeblur.deblurring import tiles
+from concertdeblur.deblurring import guard, tiles
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.deblurring.guard import guarded
@@ -157,6 +157,16 @@ class TestPromises:
         partly[..., 16:] = 0.5
         whole, part = ((guarded(frame, frame + 0.1) - frame).mean() for frame in (textured, partly))
         assert 0.009 * 0.5 < part < 1.4 * 0.009 * 0.5 < 1.8 * 0.009 * 0.5 < whole <= 2 * 0.009 * 0.51
+
+    @pytest.mark.parametrize("is_motion_known", [False, True])
+    def test_bands_of_rows_are_as_the_whole_frame(self, is_motion_known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        draw = torch.Generator().manual_seed(0)
+        frame, result = torch.rand(2, 1, 3, 101, 67, generator=draw)
+        trust = torch.rand(1, 1, 101, 67, generator=draw)
+        in_bands = guarded(frame, result, trust_N1HW=trust, is_motion_known=is_motion_known)
+        monkeypatch.setattr(guard, "_BAND_PX", 104)
+        assert torch.equal(guarded(frame, result, trust_N1HW=trust, is_motion_known=is_motion_known), in_bands)
+        assert (in_bands - frame).abs().max() <= (trust * (result - frame).abs()).max() + 1e-6
 
     def test_nan_never_reaches_the_output(self) -> None:
         frame = torch.rand(1, 3, 32, 32)

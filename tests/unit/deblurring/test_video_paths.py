@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 
 import cv2
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from concertdeblur.deblurring import working_size
 from concertdeblur.deblurring.brmr import BrmrSettings
+from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, Deblurrer
 from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.stream_frames import StreamSearch, with_following
@@ -93,13 +96,24 @@ class TestLargeFrames:
 
     FRAMES = panning(4, height=161, width=209)
 
-    def test_they_are_restored_at_the_working_size_and_refined_at_their_own(
-        self, seen: list[tuple[tuple[int, ...], bool]]
-    ) -> None:
-        made = streamed(self.FRAMES)
+    def test_they_are_restored_and_refined_at_the_working_size(self, seen: list[tuple[tuple[int, ...], bool]]) -> None:
+        made = streamed(self.FRAMES, DeblurOptions(refine_share=1, heatmap=True))
         assert seen == [((96, 112), True)] * 4  # 81x105, extended to multiples of 16
         assert all(pixels.shape == (161, 209, 3) for pixels in pixels_of(made))
-        assert all(one.windows_tried > 0 for one in made)
+        assert all(one.windows_kept == (Area(y=0, x=0, height=96, width=112),) for one in made)
+        assert all(one.heatmap is not None and one.heatmap.shape == (161, 209) for one in made)
+        alone = streamed(self.FRAMES, DeblurOptions(refine=False))
+        assert all((a != b).any() for a, b in zip(pixels_of(made), pixels_of(alone), strict=True))
+
+    def test_frames_under_a_kernel_lie_between_others(
+        self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The others sample the results of those at the working size."""
+        answers = cycle([True, False, True])
+        monkeypatch.setattr(ImageGenerator, "is_blurred_by_motion", lambda *_: torch.tensor(next(answers)))
+        made = streamed(self.FRAMES, DeblurOptions(refine_share=1))
+        assert [size for size, _ in seen] == [(96, 112), (176, 224), (96, 112), (96, 112)]
+        assert [one.windows_tried > 0 for one in made] == [True, False, True, True]
 
     def test_a_kernels_blur_is_restored_at_the_frames_own_size(
         self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
@@ -124,6 +138,14 @@ class TestLargeFrames:
         untrained = Deblurrer(random_networks(SMALL_VIDEO, scale=0.0), BrmrSettings(), choose_runtime("cpu", "torch"))
         made = list(untrained.stream(noisy, DeblurOptions(refine=False)))
         assert all((a == b.pixels).all() for a, b in zip(pixels_of(made), noisy, strict=True))
+
+    def test_the_change_is_enlarged_as_torch_enlarges_it(self) -> None:
+        draw = torch.Generator().manual_seed(0)
+        frame = torch.rand(1, 3, 161, 209, generator=draw)
+        reduced, restored = torch.rand(2, 1, 3, 81, 105, generator=draw)
+        made = working_size.with_enlarged_change(frame, reduced, restored)
+        change = F.interpolate(restored - reduced, (161, 209), mode="bicubic", align_corners=False)
+        assert (made - (frame + change).clamp(0, 1)).abs().max() < 1e-3
 
     def test_a_set_without_a_g_p_for_videos_takes_no_windows_of_pictures(self) -> None:
         networks = random_networks(SMALL_VIDEO)

@@ -17,7 +17,15 @@ from concertdeblur.models.path_taps import (
     path_in,
     taps_along,
 )
-from concertdeblur.models.path_windows import EXPOSURES, Along, PathViews, path_views, views_by_opencv, views_by_torch
+from concertdeblur.models.path_windows import (
+    EXPOSURES,
+    Along,
+    PathViews,
+    laid_in_fours,
+    path_views,
+    views_by_opencv,
+    views_by_torch,
+)
 from concertdeblur.models.prepared import SMEAR_PX
 
 HEIGHT, WIDTH = 192, 256
@@ -74,6 +82,17 @@ def test_taps_of_windows_are_those_of_the_whole_frame(look: Callable[..., PathVi
         # cv2 reads between pixels in steps of 1/32 px
         assert np.abs(taps.numpy() - wanted).max() < 0.02
         assert np.abs(taps.numpy() - wanted).mean() < 0.002
+
+
+def test_pictures_in_fours_are_read_as_others_are() -> None:
+    pictures = [_tensor(_smooth(seed)) for seed in range(3)]
+    path = Path(to_before=_flow(-7, 3), to_after=_flow(6, -2))
+    planar, in_fours = (_along([*some], path) for some in (pictures, [laid_in_fours(one) for one in pictures]))
+    assert all(torch.equal(laid_in_fours(one), one) for one in pictures)
+    at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]]])
+    one, other = (views_by_opencv(along, _tensor(_smooth(3)), at, SIZE) for along in (planar, in_fours))
+    assert torch.equal(one.taps_MTyx, other.taps_MTyx)
+    assert torch.equal(one.guess_MGyx, other.guess_MGyx)
 
 
 @pytest.mark.parametrize("speed_px", [0.0, 3.0, 40.0])

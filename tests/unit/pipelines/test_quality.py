@@ -25,6 +25,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )  # fmt: skip
     monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path)
     monkeypatch.setattr(quality, "seconds_a_pixel", lambda _: 1.0)
+    monkeypatch.setattr(quality, "_SLOWEST_S_A_PIXEL", 2.0)
     return tmp_path
 
 
@@ -59,6 +60,22 @@ def test_how_long_it_would_take_is_told(shipped: Path) -> None:
     assert shipped.is_dir()
     assert "would take about 2.8 hours, so the faster concert-fast is used" in chosen("auto", num_frames=1000)[1][0]
     assert "would take about 33 minutes" in chosen("auto", num_frames=200)[1][0]
+
+
+def test_a_short_clip_is_not_tried(monkeypatch: pytest.MonkeyPatch, shipped: Path) -> None:
+    """On a machine that takes 2 s for a pixel, 90 frames of 10 px take half an hour."""
+    tried = list[Deblurrer]()
+
+    def seconds_a_pixel(deblurrer: Deblurrer) -> float:
+        tried.append(deblurrer)
+        return 1.0
+
+    assert shipped.is_dir()
+    monkeypatch.setattr(quality, "seconds_a_pixel", seconds_a_pixel)
+    assert chosen("auto", num_frames=90)[0].name == "concert"
+    assert not tried
+    assert chosen("auto", num_frames=91)[0].name == "concert"
+    assert len(tried) == 1
 
 
 def test_without_the_fast_set_there_is_the_best(shipped: Path) -> None:
