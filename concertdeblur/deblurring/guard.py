@@ -24,6 +24,11 @@ _MOVING_FACTOR = 4.0
 # astray, and without this a dark disc lost half of its light, 8 grey levels. What is twice as bright as the second may
 # become black, and in between the bound falls: a smear on a black ground goes without a trace.
 _MOST_DARKER, _DARK = 5 / 255, 17 / 255
+# How far a result's colour may leave the range of colours around it in the input: an absolute value, and a share of
+# that range. The surroundings are so many blocks to each side.
+_COLOUR_ROOM = (8 / 255, 0.5)
+_COLOUR_REACH = 2
+_LUMA_OF_RED, _LUMA_OF_BLUE = 0.299, 0.114  # their shares in the brightness
 
 
 # Rows that are changed at a time on a CPU; they fit into its cache, which takes half of the time of whole frames.
@@ -67,6 +72,35 @@ def guarded(
     return torch.addcmul(frames_NCHW, change_NCHW, kept, out=change_NCHW)
 
 
+def bounded_colours(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
+    """Results without colours that their surroundings in the input do not have; brightness stays.
+
+    Where a grey smear is taken away from a coloured one, the little that is left may be a speck of strong colour.
+    """
+    own_N2HW, made_N2HW = _colours(frames_NCHW), _colours(results_NCHW)
+    of_blocks = F.avg_pool2d(own_N2HW, _BLOCK_PX, ceil_mode=True, count_include_pad=False)
+    lowest, highest = -_highest_around(-of_blocks), _highest_around(of_blocks)
+    room = _COLOUR_ROOM[0] + _COLOUR_ROOM[1] * (highest - lowest)
+    lowest, highest = (_enlarged(bound, like=frames_NCHW) for bound in (lowest - room, highest + room))
+    lowest, highest = torch.minimum(lowest, own_N2HW), torch.maximum(highest, own_N2HW)
+    more = torch.minimum(torch.maximum(made_N2HW, lowest), highest).sub_(made_N2HW)  # 0 nearly everywhere
+    red, blue = more[:, :1], more[:, 1:]
+    green = red.mul(-_LUMA_OF_RED).sub_(blue, alpha=_LUMA_OF_BLUE)  # so that brightness stays
+    return (results_NCHW + torch.cat([green + red, green, green + blue], 1)).clamp_(0, 1)
+
+
+def _colours(pictures_NCHW: Tensor) -> Tensor:
+    """Red and blue less green, (N, 2, H, W)."""
+    return pictures_NCHW[:, ::2] - pictures_NCHW[:, 1:2]
+
+
+def _highest_around(blocks_N2hw: Tensor) -> Tensor:
+    """The highest value within _COLOUR_REACH blocks."""
+    side, reach = 2 * _COLOUR_REACH + 1, _COLOUR_REACH
+    of_rows = F.max_pool2d(blocks_N2hw, (1, side), stride=1, padding=(0, reach))
+    return F.max_pool2d(of_rows, (side, 1), stride=1, padding=(reach, 0))
+
+
 def _bands(frames_NCHW: Tensor) -> list[slice]:
     """The rows that are changed at a time."""
     height = frames_NCHW.shape[2]
@@ -87,7 +121,7 @@ def _texture(frames_NCHW: Tensor) -> Tensor:
     return ((span - _FLAT_RANGE[0]) / (_FLAT_RANGE[1] - _FLAT_RANGE[0])).clamp(0, 1)
 
 
-def _enlarged(blocks_N1hw: Tensor, *, like: Tensor) -> Tensor:
+def _enlarged(blocks_NChw: Tensor, *, like: Tensor) -> Tensor:
     """A value of each block at each of its pixels; partial blocks count."""
     height, width = like.shape[2:]
-    return F.interpolate(blocks_N1hw, scale_factor=_BLOCK_PX, mode="nearest")[..., :height, :width]
+    return F.interpolate(blocks_NChw, scale_factor=_BLOCK_PX, mode="nearest")[..., :height, :width]

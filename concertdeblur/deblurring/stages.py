@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.brmr import Brmr, Decisions, Refinement, Refinements, read_steps
 from concertdeblur.deblurring.frame_path import path_samples
-from concertdeblur.deblurring.guard import guarded
+from concertdeblur.deblurring.guard import bounded_colours, guarded
 from concertdeblur.deblurring.image_generator import ImageGenerator
 from concertdeblur.deblurring.motion import cell_velocities
 from concertdeblur.deblurring.result_paths import ResultPaths
@@ -277,6 +277,8 @@ class FrameStages:
         with span("guard"):
             refinements = self._refinements(given, along)
             heatmap = self._heatmap(given, refinements) if self._options.heatmap else None
+            if given.is_along_motion:
+                given = replace(given, result_1Chw=bounded_colours(given.blurred_1Chw, given.result_1Chw))
             given = self._at_own_size(given)
             height, width = given.size
             frame, result = given.frame_1CHW[..., :height, :width], given.result_1Chw[..., :height, :width]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from concertdeblur.deblurring import guard, tiles
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
-from concertdeblur.deblurring.guard import guarded
+from concertdeblur.deblurring.guard import bounded_colours, guarded
 from concertdeblur.deblurring.tensors import quantised, to_host, to_tensor
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels
+from concertdeblur.models.restoration import luma
 from tests.networks import SMALL_PAPER, random_deblurrer, random_networks
 from tests.pictures import photograph
 
@@ -167,6 +168,18 @@ class TestPromises:
         monkeypatch.setattr(guard, "_BAND_PX", 104)
         assert torch.equal(guarded(frame, result, trust_N1HW=trust, is_motion_known=is_motion_known), in_bands)
         assert (in_bands - frame).abs().max() <= (trust * (result - frame).abs()).max() + 1e-6
+
+    def test_a_speck_of_colour_that_the_surroundings_do_not_have_fades_and_keeps_its_brightness(self) -> None:
+        frame = torch.full((1, 3, 50, 61), 0.4)
+        frame[..., 40:] += torch.tensor([0.2, 0.0, 0.0]).view(3, 1, 1)  # the right part is reddish
+        result = frame.clone()
+        result[:, 0, 10:14, (10, 50)] += 0.35  # a red speck in grey, and one in red
+        made = bounded_colours(frame, result)
+        strength = made[:, 0] - made[:, 1]
+        assert torch.equal(made[..., 20:, :], frame[..., 20:, :])
+        assert strength[0, 12, 10] < 0.04
+        assert strength[0, 12, 50] > strength[0, 12, 45]
+        assert (luma(made) - luma(result)).abs().max() < 1e-6
 
     def test_nan_never_reaches_the_output(self) -> None:
         frame = torch.rand(1, 3, 32, 32)
