@@ -1,10 +1,10 @@
-"""The size at which G_i restores the frames of a video along their motion.
+"""The size at which the frames of a video are restored and refined along their motion.
 
 Large frames are restored at a part of their size, and the change is enlarged and added to the frame. Footage in which
 things move holds little that is finer than two pixels of 1280x720, and along a path that is half as long the same taps
-lie twice as near to each other. On held-out real pairs of 1280x720 half the size gains as much as the whole one, at a
-quarter of the cost (EXPERIMENTS.md, 2026-11-29, "G_i at half the size"). What is finer is left to G_p, which sees the
-frame at its own size. Pictures, and frames whose path is not known, are restored at their own size.
+lie twice as near to each other. On held-out real pairs of 1280x720 G_i gains at half the size as much as at the whole
+one, and BRMR nearly as much, at a quarter of the cost (EXPERIMENTS.md, 2026-11-29, "G_i at half the size", and
+2026-11-30, "BRMR at the working size"). Pictures, and frames whose path is not known, are restored at their own size.
 
 Shape suffixes: C channels, H height, W width, h, w the same at the working size.
 """
