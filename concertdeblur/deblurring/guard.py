@@ -1,4 +1,4 @@
-"""What users are promised whatever the networks do: no NaN, flat areas stay, and the level hardly moves.
+"""What users are promised whatever the networks do: no NaN, flat areas stay, no strange colours, and the level hardly moves.
 
 Shape suffixes: N frames, C channels, H height, W width (h, w: in blocks of _BLOCK_PX).
 """
@@ -29,8 +29,6 @@ _MOST_DARKER, _DARK = 5 / 255, 17 / 255
 _COLOUR_ROOM = (8 / 255, 0.5)
 _COLOUR_REACH = 2
 _LUMA_OF_RED, _LUMA_OF_BLUE = 0.299, 0.114  # their shares in the brightness
-
-
 # Rows that are changed at a time on a CPU; they fit into its cache, which takes half of the time of whole frames.
 _BAND_PX = 16 * _BLOCK_PX
 

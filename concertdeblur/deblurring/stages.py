@@ -102,8 +102,10 @@ class Generated:
     def size(self) -> tuple[int, int]:
         """Height and width of D without padding."""
         neighbours = self.seen.neighbours
-        is_own = neighbours is None or self.blurred_1Chw.shape == self.frame_1CHW.shape
-        height, width = (self.seen.pixels if is_own or neighbours is None else neighbours.frame).shape[:2]
+        if neighbours is None or self.blurred_1Chw.shape == self.frame_1CHW.shape:
+            height, width = self.seen.pixels.shape[:2]
+        else:
+            height, width = neighbours.frame.shape[:2]
         return height, width
 
 
