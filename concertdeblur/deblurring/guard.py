@@ -1,4 +1,4 @@
-"""What users are promised whatever the networks do: no NaN, flat areas stay, no strange colours, and the level hardly moves.
+"""What users are promised whatever the networks do: no NaN, flat areas stay, and colours and level hardly move.
 
 Shape suffixes: N frames, C channels, H height, W width (h, w: in blocks of _BLOCK_PX).
 """
