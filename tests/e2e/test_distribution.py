@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         weights = wheel.read("concertdeblur/weights/concert/image_generator.safetensors")
     assert names == _package_files()
     assert weights == (ROOT / "concertdeblur/weights/concert/image_generator.safetensors").read_bytes()
-    assert built[1].stat().st_size < 30e6
+    assert built[1].stat().st_size < 35e6  # nearly all of it is the two weight sets
 
 
 def test_the_sdist_holds_what_its_tests_need(built: tuple[Path, Path]) -> None:
