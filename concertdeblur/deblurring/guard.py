@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.blocks import local_range
+from concertdeblur.models.restoration import luma
 
 _BLOCK_PX = 4
 # The range of a channel around a pixel. Below the first value the pixel stays as it is, above the second the whole
@@ -28,7 +29,6 @@ _MOST_DARKER, _DARK = 5 / 255, 17 / 255
 # that range. The surroundings are so many blocks to each side.
 _COLOUR_ROOM = (8 / 255, 0.5)
 _COLOUR_REACH = 2
-_LUMA_OF_RED, _LUMA_OF_BLUE = 0.299, 0.114  # their shares in the brightness
 # Rows that are changed at a time on a CPU; they fit into its cache, which takes half of the time of whole frames.
 _BAND_PX = 16 * _BLOCK_PX
 
@@ -83,7 +83,7 @@ def bounded_colours(frames_NCHW: Tensor, results_NCHW: Tensor) -> Tensor:
     lowest, highest = torch.minimum(lowest, own_N2HW), torch.maximum(highest, own_N2HW)
     more = torch.minimum(torch.maximum(made_N2HW, lowest), highest).sub_(made_N2HW)  # 0 nearly everywhere
     red, blue = more[:, :1], more[:, 1:]
-    green = red.mul(-_LUMA_OF_RED).sub_(blue, alpha=_LUMA_OF_BLUE)  # so that brightness stays
+    green = -luma(torch.cat([red, torch.zeros_like(red), blue], 1))  # so that brightness stays
     return (results_NCHW + torch.cat([green + red, green, green + blue], 1)).clamp_(0, 1)
 
 
