@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.blocks import local_range
-from concertdeblur.models.restoration import luma
+from concertdeblur.models.spectrum import luma
 
 _BLOCK_PX = 4
 # The range of a channel around a pixel. Below the first value the pixel stays as it is, above the second the whole

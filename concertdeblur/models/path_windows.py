@@ -41,7 +41,7 @@ from concertdeblur.models.path_taps import (
     taps_along,
 )
 from concertdeblur.models.prepared import SMEAR_PX
-from concertdeblur.models.restoration import luma
+from concertdeblur.models.spectrum import luma
 
 EXPOSURES = (1.0, 0.8, 0.6)  # shares of the smear
 _STEPS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # places of a blurred-again window

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.models.spectrum import luma
 
 UNSHUFFLE = 4  # dense 3x3 convolutions at a quarter of the resolution give the most dB for a second of a CPU
 _NUM_HINTS = 32
@@ -239,11 +240,6 @@ class PathRestoration(Restoration):
 def by_plane(taps_NTHW: Tensor) -> tuple[Tensor, ...]:
     """The planes of `path_taps.taps_of` as `PathRestoration` takes them: red, green, blue, luma, range."""
     return torch.split(taps_NTHW, list(PLANES), 1)
-
-
-def luma(frames_NCHW: Tensor) -> Tensor:
-    """Brightness, (N, 1, H, W)."""
-    return 0.299 * frames_NCHW[:, :1] + 0.587 * frames_NCHW[:, 1:2] + 0.114 * frames_NCHW[:, 2:]
 
 
 def _steps(frames_NCHW: Tensor, guess_NGHW: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ _BORROWED = 0.1
 
 def luma(frames_NCHW: Tensor) -> Tensor:
     """Luma (N, 1, H, W) of RGB frames (N, 3, H, W) in [0, 1]."""
-    weights = frames_NCHW.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1)
-    return (frames_NCHW * weights).sum(1, keepdim=True)
+    red, green, blue = LUMA_WEIGHTS
+    return red * frames_NCHW[:, :1] + green * frames_NCHW[:, 1:2] + blue * frames_NCHW[:, 2:]
 
 
 class SpectrumDescriptor(nn.Module):

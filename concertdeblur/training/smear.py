@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from concertdeblur.models.prepared import SMEAR_PX
-from concertdeblur.models.restoration import luma
 from concertdeblur.models.smear_predictor import PREDICTED_PX, SmearPredictor, bin_shares, signless
+from concertdeblur.models.spectrum import luma
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 from concertdeblur.training.video import as_floats

@@ -17,7 +17,7 @@ from concertdeblur.deblurring.guard import bounded_colours, guarded
 from concertdeblur.deblurring.tensors import quantised, to_host, to_tensor
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels
-from concertdeblur.models.restoration import luma
+from concertdeblur.models.spectrum import luma
 from tests.networks import SMALL_PAPER, random_deblurrer, random_networks
 from tests.pictures import photograph
 
