@@ -124,7 +124,7 @@ class VideoStages:
             take_over_alike(self._video.restoration, generator.restoration)
             take_over_alike(self._networks.discriminator, discriminator)
         stores = {WINDOWS: _both_splits(sequences), RENDERED_WINDOWS: self._scenes(pictures, held_out)}
-        made_with = _digest(self._generator.analysis, self._video.restoration)
+        made_with = f"{_digest(self._generator.analysis, self._video.restoration)}, at the working size"
         for store in (store for both in stores.values() for store in both if store is not None):
             self._by_first(partial(self._make_results, store, made_with))
         size, seed = share_of(recipe.video_pgan.batch_size, session.world), recipe.seed + _SEED + 2
@@ -168,7 +168,7 @@ class VideoStages:
         whole_frames = WholeFrames(store, guesser)
 
         def make(row: StoredSequence, number: int) -> Picture:
-            made = whole_frames.restored(restoration, row, number)[0]
+            made = whole_frames.at_working_size(restoration, row, number)[0]
             return np.asarray((made * 255 + 0.5).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
         frame_results(store).make(make, made_with=made_with, on_progress=self._counted("deblur frames"))

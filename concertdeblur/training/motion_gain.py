@@ -21,10 +21,9 @@ def gain_judge(held_out: SequenceStore, guesser: Guesser) -> Callable[[PathResto
     frames = [(row, number) for row in held_out.of_kind("real") for number in row.inner]
 
     def gain_db(restoration: PathRestoration, row: StoredSequence, number: int) -> float:
-        made = whole_frames.restored(restoration, row, number)[0].permute(1, 2, 0).numpy(force=True)
-        area = tuple(slice(0, side) for side in made.shape[:2])
+        made = whole_frames.at_own_size(restoration, row, number)[0].permute(1, 2, 0).numpy(force=True)
         blurred, sharp = (
-            some[area].astype(np.float32) / 255 for some in (held_out.frame(row, number), held_out.sharp(row, number))
+            some.astype(np.float32) / 255 for some in (held_out.frame(row, number), held_out.sharp(row, number))
         )
         return psnr_db(made, sharp) - psnr_db(blurred, sharp)
 

@@ -1,8 +1,8 @@
 """Stage video pGAN: G_p and D_i of videos learn on windows of G_i's results of stored sequences.
 
 G_p has the same inputs as in a video (`models/path_windows.py`): the neighbours' results along the path, and what the
-result lacks of the input. The path is searched between the results. D_i learns to tell truths from the results of G_i
-and of G_p, and to judge steps.
+result lacks of the input. As in a video, windows lie in frames at the working size, and the path is searched between
+the results. D_i learns to tell truths from the results of G_i and of G_p, and to judge steps.
 
 Shape suffixes: M windows, C channels, H, y rows, W, x columns, G channels of guesses, T planes of taps.
 """
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring import cam
+from concertdeblur.deblurring.working_size import at_working_size
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.path_search import ResultSearch
@@ -38,12 +39,13 @@ from concertdeblur.training.objective import discriminator_loss, locating_loss, 
 from concertdeblur.training.pgan import judged_steps, judgement_loss_of
 from concertdeblur.training.stage import Schedule, Stage, StepResult
 from concertdeblur.training.video import errors
+from concertdeblur.training.whole_frames import cut_size
 
 _AROUND_PX = 80  # around a window; content that moves into it lies there
 _PLACE_PX = 8  # windows begin at multiples of it
 _WORST_SHARE = 0.7  # share of windows that are the worse of two random ones
 _SHARPEST_ERROR = 2e-5  # mean squared error; an input that differs less from its truth is sharp
-_AS_FILMED = 0.42  # share of windows of frames as filmed: what is finer than G_i's working size is left to G_p
+_AS_FILMED = 0.42  # share of windows of frames as filmed, where there are smaller copies of them
 _THIRD_STEPS = (-0.7, 1.7)  # a third kind of step, times G_p's own; D_i must see steps back and steps that go too far
 _RANKING = 0.3  # weight of the ranking of places in D_i's loss
 _WINDOW_PX = cam.PATCH_PX
@@ -73,14 +75,14 @@ class PathWindowBatch:
 
 
 def frame_results(store: SequenceStore) -> FrameResults[np.uint8]:
-    """G_i's results of a store's frames, (height, width, 3); sides are cut to multiples of HINT_PX."""
-    return FrameResults(store, "results.u8", np.uint8, lambda row: (*_size_of(row), 3))
+    """G_i's results of a store's frames, (height, width, 3), of the size that `cut_size` gives."""
+    return FrameResults(store, "results.u8", np.uint8, lambda row: (*cut_size(row), 3))
 
 
 def result_flows(store: SequenceStore) -> FrameResults[np.float16]:
     """Flow from G_i's results to the results before and after them, (2, h, w, 2), reduced; 0 where there is none."""
     return FrameResults(
-        store, "result-flows.f16", np.float16, lambda row: (2, *searched_size(*_size_of(row), row.field), 2)
+        store, "result-flows.f16", np.float16, lambda row: (2, *searched_size(*cut_size(row), row.field), 2)
     )
 
 
@@ -102,12 +104,12 @@ def make_result_flows(
         """Flow from a result to the next one, and back."""
         row = rows[offset]
         first, second = (searched_luma(results.read(row, one), row.field) for one in (number, number + 1))
-        found = search.flows(first, second, *_size_of(row))
+        found = search.flows(first, second, *cut_size(row))
         assert found is not None, "sequences are larger than what a search needs"
         return found
 
     def make(row: StoredSequence, number: int) -> npt.NDArray[np.float16]:
-        flows = np.zeros((2, *searched_size(*_size_of(row), row.field), 2), np.float16)
+        flows = np.zeros((2, *searched_size(*cut_size(row), row.field), 2), np.float16)
         if number - 1 in row.inner:
             flows[0] = between(row.offset, number - 1)[1]
         if number + 1 in row.inner:
@@ -115,10 +117,6 @@ def make_result_flows(
         return flows
 
     result_flows(store).make(make, made_with=f"flow between results of {made_with}", on_progress=on_progress)
-
-
-def _size_of(row: StoredSequence) -> tuple[int, int]:
-    return row.height - row.height % HINT_PX, row.width - row.width % HINT_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ class PathWindowStream:
 
 
 def _has_windows(row: StoredSequence) -> bool:
-    return min(_size_of(row)) >= _WINDOW_PX and len(row.inner) >= _LEAST_RESULTS
+    return min(cut_size(row)) >= _WINDOW_PX and len(row.inner) >= _LEAST_RESULTS
 
 
 def _kind_shares(kinds: list[Kind], settings: MotionSettings) -> npt.NDArray[np.float64]:
@@ -202,12 +200,12 @@ def _kind_shares(kinds: list[Kind], settings: MotionSettings) -> npt.NDArray[np.
 
 def _place(source: _Source, row: StoredSequence, number: int, rng: np.random.Generator) -> tuple[int, int]:
     """(y, x) of a window: mostly the one of two random windows that is further from its truth."""
-    height, width = _size_of(row)
+    height, width = cut_size(row)
     tries = [
         tuple(_PLACE_PX * int(rng.integers((side - _WINDOW_PX) // _PLACE_PX + 1)) for side in (height, width))
         for _ in range(2)
     ]
-    result, sharp = source.results.read(row, number), source.store.sharp(row, number)
+    result, sharp = source.results.read(row, number), at_working_size(source.store.sharp(row, number))
 
     def error(at: tuple[int, ...]) -> float:
         place = tuple(slice(start, start + _WINDOW_PX, 2) for start in at)
@@ -232,7 +230,7 @@ class _Part:
     @classmethod
     def cut(cls, source: _Source, row: StoredSequence, number: int, at: tuple[int, int]) -> "_Part":
         """The surroundings of the window at a place (y, x) of a frame."""
-        height, width = _size_of(row)
+        height, width = cut_size(row)
         rows, columns = _around(at[0], height), _around(at[1], width)
         size = (columns.stop - columns.start) // SMEAR_PX, (rows.stop - rows.start) // SMEAR_PX
 
@@ -245,9 +243,10 @@ class _Part:
 
         own, store = result(number), source.store
         assert own is not None
+        blurred, sharp = (at_working_size(some) for some in (store.frame(row, number), store.sharp(row, number)))
         return cls(
             before=result(number - 1), result=own, after=result(number + 1),
-            blurred=store.frame(row, number)[rows, columns], sharp=store.sharp(row, number)[rows, columns],
+            blurred=blurred[rows, columns], sharp=sharp[rows, columns],
             path=_of_flows(source.path(row, number), reduced), at=(at[0] - rows.start, at[1] - columns.start),
         )  # fmt: skip
 

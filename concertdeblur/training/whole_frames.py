@@ -1,4 +1,4 @@
-"""G_i's results of whole frames of stored sequences, with taps and at the size at which a video is restored.
+"""G_i's results of whole frames of stored sequences, made with taps and at the size at which a video is restored.
 
 Shape suffixes: C channels, H height, W width, h, w the same at the working size (deblurring/working_size.py).
 """
@@ -17,7 +17,13 @@ from concertdeblur.training.data.guesses import Guesser, guesses_of
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.motion import MotionCrops
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
-from concertdeblur.training.video import as_floats, restored
+from concertdeblur.training.video import Restored, as_floats, restored
+
+
+def cut_size(row: StoredSequence) -> tuple[int, int]:
+    """(height, width) of the results of a sequence: the working size, cut to multiples of HINT_PX."""
+    height, width = working_size(row.height, row.width)
+    return height - height % HINT_PX, width - width % HINT_PX
 
 
 class WholeFrames:
@@ -31,17 +37,25 @@ class WholeFrames:
     def __init__(self, store: SequenceStore, guesser: Guesser) -> None:
         self._store, self._guesses, self._guesser = store, guesses_of(store), guesser
 
-    @torch.no_grad()
-    def restored(self, restoration: PathRestoration, row: StoredSequence, number: int) -> Tensor:
-        """A frame's result in [0, 1], (1, C, H, W); sides are cut at the last multiple of HINT_PX."""
-        device = next(restoration.parameters()).device
-        made = restored(restoration, on_device(self.inputs(row, number), device))
+    def at_own_size(self, restoration: PathRestoration, row: StoredSequence, number: int) -> Tensor:
+        """A frame's result at the size of the frame, in [0, 1], (1, C, H, W)."""
+        made = self._made(restoration, row, number)
         height, width = working_size(row.height, row.width)
         result = made.restored_NCHW[..., :height, :width].clamp(0, 1)
-        if (height, width) != (row.height, row.width):
-            frame_1CHW = as_floats(_planes(self._store.frame(row, number)).to(device))
-            result = with_enlarged_change(frame_1CHW, made.blurred_NCHW[..., :height, :width], result)
-        return result[..., : row.height - row.height % HINT_PX, : row.width - row.width % HINT_PX]
+        if (height, width) == (row.height, row.width):
+            return result
+        frame_1CHW = as_floats(_planes(self._store.frame(row, number)).to(result.device))
+        return with_enlarged_change(frame_1CHW, made.blurred_NCHW[..., :height, :width], result)
+
+    def at_working_size(self, restoration: PathRestoration, row: StoredSequence, number: int) -> Tensor:
+        """A frame's result as G_p refines it, in [0, 1], (1, C, h, w) of the size that `cut_size` gives."""
+        height, width = cut_size(row)
+        return self._made(restoration, row, number).restored_NCHW[..., :height, :width].clamp(0, 1)
+
+    @torch.no_grad()
+    def _made(self, restoration: PathRestoration, row: StoredSequence, number: int) -> Restored:
+        device = next(restoration.parameters()).device
+        return restored(restoration, on_device(self.inputs(row, number), device))
 
     def inputs(self, row: StoredSequence, number: int) -> MotionCrops:
         """All inputs of G_i at the working size; sides are extended to multiples of HINT_PX by reflection."""

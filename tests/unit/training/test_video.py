@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -32,7 +33,7 @@ from concertdeblur.training.video_windows import (
     frame_results,
     make_result_flows,
 )
-from concertdeblur.training.whole_frames import WholeFrames
+from concertdeblur.training.whole_frames import WholeFrames, cut_size
 from tests.networks import SMALL_VIDEO, random_networks
 from tests.pictures import write_photographs
 from tests.sequences import write_gopro_folder
@@ -243,13 +244,12 @@ class TestVideoIgan:
         assert torch.allclose(reduced.smear_N2hw.mean((2, 3)), own.smear_N2hw.mean((2, 3)) / 2, rtol=0.05, atol=0.05)
         frame = torch.from_numpy(np.array(store.frame(row, 1))).permute(2, 0, 1)[None].float() / 255
         restoration = video_restoration().eval()
-        made = whole_frames.restored(restoration, row, 1)
-        cut = frame[..., : made.shape[2], : made.shape[3]]
-        assert torch.allclose(made, cut, atol=1e-3)  # an untrained network changes nothing, and no detail is lost
+        made = whole_frames.at_own_size(restoration, row, 1)
+        assert torch.allclose(made, frame, atol=1e-3)  # an untrained network changes nothing, and no detail is lost
         bias = restoration.tail.bias
         assert bias is not None
         bias.data[: 3 * UNSHUFFLE**2] += 0.5  # the correction of all pixels
-        brighter = whole_frames.restored(restoration, row, 1) - made
+        brighter = whole_frames.at_own_size(restoration, row, 1) - made
         assert brighter.amin() > -0.02  # bicubic enlarging undershoots where the reduced frame is clamped
         assert brighter.mean() > 0.01
 
@@ -258,8 +258,7 @@ def make_same_results(store: SequenceStore, value_of: Callable[[int], int], *, m
     """Results of one grey level each, by the number of the frame, and their flow."""
 
     def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        shape = (row.height - row.height % 16, row.width - row.width % 16, 3)
-        return np.full(shape, value_of(number), np.uint8)
+        return np.full((*cut_size(row), 3), value_of(number), np.uint8)
 
     frame_results(store).make(make, made_with=made_with)
     make_result_flows(store, made_with=made_with)
@@ -279,7 +278,7 @@ def make_results(store: SequenceStore, restoration: PathRestoration, generator: 
     whole_frames = WholeFrames(store, Guesser(generator))
 
     def make(row: StoredSequence, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        made = whole_frames.restored(restoration, row, number)[0]
+        made = whole_frames.at_working_size(restoration, row, number)[0]
         return np.asarray(made.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy(force=True), dtype=np.uint8)
 
     frame_results(store).make(make, made_with="a test")
@@ -332,6 +331,30 @@ class TestVideoPgan:
         for smear in batch.smear_M2hw:
             assert smear[0].median().item() == pytest.approx(-2, abs=0.5)
             assert smear[1].median().item() == pytest.approx(0, abs=0.3)
+
+    def test_windows_of_large_frames_lie_in_them_at_the_working_size(
+        self, tmp_path: Path, generator: ConcertGenerator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Frames of 320x352 count as large here; they pan by 6 px, which is 3 px at the working size."""
+        write_gopro_folder(tmp_path / "real", "a", 5, height=320, width=352)
+        settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.0, most_frames=100, num_copies=0)
+        build_sequence_store(tmp_path / "store", settings, real=tmp_path / "real", clips=[], seed=1)
+        store = SequenceStore(tmp_path / "store", "train")
+        monkeypatch.setattr(working_size_module, "_STEP_PX", 320)
+        make_results(store, video_restoration().eval(), generator)
+        row = store.of_kind("real")[0]
+        assert frame_results(store).read(row, 1).shape == (160, 176, 3)
+        stream = PathWindowStream([store], replace(MotionSettings(), sharp=0.0), seed=2, batch_size=6, is_turned=False)
+        batch = stream.batch(0)
+        assert (batch.result_MCHW - batch.blurred_MCHW).abs().mean() < 0.01  # an untrained network changes little
+        assert row.exposures[1:4] == pytest.approx([1] * 3)  # so that the smear is the velocity
+        assert batch.smear_M2hw[:, 0].median().item() == pytest.approx(-3, abs=0.5)
+        reduced = [
+            cv2.resize(np.array(store.sharp(row, one)), (176, 160), interpolation=cv2.INTER_AREA) for one in row.inner
+        ]
+        window = (batch.sharp_MCHW[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        places = [(y, x) for y in range(0, 33, 8) for x in range(0, 49, 8)]
+        assert any((some[y : y + 128, x : x + 128] == window).all() for some in reduced for y, x in places)
 
     def test_results_that_lack_a_neighbour_are_told_nothing_of_it(self, sequences: Path) -> None:
         """Frames 1 to 3 of five have results; that of 1 has none before it, and that of 3 has none after it."""
