@@ -1,10 +1,11 @@
-"""The size at which the frames of a video are restored and refined along their motion.
+"""The size at which frames are restored and refined along their motion.
 
 Large frames are restored at a part of their size, and the change is enlarged and added to the frame. Footage in which
 things move holds little that is finer than two pixels of 1280x720, and along a path that is half as long the same taps
 lie twice as near to each other. On held-out real pairs of 1280x720 G_i gains at half the size as much as at the whole
 one, and BRMR nearly as much, at a quarter of the cost (EXPERIMENTS.md, 2026-11-29, "G_i at half the size", and
-2026-11-30, "BRMR at the working size"). Pictures, and frames whose path is not known, are restored at their own size.
+2026-11-30, "BRMR at the working size"). So are pictures that are restored along the smear that they show. What has no
+path, or is under one of the seven kernels, is restored at its own size.
 
 Shape suffixes: C channels, H height, W width, h, w the same at the working size.
 """
@@ -17,13 +18,13 @@ from torch.nn import functional as F
 
 from concertdeblur.models.path_taps import Samples
 
-_STEP_PX = 720  # of the shorter side: from each multiple on, frames are reduced by one more
+STEP_PX = 720  # of the shorter side: from each multiple on, frames are reduced by one more
 _MOST = 4
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which a frame of a video is restored; its own below 720 px."""
-    factor = min(_MOST, 1 + min(height, width) // _STEP_PX)
+    """(height, width) at which a frame is restored along its motion; its own below STEP_PX."""
+    factor = min(_MOST, 1 + min(height, width) // STEP_PX)
     return -(-height // factor), -(-width // factor)
 
 

@@ -271,12 +271,12 @@ def _weight_set(name: str) -> WeightSet:
 
 
 def _time_frame(weights: str, device: str, backend: str) -> float:
-    """Seconds for a frame of 1280x720, from a smaller one by area, since nearly all work is convolutions."""
+    """Seconds for a frame of 1280x720."""
     from concertdeblur import pretrained
-    from concertdeblur.pipelines.quality import seconds_a_pixel
+    from concertdeblur.pipelines.quality import seconds_a_frame
 
     deblurrer = pretrained.load(weights, device=device, backend=backend)
-    return seconds_a_pixel(deblurrer) * (_FRAME_HW[0] * _FRAME_HW[1])
+    return seconds_a_frame(deblurrer, *_FRAME_HW)
 
 
 def _time_fast(weights: str, device: str, backend: str) -> float | None:

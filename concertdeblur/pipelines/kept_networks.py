@@ -18,7 +18,8 @@ class KeptNetworks:
     """What was loaded and measured so far."""
 
     _loaded: "dict[tuple[str, str, str], Deblurrer]" = field(default_factory=dict, init=False)
-    _seconds: dict[int, float] = field(default_factory=dict, init=False)  # by the identity of what is kept above
+    # by the identity of what is kept above, and the size of a frame
+    _seconds: dict[tuple[int, tuple[int, int]], float] = field(default_factory=dict, init=False)
 
     def load(self, weights: str, *, device: str, backend: str) -> "Deblurrer":
         """As `pretrained.load`, once for the same arguments."""
@@ -29,11 +30,14 @@ class KeptNetworks:
             self._loaded[key] = pretrained.load(weights, device=device, backend=backend)
         return self._loaded[key]
 
-    def measured(self, deblurrer: "Deblurrer", measure: "Callable[[Deblurrer], float]") -> float:
-        """What `measure` gives of a kept deblurrer, measured once."""
-        if id(deblurrer) not in self._seconds:
-            self._seconds[id(deblurrer)] = measure(deblurrer)
-        return self._seconds[id(deblurrer)]
+    def measured(
+        self, deblurrer: "Deblurrer", size: tuple[int, int], measure: "Callable[[Deblurrer, int, int], float]"
+    ) -> float:
+        """What `measure` gives of a kept deblurrer and a size of frames (height, width), measured once."""
+        key = id(deblurrer), size
+        if key not in self._seconds:
+            self._seconds[key] = measure(deblurrer, *size)
+        return self._seconds[key]
 
 
 def load_deblurrer(
@@ -60,6 +64,6 @@ def load_deblurrer(
     if job.weights is not None:
         return kept.load(job.weights, device=job.device, backend=job.backend)
     return load_for_clip(
-        job.quality, device=job.device, backend=job.backend, num_pixels=info.height * info.width,
-        num_frames=num_frames, on_warning=on_warning, kept=kept,
+        job.quality, device=job.device, backend=job.backend, num_frames=num_frames, height=info.height,
+        width=info.width, on_warning=on_warning, kept=kept,
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Chooses the weight set of a clip: the best one, or the fast one if the best would take too long."""
 
+import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -10,22 +12,25 @@ import numpy.typing as npt
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
+from concertdeblur.deblurring.working_size import STEP_PX, working_size
 from concertdeblur.frame import Frame
 from concertdeblur.pipelines.kept_networks import KeptNetworks
 
 if TYPE_CHECKING:
     from concertdeblur.deblurring.deblurrer import Deblurrer
 
-TRIAL_HW = (360, 640)
 PATIENCE_S = 1800.0  # without a GPU, a clip that would take longer with the best set gets the fast one
-# A clip that takes less than that on a machine of one twentieth of the usual speed is not tried: a trial takes 4 s.
-_SLOWEST_S_A_PIXEL = 1e-5
-_NUM_TRIALS = 3
-_TRIAL_FRAMES, _TRIAL_STEP_PX = 3, 4  # the trial moves, since frames of clips are restored along their motion
+# Of the working size. A clip that takes less than PATIENCE_S on so slow a machine, with a tenth of the usual speed, is
+# not tried: a trial takes some seconds.
+_SLOWEST_S_A_PIXEL = 3e-5
+_MOST_PX = 1280 * 720  # larger frames are tried at this size, or so
+# A stream is timed from its third frame on, when all its stages are at work, over so many frames.
+_BEGINNING, _TIMED_FRAMES = 2, 4
+_TRIAL_STEP_PX = 4  # the trial moves, since frames of clips are restored along their motion
 
 
 def load_for_clip(
-    quality: pretrained.Quality, *, device: str, backend: str, num_frames: int | None, num_pixels: int,
+    quality: pretrained.Quality, *, device: str, backend: str, num_frames: int | None, height: int, width: int,
     on_warning: Callable[[str], None] = lambda _message: None, kept: KeptNetworks | None = None,
 ) -> "Deblurrer":  # fmt: skip
     """The deblurrer of a quality.
@@ -36,7 +41,8 @@ def load_for_clip(
         device: As for `pretrained.load`.
         backend: As for `pretrained.load`.
         num_frames: Number of frames to deblur; None: it is not known, and counts as large.
-        num_pixels: Number of pixels of a frame.
+        height: Of a frame.
+        width: Of a frame.
         on_warning: Called if the fast set is taken.
         kept: What was loaded and measured before.
 
@@ -49,10 +55,11 @@ def load_for_clip(
     best = kept.load(pretrained.weights_of(quality), device=device, backend=backend)
     if quality != "auto" or best.runtime.device.type != "cpu" or not pretrained.has_fast():
         return best
-    num_all = num_pixels * num_frames if num_frames is not None else math.inf
-    if num_all * _SLOWEST_S_A_PIXEL <= PATIENCE_S:
-        return best
-    best_s = kept.measured(best, seconds_a_pixel) * num_all if num_frames is not None else math.inf
+    best_s = math.inf
+    if num_frames is not None:
+        if num_frames * math.prod(working_size(height, width)) * _SLOWEST_S_A_PIXEL <= PATIENCE_S:
+            return best
+        best_s = num_frames * kept.measured(best, (height, width), seconds_a_frame)
     if best_s <= PATIENCE_S:
         return best
     fast = kept.load(pretrained.weights_of("fast"), device=device, backend=backend)
@@ -64,10 +71,25 @@ def load_for_clip(
     return fast
 
 
-def seconds_a_pixel(deblurrer: "Deblurrer") -> float:
-    """Seconds to deblur one pixel of a video, with refining, measured on a few small frames."""
-    _trial_s(deblurrer)  # the first frame compiles, and fills caches
-    return min(_trial_s(deblurrer) for _ in range(_NUM_TRIALS)) / (TRIAL_HW[0] * TRIAL_HW[1])
+def seconds_a_frame(deblurrer: "Deblurrer", height: int, width: int) -> float:
+    """Seconds for a frame of a video, with refining, once the stream is under way: measured on a few frames."""
+    size = _trial_size(height, width)
+    still = synthetic_frame(*size)
+    frames = (Frame(pts=n, pixels=np.roll(still, _TRIAL_STEP_PX * n, 1)) for n in itertools.count())
+    with contextlib.closing(deblurrer.stream(frames, DeblurOptions())) as stream:
+        ends_s = [time.perf_counter() for _ in itertools.islice(stream, _BEGINNING + _TIMED_FRAMES)]
+    return (ends_s[-1] - ends_s[_BEGINNING - 1]) / _TIMED_FRAMES * (height * width) / math.prod(size)
+
+
+def _trial_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) at which frames of a size are tried: their own, or a smaller one with the same sides.
+
+    Frames that are restored at a part of their size are tried so, too.
+    """
+    share = min(1.0, math.sqrt(_MOST_PX / (height * width)))
+    if min(height, width) >= STEP_PX:
+        share = max(share, STEP_PX / min(height, width))
+    return math.ceil(height * share), math.ceil(width * share)
 
 
 def synthetic_frame(height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -78,14 +100,6 @@ def synthetic_frame(height: int, width: int) -> npt.NDArray[np.uint8]:
             noise = (np.roll(noise, -2, axis) + np.roll(noise, -1, axis) + noise + np.roll(noise, 1, axis)) / 4
     spread = (noise - noise.mean()) / noise.std()
     return np.asarray(np.clip(128 + 50 * spread, 0, 255), dtype=np.uint8)
-
-
-def _trial_s(deblurrer: "Deblurrer") -> float:
-    still = synthetic_frame(*TRIAL_HW)
-    moving = [np.roll(still, _TRIAL_STEP_PX * number, 1) for number in range(_TRIAL_FRAMES)]
-    started_s = time.perf_counter()
-    list(deblurrer.stream([Frame(pts=n, pixels=pixels) for n, pixels in enumerate(moving)], DeblurOptions()))
-    return (time.perf_counter() - started_s) / _TRIAL_FRAMES
 
 
 def _span(seconds: float) -> str:

@@ -149,12 +149,12 @@ def test_networks_are_loaded_and_tried_once(inbox: Path, tmp_path: Path, monkeyp
         loaded.append(name)
         return load(weights, **choices)
 
-    def tried_once(deblurrer: Deblurrer) -> float:
+    def tried_once(deblurrer: Deblurrer, *_size: int) -> float:
         tried.append(deblurrer.name)
-        return PATIENCE_S / (96 * 64 * 20)  # twenty frames of the clips take as long as anybody waits
+        return PATIENCE_S / 20  # twenty frames of the clips take as long as anybody waits
 
     monkeypatch.setattr(pretrained, "load", listened)
-    monkeypatch.setattr(quality, "seconds_a_pixel", tried_once)
+    monkeypatch.setattr(quality, "seconds_a_frame", tried_once)
     monkeypatch.setattr(quality, "_SLOWEST_S_A_PIXEL", 1.0)
     for number, num_frames in enumerate((12, 30, 10, 40)):
         make_clip(inbox / f"{number}.mp4", ClipSpec(num_frames=num_frames, height=64, width=96))

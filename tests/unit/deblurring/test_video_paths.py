@@ -83,7 +83,7 @@ class TestLargeFrames:
     @pytest.fixture(autouse=True)
     def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], bool]]:
         """The size of each frame that G_i restores, and whether it does so along the path."""
-        monkeypatch.setattr(working_size, "_STEP_PX", 150)
+        monkeypatch.setattr(working_size, "STEP_PX", 150)
         seen: list[tuple[tuple[int, ...], bool]] = []
         restored = ImageGenerator.restored
 

@@ -237,7 +237,7 @@ class TestVideoIgan:
         row = next(row for row in store.of_kind("real") if row.scale == 1)
         whole_frames = WholeFrames(store, Guesser(generator))
         own = whole_frames.inputs(row, 1)
-        monkeypatch.setattr(working_size_module, "_STEP_PX", min(row.height, row.width))
+        monkeypatch.setattr(working_size_module, "STEP_PX", min(row.height, row.width))
         reduced = whole_frames.inputs(row, 1)
         assert own.blurred_NCHW.shape[2:] == (row.height + -row.height % 16, row.width + -row.width % 16)
         assert reduced.blurred_NCHW.shape[2] - -(-row.height // 2) < 16
@@ -340,7 +340,7 @@ class TestVideoPgan:
         settings = SequenceSettings(least_side_px=CROP_PX, held_out_share=0.0, most_frames=100, num_copies=0)
         build_sequence_store(tmp_path / "store", settings, real=tmp_path / "real", clips=[], seed=1)
         store = SequenceStore(tmp_path / "store", "train")
-        monkeypatch.setattr(working_size_module, "_STEP_PX", 320)
+        monkeypatch.setattr(working_size_module, "STEP_PX", 320)
         make_results(store, video_restoration().eval(), generator)
         row = store.of_kind("real")[0]
         assert frame_results(store).read(row, 1).shape == (160, 176, 3)
