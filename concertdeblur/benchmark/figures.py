@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 GENERATE = ("generate", "describe", "filter", "restore")  # the spans of the stage
-REFINE = ("mine", "refine")
+REFINE = ("search results", "mine", "refine")
 PAPER_ITERATIONS = 2.3  # a tile (paper, section 4.4)
 
 
@@ -97,7 +97,7 @@ def end_to_end_ratio(rounds: Sequence[Round], cores: int) -> float:
 
 
 def refine_ratio(stages: Mapping[str, float]) -> float:
-    """Seconds of mining and refining, divided by those of generating."""
+    """Seconds of mining and refining, with the search of flow between results, divided by those of generating."""
     return _total(stages, REFINE) / _total(stages, GENERATE)
 
 

@@ -97,8 +97,8 @@ class VideoCommand(GroupedCommand):
 @together(
     option(
         "Deblurring", "--refine", "refine_share", type=float, metavar="0..1",
-        help="How much of a frame is refined, in windows of 128 px, the most blurred first; 1 is the whole frame, and"
-        " more is sharper and slower.  [default: the weight set's]",
+        help="How much of a frame is refined, the most blurred windows first; 1 is the whole frame, and more is sharper"
+        " and slower.  [default: the weight set's]",
     ),
     option(
         "Output", "--codec", type=CODEC, metavar="h264|hevc|av1|ffv1|prores|...",

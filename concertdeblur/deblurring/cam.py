@@ -28,7 +28,7 @@ BRMR_CELL_PX = 256  # on larger frames Algorithm 1 runs in each cell of this gri
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Area:
-    """A rectangle of a frame in px; all four are multiples of MAP_PX."""
+    """A rectangle of a frame in px. Inside BRMR all four are multiples of MAP_PX."""
 
     y: int
     x: int
@@ -47,6 +47,21 @@ class Area:
         """Slices of a block map, which has one value for `step_px` x `step_px`."""
         bottom, right = self.y + self.height, self.x + self.width
         return slice(self.y // step_px, bottom // step_px), slice(self.x // step_px, right // step_px)
+
+    def enlarged(self, size: tuple[int, int], whole: tuple[int, int]) -> "Area":
+        """The same place in a larger picture; what lies beyond the picture is cut off.
+
+        Args:
+            size: Height and width of the picture in which this area lies.
+            whole: Height and width of the larger one.
+        """
+        (top, bottom), (left, right) = (
+            (round(first * large / small), round(min(last, small) * large / small))
+            for first, last, small, large in zip(
+                (self.y, self.x), (self.y + self.height, self.x + self.width), size, whole, strict=True
+            )
+        )
+        return Area(y=top, x=left, height=bottom - top, width=right - left)
 
     def grown(self, margin_px: int) -> "Area":
         """The area with `margin_px` more on every side; it may reach beyond the frame."""

@@ -23,8 +23,8 @@ class _Result:
     """What G_i made of a frame."""
 
     result_1CHW: Tensor  # sides are padded
-    size: tuple[int, int]  # height and width of the frame, px
-    luma: Luma  # of the frame
+    size: tuple[int, int]  # height and width of the result without padding, px
+    luma: Luma  # of the result, in which flow is searched
     flows: tuple[Flow, Flow] | None = None  # to the result after it and back, once they are searched
 
 
@@ -40,7 +40,7 @@ class ResultPaths:
 
         Args:
             result_1CHW: The result, of which a copy is kept.
-            size: Height and width of the frame; what lies beyond them is padding.
+            size: Height and width of the result; what lies beyond them is padding.
         """
         kept_1CHW = laid_in_fours(result_1CHW) if result_1CHW.device.type == "cpu" else result_1CHW.clone()
         self._three = (*self._three[1:], _Result(result_1CHW=kept_1CHW, size=size, luma=_reduced(result_1CHW, size)))

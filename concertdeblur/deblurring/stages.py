@@ -131,8 +131,16 @@ class OnHost:
     steps: npt.NDArray[np.int32] | None  # as in Refinements; None if nothing was refined
 
     def refinement(self) -> Refinement:
-        """What BRMR did."""
-        return Refinement(tried=(), kept=()) if self.steps is None else read_steps(self.steps, num_frames=1)[0]
+        """What BRMR did, in areas of the frame at its own size."""
+        if self.steps is None:
+            return Refinement(tried=(), kept=())
+        made = read_steps(self.steps, num_frames=1)[0]
+        neighbours, whole = self.seen.neighbours, self.seen.pixels.shape[:2]
+        if not self.is_along_motion or neighbours is None or not self.seen.is_reduced:
+            return made
+        size = neighbours.frame.shape[:2]
+        tried, kept = (tuple(area.enlarged(size, whole) for area in areas) for areas in (made.tried, made.kept))
+        return Refinement(tried=tried, kept=kept)
 
 
 class FrameStages:
@@ -156,7 +164,8 @@ class FrameStages:
         self._options = options
         self._medium = medium
         self._device = device
-        self._described: dict[tuple[int, int], Tensor] = {}  # size -> of the frame before; the memory of `generate`
+        # the memory of `generate`: what the blur of the frame before is named from, by the size at which it was seen
+        self._described: dict[tuple[int, int], Tensor] = {}
         # the memory of `refine`
         self._decisions: Decisions | None = None  # of the frame before
         self._waiting: Generated | None = None  # for the result of the frame after it
@@ -189,12 +198,13 @@ class FrameStages:
         """G_i's first part: read the blur off the frame, and filter it."""
         with span("generate"):
             frame_1CHW, path, reduced_1Chw = self._image_generator.laid_out(given.frame_1CHW), None, None
-            described = self._describe(frame_1CHW, given.seen)
+            before, self._described = self._described, {}
+            described = self._describe(frame_1CHW, given.seen, before)
             if given.path is not None and self._is_blurred_by_motion(described, given):
                 path = given.path
                 if given.reduced_1Chw is not None:
                     reduced_1Chw = self._image_generator.laid_out(given.reduced_1Chw)
-                    described = self._describe(reduced_1Chw, given.seen)
+                    described = self._describe(reduced_1Chw, given.seen, before)
             with span("filter"):
                 prepared = self._image_generator.prepare(
                     frame_1CHW if reduced_1Chw is None else reduced_1Chw,
@@ -311,12 +321,18 @@ class FrameStages:
                 steps=steps,
             )
 
-    def _describe(self, frame_1CHW: Tensor, seen: StreamFrame) -> _Described:
-        """What the blur of a frame is named from, at the frame's own size or at the working size."""
+    def _describe(self, frame_1CHW: Tensor, seen: StreamFrame, before: dict[tuple[int, int], Tensor]) -> _Described:
+        """What the blur of a frame is named from, at the frame's own size or at the working size.
+
+        Args:
+            frame_1CHW: The frame at that size.
+            seen: What is known of it.
+            before: The memory of the frame before.
+        """
         height, width = frame_1CHW.shape[2:]
         with span("describe"):
-            before, now = self._described.get((height, width)), self._image_generator.describe(frame_1CHW)
-            self._described[height, width] = descriptors = _remembered(before, now)
+            now = self._image_generator.describe(frame_1CHW)
+            self._described[height, width] = descriptors = _remembered(before.get((height, width)), now)
         velocities_NRQ3 = None
         if seen.motion is not None:
             velocities_RQ3 = cell_velocities(seen.motion, height, width, BLUR_CELL_PX)
@@ -353,8 +369,7 @@ class FrameStages:
             given.blurred_1Chw[..., :small_height, :small_width],
             given.result_1Chw[..., :small_height, :small_width],
         )
-        hints = -(-height // HINT_PX), -(-width // HINT_PX)
-        trust_N1hw = F.interpolate(given.prepared.trust_N1hw, hints, mode="bilinear", align_corners=False)
+        trust_N1hw = _enlarged_trust(given.prepared.trust_N1hw, (small_height, small_width), (height, width))
         nothing = trust_N1hw.new_empty(1, 0, 1, 1)
         return replace(
             given,
@@ -392,6 +407,19 @@ class FrameStages:
         if heatmap.shape != (height, width):
             heatmap = np.asarray(cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR))
         return heatmap
+
+
+def _enlarged_trust(trust_N1hw: Tensor, size: tuple[int, int], whole: tuple[int, int]) -> Tensor:
+    """The trust in each place of a larger frame, one for HINT_PX x HINT_PX of it.
+
+    Args:
+        trust_N1hw: Of a smaller one, the same; the last ones may reach beyond it.
+        size: Height and width of the smaller one.
+        whole: Of the larger one.
+    """
+    trust_N1HW = F.interpolate(trust_N1hw.nan_to_num(0), scale_factor=HINT_PX, mode="bilinear")
+    trust_N1HW = F.interpolate(trust_N1HW[..., : size[0], : size[1]], whole, mode="bilinear")
+    return F.avg_pool2d(trust_N1HW, HINT_PX, ceil_mode=True)
 
 
 def _change(made: Generated) -> float:

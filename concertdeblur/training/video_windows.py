@@ -49,6 +49,7 @@ _AS_FILMED = 0.42  # share of windows of frames as filmed, where there are small
 _THIRD_STEPS = (-0.7, 1.7)  # a third kind of step, times G_p's own; D_i must see steps back and steps that go too far
 _RANKING = 0.3  # weight of the ranking of places in D_i's loss
 _WINDOW_PX = cam.PATCH_PX
+_FLOWS_FORM = 2  # of the search between results; flows of another form are searched again
 _LEAST_RESULTS = 2  # of a sequence; one alone has no result beside it, so its motion is not known
 
 
@@ -116,7 +117,9 @@ def make_result_flows(
             flows[1] = between(row.offset, number)[0]
         return flows
 
-    result_flows(store).make(make, made_with=f"flow between results of {made_with}", on_progress=on_progress)
+    result_flows(store).make(
+        make, made_with=f"flow of form {_FLOWS_FORM} between results of {made_with}", on_progress=on_progress
+    )
 
 
 @dataclass(frozen=True, slots=True)

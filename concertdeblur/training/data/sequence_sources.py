@@ -26,7 +26,7 @@ from concertdeblur.training.data.sources import Split
 Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done, how much there is)
 
 SEQUENCE_PARTS = {"read real pairs": "sequences", "average clips": "clips"}  # parts of the work -> their units
-_FORM = 3  # of a store; what is kept in another form is made again
+_FORM = 4  # of a store and the search of its flow; what is kept in another form is made again
 _MOST_FRAMES = 128  # most frames of a real sequence, which is held in memory while its copies are made
 _LEAST_TAKEN = 8  # least number of frames that are taken of a sequence, if it has as many
 _SHARP_FRAMES = 20  # frames of the sharp sequence that is made of a real one

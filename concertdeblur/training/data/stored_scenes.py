@@ -19,7 +19,7 @@ from concertdeblur.training.data.sequences import MadeSequence, SequenceWriter
 from concertdeblur.training.data.sources import Split
 
 SCENE_FRAMES = 5  # three of them have results, and one of these has results on both sides
-_FORM = 2  # of a store; what is kept in another form is made again
+_FORM = 3  # of a store and the search of its flow; what is kept in another form is made again
 _TRAIN_TO_HELD_OUT = 16  # so many scenes are learned from for each one to judge by
 
 

@@ -41,8 +41,9 @@ def test_ratios_of_stages() -> None:
         "filter": 0.2,
         "restore": 0.6,
         "generate": 0.1,
+        "search results": 0.02,
         "mine": 0.05,
-        "refine": 0.15,
+        "refine": 0.13,
         "steady": 9,
     }
     assert refine_ratio(stages) == pytest.approx(0.2)

@@ -109,3 +109,13 @@ def test_the_papers_discriminator_gives_31_by_31_at_256() -> None:
 def test_sides_must_be_multiples_of_the_map() -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         cam.cells_of(100, 256)
+
+
+def test_an_area_is_enlarged_with_its_picture() -> None:
+    """Half of 721x1281 px, rounded up, is 361x641; the last window reaches beyond that."""
+    assert cam.Area(y=128, x=0, height=128, width=128).enlarged((361, 641), (721, 1281)) == cam.Area(
+        y=256, x=0, height=255, width=256
+    )
+    assert cam.Area(y=256, x=512, height=128, width=144).enlarged((361, 641), (721, 1281)) == cam.Area(
+        y=511, x=1023, height=210, width=258
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import cycle
+from itertools import chain, cycle
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from concertdeblur.deblurring import working_size
+from concertdeblur.deblurring import stages, working_size
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, Deblurrer
@@ -100,7 +100,7 @@ class TestLargeFrames:
         made = streamed(self.FRAMES, DeblurOptions(refine_share=1, heatmap=True))
         assert seen == [((96, 112), True)] * 4  # 81x105, extended to multiples of 16
         assert all(pixels.shape == (161, 209, 3) for pixels in pixels_of(made))
-        assert all(one.windows_kept == (Area(y=0, x=0, height=96, width=112),) for one in made)
+        assert all(one.windows_kept == (Area(y=0, x=0, height=161, width=209),) for one in made)
         assert all(one.heatmap is not None and one.heatmap.shape == (161, 209) for one in made)
         alone = streamed(self.FRAMES, DeblurOptions(refine=False))
         assert all((a != b).any() for a, b in zip(pixels_of(made), pixels_of(alone), strict=True))
@@ -114,6 +114,33 @@ class TestLargeFrames:
         made = streamed(self.FRAMES, DeblurOptions(refine_share=1))
         assert [size for size, _ in seen] == [(96, 112), (176, 224), (96, 112), (96, 112)]
         assert [one.windows_tried > 0 for one in made] == [True, False, True, True]
+
+    def test_the_blur_of_a_reduced_frame_is_remembered_for_one_frame_only(
+        self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The third frame is reduced again, but the second one was not, so only its own size has a memory."""
+        answers, known = cycle([True, False, True, True]), list[bool]()
+        remembered = stages._remembered
+
+        def watched(before: Tensor | None, now: Tensor) -> Tensor:
+            known.append(before is not None)
+            return remembered(before, now)
+
+        monkeypatch.setattr(stages, "_remembered", watched)
+        monkeypatch.setattr(ImageGenerator, "is_blurred_by_motion", lambda *_: torch.tensor(next(answers)))
+        streamed(self.FRAMES, overlap=False)
+        assert len(seen) == 4
+        own_then_reduced = [[False, False], [True], [True, False], [True, True]]
+        assert known == list(chain.from_iterable(own_then_reduced))
+
+    def test_trust_stays_in_its_place_when_it_is_enlarged(self) -> None:
+        """360 px have 23 hints; the last reaches 8 px beyond them. The step lies at 176 px, and then at 352."""
+        trust = (torch.arange(23) >= 11).float()[None, None, :, None].expand(1, 1, 23, 40)
+        made = stages._enlarged_trust(trust, (360, 640), (720, 1280))[0, 0, :, 0]
+        assert made.shape == (45,)
+        assert made[:20].max() == 0
+        assert made[24:].min() == 1
+        assert made[20:24].sum().item() == pytest.approx(2, abs=0.01)
 
     def test_a_kernels_blur_is_restored_at_the_frames_own_size(
         self, seen: list[tuple[tuple[int, ...], bool]], monkeypatch: pytest.MonkeyPatch
