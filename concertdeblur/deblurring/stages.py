@@ -174,7 +174,14 @@ class FrameStages:
     @property
     def waits(self) -> bool:
         """Whether `refine` gives back a frame only when it is given the one after it."""
-        return self._medium is Medium.VIDEO and self._brmr.on_paths is not None and self._options.refine
+        share = self._options.refine_share
+        share = self._brmr.settings.refine_share if share is None else share
+        return self._refines_along_motion and self._options.refine and share > 0
+
+    @property
+    def _refines_along_motion(self) -> bool:
+        """Whether there are a G_p and a D_i for these frames that sample the results beside them."""
+        return self._medium is Medium.VIDEO and self._brmr.on_paths is not None
 
     @torch.inference_mode()
     def copy_in(self, seen: StreamFrame, slot: Slot | None = None) -> CopiedIn:
@@ -382,8 +389,8 @@ class FrameStages:
         """What BRMR did to the result, in place; None where it was not asked."""
         if not self._options.refine or not (plan := given.prepared.read()).is_changed:
             return None
-        if given.is_along_motion and along is None and given.seen.is_reduced:
-            return None  # G_p of pictures wants guesses at the frame's own size
+        if given.is_along_motion and along is None and (given.seen.is_reduced or self._refines_along_motion):
+            return None  # not by the G_p of pictures, which wants guesses at the frame's own size
         with span("refine"):
             refinements = self._brmr.refine(
                 given.blurred_1Chw,

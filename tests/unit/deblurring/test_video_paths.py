@@ -17,6 +17,7 @@ from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.cam import Area
 from concertdeblur.deblurring.deblurrer import DeblurOptions, DeblurredFrame, Deblurrer
 from concertdeblur.deblurring.image_generator import ImageGenerator
+from concertdeblur.deblurring.result_paths import ResultPaths
 from concertdeblur.deblurring.stream_frames import StreamSearch, with_following
 from concertdeblur.errors import SourceError
 from concertdeblur.frame import Frame
@@ -198,6 +199,17 @@ def test_a_frame_does_not_depend_on_frames_beyond_its_neighbours_neighbours() ->
     whole = pixels_of(streamed(frames))
     cut = pixels_of(streamed(frames[:6]))
     assert all((a == b).all() for a, b in zip(whole[:4], cut[:4], strict=True))
+
+
+def test_a_share_of_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, none = panning(4), DeblurOptions(refine_share=0)
+    alone = pixels_of(streamed(frames, DeblurOptions(refine=False)))
+    monkeypatch.setattr(ResultPaths, "add", lambda *_: pytest.fail("results are kept for a frame that waits"))
+    made = streamed(frames, none)
+    assert [one.windows_tried for one in made] == [0] * 4
+    assert all((a == b).all() for a, b in zip(pixels_of(made), alone, strict=True))
+    by_settings = deblurrer(BrmrSettings(video_window_margin=-100, refine_share=0))
+    assert [one.windows_tried for one in by_settings.stream(frames, DeblurOptions())] == [0] * 4
 
 
 def test_a_cut_ends_the_path_on_both_sides() -> None:
