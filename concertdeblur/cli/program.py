@@ -180,7 +180,7 @@ def image(paths: tuple[Path, ...], *, no_refine: bool, as_json: bool, quiet: boo
 def doctor(ctx: click.Context, *, weights: str, device: str, backend: str, as_json: bool) -> None:
     """Say what is installed, what would run, and how fast.
 
-    Times a few small frames, some seconds long. Exits with 1 if something needed is broken.
+    Times a few frames of 1280x720, which takes some seconds. Exits with 1 if something needed is broken.
     """
     with interrupt_on_signals():
         from concertdeblur.pipelines.doctor import diagnose
