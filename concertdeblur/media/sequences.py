@@ -55,6 +55,11 @@ class ClipSequence:
     blurred: Path
     sharp: Path
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names that say what it belongs to: the folders below the one that was searched, and its own."""
+        return Path(self.name).parts
+
     def frames(self, most: int | None = None) -> Iterator[FramePair]:
         """The first `most` frames, in order; each is decoded when it is taken.
 
@@ -84,6 +89,7 @@ class FolderSequence:
     """Consecutive frames as pictures; their time stamps count from 0."""
 
     name: str
+    folders: tuple[str, ...]  # as of a clip; a run of frames of a folder has that folder's names
     paths: tuple[tuple[Path, Path], ...]  # blurred, sharp
 
     def frames(self, most: int | None = None) -> Iterator[FramePair]:
@@ -158,12 +164,13 @@ def _runs(blurred: Path, sharp: Path, root: Path) -> Iterator[FolderSequence]:
     for path in paths:
         if not (sharp / path.name).is_file():
             raise SourceError(f"{path}: has no sharp frame; {sharp / path.name} is missing")
-    name = (blurred.parent if blurred.name == "blur" else blurred).relative_to(root).as_posix()
-    name = name if name != "." else root.resolve().name
+    place = (blurred.parent if blurred.name == "blur" and blurred != root else blurred).relative_to(root)
+    name = place.as_posix() if place.parts else root.resolve().name
     for run in _consecutive(paths):
         is_whole = len(run) == len(paths)
         yield FolderSequence(
             name=name if is_whole else f"{name} from {run[0].stem}",
+            folders=place.parts,
             paths=tuple((path, sharp / path.name) for path in run),
         )
 

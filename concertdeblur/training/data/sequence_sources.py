@@ -93,16 +93,23 @@ def build_sequence_store(
         if found:
             tell("read real pairs", len(found), len(found))
             if not any(row.kind == "real" and row.split == "train" for row in writer.rows):
-                raise TrainingError(
-                    f"{real}: no sequence to train on; it takes {LEAST_FRAMES} consecutive frames of"
-                    f" {settings.least_side_px} px or more"
-                )
+                raise TrainingError(f"{real}: {_why_none(found, settings)}")
         for number, path in enumerate(clips):
             tell("average clips", number, len(clips))
             for made in _of_clip(path, settings, seed):
                 writer.add(made)
         if clips:
             tell("average clips", len(clips), len(clips))
+
+
+def _why_none(found: list[RealSequence], settings: SequenceSettings) -> str:
+    """Why there is no sequence to train on."""
+    if settings.held_out_share and all(_is_named_held_out(sequence) for sequence in found):
+        return (
+            "no sequence to train on, because every one is held out by its name or by that of its folder (test or val);"
+            " rename one, or add others"
+        )
+    return f"no sequence to train on; it takes {LEAST_FRAMES} consecutive frames of {settings.least_side_px} px or more"
 
 
 def _files_of(sequence: RealSequence) -> list[Path]:
@@ -182,7 +189,7 @@ def _parts(
 
 
 def _is_named_held_out(sequence: RealSequence) -> bool:
-    return any(part.split("_")[0] in _HELD_OUT_NAMES for part in Path(sequence.name).parts)
+    return any(name.split("_")[0] in _HELD_OUT_NAMES for name in sequence.folders)
 
 
 def _of_clip(clip: Path, settings: SequenceSettings, seed: int) -> Iterator[MadeSequence]:

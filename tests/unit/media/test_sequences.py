@@ -79,6 +79,12 @@ def test_frames_that_are_left_out_part_a_sequence(tmp_path: Path) -> None:
     assert [len(list(sequence.frames())) for sequence in found] == [4, 2]
 
 
+def test_a_folder_of_blurred_frames_may_be_named_itself(tmp_path: Path) -> None:
+    frames_at(tmp_path / "hall" / "blur", tmp_path / "hall" / "sharp", [1, 2, 3])
+    (found,) = find_sequences(tmp_path / "hall" / "blur")
+    assert (found.name, len(list(found.frames()))) == ("blur", 3)
+
+
 def test_names_without_leading_zeros_are_in_order(tmp_path: Path) -> None:
     for number in range(8, 13):
         for part in ("blur", "sharp"):

@@ -12,6 +12,7 @@ from concertdeblur.training.data.motion import row_shares
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
 from concertdeblur.training.data.sequences import SequenceStore, read_sequence_contents
+from tests.clips import ClipSpec, make_clip
 from tests.sequences import moving_pair, write_gopro_folder
 from tests.unit.blur.test_averaging import panning_clip
 
@@ -131,6 +132,38 @@ def test_folders_named_test_are_held_out_whole(tmp_path: Path) -> None:
     train, held_out = SequenceStore(tmp_path / "store", "train"), SequenceStore(tmp_path / "store", "held_out")
     assert {(row.name, row.num_frames) for row in train.of_kind("real")} == {("train/a", 6)}
     assert {(row.name, row.num_frames) for row in held_out.of_kind("real")} == {("test/b", 6)}
+
+
+def test_a_folder_named_test_stays_held_out_where_frames_are_left_out(tmp_path: Path) -> None:
+    write_gopro_folder(tmp_path / "real", "train", 6)
+    write_gopro_folder(tmp_path / "real", "test", 9)
+    for half in ("blur", "sharp"):
+        (tmp_path / "real" / "test" / half / "000004.png").unlink()
+    build_sequence_store(tmp_path / "store", SETTINGS, real=tmp_path / "real", clips=[], seed=1)
+    train, held_out = SequenceStore(tmp_path / "store", "train"), SequenceStore(tmp_path / "store", "held_out")
+    assert {(row.name, row.num_frames) for row in train.of_kind("real")} == {("train", 6)}
+    assert {(row.name, row.num_frames) for row in held_out.of_kind("real")} == {
+        ("test from 000000", 4), ("test from 000005", 4),
+    }  # fmt: skip
+
+
+def test_the_name_of_the_folder_that_is_given_holds_nothing_out(tmp_path: Path) -> None:
+    write_gopro_folder(tmp_path, "test", 12)
+    build_sequence_store(tmp_path / "store", SETTINGS, real=tmp_path / "test", clips=[], seed=1)
+    rows = SequenceStore(tmp_path / "store", "train").of_kind("real")
+    assert {(row.name, row.num_frames) for row in rows} == {("test", 9)}
+
+
+def test_sequences_that_are_all_held_out_by_name_are_said_to_be_so(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    for half in ("blurred", "sharp"):
+        make_clip(real / f"test_{half}.mkv", ClipSpec(num_frames=9, height=144, width=160))
+    with pytest.raises(TrainingError, match=r"every one is held out by its name .* rename one, or add others"):
+        build_sequence_store(tmp_path / "store", SETTINGS, real=real, clips=[], seed=1)
+    whole = replace(SETTINGS, held_out_share=0.0)  # where nothing is held out, names do not count
+    build_sequence_store(tmp_path / "store", whole, real=real, clips=[], seed=1)
+    assert SequenceStore(tmp_path / "store", "train").of_kind("real")
 
 
 def test_a_store_of_the_same_files_is_kept_and_one_of_others_is_made_again(
