@@ -4,8 +4,11 @@ A store of such pairs is made once, beside the store of pictures. A share of the
 """
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import accumulate
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.lent_motion import Motion, lend, motions
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.media.clip_folder import clips_in
-from concertdeblur.training.data.pairs import PairStore
+from concertdeblur.training.data.pairs import PairStore, StoredPair
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
 
 Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done, how much there is)
@@ -26,7 +29,8 @@ Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done,
 CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # parts of the work -> their units
 _LEAST_PX = 256  # least side of a pair, because training cuts cells of this side
 _MOTION_EVERY = 8  # frames between two motions of a clip
-_TURNS = 10_000  # length of the list from which both kinds of pairs are drawn
+_LEAST_TURNS = 10_000  # from which both kinds of pairs are drawn, so that their shares are kept to 0.01 %
+_TURNS_A_PAIR = 100  # at least, so that no pair is drawn more than 1 % more often than another of its kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,24 +52,41 @@ class ClipSettings:
 
 
 class MixedPairs(PairStore):
-    """Pairs of the data and of clips as one list; even draws from it give each kind its share.
+    """Pairs of the data and of clips as one sequence; even draws from it give each kind its share.
+
+    A number is a turn. A store has turns by its share, and each of its pairs has as many of them, or one more.
 
     Args:
-        stores: Stores of at least one pair.
+        stores: Stores of pairs; those without a pair get no turn.
         shares: How often a pair of each is wanted; only their ratio counts.
     """
 
     def __init__(self, stores: list[PairStore], shares: list[float]) -> None:
-        self._places: list[tuple[PairStore, int]] = []
-        for store, share in zip(stores, shares, strict=True):
-            count = round(_TURNS * share / sum(shares)) if len(store) else 0
-            self._places += [(store, place % len(store)) for place in range(count)]
-        self.pairs = [store.pairs[number] for store, number in self._places]
+        given = [(store, share / sum(shares)) for store, share in zip(stores, shares, strict=True)]
+        given = [(store, share) for store, share in given if len(store) and share > 0]
+        turns = max([_LEAST_TURNS, *(ceil(_TURNS_A_PAIR * len(store) / share) for store, share in given)])
+        self._stores = [store for store, _ in given]
+        self._ends = list(accumulate(round(turns * share) for _, share in given))  # of the stores' turns
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def pair(self, number: int) -> StoredPair:
+        """The pair of a turn."""
+        store, own_number = self._place(number)
+        return store.pair(own_number)
 
     def read(self, number: int) -> tuple[Picture, Picture]:
-        """Pair `number`, as `PairStore.read` gives it."""
-        store, own_number = self._places[number]
+        """The pair of a turn, as `PairStore.read` gives it."""
+        store, own_number = self._place(number)
         return store.read(own_number)
+
+    def _place(self, number: int) -> tuple[PairStore, int]:
+        """The store of a turn, and the number of the pair there."""
+        at = bisect_right(self._ends, number)
+        begin = self._ends[at - 1] if at else 0
+        store = self._stores[at]
+        return store, (number - begin) * len(store) // (self._ends[at] - begin)
 
 
 def find_clips(folder: Path) -> list[Path]:

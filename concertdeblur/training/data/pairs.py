@@ -41,14 +41,18 @@ class PairStore:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def pair(self, number: int) -> StoredPair:
+        """Which pictures are pair `number`."""
+        return self.pairs[number]
+
     def read(self, number: int) -> tuple[Picture, Picture]:
         """Pair `number`: blurred and sharp, both (height, width, 3) RGB uint8, read-only views."""
-        pair = self.pairs[number]
+        pair = self.pair(number)
         return view(self._pixels, pair.blurred), view(self._pixels, pair.sharp)
 
     def read_cut(self, number: int, rng: np.random.Generator, side_px: int) -> tuple[Picture, Picture]:
         """A square of pair `number` at a random place, mirrored and turned at random, both halves alike."""
-        pair = self.pairs[number].sharp
+        pair = self.pair(number).sharp
         y, x = int(rng.integers(pair.height - side_px + 1)), int(rng.integers(pair.width - side_px + 1))
         is_mirrored, is_turned = rng.random(2) < 0.5
 

@@ -136,7 +136,7 @@ class SampleStream:
 
     def _pair(self, pairs: PairStore, rng: np.random.Generator) -> Sample:
         number = int(rng.integers(len(pairs)))
-        pair = pairs.pairs[number]
+        pair = pairs.pair(number)
         is_framed = rng.random() < self._settings.framed_share or pair.shorter_side_px < SURROUNDED_PX
         blurred, sharp = pairs.read_cut(number, rng, BLUR_CELL_PX if is_framed else SURROUNDED_PX)
         if is_framed:

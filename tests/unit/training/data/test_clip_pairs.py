@@ -1,17 +1,19 @@
 """Pairs made of clips, as a source of training samples beside pictures and pairs of the data."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store
 from concertdeblur.training.data.pairs import PairStore
-from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents
+from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents, write_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
 from tests.pictures import photograph
 from tests.unit.blur.test_averaging import panning_clip
@@ -87,8 +89,7 @@ def test_samples_have_their_share_of_them(folder: Path) -> None:
     pairs, _ = built(folder, "first")
     none = PairStore(folder / "store", "train")
     mixed = MixedPairs([none, pairs, pairs], [0.5, 0.1, 0.3])
-    assert len(mixed.pairs) == len(mixed) > 1000  # those without a pair get no place; the others share by 1 to 3
-    assert all(pair.kernel == "capture" for pair in mixed.pairs)
+    assert all(mixed.pair(number).kernel == "capture" for number in range(len(mixed)))  # one of `none` gets no turn
     settings = dataclasses.replace(
         SampleSettings(sharp_share=1, capture_share=0, noise_share=0, jpeg_share=0), pair_share=0.25
     )
@@ -96,6 +97,32 @@ def test_samples_have_their_share_of_them(folder: Path) -> None:
     types = [index for step in range(2) for index in stream.batch(step).type_N.tolist()]
     assert 6 <= types.count(BLUR_TYPES.index("capture")) <= 28  # of 64
     assert types.count(0) + types.count(BLUR_TYPES.index("capture")) == 64
+
+
+def pairs_named(tmp_path: Path, name: str, count: int) -> PairStore:
+    """A store of tiny pairs, each of its own brightness."""
+    folder = tmp_path / name
+    folder.mkdir()
+    pictures = [np.full((1, 1, 3), number, np.uint8) for number in range(count)]
+    made = [(f"{name}{number}", CapturedPair(picture, picture)) for number, picture in enumerate(pictures)]
+    write_store(folder, made, origin={})
+    return PairStore(folder, "train")
+
+
+@pytest.mark.parametrize(("first", "second"), [(250, 3), (7, 40), (1, 1)])
+def test_every_pair_has_its_turns_and_each_kind_its_share(tmp_path: Path, first: int, second: int) -> None:
+    stores = [pairs_named(tmp_path, "few", first), pairs_named(tmp_path, "most", second)]
+    mixed = MixedPairs(stores, [0.02, 0.98])
+    turns = Counter(mixed.pair(number).sharp.name for number in range(len(mixed)))
+    assert len(turns) == first + second
+    for name, share in (("few", 0.02), ("most", 0.98)):
+        of_kind = [count for pair, count in turns.items() if pair.startswith(name)]
+        assert sum(of_kind) == pytest.approx(share * len(mixed), rel=0.01)
+        assert max(of_kind) <= 1.01 * min(of_kind)
+    for number in (0, len(mixed) // 100, len(mixed) - 1):  # what is read is the pair that is named
+        name = mixed.pair(number).sharp.name
+        assert name.startswith(("few", "most"))
+        assert mixed.read(number)[1].ravel()[0] == int(name.removeprefix("few").removeprefix("most").split(",")[0])
 
 
 @pytest.mark.parametrize(
