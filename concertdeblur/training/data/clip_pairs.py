@@ -29,6 +29,7 @@ Tell = Callable[[str, int, int], None]  # (what is done, how much of it is done,
 CLIP_PARTS = {"read clips": "clips", "lend motion": "pairs"}  # parts of the work -> their units
 _LEAST_PX = 256  # least side of a pair, because training cuts cells of this side
 _MOTION_EVERY = 8  # frames between two motions of a clip
+_MOST_MOTIONS = 256  # that are held at once, 2.7 MB each; of longer clips as many are drawn
 _LEAST_TURNS = 10_000  # from which both kinds of pairs are drawn, so that their shares are kept to 0.01 %
 _TURNS_A_PAIR = 100  # at least, so that no pair is drawn more than 1 % more often than another of its kind
 
@@ -156,7 +157,7 @@ def _made(
     on_warning: Callable[[str], None],
 ) -> Iterator[tuple[str, CapturedPair]]:  # fmt: skip
     """Every pair with its name; a pure function of clips, pictures, settings and seed."""
-    found: list[Motion] = []
+    found = _DrawnMotions(min(settings.lent, _MOST_MOTIONS), np.random.default_rng([seed, 0, 1]))
     for number, path in enumerate(files):
         tell("read clips", number, len(files))
 
@@ -175,18 +176,36 @@ def _made(
             except SourceError as error:
                 if "is smaller than" not in str(error):
                     raise
-        of_clip = list(motions(path, every=_MOTION_EVERY, on_frame=frame_read)) if settings.lent else []
-        if not count and not of_clip:
+        for motion in motions(path, every=_MOTION_EVERY, on_frame=frame_read) if settings.lent else ():
+            found.offer(motion)
+            count += 1
+        if not count:
             on_warning(f"{path}: gives no pair: it is still, full of cuts, or soft")
-        found += of_clip
     tell("read clips", len(files), len(files))
-    for number in range(settings.lent if found else 0):
+    for number in range(settings.lent if found.kept else 0):
         tell("lend motion", number, settings.lent)
         rng = np.random.default_rng([seed, number])
-        motion = found[int(rng.integers(len(found)))]
+        motion = found.kept[int(rng.integers(len(found.kept)))]
         yield f"lent {number}", lend(motion, _cut(pictures, rng, settings.side_px), rng)
-    if found:
+    if found.kept:
         tell("lend motion", settings.lent, settings.lent)
+
+
+class _DrawnMotions:
+    """Some of the motions that are offered, each as likely as any other: a reservoir (Vitter 1985, algorithm R)."""
+
+    def __init__(self, most: int, rng: np.random.Generator) -> None:
+        self.kept: list[Motion] = []
+        self._most, self._rng, self._num_offered = most, rng, 0
+
+    def offer(self, motion: Motion) -> None:
+        self._num_offered += 1
+        if len(self.kept) < self._most:
+            self.kept.append(motion)
+            return
+        place = int(self._rng.integers(self._num_offered))
+        if place < self._most:
+            self.kept[place] = motion
 
 
 def _cut(pictures: PictureStore, rng: np.random.Generator, side_px: int) -> Picture:

@@ -1,7 +1,9 @@
 """Pairs made of clips, as a source of training samples beside pictures and pairs of the data."""
 
 import dataclasses
+import weakref
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 
 from concertdeblur.blur.capture import CapturedPair
+from concertdeblur.blur.kernels import Picture
+from concertdeblur.blur.lent_motion import Motion
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.models.concert import BLUR_TYPES
 from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store
@@ -70,6 +74,32 @@ def test_the_same_seed_gives_the_same_store(folder: Path) -> None:
     built(folder, "other", seed=1)
     first, again, other = (read_contents(folder / name).sha256 for name in ("first", "again", "other"))
     assert first == again != other
+
+
+def test_few_motions_are_held_and_they_come_of_all_the_clips(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+    most_held, lent = 0, []
+
+    def long_clip(_path: Path, **_: object) -> Iterator[Motion]:
+        nonlocal most_held
+        for _number in range(400):
+            offsets = np.full((1, 1, 1, 2), len(given), np.float32)
+            given.append(weakref.ref(offsets))
+            most_held = max(most_held, sum(one() is not None for one in given))
+            yield Motion(offsets)
+
+    def remembered(motion: Motion, picture: Picture, _rng: np.random.Generator) -> CapturedPair:
+        lent.append(int(motion.offsets.max()))
+        return CapturedPair(picture, picture)
+
+    monkeypatch.setattr("concertdeblur.training.data.clip_pairs.motions", long_clip)
+    monkeypatch.setattr("concertdeblur.training.data.clip_pairs.lend", remembered)
+    built(folder, "long", settings=ClipSettings(averaged=0, lent=40, side_px=256))
+    assert len(given) == 800
+    assert most_held <= 42  # those that are kept, the one that is offered, and the next one
+    assert len(lent) == 40
+    assert len(set(lent)) > 15
+    assert 200 < np.mean(lent) < 600  # neither the first ones nor the last ones
 
 
 def test_a_stop_leaves_nothing_half_written(folder: Path) -> None:
