@@ -177,16 +177,26 @@ def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
 
 
 def _open(job: TrainJob, session: Session) -> None:
-    """Check whether this run may go on in its folder, and store the pictures there."""
+    """Check whether this run may go on in its folder, and store the pictures there.
+
+    Nothing that a run has made is deleted before all is checked: a mistyped name costs no checkpoint and no store.
+    """
     job.sources.check()
-    folder = RunFolder(job.out, job.recipe)
-    if job.restart:
-        folder.restart(job.stage)
-    changes = folder.check(resume=job.resume)
+    named = {"--data": job.data, "--real": job.real, "--clips": job.clips}
+    sources = {option: str(folder) for option, folder in named.items() if folder is not None}
+    folder = RunFolder(job.out, job.recipe, sources=sources)
+    is_anew = job.restart and job.stage is None
+    changes = folder.check(resume=job.resume, is_anew=is_anew)
     if changes:
         session.narrator.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
-    job.sources.store(session.narrator)
-    folder.begin(job.sources.stored()[0])
+    with folder.keeping_stores():
+        job.sources.store(session.narrator)
+        contents = job.sources.stored()[0]
+        if not is_anew:
+            folder.check_data(contents)
+    if job.restart:
+        folder.restart(job.stage)
+    folder.begin(contents)
 
 
 def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dict[str, float]) -> Path:

@@ -3,18 +3,21 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from concertdeblur.errors import SettingsError, TrainingError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import parse_json, settings_from_table
-from concertdeblur.training.data.pictures import StoreContents
+from concertdeblur.training.data.pictures import REPLACED, StoreContents
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.window_store import MINED_PARTS
 from concertdeblur.version import __version__
 
 STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "smear", "video-pgan")  # in their order
+_ELSEWHERE = "name another folder with --out, or throw that run away with --restart (without --stage)"
 STAGE_FILES = {name: f"{name}.safetensors" for name in STAGES}
 
 
@@ -24,11 +27,12 @@ class RunFolder:
     Args:
         path: The folder; it need not exist.
         recipe: The recipe of this run.
+        sources: Folders of the data by their options, as "--real"; they are told where other data are refused.
     """
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
+    def __init__(self, path: Path, recipe: Recipe, *, sources: dict[str, str] | None = None) -> None:
         self.path = path
-        self._recipe = recipe
+        self._recipe, self._sources = recipe, sources or {}
         self._file = path / "run.json"
 
     @property
@@ -36,11 +40,12 @@ class RunFolder:
         """Whether a run has left something here."""
         return self._file.exists() or any((self.path / name).exists() for name in STAGE_FILES.values())
 
-    def check(self, *, resume: bool) -> list[str]:
+    def check(self, *, resume: bool, is_anew: bool = False) -> list[str]:
         """See whether this run may go on here.
 
         Args:
             resume: Whether there must be a run to go on with.
+            is_anew: Whether a run that is here will be thrown away, so that it may be any other one.
 
         Returns:
             Settings that have changed since the run was begun, if that is allowed: "igan.steps 100 -> 200".
@@ -54,15 +59,55 @@ class RunFolder:
             if resume:
                 raise TrainingError(f"{self.path}: no run to go on with; leave --resume out to begin one")
             return []
+        if is_anew:
+            return []
         before, now = self._read(), self._plain()
         for key, what in (("name", "recipe"), ("architecture", "architecture"), ("seed", "seed")):
             if before[key] != now[key]:
                 named = f" '{before[key]}'" if key != "architecture" else ""
-                raise TrainingError(
-                    f"{self.path} holds a run of another {what}{named}; name another folder with --out, or throw"
-                    " that run away with --restart"
-                )
+                raise TrainingError(f"{self.path} holds a run of another {what}{named}; {_ELSEWHERE}")
         return _changes(before, now)
+
+    def check_data(self, data: StoreContents) -> None:
+        """See whether a run that is here is on these data.
+
+        Raises:
+            TrainingError: If it is on others.
+        """
+        if not self.is_begun:
+            return
+        before = self._read()
+        if before["data_sha256"] != data.sha256:
+            sources = before.get("sources") or {}
+            told = f" ({' '.join(f'{option} {folder}' for option, folder in sources.items())})" if sources else ""
+            raise TrainingError(f"{self.path} holds a run on other data{told}; {_ELSEWHERE}")
+
+    @contextmanager
+    def keeping_stores(self) -> Iterator[None]:
+        """Stores of a begun run that are replaced in this block come back if it ends with an error.
+
+        So do those that were replaced in the block of a call that was killed.
+        """
+        kept, done = self.path / REPLACED, self.path / f"{REPLACED}.part"
+        self._put_back(kept)
+        shutil.rmtree(done, ignore_errors=True)
+        if not self.is_begun:
+            yield
+            return
+        kept.mkdir()
+        try:
+            yield
+        except BaseException:
+            self._put_back(kept)
+            raise
+        kept.replace(done)  # from now on nothing comes back
+        shutil.rmtree(done, ignore_errors=True)
+
+    def _put_back(self, kept: Path) -> None:
+        for store in kept.iterdir() if kept.is_dir() else ():
+            shutil.rmtree(self.path / store.name, ignore_errors=True)
+            store.replace(self.path / store.name)
+        shutil.rmtree(kept, ignore_errors=True)
 
     def begin(self, data: StoreContents) -> None:
         """Note what the run goes on with, and on which data.
@@ -70,13 +115,9 @@ class RunFolder:
         Raises:
             TrainingError: If the folder holds a run on other data.
         """
-        if self.is_begun and self._read()["data_sha256"] != data.sha256:
-            raise TrainingError(
-                f"{self.path} holds a run on other data; name another folder with --out, or throw that run away"
-                " with --restart"
-            )
+        self.check_data(data)
         self.path.mkdir(parents=True, exist_ok=True)
-        plain = self._plain() | {"data_sha256": data.sha256, "version": __version__}
+        plain = self._plain() | {"data_sha256": data.sha256, "sources": self._sources, "version": __version__}
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         part.replace(self._file)
@@ -116,7 +157,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise TrainingError(
                 f"{self.path} holds checkpoints, but no run.json that says of what; name another folder with --out,"
-                " or throw them away with --restart"
+                " or throw them away with --restart (without --stage)"
             ) from error
         return before
 

@@ -112,6 +112,39 @@ def test_without_sequences_and_scenes_nothing_is_refined_along_the_motion(folder
     assert '"patch_generator": null' in (folder / "alone" / "run.json").read_text()
 
 
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_refused_costs_a_run_nothing(folder: Path) -> None:
+    args = (*_ARGS, "--out", "kept", "--stage", "analysis")
+    ended = run_here(*args, "--real", "real", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    (folder / "kept" / "sequences" / "train-results.u8").write_bytes(b"hours of work")
+    before = _files(folder / "kept")
+    assert folder / "kept" / "analysis.safetensors" in before
+    write_gopro_folder(folder / "mistyped", "a", 8)
+    (folder / "seed.toml").write_text(f"seed = 9\n{_SHORT}")
+    for wrong, message in (
+        ((*args, "--real", "mistyped"), "a run on other data (--data pictures --real real); name another folder"),
+        ((*args, "--real", "mistyped", "--restart"), "a run on other data"),
+        ((*args, "--recipe", "seed.toml", "--real", "real", "--restart"), "a run of another seed '1'"),
+    ):
+        ended = run_here(*wrong, folder=folder)
+        assert ended.returncode == 1
+        assert message in ended.stderr
+        assert _files(folder / "kept") == before
+    unreadable = folder / "unreadable"
+    _unreadable(unreadable)
+    ended = run_here(*_ARGS, "--out", "kept", "--real", unreadable, "--restart", folder=folder)
+    assert (ended.returncode, "not a picture that can be read" in ended.stderr) == (1, True)
+    assert _files(folder / "kept") == before
+    ended = run_here(*args, "--real", "mistyped", "--resume", folder=folder)
+    assert ended.returncode == 1
+    ended = run_here(*args, "--real", "real", "--resume", folder=folder)
+    assert ended.returncode == 0, ended.stderr
+
+
 def _empty(root: Path) -> None:
     root.mkdir()
 

@@ -37,6 +37,7 @@ from concertdeblur.training.data.sources import (
 )
 
 __all__ = [
+    "REPLACED",
     "PictureStore",
     "SkippedPicture",
     "StoreContents",
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 _FORMAT = 2  # of the index file's format
+REPLACED = "replaced"  # stores of a run that may come back
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
@@ -190,12 +192,18 @@ def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of this one at the end of the block; after an error it is deleted."""
+    """An empty folder that takes the place of this one at the end of the block; after an error it is deleted.
+
+    Where a folder `REPLACED` lies beside it, what was there before goes into that, else it is deleted.
+    """
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         yield part
+        kept = folder.with_name(REPLACED)
+        if folder.exists() and kept.is_dir():
+            folder.replace(kept / folder.name)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
     finally:

@@ -15,7 +15,7 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.runtime import torch_threads
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.data.loader import Loader, network_threads, num_workers
-from concertdeblur.training.data.pictures import StoreContents
+from concertdeblur.training.data.pictures import REPLACED, StoreContents, replaced
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.report import Report
 from concertdeblur.training.run_folder import RunFolder
@@ -69,6 +69,32 @@ class TestRunFolder:
         folder = begun(tmp_path, recipe)
         with pytest.raises(TrainingError, match="other data"):
             folder.begin(dataclasses.replace(_DATA, sha256="cd"))
+
+    def test_stores_come_back_unless_all_goes_well(self, tmp_path: Path, recipe: Recipe) -> None:
+        def stored(text: str) -> None:
+            with replaced(tmp_path / "pictures") as part:
+                (part / "index.json").write_text(text)
+
+        def holds() -> tuple[str, list[str]]:
+            return (tmp_path / "pictures" / "index.json").read_text(), sorted(path.name for path in tmp_path.iterdir())
+
+        folder = begun(tmp_path, recipe)
+        stored("first")
+        for error in (TrainingError, KeyboardInterrupt):
+            with pytest.raises(error), folder.keeping_stores():
+                stored("second")
+                raise error
+            assert holds() == ("first", ["pictures", "run.json"])
+        with folder.keeping_stores():
+            stored("second")
+        assert holds() == ("second", ["pictures", "run.json"])
+        # killed before it was checked whether the new store may stay
+        (tmp_path / REPLACED).mkdir()
+        stored("third")
+        assert holds() == ("third", ["pictures", REPLACED, "run.json"])
+        with folder.keeping_stores():
+            assert holds()[0] == "second"
+        assert holds() == ("second", ["pictures", "run.json"])
 
     def test_a_longer_schedule_is_allowed_and_said(self, tmp_path: Path, recipe: Recipe) -> None:
         begun(tmp_path, recipe)
