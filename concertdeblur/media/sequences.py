@@ -93,15 +93,23 @@ class FolderSequence:
     paths: tuple[tuple[Path, Path], ...]  # blurred, sharp
 
     def frames(self, most: int | None = None) -> Iterator[FramePair]:
-        """As `ClipSequence.frames`."""
-        for number, (blurred, sharp) in enumerate(islice(self.paths, most)):
-            pair = FramePair(blurred=Frame(pts=number, pixels=_read(blurred)), sharp=_read(sharp))
-            yield _checked(pair, blurred, sharp)
+        """As `ClipSequence.frames`; frames of different sizes are a SourceError, too."""
+        for (_, sharp), frame in zip(self.paths, self.blurred_frames(most), strict=False):
+            blurred = self.paths[frame.pts][0]
+            yield _checked(FramePair(blurred=frame, sharp=_read(sharp)), blurred, sharp)
 
     def blurred_frames(self, most: int | None = None) -> Iterator[Frame]:
         """The blurred half alone, as `frames`."""
+        first: tuple[Path, str] | None = None
         for number, (blurred, _) in enumerate(islice(self.paths, most)):
-            yield Frame(pts=number, pixels=_read(blurred))
+            pixels = _read(blurred)
+            first = first or (blurred, _size(pixels))
+            if _size(pixels) != first[1]:
+                raise SourceError(
+                    f"{blurred}: is {_size(pixels)}, but {first[0]}, with which its sequence begins, is {first[1]};"
+                    " keep frames of one size in a folder"
+                )
+            yield Frame(pts=number, pixels=pixels)
 
 
 Sequence: TypeAlias = ClipSequence | FolderSequence
@@ -110,7 +118,8 @@ Sequence: TypeAlias = ClipSequence | FolderSequence
 def find_sequences(folder: Path) -> list[Sequence]:
     """The sequences in a folder and its sub-folders, by name.
 
-    Frames of a folder are consecutive if their numbers are. Where a number is left out, a new sequence begins.
+    Frames of a folder are consecutive if their numbers are. Where a number is left out, a new sequence begins. Hidden
+    files and folders are passed over.
 
     Raises:
         SourceError: If the folder is missing, holds no sequence, or a clip or frame has no sharp one.
@@ -148,19 +157,31 @@ def _clips(folder: Path) -> Iterator[ClipSequence]:
 
 
 def _folders(folder: Path) -> Iterator[FolderSequence]:
-    for blurred in sorted(path for path in (folder, *folder.rglob("*")) if path.is_dir()):
+    for blurred in _folders_in(folder):
         if blurred.name != "blur" and not blurred.name.endswith("_blur"):
             continue
         sharp = blurred.with_name(blurred.name.removesuffix("blur") + "sharp")
         if not sharp.is_dir():
             raise SourceError(f"{blurred}: has no folder of sharp frames beside it; {sharp.name} is missing")
-        for frames in sorted(path for path in (blurred, *blurred.rglob("*")) if path.is_dir()):
+        for frames in _folders_in(blurred):
             yield from _runs(frames, sharp / frames.relative_to(blurred), folder)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """A folder and its sub-folders, sorted; hidden ones are passed over."""
+    below = (path for path in folder.rglob("*") if path.is_dir())
+    return sorted([folder, *(path for path in below if not _is_hidden(path.relative_to(folder)))])
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file or a folder above it is hidden, like the file `._0001.png` that a Mac leaves on a stick."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _runs(blurred: Path, sharp: Path, root: Path) -> Iterator[FolderSequence]:
     """The runs of consecutive frames of one folder."""
-    paths = sorted((p for p in blurred.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES), key=_order)
+    pictures = (path for path in blurred.iterdir() if path.suffix.lower() in _PICTURE_SUFFIXES)
+    paths = sorted((path for path in pictures if not _is_hidden(Path(path.name))), key=_order)
     for path in paths:
         if not (sharp / path.name).is_file():
             raise SourceError(f"{path}: has no sharp frame; {sharp / path.name} is missing")
@@ -205,7 +226,11 @@ def _read(path: Path) -> Picture:
 
 def _checked(pair: FramePair, blurred: Path, sharp: Path) -> FramePair:
     assert pair.blurred.pixels is not None
-    sizes = [f"{shape[1]}x{shape[0]}" for shape in (pair.blurred.pixels.shape, pair.sharp.shape)]
+    sizes = [_size(pixels) for pixels in (pair.blurred.pixels, pair.sharp)]
     if sizes[0] != sizes[1]:
         raise SourceError(f"{blurred}: is {sizes[0]}, but its sharp one {sharp} is {sizes[1]}")
     return pair
+
+
+def _size(pixels: Pixels) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"

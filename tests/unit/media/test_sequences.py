@@ -123,6 +123,30 @@ def test_clips_that_do_not_match_are_refused(tmp_path: Path, of_sharp: dict[str,
         list(found.frames())
 
 
+def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
+    frames_at(tmp_path / "blur", tmp_path / "sharp", [1, 2, 3])
+    for half in ("blur", "sharp"):
+        write(tmp_path / half / "000003.png", picture(3, 40, 64))
+    (found,) = find_sequences(tmp_path)
+    told = (
+        rf"blur/000003\.png: is 64x40, but {tmp_path}/blur/000001\.png, with which its sequence begins, is 64x48;"
+        " keep frames of one size in a folder"
+    )
+    for read in (found.frames, found.blurred_frames):
+        assert len(list(read(2))) == 2
+        with pytest.raises(SourceError, match=told):
+            list(read())
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    frames_at(tmp_path / "a" / "blur", tmp_path / "a" / "sharp", [1, 2, 3])
+    (tmp_path / "a" / "blur" / "._000001.png").write_bytes(b"of a Mac")
+    frames_at(tmp_path / ".trash" / "blur", tmp_path / ".trash" / "sharp", [1, 2, 3])
+    frames_at(tmp_path / "a" / "blur" / ".thumbnails", tmp_path / "a" / "sharp" / ".thumbnails", [1])
+    (found,) = find_sequences(tmp_path)
+    assert (found.name, len(list(found.frames()))) == ("a", 3)
+
+
 def test_a_frame_that_is_no_picture_is_named(tmp_path: Path) -> None:
     frames_at(tmp_path / "blur", tmp_path / "sharp", [1, 2])
     (tmp_path / "blur" / "000002.png").write_text("no")
