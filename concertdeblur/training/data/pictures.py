@@ -298,16 +298,29 @@ def _stamps(folder: Path, sources: Sources) -> list[list[object]]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A picture as it is stored, and the size of the whole one."""
+
+    picture: Picture
+    whole_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Reader:
     """Decodes pictures into the form in which they are stored."""
 
     pair_crop_px: int
     min_side_px: int
 
-    def __call__(self, path: Path, sharp_name: str, is_of_pair: bool) -> Picture:
+    def __call__(self, path: Path, sharp_name: str, is_of_pair: bool) -> _Decoded:
+        """A picture; of a pair it is cut at a place that both halves share, if they have the same size."""
         if not is_of_pair:
-            return read_picture(path, self.min_side_px)
+            picture = read_picture(path, self.min_side_px)
+            return _Decoded(picture, (picture.shape[0], picture.shape[1]))
         picture = read_picture(path, self.min_side_px, max_short_side_px=None)  # scaling would change the blur
+        return _Decoded(self._cut(picture, sharp_name), (picture.shape[0], picture.shape[1]))
+
+    def _cut(self, picture: Picture, sharp_name: str) -> Picture:
         side = self.pair_crop_px
         if not side or min(picture.shape[:2]) <= side:
             return picture
@@ -326,22 +339,24 @@ def _write_pixels(
     whole: list[SourcePicture | SourcePair] = [*sources.pictures, *sources.pairs]
     rows: list[StoredPicture] = []
     numbers: dict[str, int] = {}  # number of each stored picture, by its name
+    sizes: dict[str, tuple[int, int]] = {}  # of the whole pictures
     skipped: list[SkippedPicture] = []
     splits = {picture.name: picture.split for picture in sources.pictures}
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for done, (job, item, picture) in enumerate(zip(jobs, whole, _decoded(jobs, read), strict=True), 1):
+        for done, (job, item, decoded) in enumerate(zip(jobs, whole, _decoded(jobs, read), strict=True), 1):
             _, sharp_name, _ = job
             on_progress(done, len(jobs))
             is_blurred = done > len(sources.pictures)
-            if isinstance(picture, _Unusable) or (is_blurred and sharp_name not in numbers):
-                reason = str(picture) if isinstance(picture, _Unusable) else f"as is its sharp picture {sharp_name}"
+            if isinstance(decoded, _Unusable) or (is_blurred and sharp_name not in numbers):
+                reason = str(decoded) if isinstance(decoded, _Unusable) else f"as is its sharp picture {sharp_name}"
                 skipped.append(SkippedPicture(name=item.name, reason=reason))
                 continue
-            height, width = picture.shape[:2]
+            sizes[item.name] = decoded.whole_size
             if is_blurred:
-                _check_pair(job[0], (height, width), rows[numbers[sharp_name]])
-            pixels = np.ascontiguousarray(picture).data
+                _check_pair(job[0], decoded.whole_size, sharp_name, sizes[sharp_name])
+            height, width = decoded.picture.shape[:2]
+            pixels = np.ascontiguousarray(decoded.picture).data
             digest.update(item.name.encode())
             digest.update(pixels)
             numbers[item.name] = len(rows)
@@ -367,24 +382,24 @@ def _write_pixels(
     }
 
 
-def _check_pair(path: Path, size_px: tuple[int, int], sharp: StoredPicture) -> None:
-    if (sharp.height, sharp.width) != size_px:
-        height, width = size_px
-        stored = f"{sharp.width}x{sharp.height}"
-        raise TrainingError(f"{path}: {width}x{height}, but its sharp picture {sharp.name} is {stored}")
+def _check_pair(path: Path, size: tuple[int, int], sharp_name: str, sharp_size: tuple[int, int]) -> None:
+    """Compare the halves as they were read: once both are cut, they are alike."""
+    if sharp_size != size:
+        told, of_sharp = (f"{width}x{height}" for height, width in (size, sharp_size))
+        raise TrainingError(f"{path}: {told}, but its sharp picture {sharp_name} is {of_sharp}")
 
 
-def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[Picture | _Unusable]:
+def _decoded(jobs: Iterable[tuple[Path, str, bool]], read: _Reader) -> Iterator[_Decoded | _Unusable]:
     """The pictures in order, decoded a few ahead on all cores; one that cannot be used is replaced by the reason."""
     ahead = available_cpus()
 
-    def attempt(path: Path, sharp_name: str, is_of_pair: bool) -> Picture | _Unusable:
+    def attempt(path: Path, sharp_name: str, is_of_pair: bool) -> _Decoded | _Unusable:
         try:
             return read(path, sharp_name, is_of_pair)
         except TrainingError as error:
             return _Unusable(str(error).removeprefix(f"{path}: "))
 
-    waiting: deque[Future[Picture | _Unusable]] = deque()
+    waiting: deque[Future[_Decoded | _Unusable]] = deque()
     with ThreadPoolExecutor(ahead) as pool:
         try:
             for job in jobs:

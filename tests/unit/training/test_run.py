@@ -78,12 +78,16 @@ class TestRunFolder:
         def holds() -> tuple[str, list[str]]:
             return (tmp_path / "pictures" / "index.json").read_text(), sorted(path.name for path in tmp_path.iterdir())
 
+        def fails_with(error: type[BaseException]) -> None:
+            with folder.keeping_stores():
+                stored("second")
+                raise error
+
         folder = begun(tmp_path, recipe)
         stored("first")
         for error in (TrainingError, KeyboardInterrupt):
-            with pytest.raises(error), folder.keeping_stores():
-                stored("second")
-                raise error
+            with pytest.raises(error):
+                fails_with(error)
             assert holds() == ("first", ["pictures", "run.json"])
         with folder.keeping_stores():
             stored("second")

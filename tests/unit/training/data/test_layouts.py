@@ -282,6 +282,12 @@ class TestPairs:
         assert sharp.shape == (64, 64, 3)
         assert np.array_equal(blurred, sharp // 2)
 
+    def test_halves_of_different_sizes_are_refused_although_cut_they_would_be_alike(self, tmp_path: Path) -> None:
+        source = _gopro(tmp_path / "in")
+        _write(source / "train" / "GOPR1" / "blur" / "000001.png", _view(0, 100, 128))
+        with pytest.raises(TrainingError, match=r"blur/000001\.png: 128x100, but its sharp picture .* is 128x96"):
+            build_store(source, tmp_path / "out", DataSettings(pair_crop_px=64), min_side_px=64)
+
     def test_some_of_many_pairs(self, tmp_path: Path) -> None:
         sources = find_sources(_built(tmp_path), DataSettings(max_pairs=1))
         assert [pair.sharp_name for pair in sources.pairs] == ["train/sharp/0.png", *["test/sharp/2.png"] * 2]
