@@ -49,6 +49,7 @@ class IganSettings(Schedule):
     analysis_from_step: int = 0  # from here on the analysis learns on
 
     def __post_init__(self) -> None:
+        Schedule.__post_init__(self)  # `super()` does not work in a dataclass with slots
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= BLUR_CELL_PX:
             raise ValueError(
                 f"crop_px must be a multiple of {HINT_PX} from 64 to {BLUR_CELL_PX}, but {self.crop_px = }"

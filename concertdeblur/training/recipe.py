@@ -20,6 +20,7 @@ from concertdeblur.training.video import VideoIganSettings
 from concertdeblur.training.video_windows import VideoPganSettings
 
 RECIPES_FOLDER = Path(__file__).parent.parent / "pipelines" / "recipes"
+_SEEDS = 2**63  # as many seeds both NumPy and torch take
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +44,10 @@ class Recipe:
     video_pgan: VideoPganSettings = field(default=VideoPganSettings(steps=0, cooldown_steps=0, batch_size=1))
     # the paper's generator has no analysis to train
     analysis: AnalysisSchedule = field(default=AnalysisSchedule(steps=0, cooldown_steps=0, batch_size=1))
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < _SEEDS:
+            raise ValueError(f"seed must lie between 0 and {_SEEDS - 1}, but it is {self.seed}")
 
 
 def read_recipe(name: str) -> Recipe:

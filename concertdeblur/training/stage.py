@@ -41,6 +41,19 @@ class Schedule:
     save_every: int = 250
     evaluate_every: int = 500
 
+    def __post_init__(self) -> None:
+        least = {
+            "steps": 0,
+            "cooldown_steps": 0,
+            "batch_size": 1,
+            "warmup_steps": 1,
+            "save_every": 1,
+            "evaluate_every": 1,
+        }
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ValueError(f"{name} must be {number} at least, but it is {getattr(self, name)}")
+
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         left = max(0, self.steps - step) / max(1, self.cooldown_steps)

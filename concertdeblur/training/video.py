@@ -29,6 +29,7 @@ class VideoIganSettings(Schedule):
     crops_per_clip: int = 3  # each goes into another step, because rendering a clip takes long
 
     def __post_init__(self) -> None:
+        Schedule.__post_init__(self)  # `super()` does not work in a dataclass with slots
         if self.crop_px % HINT_PX or not 64 <= self.crop_px <= 256:
             raise ValueError(f"crop_px must be a multiple of {HINT_PX} from 64 to 256, but {self.crop_px = }")
         if self.crops_per_clip < 1:

@@ -1,5 +1,6 @@
 """Recipes: what is shipped reads, and what is wrong is said."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,3 +65,24 @@ class TestBase:
         (tmp_path / "mine.toml").write_text(text)
         with pytest.raises(SettingsError, match=message):
             read_recipe(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        *(
+            (f"[{stage}]\n{name} = {value}", f"{stage}: {name} must be {least} at least, but it is {value}")
+            for stage in ("analysis", "igan", "pgan", "video_igan", "smear", "video_pgan")
+            for name, value, least in (
+                ("warmup_steps", 0, 1), ("save_every", 0, 1), ("evaluate_every", -5, 1), ("batch_size", 0, 1),
+                ("steps", -1, 0), ("cooldown_steps", -1, 0),
+            )
+        ),
+        ("seed = -1", f"seed must lie between 0 and {2**63 - 1}, but it is -1"),
+        (f"seed = {2**63}", f"seed must lie between 0 and {2**63 - 1}, but it is {2**63}"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_run_can_have_are_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "mine.toml").write_text(f'base = "concert-video"\n{text}\n')
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        read_recipe(str(tmp_path / "mine.toml"))
