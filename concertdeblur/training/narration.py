@@ -13,6 +13,7 @@ from concertdeblur.training.report import Report
 
 SHOWN = {"analysis": "analysis", "igan": "iGAN", "mining": "mining", "pgan": "pGAN"}  # stages, as users read them
 SHOWN |= {"video-igan": "video iGAN", "smear": "smear", "video-pgan": "video pGAN"}
+_KEPT = ("guess blur", "deblur frames", "search flow")  # work that goes on where it was stopped; other work begins anew
 _JUDGED = ("igan", "video-igan")  # stages whose last figures the summary shows
 
 
@@ -77,13 +78,20 @@ class Narrator:
         The callback raises `Interrupted` if the user wants to stop.
         """
         started = time.monotonic()
+        anew = "" if stage in _KEPT else ", but this part begins anew"
+        begun_at: int | None = None
 
         def tell(done: int, total: int) -> None:
+            nonlocal begun_at
+            begun_at = done if begun_at is None and stage in _KEPT else begun_at
             now = time.monotonic()
             if done < total and self.stop.is_set():
-                raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on")
-            elapsed_s = now - started
-            self.on_progress(StageProgress(stage=stage, done=done, total=total, unit=unit, elapsed_s=elapsed_s))
+                raise Interrupted(f"stopped after {done} of {total} {unit}; the same command goes on{anew}")
+            self.on_progress(
+                StageProgress(
+                    stage=stage, done=done, total=total, unit=unit, elapsed_s=now - started, begun_at=begun_at or 0
+                )
+            )
 
         return tell
 

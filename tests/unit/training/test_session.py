@@ -104,6 +104,25 @@ def test_gains_in_filmed_and_rendered_windows_are_told(held_out: dict[str, float
     assert told.items() <= progress[1].facts.items()  # until the next evaluation
 
 
+@pytest.mark.parametrize(
+    ("stage", "unit", "told"),
+    [
+        ("guess blur", "frames", "stopped after 900 of 6000 frames; the same command goes on"),
+        ("read clips", "clips", "stopped after 900 of 6000 clips; the same command goes on, but this part begins anew"),
+    ],
+)
+def test_a_stop_says_whether_what_is_done_is_kept(stage: str, unit: str, told: str) -> None:
+    progress: list[StageProgress] = []
+    stop = threading.Event()
+    tell = Narrator(on_progress=progress.append, on_warning=lambda _: None, stop=stop).counted(stage, unit)
+    for done in (800, 801):
+        tell(done, 6000)
+    assert [one.begun_at for one in progress] == [800 if unit == "frames" else 0] * 2
+    stop.set()
+    with pytest.raises(Interrupted, match=f"^{told}$"):
+        tell(900, 6000)
+
+
 def test_time_that_is_up_is_no_error(tmp_path: Path) -> None:
     told = Told(tmp_path, seconds=0)
     assert not told.run(Igan(tmp_path))

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.errors import Interrupted, SourceError, TrainingError
 from concertdeblur.training.data.motion import row_shares
 from concertdeblur.training.data.results import FrameResults
 from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
-from concertdeblur.training.data.sequences import SequenceStore, read_sequence_contents
+from concertdeblur.training.data.sequences import SequenceStore, StoredSequence, read_sequence_contents
 from tests.clips import ClipSpec, make_clip
 from tests.sequences import moving_pair, write_gopro_folder
 from tests.unit.blur.test_averaging import panning_clip
@@ -253,3 +254,49 @@ class TestFrameResults:
         assert not list(store.glob("*stopped*"))
         results.make(lambda _row, number: np.full(1, number, np.uint8), made_with="a")
         assert results.read(opened.sequences[0], 2)[0] == 2
+
+    def test_what_was_interrupted_goes_on(self, store: Path) -> None:
+        opened = SequenceStore(store, "train")
+        made: list[int] = []
+        results = FrameResults(opened, "interrupted.u8", np.uint8, lambda row: (row.width,))
+
+        def make(row: StoredSequence, number: int) -> npt.NDArray[np.uint8]:
+            made.append(number)
+            return np.full(row.width, number, np.uint8)
+
+        def stopped_after(count: int, made_with: str) -> list[int]:
+            def stop(done: int, _total: int) -> None:
+                if done == count:
+                    raise Interrupted
+
+            before = len(made)
+            with pytest.raises(Interrupted):
+                results.make(make, made_with=made_with, on_progress=stop)
+            return made[before:]
+
+        frames = [number for row in opened.sequences for number in row.inner]
+        assert stopped_after(12, "a") == frames[:12]
+        assert stopped_after(15, "a") == frames[12:15]
+        assert stopped_after(3, "b") == frames[:3]  # of another network
+        with next(store.glob("*-interrupted.u8.part")).open("ab") as file:
+            file.write(b"more than was noted")
+        assert stopped_after(4, "b") == frames[:4]
+        told: list[tuple[int, int]] = []
+        results.make(make, made_with="b", on_progress=lambda *progress: told.append(progress))
+        assert told == [(done, len(frames)) for done in range(4, len(frames) + 1)]
+        for row in opened.sequences:
+            assert all((results.read(row, number) == number).all() for number in row.inner)
+        assert {path.name for path in store.glob("*interrupted*")} == {
+            "train-interrupted.u8", "train-interrupted.u8.json",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("damaged", ["", '{"made_with": "a", "seq', "[1]"])
+    def test_results_with_a_damaged_note_are_made_again(self, store: Path, damaged: str) -> None:
+        opened = SequenceStore(store, "held_out")
+        results = FrameResults(opened, "damaged.u8", np.uint8, lambda _row: (1,))
+        results.make(lambda _row, number: np.full(1, number, np.uint8), made_with="a")
+        (store / "held_out-damaged.u8.json").write_text(damaged)
+        results.make(lambda _row, number: np.full(1, number + 100, np.uint8), made_with="a")
+        assert results.read(opened.sequences[0], 2)[0] == 102
+        results.make(lambda _row, number: np.full(1, number, np.uint8), made_with="a")
+        assert results.read(opened.sequences[0], 2)[0] == 102  # they are there
