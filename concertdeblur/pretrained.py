@@ -71,8 +71,9 @@ def load(weights: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", backend
     runtime = choose_runtime(device, backend)
     folder = find_weights(weights)
     manifest = read_manifest(folder)
-    digest = hashlib.sha256((folder / "manifest.toml").read_bytes()).hexdigest()
-    return Deblurrer(load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe, digest=digest)
+    return Deblurrer(
+        load_networks(folder, manifest), manifest.brmr, runtime, name=manifest.recipe, digest=digest_of(folder)
+    )
 
 
 def has_fast() -> bool:
@@ -116,6 +117,11 @@ def read_manifest(folder: Path) -> Manifest:
         return settings_from_table(with_present_names(read_table(path)), Manifest, where=str(path))
     except SettingsError as error:
         raise WeightsError(str(error)) from error
+
+
+def digest_of(folder: Path) -> str:
+    """The sha256 of a weight set's manifest, which has that of each of its files."""
+    return hashlib.sha256((folder / "manifest.toml").read_bytes()).hexdigest()
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -16,11 +16,11 @@ from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_data import PICTURES, DataSources
 from concertdeblur.pipelines.train_stages import train_stages
-from concertdeblur.pretrained import save_weight_set
+from concertdeblur.pretrained import digest_of, find_weights, save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.curves import Curves
-from concertdeblur.training.data.pictures import SkippedPicture, StoreContents, read_skipped
+from concertdeblur.training.data.pictures import SkippedPicture, read_skipped
 from concertdeblur.training.data.sequences import read_sequence_contents
 from concertdeblur.training.distributed import joined, local_device, wait_for_all
 from concertdeblur.training.motion_gain import REAL, REAL_WORST
@@ -50,6 +50,11 @@ class TrainJob:
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError(f"--minutes must be more than 0, but it is {self.minutes:g}")
         _ = self.sources  # it refuses real pairs where the recipe does not take them
+
+    @property
+    def start_sha256(self) -> str:
+        """Digest of the weight set that the run starts from; empty: fresh networks."""
+        return digest_of(find_weights(self.recipe.start_from)) if self.recipe.start_from else ""
 
     @property
     def sources(self) -> DataSources:
@@ -123,7 +128,7 @@ def train(
         Interrupted: If `stop` was set.
     """
     wanted, job, began_s = job, _with_what_can_be_learned(job), time.monotonic()
-    recipe = job.recipe
+    recipe, start_sha256 = job.recipe, job.start_sha256
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
     stop = stop or threading.Event()
@@ -149,7 +154,10 @@ def train(
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
             torch.manual_seed(recipe.seed)
             networks = train_stages(recipe, session, data, last=job.stage)
-        weights = _save(job, networks, contents, session.cpu_s) if networks is not None and world.is_first else None
+        weights = None
+        if networks is not None and world.is_first:
+            made_with = {"data": asdict(contents), "start_sha256": start_sha256, "cpu_seconds": session.cpu_s}
+            weights = _save(job, networks, made_with)
     return TrainSummary(
         recipe=recipe.name,
         out=job.out,
@@ -184,7 +192,7 @@ def _open(job: TrainJob, session: Session) -> None:
     job.sources.check()
     named = {"--data": job.data, "--real": job.real, "--clips": job.clips}
     sources = {option: str(folder) for option, folder in named.items() if folder is not None}
-    folder = RunFolder(job.out, job.recipe, sources=sources)
+    folder = RunFolder(job.out, job.recipe, sources=sources, start_sha256=job.start_sha256)
     is_anew = job.restart and job.stage is None
     changes = folder.check(resume=job.resume, is_anew=is_anew)
     if changes:
@@ -199,7 +207,7 @@ def _open(job: TrainJob, session: Session) -> None:
     folder.begin(contents)
 
 
-def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dict[str, float]) -> Path:
+def _save(job: TrainJob, networks: Networks, made_with: dict[str, Any]) -> Path:
     folder = job.out / "weights"
     save_weight_set(
         folder,
@@ -207,6 +215,6 @@ def _save(job: TrainJob, networks: Networks, contents: StoreContents, cpu_s: dic
         recipe=job.recipe.name,
         architecture=job.recipe.architecture,
         brmr=job.recipe.brmr,
-        provenance={"data": asdict(contents), "settings": asdict(job.recipe), "cpu_seconds": cpu_s},
+        provenance={**made_with, "settings": asdict(job.recipe)},
     )
     return folder

@@ -28,11 +28,14 @@ class RunFolder:
         path: The folder; it need not exist.
         recipe: The recipe of this run.
         sources: Folders of the data by their options, as "--real"; they are told where other data are refused.
+        start_sha256: Digest of the weight set that the run starts from; empty: fresh networks.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, *, sources: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, *, sources: dict[str, str] | None = None, start_sha256: str = ""
+    ) -> None:
         self.path = path
-        self._recipe, self._sources = recipe, sources or {}
+        self._recipe, self._sources, self._start_sha256 = recipe, sources or {}, start_sha256
         self._file = path / "run.json"
 
     @property
@@ -66,7 +69,16 @@ class RunFolder:
             if before[key] != now[key]:
                 named = f" '{before[key]}'" if key != "architecture" else ""
                 raise TrainingError(f"{self.path} holds a run of another {what}{named}; {_ELSEWHERE}")
+        self._check_start(before)
         return _changes(before, now)
+
+    def _check_start(self, before: dict[str, Any]) -> None:
+        sha256 = before.get("start_sha256", self._start_sha256)  # runs of older versions do not say it
+        if sha256 == self._start_sha256:
+            return
+        named = f"--start-from {before.get('start_from')}" if sha256 else "fresh networks, without --start-from"
+        of_then = f" as it was then (its manifest has sha256 {sha256[:12]}...)" if sha256 else ""
+        raise TrainingError(f"{self.path} holds a run that began with {named}{of_then}; take that, {_ELSEWHERE}")
 
     def check_data(self, data: StoreContents) -> None:
         """See whether a run that is here is on these data.
@@ -118,6 +130,7 @@ class RunFolder:
         self.check_data(data)
         self.path.mkdir(parents=True, exist_ok=True)
         plain = self._plain() | {"data_sha256": data.sha256, "sources": self._sources, "version": __version__}
+        plain["start_sha256"] = self._start_sha256
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         part.replace(self._file)

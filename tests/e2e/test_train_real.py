@@ -1,5 +1,7 @@
 """`concertdeblur train --real`: real pairs in, networks for videos out, and what is said of bad pairs."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import cv2
@@ -90,6 +92,16 @@ def _starts_from_it(folder: Path, weights: Path) -> None:
         assert again.read_bytes() == (weights / f"{name}.safetensors").read_bytes()
     assert not list((folder / "runs" / "again" / "sequences").glob("*results*"))  # nothing is made for it
     assert not (folder / "runs" / "again" / "scenes").exists()
+    manifest = weights / "manifest.toml"
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    provenance = json.loads((folder / "runs" / "again" / "weights" / "provenance.json").read_text())
+    assert provenance["start_sha256"] == digest
+    manifest.write_text(f"{manifest.read_text()}# trained on\n")
+    ended = run_here(*args, folder=folder)
+    assert ended.returncode == 1
+    began = f"runs/again holds a run that began with --start-from {weights} as it was then (its manifest has sha256"
+    assert f"{began} {digest[:12]}...); take that, name another folder with --out" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_without_sequences_refining_along_the_motion_is_learned_on_scenes(folder: Path) -> None:

@@ -70,6 +70,30 @@ class TestRunFolder:
         with pytest.raises(TrainingError, match="other data"):
             folder.begin(dataclasses.replace(_DATA, sha256="cd"))
 
+    @pytest.mark.parametrize(
+        ("before", "now", "told"),
+        [
+            (
+                "ab",
+                "cd",
+                r"began with --start-from mine as it was then \(its manifest has sha256 ab\.\.\.\); take that",
+            ),
+            ("", "cd", "began with fresh networks, without --start-from; take that, name another folder"),
+        ],
+    )
+    def test_a_run_that_began_with_another_weight_set_is_refused(
+        self, tmp_path: Path, recipe: Recipe, before: str, now: str, told: str
+    ) -> None:
+        recipe = dataclasses.replace(recipe, start_from="mine")
+        RunFolder(tmp_path, recipe, start_sha256=before).begin(_DATA)
+        assert RunFolder(tmp_path, recipe, start_sha256=before).check(resume=True) == []
+        with pytest.raises(TrainingError, match=told):
+            RunFolder(tmp_path, recipe, start_sha256=now).check(resume=True)
+        file = tmp_path / "run.json"
+        of_older_version = {key: value for key, value in json.loads(file.read_text()).items() if key != "start_sha256"}
+        file.write_text(json.dumps(of_older_version))
+        assert RunFolder(tmp_path, recipe, start_sha256=now).check(resume=True) == []
+
     def test_stores_come_back_unless_all_goes_well(self, tmp_path: Path, recipe: Recipe) -> None:
         def stored(text: str) -> None:
             with replaced(tmp_path / "pictures") as part:
