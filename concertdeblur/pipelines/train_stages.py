@@ -144,7 +144,7 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         sequences = self.data.sequences
         stages["video-igan"] = lambda: videos.igan(self.data.pictures, sequences)
         if self.networks.video.smear_predictor is not None:
-            stages["smear"] = lambda: videos.smear(self.data.pictures, sequences)
+            stages["smear"] = lambda: videos.smear(self.data.pictures, self.data.held_out, sequences)
         if self.networks.video.patch_generator is not None:
             stages["video-pgan"] = lambda: videos.pgan(self.data.pictures, self.data.held_out, sequences)
         return stages

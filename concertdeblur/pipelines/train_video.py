@@ -47,7 +47,7 @@ from concertdeblur.training.whole_frames import WholeFrames
 
 _JUDGED_WINDOWS = 24  # held-out windows
 _JUDGED_CROPS = 24  # held-out crops by which the predictor of smears is judged
-_SMEAR_SEED = 4
+_SMEAR_SEED, _JUDGED_SEED = 4, 1000
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
 _SCENES = "scenes"  # the store of rendered scenes in a run's folder
 
@@ -87,17 +87,14 @@ class VideoStages:
         judge = gain_judge(held_out, guesser) if held_out is not None and held_out.of_kind("real") else None
         return self._train_on(stream, VideoIganStage(restoration, settings, session.out, judge=judge))
 
-    def smear(self, pictures: PictureStore, sequences: Path | None) -> bool:
-        """Train the predictor of a single picture's smear, on the samples of the video's G_i."""
+    def smear(self, pictures: PictureStore, held_out: PictureStore, sequences: Path | None) -> bool:
+        """Train the predictor of a single picture's smear, on samples as the video's G_i has them."""
         predictor, session, settings = self._video.smear_predictor, self._session, self._recipe.smear
         assert predictor is not None
         if not settings.steps:
             return True  # the predictor stays as it is
-        recipe, (train, held_out) = _with_known_paths(self._recipe), _both_splits(sequences)
-        judged = None
-        if held_out is not None:
-            samples = motion_stream(recipe, pictures, self._samples, held_out, None, batch_size=_JUDGED_CROPS)
-            judged = on_device(samples.batch(0).crops[0], session.device)
+        recipe, (train, judging) = _with_known_paths(self._recipe), _both_splits(sequences)
+        judged = on_device(_judged_crops(recipe, held_out, judging), session.device)
         size = share_of(settings.batch_size, session.world)
         stream = motion_stream(recipe, pictures, self._samples, train, None, batch_size=size)
         return self._train_on(stream, SmearStage(predictor, settings, session.out, held_out=judged))
@@ -194,9 +191,9 @@ def motion_stream(
 
     Args:
         recipe: The recipe.
-        pictures: The training pictures.
+        pictures: Pictures from which clips are rendered.
         samples: Makes cells of them: samples(batch_size, seed=...).
-        sequences: The sequences to train on; None: there are none.
+        sequences: Their sequences; None: there are none.
         guesser: Makes guesses, as `MotionStream` takes it.
         batch_size: Samples of a batch; a sample is the same in whatever batch it is.
     """
@@ -205,6 +202,16 @@ def motion_stream(
         pictures, samples(batch_size, seed=seed), sequences, guesser, recipe.motion, seed=seed + 1,
         batch_size=batch_size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
     )  # fmt: skip
+
+
+def _judged_crops(recipe: Recipe, held_out: PictureStore, sequences: SequenceStore | None) -> MotionCrops:
+    """Crops of held-out pictures and sequences, drawn by numbers that no training sample is drawn by."""
+
+    def cells(batch_size: int, *, seed: int) -> SampleStream:
+        return SampleStream(held_out, recipe.samples, seed=seed, batch_size=batch_size)
+
+    other = replace(recipe, seed=recipe.seed + _JUDGED_SEED)
+    return motion_stream(other, held_out, cells, sequences, None, batch_size=_JUDGED_CROPS).batch(0).crops[0]
 
 
 def _with_known_paths(recipe: Recipe) -> Recipe:
