@@ -150,6 +150,22 @@ def test_pictures_and_real_clips_go_into_one_report(real: Path, weights: Path, t
     assert found["real"]["refining"]["num_frames"] == 4
 
 
+def test_a_frame_between_gaps_is_left_out_and_the_report_says_so(weights: Path, tmp_path: Path) -> None:
+    for number, pair in zip((0, 1, 4), sequence(), strict=False):
+        for part, pixels in zip(("blur", "sharp"), pair, strict=True):
+            (tmp_path / "real" / "a" / part).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "real" / "a" / part / f"{number}.png"), pixels)
+    done = run_here(
+        "evaluate", "--real", "real", "--out", "out", "--weights", weights, "--backend", "torch", folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    left_out = "a from 4: left out, since a video has 2 frames at least, but it has 1"
+    assert left_out in " ".join(done.stderr.split())
+    found = facts(tmp_path / "out")
+    assert [one["num_frames"] for one in found["real"]["sequences"]] == [2]
+    assert found["notes"] == [left_out]
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
