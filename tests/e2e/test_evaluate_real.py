@@ -1,5 +1,6 @@
 """`concertdeblur evaluate --real` as a user runs it: clips and folders of frames, measured as videos."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -124,6 +125,9 @@ def test_what_it_is_of_is_said(report: Path, real: Path) -> None:
     }  # fmt: skip
     assert re.fullmatch("[0-9a-f]{64}", origin["real"]["sha256"])
     assert origin["options"]["max_frames"] == 4
+    for name in ("report.md", "report.html"):
+        text = html.unescape((report / name).read_text())
+        assert "All frames are measured, whether or not the networks have learned from them" in text, name
 
 
 def test_a_browser_shows_the_page(report: Path, tmp_path: Path) -> None:
