@@ -70,6 +70,8 @@ class EvaluateJob:
             raise UsageError(f"limit must be 1 at least, but it is {self.limit}")
         if self.max_frames is not None and self.max_frames < LEAST_FRAMES:
             raise UsageError(f"max-frames must be {LEAST_FRAMES} at least, but it is {self.max_frames}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 at least, but it is {self.seed}")
         if self.real is None and (self.max_frames is not None or self.picture_by_picture):
             raise UsageError("max-frames and picture-by-picture are about real clips; name their folder with --real")
         names = [name for name, _ in self.baselines]
