@@ -165,7 +165,7 @@ def test_a_single_frame_is_left_out_and_named(weights: WeightSet, folder: Path) 
 def test_nothing_but_single_frames_is_refused(weights: WeightSet, folder: Path) -> None:
     for path in folder.rglob("[1-9].png"):
         path.unlink()
-    with pytest.raises(SourceError, match="none of the real pairs has 2 frames .* name a folder of longer clips"):
+    with pytest.raises(SourceError, match=r"none of the real pairs has 2 frames .* name a folder of longer clips"):
         judge(weights).judge(find_sequences(folder))
 
 
