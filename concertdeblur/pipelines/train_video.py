@@ -26,7 +26,7 @@ from concertdeblur.training.data.pictures import PictureStore, read_contents
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.data.stored_scenes import StoredScenes, build_scene_store
-from concertdeblur.training.distributed import share_of, wait_for_all
+from concertdeblur.training.distributed import others_wait, share_of
 from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
@@ -176,11 +176,9 @@ class VideoStages:
 
     def _by_first(self, work: Callable[[], None]) -> None:
         """Let the first process do something while the others wait."""
-        try:
+        with others_wait(self._session.device):
             if self._session.world.is_first:
                 work()
-        finally:
-            wait_for_all()  # also if the first one is stopped
 
 
 def motion_stream(
