@@ -22,7 +22,7 @@ from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.data.pictures import SkippedPicture, read_skipped
 from concertdeblur.training.data.sequences import read_sequence_contents
-from concertdeblur.training.distributed import joined, local_device, wait_for_all
+from concertdeblur.training.distributed import joined, local_device, others_wait
 from concertdeblur.training.motion_gain import REAL, REAL_WORST
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
@@ -142,14 +142,14 @@ def train(
             stop=stop,
             narrator=narrator,
         )
-        if world.is_first:
-            _open(job, session)
-            if job is not wanted:
-                on_warning(
-                    "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
-                    " clips (--clips) or rendered scenes (motion.stored_scenes)"
-                )
-        wait_for_all()
+        with others_wait(device):
+            if world.is_first:
+                _open(job, session)
+                if job is not wanted:
+                    on_warning(
+                        "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
+                        " clips (--clips) or rendered scenes (motion.stored_scenes)"
+                    )
         contents, data, recipe = job.sources.stored()
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
             torch.manual_seed(recipe.seed)
