@@ -33,14 +33,19 @@ class World:
         return self.rank == 0
 
 
+def started_world() -> World:
+    """Who this process is among those that were started together; it has not joined them yet."""
+    return World(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))
+
+
 def is_started_by_torchrun() -> bool:
     """Whether there are other processes to train with."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return started_world().size > 1
 
 
 def is_first_process() -> bool:
     """Whether this is the process that shows progress and writes files for all."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return started_world().is_first
 
 
 def local_device(device: str) -> str:
