@@ -1,5 +1,6 @@
 """What a run begins with: fresh networks, a weight set's, or grown ones."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import torch
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.models import Networks, build_networks
-from concertdeblur.models.architecture import GeneratorSettings, VideoArchitecture
+from concertdeblur.models.architecture import (
+    Architecture,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    SmearPredictorSettings,
+    VideoArchitecture,
+)
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.restoration import PictureRestoration
@@ -64,8 +71,19 @@ def test_larger_ones_compute_the_same_at_first(trained: tuple[Path, Networks]) -
 
 @pytest.mark.parametrize("changes", [{"width": 12}, {"width": 4}, {"kind": "paper"}])
 def test_what_does_not_fit_is_refused_in_a_sentence(trained: tuple[Path, Networks], changes: dict[str, int]) -> None:
-    with pytest.raises(TrainingError, match=r"multiples|start from another weight set"):
+    with pytest.raises(TrainingError, match=r"the image_generator .*multiple|start from another weight set"):
         first_networks(recipe_of(trained[0], **changes))  # type: ignore[arg-type]
+
+
+def test_a_network_that_does_not_grow_is_named_with_both_sizes(trained: tuple[Path, Networks]) -> None:
+    recipe = recipe_of(trained[0])
+    wider = replace(recipe.architecture, discriminator=DiscriminatorSettings(width=16))
+    told = re.escape(
+        f"the discriminator of {trained[0]} (width 8) does not fit into that of recipe tiny (width 16): it does not"
+        " grow, so both must be of one size"
+    )
+    with pytest.raises(TrainingError, match=told):
+        first_networks(replace(recipe, architecture=wider))
 
 
 def test_a_weight_set_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -90,6 +108,22 @@ class TestVideos:
                 assert torch.equal(value, begun[name].state_dict()[key]), (name, key)
         for_pictures = first_networks(replace(recipe, architecture=SMALL)).by_name()
         assert for_pictures.keys() == {"image_generator", "discriminator", "patch_generator"}
+
+    def test_a_predictor_of_smears_of_another_size_is_named(self, tmp_path: Path) -> None:
+        assert SMALL_VIDEO.video is not None
+
+        def architecture(width: int) -> Architecture:
+            predictor = SmearPredictorSettings(width=width, num_blocks=1)
+            return replace(SMALL_VIDEO, video=replace(SMALL_VIDEO.video, smear_predictor=predictor))
+
+        save_weight_set(
+            tmp_path, random_networks(architecture(8)), recipe="video", architecture=architecture(8),
+            brmr=BrmrSettings(), provenance={},
+        )  # fmt: skip
+        recipe = replace(read_recipe("tiny"), architecture=architecture(16), start_from=str(tmp_path))
+        told = r"the smear_predictor .* \(width 8, num_blocks 1\) .* \(width 16, num_blocks 1\): it does not grow"
+        with pytest.raises(TrainingError, match=told):
+            first_networks(recipe)
 
     def test_what_a_set_lacks_begins_fresh(self, trained: tuple[Path, Networks]) -> None:
         folder, networks = trained
