@@ -32,7 +32,7 @@ from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
 from concertdeblur.training.smear import SmearStage
 from concertdeblur.training.stage import Stage
-from concertdeblur.training.start import begin_with_weights_of, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, networks_of_start
 from concertdeblur.training.video import VideoIganStage, take_over_alike
 from concertdeblur.training.video_windows import (
     RENDERED_WINDOWS,
@@ -69,13 +69,13 @@ class VideoStages:
         assert isinstance(networks.image_generator, ConcertGenerator)
         self._recipe, self._session, self._samples = recipe, session, samples
         self._networks, self._video, self._generator = networks, networks.video, networks.image_generator
-        self._is_fresh = not has_video_networks(recipe)
+        self._given = networks_of_start(recipe)
 
     def igan(self, pictures: PictureStore, sequences: Path | None) -> bool:
         """Train the restoration of G_i along the motion; a fresh one begins with the weights of that of pictures."""
         settings, session = self._recipe.video_igan, self._session
         restoration = self._video.restoration
-        if self._is_fresh:
+        if "video_image_generator" not in self._given:
             begin_with_weights_of(self._generator.restoration, restoration, self._recipe.seed + _SEED)
         guesser = Guesser(self._generator)
         train, held_out = _both_splits(sequences)
@@ -117,8 +117,9 @@ class VideoStages:
         recipe, session = self._recipe, self._session
         if not recipe.video_pgan.steps:
             return True  # G_p and D_i stay as they are
-        if self._is_fresh:
+        if "video_patch_generator" not in self._given:
             take_over_alike(self._video.restoration, generator.restoration)
+        if "video_discriminator" not in self._given:
             take_over_alike(self._networks.discriminator, discriminator)
         stores = {WINDOWS: _both_splits(sequences), RENDERED_WINDOWS: self._scenes(pictures, held_out)}
         made_with = f"{_digest(self._generator.analysis, self._video.restoration)}, at the working size"

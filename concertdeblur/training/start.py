@@ -55,9 +55,11 @@ def first_networks(recipe: Recipe) -> Networks:
     return networks
 
 
-def has_video_networks(recipe: Recipe) -> bool:
-    """Whether the weight set that the run starts from has networks for videos."""
-    return bool(recipe.start_from) and read_manifest(find_weights(recipe.start_from)).architecture.video is not None
+def networks_of_start(recipe: Recipe) -> frozenset[str]:
+    """Names of the networks that the weight set has which the run starts from; none if it starts afresh."""
+    if not recipe.start_from:
+        return frozenset()
+    return frozenset(row.network for row in read_manifest(find_weights(recipe.start_from)).files)
 
 
 def _size_text(architecture: Architecture, name: str) -> str:

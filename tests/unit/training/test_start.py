@@ -22,7 +22,7 @@ from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.restoration import PictureRestoration
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
-from concertdeblur.training.start import begin_with_weights_of, first_networks, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, first_networks, networks_of_start
 from tests.networks import SMALL, SMALL_PAPER, SMALL_VIDEO, random_networks
 
 
@@ -100,7 +100,7 @@ class TestVideos:
             tmp_path, networks, recipe="video", architecture=SMALL_VIDEO, brmr=BrmrSettings(), provenance={}
         )
         recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(tmp_path))
-        assert has_video_networks(recipe)
+        assert networks_of_start(recipe) == networks.by_name().keys()
         begun = first_networks(recipe).by_name()
         assert {"video_image_generator", "video_patch_generator", "video_discriminator"} <= begun.keys()
         for name, network in networks.by_name().items():
@@ -128,13 +128,13 @@ class TestVideos:
     def test_what_a_set_lacks_begins_fresh(self, trained: tuple[Path, Networks]) -> None:
         folder, networks = trained
         recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(folder))
-        assert not has_video_networks(recipe)
+        assert networks_of_start(recipe) == {"image_generator", "discriminator", "patch_generator"}
         begun = first_networks(recipe)
         for key, value in networks.image_generator.state_dict().items():
             assert torch.equal(value, begun.image_generator.state_dict()[key]), key
         assert begun.video is not None
         assert not begun.video.restoration.path_tail.weight.any()
-        assert not has_video_networks(replace(recipe, start_from=""))
+        assert networks_of_start(replace(recipe, start_from="")) == frozenset()
 
     @pytest.mark.parametrize(("width", "deep"), [(8, 1), (16, 2)])
     def test_a_fresh_restoration_begins_as_that_of_pictures(self, width: int, deep: int) -> None:
