@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
-from concertdeblur.training import distributed
 from concertdeblur.training.distributed import joined
 from tests.commands import environment
 
@@ -73,13 +73,12 @@ def test_processes_wait_longer_for_each_other_than_any_work_takes(
     begun: dict[str, float] = {}
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
-    group = distributed.distributed
     monkeypatch.setattr(
-        group, "init_process_group", lambda name, timeout: begun.update({name: timeout.total_seconds()})
+        distributed, "init_process_group", lambda name, timeout: begun.update({name: timeout.total_seconds()})
     )
-    monkeypatch.setattr(group, "destroy_process_group", lambda: None)
-    monkeypatch.setattr(group, "get_rank", lambda: 1)
-    monkeypatch.setattr(group, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     with joined(torch.device(device)) as world:
         assert (world.rank, world.size, world.is_first) == (1, 2, False)
     assert begun.keys() == {backend}

@@ -110,11 +110,12 @@ class TestVideos:
         assert for_pictures.keys() == {"image_generator", "discriminator", "patch_generator"}
 
     def test_a_predictor_of_smears_of_another_size_is_named(self, tmp_path: Path) -> None:
-        assert SMALL_VIDEO.video is not None
+        video = SMALL_VIDEO.video
+        assert video is not None
 
         def architecture(width: int) -> Architecture:
             predictor = SmearPredictorSettings(width=width, num_blocks=1)
-            return replace(SMALL_VIDEO, video=replace(SMALL_VIDEO.video, smear_predictor=predictor))
+            return replace(SMALL_VIDEO, video=replace(video, smear_predictor=predictor))
 
         save_weight_set(
             tmp_path, random_networks(architecture(8)), recipe="video", architecture=architecture(8),
