@@ -95,4 +95,5 @@ def evaluate(*, data: Path | None, target: Path, as_json: bool, quiet: bool, **c
 
         job = EvaluateJob(**choices)
         shown.start(run_facts("evaluate", job, source=data or job.real, target=target))
-        shown.done(run_evaluation(data, target, job, on_progress=shown.progress, stop=stop))
+        made = run_evaluation(data, target, job, on_progress=shown.progress, on_warning=shown.warning, stop=stop)
+        shown.done(made)

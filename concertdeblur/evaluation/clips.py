@@ -24,12 +24,15 @@ BLOCK_FRAMES = 6  # frames that are resampled together, because neighbours have 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RealClipReport:
-    """Warping errors of one clip, mean square of RGB in [0, 1], over its pairs of frames."""
+    """Warping errors of one clip, mean square of RGB in [0, 1], over its pairs of frames.
+
+    They are None if no pair shows the same thing twice.
+    """
 
     clip: str
-    given: Estimate
-    deblurred: Estimate
-    ratio: float  # of the two means
+    given: Estimate | None
+    deblurred: Estimate | None
+    ratio: float | None  # of the two means
     num_frames: int
 
 
@@ -69,6 +72,7 @@ def _judge_real_clip(
             yield VideoFrame(pts=number, pixels=pixels)
 
     errors: list[tuple[float, float]] = []
+    groups: list[str] = []
     before: Picture | None = None
     for number, made in enumerate(deblurrer.stream(given(), DeblurOptions())):
         after = np.asarray(made.frame.pixels, dtype=np.uint8)
@@ -76,10 +80,13 @@ def _judge_real_clip(
             originals = as_float(frames[number - 1]), as_float(frames[number])
             moved = warp(*originals)
             pair = moved.error(*originals), moved.error(as_float(before), as_float(after))
-            errors.append((pair[0] or 0.0, pair[1] or 0.0))
+            if pair[0] is not None and pair[1] is not None:
+                errors.append((pair[0], pair[1]))
+                groups.append(str((number - 1) // BLOCK_FRAMES))
         before = after
         step({})
-    groups = [str(number // BLOCK_FRAMES) for number in range(len(errors))]
+    if not errors:
+        return RealClipReport(clip=clip, given=None, deblurred=None, ratio=None, num_frames=len(frames))
     of_given, of_deblurred = (estimate([pair[n] for pair in errors], groups, seed=seed) for n in (0, 1))
     return RealClipReport(
         clip=clip, given=of_given, deblurred=of_deblurred, ratio=of_deblurred.mean / max(of_given.mean, 1e-9),

@@ -151,7 +151,7 @@ def _given(folder: Path, sources: Sources, wanted: set[str], rows: dict[str, dic
         if pair.sharp_name not in wanted:
             continue
         row = rows.get(pair.name, {})
-        sequence = paths[pair.sharp_name].parent.parent.relative_to(folder).as_posix()
+        sequence = _sequence_of(paths[pair.sharp_name].relative_to(folder))
         made.append(
             EvaluationPair(
                 name=pair.name, picture=pair.sharp_name, group=str(row.get("source") or sequence),
@@ -160,6 +160,16 @@ def _given(folder: Path, sources: Sources, wanted: set[str], rows: dict[str, dic
             )
         )  # fmt: skip
     return made
+
+
+def _sequence_of(sharp: Path) -> str:
+    """The folder of a sharp picture's sequence, as GOPRO (`clip/sharp`) or REDS (`val_sharp/000`) have it."""
+    parts = (part.removesuffix("sharp").rstrip("_") if _says_sharp(part) else part for part in sharp.parent.parts)
+    return Path(*(part for part in parts if part)).as_posix()
+
+
+def _says_sharp(part: str) -> bool:
+    return part == "sharp" or part.endswith("_sharp")
 
 
 def _grouped(pairs: list[EvaluationPair]) -> tuple[EvaluationPair, ...]:

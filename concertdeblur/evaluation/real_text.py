@@ -8,7 +8,8 @@ TITLE = "Real pairs, as videos"
 ABOUT = (
     "Each frame is deblurred as 'video' deblurs it, and compared before any encoding, as 8 bits. PSNR in dB; gains are"
     " over the input; a mean is that of the frames, the last row's that of the clips. Behind a mean stands its 95 %"
-    " bootstrap interval, resampled by blocks of frames, or by clips."
+    " bootstrap interval, resampled by blocks of frames, or by clips. All frames are measured, whether or not the"
+    " networks have learned from them, so pairs that were given to 'train --real' should not be among them."
 )
 _MEAN = "mean of the clips"
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -121,6 +121,7 @@ class RealVideoJudge:
         seed: Seed of the bootstrap.
         stages: Called after every frame.
         most_frames: Most frames of a sequence; None: all.
+        on_warning: Called for each sequence that is left out.
     """
 
     weights: WeightSet
@@ -128,36 +129,49 @@ class RealVideoJudge:
     seed: int
     stages: Stages
     most_frames: int | None = None
+    on_warning: Callable[[str], None] = lambda _message: None
     exhibits: dict[str, tuple[Exhibit, Exhibit]] = field(default_factory=dict)  # worst and best frame, by sequence
     sha256: str = ""  # over names and pixels
     _ready: set[tuple[str, int, int]] = field(default_factory=set)  # (contender, height, width) that was run once
 
-    def check(self, sequences: list[Sequence]) -> list[int]:
+    def check(self, sequences: list[Sequence]) -> list[tuple[Sequence, int]]:
         """Read everything once and count frames, so that a bad sequence fails before the long work.
 
+        Returns:
+            The sequences that can be measured, with their numbers of frames; single frames are left out.
+
         Raises:
-            SourceError: If a sequence has less than two frames, or cannot be read.
+            SourceError: If nothing is left, or a sequence cannot be read.
         """
-        digest, counts = hashlib.sha256(), []
+        digest = hashlib.sha256()
+        found: list[tuple[Sequence, int]] = []
         step = self.stages.begin("check real clips", len(sequences), "clips")
         for sequence in sequences:
-            digest.update(sequence.name.encode())
-            count = 0
+            digest_with_it, count = digest.copy(), 0
+            digest_with_it.update(sequence.name.encode())
             for pair in sequence.frames(self.most_frames):
-                digest.update(pair.blurred_picture().data)
-                digest.update(pair.sharp.data)
+                digest_with_it.update(pair.blurred_picture().data)
+                digest_with_it.update(pair.sharp.data)
                 count += 1
-            if count < LEAST_FRAMES:
-                raise SourceError(f"{sequence.name}: a video has {LEAST_FRAMES} frames at least, but it has {count}")
-            counts.append(count)
+            if count >= LEAST_FRAMES:
+                digest = digest_with_it
+                found.append((sequence, count))
+            else:
+                self.on_warning(
+                    f"{sequence.name}: left out, since a video has {LEAST_FRAMES} frames at least, but it has {count}"
+                )
             step({})
+        if not found:
+            raise SourceError(
+                f"none of the real pairs has {LEAST_FRAMES} frames that follow each other, as a video has them; number"
+                " the frames of a folder without gaps, or name a folder of longer clips"
+            )
         self.sha256 = digest.hexdigest()
-        return counts
+        return found
 
     def judge(self, sequences: list[Sequence]) -> RealReport:
         """Deblur and compare all sequences, at least one."""
-        counts = self.check(sequences)
-        found = [self._judge(sequence, count) for sequence, count in zip(sequences, counts, strict=True)]
+        found = [self._judge(sequence, count) for sequence, count in self.check(sequences)]
         return RealReport(
             columns={contender.key: contender.label for contender in self.contenders},
             sequences=tuple(found),

@@ -156,12 +156,17 @@ def clip_lines(report: Report) -> list[str]:
     """Gains and warping errors in words, of the clips made of pictures and of real ones."""
     made = [] if report.steadiness is None else _panning_lines(report.steadiness)
     made += [_shaking_line(speed, found) for speed, found in report.shaking.items()]
-    return made + [
-        f"{clip.clip}, {clip.num_frames} frames as 'video' deblurs them, by the motion of the clip as it was given:"
-        f" warping error (times 10 000) given {_small(clip.given)}, deblurred {_small(clip.deblurred)};"
+    return made + [_real_clip_line(clip) for clip in report.clips]
+
+
+def _real_clip_line(clip: RealClipReport) -> str:
+    line = f"{clip.clip}, {clip.num_frames} frames as 'video' deblurs them, by the motion of the clip as it was given: "
+    if clip.given is None or clip.deblurred is None:
+        return f"{line}it has no warping error, since nothing is seen in two frames"
+    return (
+        f"{line}warping error (times 10 000) given {_small(clip.given)}, deblurred {_small(clip.deblurred)};"
         f" deblurred over given: {clip.ratio:.2f}"
-        for clip in report.clips
-    ]
+    )
 
 
 def _panning_lines(found: ClipsReport) -> list[str]:

@@ -70,6 +70,8 @@ class EvaluateJob:
             raise UsageError(f"limit must be 1 at least, but it is {self.limit}")
         if self.max_frames is not None and self.max_frames < LEAST_FRAMES:
             raise UsageError(f"max-frames must be {LEAST_FRAMES} at least, but it is {self.max_frames}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 at least, but it is {self.seed}")
         if self.real is None and (self.max_frames is not None or self.picture_by_picture):
             raise UsageError("max-frames and picture-by-picture are about real clips; name their folder with --real")
         names = [name for name, _ in self.baselines]
@@ -110,6 +112,7 @@ def evaluate(
     job: EvaluateJob,
     *,
     on_progress: Callable[[StageProgress], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> EvaluateSummary:
     """Evaluate a weight set, and write the report when it is complete.
@@ -119,6 +122,7 @@ def evaluate(
         target: The folder of the report.
         job: The user's choices.
         on_progress: Called after every picture and frame.
+        on_warning: Called for each real clip that is left out; the report says it, too.
         stop: When set, the run ends with `Interrupted` and writes nothing.
 
     Raises:
@@ -136,7 +140,13 @@ def evaluate(
     weights = load_weight_set(job.weights, runtime)
     others = tuple(_loaded(name, folder, runtime) for name, folder in job.baselines)
     stages = Stages(on_progress=on_progress, stop=stop or threading.Event())
-    real_judge = _real_judge(weights, others, job, stages)
+    notes = [other.note for other in others if isinstance(other, Contender) and other.note]
+
+    def warn(message: str) -> None:
+        notes.append(message)
+        on_warning(message)
+
+    real_judge = _real_judge(weights, others, job, stages, warn)
     real = real_judge.judge(sequences) if sequences else None
     pictures = None if found is None else _scored(found, weights, others, job, stages)
     report = Report(
@@ -144,7 +154,7 @@ def evaluate(
         origin=_origin(data, job, weights, pictures, real, real_judge.sha256),
         real=real,
         clips=judge_real_clips(weights.deblurrer(), job.clips, seed=job.seed, stages=stages),
-        notes=tuple(other.note for other in others if isinstance(other, Contender) and other.note),
+        notes=tuple(notes),
     )
     shown = Shown() if pictures is None else pictures.judge.exhibits(pictures.scored, pictures.contenders)
     page = to_html(report, replace(shown, real=_most_telling(real, real_judge)))
@@ -162,8 +172,9 @@ def _loaded(name: str, folder: Path, runtime: Runtime) -> Contender | WeightSet:
 
 
 def _real_judge(
-    weights: WeightSet, others: tuple[Contender | WeightSet, ...], job: EvaluateJob, stages: Stages
-) -> RealVideoJudge:
+    weights: WeightSet, others: tuple[Contender | WeightSet, ...], job: EvaluateJob, stages: Stages,
+    on_warning: Callable[[str], None],
+) -> RealVideoJudge:  # fmt: skip
     columns: list[VideoContender] = []
     for other in others:
         if isinstance(other, Contender):
@@ -174,8 +185,9 @@ def _real_judge(
     if job.picture_by_picture:
         columns.append(picture_by_picture(weights))
     return RealVideoJudge(
-        weights=weights, contenders=tuple(columns), seed=job.seed, stages=stages, most_frames=job.max_frames
-    )
+        weights=weights, contenders=tuple(columns), seed=job.seed, stages=stages, most_frames=job.max_frames,
+        on_warning=on_warning,
+    )  # fmt: skip
 
 
 def _scored(

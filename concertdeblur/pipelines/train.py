@@ -15,14 +15,14 @@ import torch
 from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
 from concertdeblur.pipelines.train_data import PICTURES, DataSources
-from concertdeblur.pipelines.train_stages import train_stages
+from concertdeblur.pipelines.train_stages import check_stages, train_stages
 from concertdeblur.pretrained import digest_of, find_weights, save_weight_set
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime, flush_denormals
 from concertdeblur.training.curves import Curves
 from concertdeblur.training.data.pictures import SkippedPicture, read_skipped
 from concertdeblur.training.data.sequences import read_sequence_contents
-from concertdeblur.training.distributed import joined, local_device, wait_for_all
+from concertdeblur.training.distributed import joined, local_device, others_wait, started_world
 from concertdeblur.training.motion_gain import REAL, REAL_WORST
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
@@ -129,6 +129,7 @@ def train(
     """
     wanted, job, began_s = job, _with_what_can_be_learned(job), time.monotonic()
     recipe, start_sha256 = job.recipe, job.start_sha256
+    check_stages(recipe, last=job.stage, world=started_world())
     flush_denormals()
     device = choose_runtime(local_device(job.device), "torch").device
     stop = stop or threading.Event()
@@ -142,14 +143,14 @@ def train(
             stop=stop,
             narrator=narrator,
         )
-        if world.is_first:
-            _open(job, session)
-            if job is not wanted:
-                on_warning(
-                    "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
-                    " clips (--clips) or rendered scenes (motion.stored_scenes)"
-                )
-        wait_for_all()
+        with others_wait(device):
+            if world.is_first:
+                _open(job, session)
+                if job is not wanted:
+                    on_warning(
+                        "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
+                        " clips (--clips) or rendered scenes (motion.stored_scenes)"
+                    )
         contents, data, recipe = job.sources.stored()
         with Curves(job.out, is_writing=world.is_first, on_warning=on_warning) as narrator.curves:
             torch.manual_seed(recipe.seed)

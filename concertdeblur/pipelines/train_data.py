@@ -1,16 +1,18 @@
 """The data of a training run: its sources become stores in the run's folder, of which all samples are made."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from concertdeblur.errors import UsageError
-from concertdeblur.media.sequences import find_sequences
+from concertdeblur.media.sequences import ClipSequence, FolderSequence, find_sequences
 from concertdeblur.training.data.clip_pairs import CLIP_PARTS, MixedPairs, both, build_clip_store, find_clips
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, build_store, read_contents
 from concertdeblur.training.data.sequence_sources import SEQUENCE_PARTS, SequenceSettings, build_sequence_store
-from concertdeblur.training.data.sequences import read_sequence_contents
+from concertdeblur.training.data.sequences import SequenceStore, read_sequence_contents
+from concertdeblur.training.data.sources import find_sources
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import Recipe
 
@@ -97,6 +99,27 @@ class DataSources:
                 clips=[] if self.clips is None else find_clips(self.clips), seed=recipe.seed,
                 tell=narrator.telling(SEQUENCE_PARTS), on_warning=narrator.on_warning,
             )  # fmt: skip
+        for option, folder in self._shared_with_held_out().items():
+            narrator.on_warning(
+                f"{option} {folder} holds frames of sequences of --real by which the networks are judged, so the gain"
+                f" on real frames will look too high; give {option} another folder"
+            )
+
+    def _shared_with_held_out(self) -> dict[str, Path]:
+        """Folders to train on that share files with real sequences of which frames are held out, by their options."""
+        if self.real is None:
+            return {}
+        names = {row.name for row in SequenceStore(self.out / _SEQUENCES, "held_out").of_kind("real")}
+        judged = [sequence for sequence in find_sequences(self.real) if sequence.name in names]
+        frames = [path for one in judged if isinstance(one, FolderSequence) for both in one.paths for path in both]
+        clips = [path for one in judged if isinstance(one, ClipSequence) for path in (one.blurred, one.sharp)]
+        pictures = find_sources(self.data, self.recipe.data).pictures if frames else ()
+        shared: dict[str, Path] = {}
+        if _share((picture.path for picture in pictures if picture.split == "train"), frames):
+            shared["--data"] = self.data
+        if self.clips is not None and _share(find_clips(self.clips), clips):
+            shared["--clips"] = self.clips
+        return shared
 
     def stored(self) -> tuple[StoreContents, TrainingData, Recipe]:
         """The training data, and the recipe with the share of pairs that the clips' pairs bring."""
@@ -112,6 +135,11 @@ class DataSources:
             contents = replace(contents, sha256=_both(contents.sha256, read_sequence_contents(sequences).sha256))
         pictures, held_out = PictureStore(store, "train"), PictureStore(store, "held_out")
         return contents, TrainingData(pictures=pictures, pairs=pairs, held_out=held_out, sequences=sequences), recipe
+
+
+def _share(some: Iterable[Path], others: Iterable[Path]) -> bool:
+    """Whether a file is among both, whatever links lead to it."""
+    return not {path.resolve() for path in some}.isdisjoint(path.resolve() for path in others)
 
 
 def _both(first: str, second: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator, PaperDiscriminator
@@ -17,7 +18,7 @@ from concertdeblur.pipelines.train_video import VideoStages
 from concertdeblur.training.analysis import AnalysisStage
 from concertdeblur.training.data.loader import BatchT, on_device
 from concertdeblur.training.data.samples import Batch, SampleStream
-from concertdeblur.training.distributed import share_of
+from concertdeblur.training.distributed import World, share_of
 from concertdeblur.training.igan import Cells, IganStage
 from concertdeblur.training.mining import mined_windows
 from concertdeblur.training.paper import (
@@ -30,7 +31,7 @@ from concertdeblur.training.paper import (
 from concertdeblur.training.pgan import MinedWindows, PganSettings, PganStage, drawn, mine_windows
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import GivenT, Session
-from concertdeblur.training.stage import Stage
+from concertdeblur.training.stage import Schedule, Stage
 from concertdeblur.training.start import first_networks
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -43,14 +44,46 @@ _MOST_JUDGED = 64  # held-out cells by which the analysis is judged
 _JUDGED_A_PICTURE = 8  # such cells of each held-out picture
 
 
+def stages_of(recipe: Recipe) -> tuple[str, ...]:
+    """The names of a recipe's stages, in their order."""
+    of_pictures, video = ("igan", "mining", "pgan"), recipe.architecture.video
+    if recipe.architecture.kind == "paper":
+        return of_pictures
+    if video is None:
+        return ("analysis", *of_pictures)
+    smear = () if video.smear_predictor is None else ("smear",)
+    refining = () if video.patch_generator is None else ("video-pgan",)
+    return ("analysis", *of_pictures, "video-igan", *smear, *refining)
+
+
+def check_stages(recipe: Recipe, *, last: str | None, world: World) -> None:
+    """Check before any work that the recipe's stages can be run.
+
+    Raises:
+        UsageError: If it has no stage `last`, or a batch of a stage up to that cannot be shared by the processes.
+    """
+    names = stages_of(recipe)
+    if last is not None and last not in names:
+        raise UsageError(
+            f"recipe {recipe.name} has no stage {last}, or nothing to learn in it; choose one of {', '.join(names)}"
+        )
+    schedules: dict[str, Schedule] = {
+        "analysis": recipe.analysis, "igan": recipe.igan, "pgan": recipe.pgan, "video-igan": recipe.video_igan,
+        "smear": recipe.smear, "video-pgan": recipe.video_pgan,
+    }  # fmt: skip
+    for name in names[: names.index(last) + 1] if last else names:
+        if name in schedules and schedules[name].steps:
+            share_of(schedules[name].batch_size, world)
+
+
 def train_stages(recipe: Recipe, session: Session, data: TrainingData, *, last: str | None) -> Networks | None:
     """Train the recipe's networks stage by stage; None if a stage has not ended, or `last` is not the last one."""
     is_paper = recipe.architecture.kind == "paper"
     chosen: type[_ArchitectureStages[Any]] = _PaperStages if is_paper else _ConcertStages
     training = chosen(recipe, session, data)
-    stages = training.stages()
-    for name, run in stages.items():
-        if not run() or (name == last and name != list(stages)[-1]):
+    stages, names = training.stages(), stages_of(recipe)
+    for name in names:
+        if not stages[name]() or (name == last and name != names[-1]):
             return None
     return training.networks
 
@@ -67,7 +100,7 @@ class _ArchitectureStages(ABC, Generic[WindowsT]):
         self.windows: WindowsT | None = None
 
     def stages(self) -> dict[str, Callable[[], bool]]:
-        """The stages by name, in their order."""
+        """The stages by name."""
         return {"igan": self.igan, "mining": self.mining, "pgan": self.pgan}
 
     @abstractmethod
@@ -143,10 +176,8 @@ class _ConcertStages(_ArchitectureStages[MinedWindows]):
         videos = VideoStages(self.recipe, self.session, self.networks, self.samples)
         sequences = self.data.sequences
         stages["video-igan"] = lambda: videos.igan(self.data.pictures, sequences)
-        if self.networks.video.smear_predictor is not None:
-            stages["smear"] = lambda: videos.smear(self.data.pictures, sequences)
-        if self.networks.video.patch_generator is not None:
-            stages["video-pgan"] = lambda: videos.pgan(self.data.pictures, self.data.held_out, sequences)
+        stages["smear"] = lambda: videos.smear(self.data.pictures, self.data.held_out, sequences)
+        stages["video-pgan"] = lambda: videos.pgan(self.data.pictures, self.data.held_out, sequences)
         return stages
 
     def analysis(self) -> bool:

@@ -26,13 +26,13 @@ from concertdeblur.training.data.pictures import PictureStore, read_contents
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.data.sequences import SequenceStore, StoredSequence
 from concertdeblur.training.data.stored_scenes import StoredScenes, build_scene_store
-from concertdeblur.training.distributed import share_of, wait_for_all
+from concertdeblur.training.distributed import others_wait, share_of
 from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
 from concertdeblur.training.session import Session
 from concertdeblur.training.smear import SmearStage
 from concertdeblur.training.stage import Stage
-from concertdeblur.training.start import begin_with_weights_of, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, networks_of_start
 from concertdeblur.training.video import VideoIganStage, take_over_alike
 from concertdeblur.training.video_windows import (
     RENDERED_WINDOWS,
@@ -47,7 +47,7 @@ from concertdeblur.training.whole_frames import WholeFrames
 
 _JUDGED_WINDOWS = 24  # held-out windows
 _JUDGED_CROPS = 24  # held-out crops by which the predictor of smears is judged
-_SMEAR_SEED = 4
+_SMEAR_SEED, _JUDGED_SEED = 4, 1000
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
 _SCENES = "scenes"  # the store of rendered scenes in a run's folder
 
@@ -69,13 +69,13 @@ class VideoStages:
         assert isinstance(networks.image_generator, ConcertGenerator)
         self._recipe, self._session, self._samples = recipe, session, samples
         self._networks, self._video, self._generator = networks, networks.video, networks.image_generator
-        self._is_fresh = not has_video_networks(recipe)
+        self._given = networks_of_start(recipe)
 
     def igan(self, pictures: PictureStore, sequences: Path | None) -> bool:
         """Train the restoration of G_i along the motion; a fresh one begins with the weights of that of pictures."""
         settings, session = self._recipe.video_igan, self._session
         restoration = self._video.restoration
-        if self._is_fresh:
+        if "video_image_generator" not in self._given:
             begin_with_weights_of(self._generator.restoration, restoration, self._recipe.seed + _SEED)
         guesser = Guesser(self._generator)
         train, held_out = _both_splits(sequences)
@@ -87,17 +87,14 @@ class VideoStages:
         judge = gain_judge(held_out, guesser) if held_out is not None and held_out.of_kind("real") else None
         return self._train_on(stream, VideoIganStage(restoration, settings, session.out, judge=judge))
 
-    def smear(self, pictures: PictureStore, sequences: Path | None) -> bool:
-        """Train the predictor of a single picture's smear, on the samples of the video's G_i."""
+    def smear(self, pictures: PictureStore, held_out: PictureStore, sequences: Path | None) -> bool:
+        """Train the predictor of a single picture's smear, on samples as the video's G_i has them."""
         predictor, session, settings = self._video.smear_predictor, self._session, self._recipe.smear
         assert predictor is not None
         if not settings.steps:
             return True  # the predictor stays as it is
-        recipe, (train, held_out) = _with_known_paths(self._recipe), _both_splits(sequences)
-        judged = None
-        if held_out is not None:
-            samples = motion_stream(recipe, pictures, self._samples, held_out, None, batch_size=_JUDGED_CROPS)
-            judged = on_device(samples.batch(0).crops[0], session.device)
+        recipe, (train, judging) = _with_known_paths(self._recipe), _both_splits(sequences)
+        judged = on_device(_judged_crops(recipe, held_out, judging), session.device)
         size = share_of(settings.batch_size, session.world)
         stream = motion_stream(recipe, pictures, self._samples, train, None, batch_size=size)
         return self._train_on(stream, SmearStage(predictor, settings, session.out, held_out=judged))
@@ -120,8 +117,9 @@ class VideoStages:
         recipe, session = self._recipe, self._session
         if not recipe.video_pgan.steps:
             return True  # G_p and D_i stay as they are
-        if self._is_fresh:
+        if "video_patch_generator" not in self._given:
             take_over_alike(self._video.restoration, generator.restoration)
+        if "video_discriminator" not in self._given:
             take_over_alike(self._networks.discriminator, discriminator)
         stores = {WINDOWS: _both_splits(sequences), RENDERED_WINDOWS: self._scenes(pictures, held_out)}
         made_with = f"{_digest(self._generator.analysis, self._video.restoration)}, at the working size"
@@ -179,11 +177,9 @@ class VideoStages:
 
     def _by_first(self, work: Callable[[], None]) -> None:
         """Let the first process do something while the others wait."""
-        try:
+        with others_wait(self._session.device):
             if self._session.world.is_first:
                 work()
-        finally:
-            wait_for_all()  # also if the first one is stopped
 
 
 def motion_stream(
@@ -194,9 +190,9 @@ def motion_stream(
 
     Args:
         recipe: The recipe.
-        pictures: The training pictures.
+        pictures: Pictures from which clips are rendered.
         samples: Makes cells of them: samples(batch_size, seed=...).
-        sequences: The sequences to train on; None: there are none.
+        sequences: Their sequences; None: there are none.
         guesser: Makes guesses, as `MotionStream` takes it.
         batch_size: Samples of a batch; a sample is the same in whatever batch it is.
     """
@@ -205,6 +201,16 @@ def motion_stream(
         pictures, samples(batch_size, seed=seed), sequences, guesser, recipe.motion, seed=seed + 1,
         batch_size=batch_size, crop_px=settings.crop_px, uses=settings.crops_per_clip,
     )  # fmt: skip
+
+
+def _judged_crops(recipe: Recipe, held_out: PictureStore, sequences: SequenceStore | None) -> MotionCrops:
+    """Crops of held-out pictures and sequences, drawn by numbers that no training sample is drawn by."""
+
+    def cells(batch_size: int, *, seed: int) -> SampleStream:
+        return SampleStream(held_out, recipe.samples, seed=seed, batch_size=batch_size)
+
+    other = replace(recipe, seed=recipe.seed + _JUDGED_SEED)
+    return motion_stream(other, held_out, cells, sequences, None, batch_size=_JUDGED_CROPS).batch(0).crops[0]
 
 
 def _with_known_paths(recipe: Recipe) -> Recipe:

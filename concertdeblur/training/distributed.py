@@ -8,11 +8,16 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 
-from concertdeblur.errors import UsageError
+from concertdeblur.errors import TrainingError, UsageError
+
+# The first process reads pictures, searches flow and deblurs frames for hours while the others wait for it; torch gives
+# up after 10 minutes with NCCL, and after 30 with Gloo.
+_PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,14 +33,19 @@ class World:
         return self.rank == 0
 
 
+def started_world() -> World:
+    """Who this process is among those that were started together; it has not joined them yet."""
+    return World(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))
+
+
 def is_started_by_torchrun() -> bool:
     """Whether there are other processes to train with."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return started_world().size > 1
 
 
 def is_first_process() -> bool:
     """Whether this is the process that shows progress and writes files for all."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return started_world().is_first
 
 
 def local_device(device: str) -> str:
@@ -53,7 +63,7 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield World(rank=distributed.get_rank(), size=distributed.get_world_size())
     finally:
@@ -119,6 +129,22 @@ def any_process(flag: bool, device: torch.device) -> bool:
     value = torch.tensor(int(flag), device=device)
     distributed.all_reduce(value, distributed.ReduceOp.MAX)
     return bool(value.item())
+
+
+@contextmanager
+def others_wait(device: torch.device) -> Iterator[None]:
+    """A block in which the first process does something; no process leaves it before the first one is done.
+
+    Raises:
+        TrainingError: In the other processes, if the first one fails or is stopped; what it should make is not there.
+    """
+    try:
+        yield
+    except BaseException:
+        any_process(True, device)
+        raise
+    if any_process(False, device):
+        raise TrainingError("another process of this run has ended before its work was done; its message says why")
 
 
 def wait_for_all() -> None:

@@ -56,11 +56,11 @@ class SmearStage(Stage[MotionCrops]):
         predictor: The network.
         settings: The schedule.
         folder: The folder of the checkpoint.
-        held_out: Crops by which it is judged; None: there are none.
+        held_out: Crops by which it is judged.
     """
 
     def __init__(
-        self, predictor: SmearPredictor, settings: SmearSettings, folder: Path, *, held_out: MotionCrops | None = None
+        self, predictor: SmearPredictor, settings: SmearSettings, folder: Path, *, held_out: MotionCrops
     ) -> None:
         super().__init__("smear", predictor, {}, settings, folder)
         self.predictor, self._held_out = predictor, held_out
@@ -74,8 +74,6 @@ class SmearStage(Stage[MotionCrops]):
 
     def evaluate(self) -> dict[str, float]:
         """Error of the smear on held-out crops, beside the error of saying that nothing is smeared."""
-        if self._held_out is None:
-            return {}
         targets, predictor = smear_targets(self._held_out), cast(SmearPredictor, self.ema.module)
         with torch.inference_mode(), self.mixed():
             predicted = predictor(targets.luma_N1HW)

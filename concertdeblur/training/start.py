@@ -3,11 +3,13 @@
 What the weight set lacks has fresh weights, such as the layers that take taps, and the networks for videos.
 """
 
+from dataclasses import asdict
+
 import torch
 from torch import nn
 
 from concertdeblur.errors import TrainingError
-from concertdeblur.models import Networks, build_networks
+from concertdeblur.models import Architecture, Networks, build_networks
 from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator, ConcertPathGenerator
 from concertdeblur.models.growth import grow
 from concertdeblur.models.restoration import Restoration
@@ -15,6 +17,7 @@ from concertdeblur.pretrained import find_weights, load_networks, read_manifest
 from concertdeblur.training.recipe import Recipe
 
 _PATCH_GENERATORS = (ConcertPatchGenerator, ConcertPathGenerator)
+_GROWING = (ConcertGenerator, *_PATCH_GENERATORS, Restoration)
 
 
 def first_networks(recipe: Recipe) -> Networks:
@@ -44,16 +47,33 @@ def first_networks(recipe: Recipe) -> Networks:
         try:
             _take_over(before[name], now, generator)
         except (RuntimeError, ValueError) as error:
+            has, wants = (_size_text(some.architecture, name) for some in (manifest, recipe))
             raise TrainingError(
-                f"the networks of {recipe.start_from} do not fit into those of recipe {recipe.name}: widths must be"
-                " multiples, and there must be as many blocks"
+                f"the {name} of {recipe.start_from} ({has}) does not fit into that of recipe {recipe.name} ({wants}):"
+                f" {_wanted(now)}"
             ) from error
     return networks
 
 
-def has_video_networks(recipe: Recipe) -> bool:
-    """Whether the weight set that the run starts from has networks for videos."""
-    return bool(recipe.start_from) and read_manifest(find_weights(recipe.start_from)).architecture.video is not None
+def networks_of_start(recipe: Recipe) -> frozenset[str]:
+    """Names of the networks that the weight set has which the run starts from; none if it starts afresh."""
+    if not recipe.start_from:
+        return frozenset()
+    return frozenset(row.network for row in read_manifest(find_weights(recipe.start_from)).files)
+
+
+def _size_text(architecture: Architecture, name: str) -> str:
+    """The size of a network in words, as recipes name it."""
+    is_of_video = name.startswith("video_") or name == "smear_predictor"
+    settings = getattr(architecture.video if is_of_video else architecture, name.removeprefix("video_"))
+    return ", ".join(f"{key} {value}" for key, value in asdict(settings).items())
+
+
+def _wanted(network: nn.Module) -> str:
+    """What a network must be like to begin with another one's weights."""
+    if isinstance(network, _GROWING):
+        return "it grows, so its width must be a multiple, and each number of blocks as large or larger"
+    return "it does not grow, so both must be of one size"
 
 
 def begin_with_weights_of(small: Restoration, large: Restoration, seed: int) -> None:

@@ -213,6 +213,7 @@ def test_gopro_pairs_are_whole_pictures(weights: Path, tmp_path: Path) -> None:
         (["--clip", "a-file"], "a-file"),
         (["--clip", "none.mp4"], "none.mp4"),
         (["--level", "2"], "level must lie between 0 and 1"),
+        (["--seed", "-1"], "seed must be 0 at least, but it is -1"),
         (["--limit", "0"], "limit must be 1 at least"),
         (["--out", "a-file"], "a-file is a file"),
     ],

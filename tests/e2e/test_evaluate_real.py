@@ -1,5 +1,6 @@
 """`concertdeblur evaluate --real` as a user runs it: clips and folders of frames, measured as videos."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -124,6 +125,9 @@ def test_what_it_is_of_is_said(report: Path, real: Path) -> None:
     }  # fmt: skip
     assert re.fullmatch("[0-9a-f]{64}", origin["real"]["sha256"])
     assert origin["options"]["max_frames"] == 4
+    for name in ("report.md", "report.html"):
+        text = html.unescape((report / name).read_text())
+        assert "All frames are measured, whether or not the networks have learned from them" in text, name
 
 
 def test_a_browser_shows_the_page(report: Path, tmp_path: Path) -> None:
@@ -148,6 +152,22 @@ def test_pictures_and_real_clips_go_into_one_report(real: Path, weights: Path, t
     found = facts(tmp_path / "out")
     assert found["tables"][0]["title"] == "Table 2: by kernel"
     assert found["real"]["refining"]["num_frames"] == 4
+
+
+def test_a_frame_between_gaps_is_left_out_and_the_report_says_so(weights: Path, tmp_path: Path) -> None:
+    for number, pair in zip((0, 1, 4), sequence(), strict=False):
+        for part, pixels in zip(("blur", "sharp"), pair, strict=True):
+            (tmp_path / "real" / "a" / part).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "real" / "a" / part / f"{number}.png"), pixels)
+    done = run_here(
+        "evaluate", "--real", "real", "--out", "out", "--weights", weights, "--backend", "torch", folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    left_out = "a from 4: left out, since a video has 2 frames at least, but it has 1"
+    assert left_out in " ".join(done.stderr.split())
+    found = facts(tmp_path / "out")
+    assert [one["num_frames"] for one in found["real"]["sequences"]] == [2]
+    assert found["notes"] == [left_out]
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_clips_give_pairs_as_well(folder: Path) -> None:
         (("--recipe", "concrt"), 1, "no recipe 'concrt'; choose one of "),
         (("--minutes", 0), 2, "--minutes must be more than 0"),
         (("--resume", "--restart"), 2, "--resume and --restart do not go together"),
+        (("--recipe", "paper", "--stage", "analysis"), 2, "choose one of igan, mining, pgan"),
         (("--resume", "--out", "none"), 1, "none: no run to go on with"),
     ],
 )

@@ -85,6 +85,17 @@ def test_many_clips_are_what_is_resampled(tmp_path: Path) -> None:
     assert {pair.group for pair in few.pairs} == {pair.picture for pair in few.pairs}
 
 
+def test_sequences_of_reds_are_what_is_resampled(tmp_path: Path) -> None:
+    """They lie in folders of their own beneath the one that says sharp."""
+    for clip in range(6):
+        for number in range(2):
+            for kind in ("sharp", "blur"):
+                write(tmp_path / f"val_{kind}" / f"{clip:03d}" / f"{number}.png", photograph(80, 90))
+    found = find_pairs(tmp_path, PairOptions(is_all=True))
+    assert len(found.pairs) == 12
+    assert {pair.group for pair in found.pairs} == {f"val/{clip:03d}" for clip in range(6)}
+
+
 def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "test" / "s.png", photograph(80, 90))
     write(tmp_path / "test" / "b.png", photograph(80, 91))

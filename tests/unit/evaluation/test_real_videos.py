@@ -149,10 +149,23 @@ def test_tables_name_every_clip_and_the_mean(weights: WeightSet, folder: Path) -
     assert tables[2].rows[0][1:] == ("1 of 6 (17 %)", "+21.950", "1 of 3", "+65.849", "+0.000")
 
 
-def test_a_single_frame_is_no_video(weights: WeightSet, folder: Path) -> None:
+def test_a_single_frame_is_left_out_and_named(weights: WeightSet, folder: Path) -> None:
+    running, warnings = judge(weights), list[str]()
+    running.on_warning = warnings.append
+    running.check(find_sequences(folder / "two"))
+    of_two_alone = running.sha256
     for path in (folder / "one").rglob("[1-9].png"):
         path.unlink()
-    with pytest.raises(SourceError, match="one: a video has 2 frames at least, but it has 1"):
+    found = running.check(find_sequences(folder))
+    assert [(sequence.name, count) for sequence, count in found] == [("two", NUM_FRAMES)]
+    assert warnings == ["one: left out, since a video has 2 frames at least, but it has 1"]
+    assert running.sha256 == of_two_alone
+
+
+def test_nothing_but_single_frames_is_refused(weights: WeightSet, folder: Path) -> None:
+    for path in folder.rglob("[1-9].png"):
+        path.unlink()
+    with pytest.raises(SourceError, match=r"none of the real pairs has 2 frames .* name a folder of longer clips"):
         judge(weights).judge(find_sequences(folder))
 
 

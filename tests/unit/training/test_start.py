@@ -1,5 +1,6 @@
 """What a run begins with: fresh networks, a weight set's, or grown ones."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,19 @@ import torch
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.errors import TrainingError, WeightsError
 from concertdeblur.models import Networks, build_networks
-from concertdeblur.models.architecture import GeneratorSettings, VideoArchitecture
+from concertdeblur.models.architecture import (
+    Architecture,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    SmearPredictorSettings,
+    VideoArchitecture,
+)
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.path_taps import NUM_TAPS, PLANES
 from concertdeblur.models.restoration import PictureRestoration
 from concertdeblur.pretrained import save_weight_set
 from concertdeblur.training.recipe import Recipe, read_recipe
-from concertdeblur.training.start import begin_with_weights_of, first_networks, has_video_networks
+from concertdeblur.training.start import begin_with_weights_of, first_networks, networks_of_start
 from tests.networks import SMALL, SMALL_PAPER, SMALL_VIDEO, random_networks
 
 
@@ -64,8 +71,19 @@ def test_larger_ones_compute_the_same_at_first(trained: tuple[Path, Networks]) -
 
 @pytest.mark.parametrize("changes", [{"width": 12}, {"width": 4}, {"kind": "paper"}])
 def test_what_does_not_fit_is_refused_in_a_sentence(trained: tuple[Path, Networks], changes: dict[str, int]) -> None:
-    with pytest.raises(TrainingError, match=r"multiples|start from another weight set"):
+    with pytest.raises(TrainingError, match=r"the image_generator .*multiple|start from another weight set"):
         first_networks(recipe_of(trained[0], **changes))  # type: ignore[arg-type]
+
+
+def test_a_network_that_does_not_grow_is_named_with_both_sizes(trained: tuple[Path, Networks]) -> None:
+    recipe = recipe_of(trained[0])
+    wider = replace(recipe.architecture, discriminator=DiscriminatorSettings(width=16))
+    told = re.escape(
+        f"the discriminator of {trained[0]} (width 8) does not fit into that of recipe tiny (width 16): it does not"
+        " grow, so both must be of one size"
+    )
+    with pytest.raises(TrainingError, match=told):
+        first_networks(replace(recipe, architecture=wider))
 
 
 def test_a_weight_set_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -82,7 +100,7 @@ class TestVideos:
             tmp_path, networks, recipe="video", architecture=SMALL_VIDEO, brmr=BrmrSettings(), provenance={}
         )
         recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(tmp_path))
-        assert has_video_networks(recipe)
+        assert networks_of_start(recipe) == networks.by_name().keys()
         begun = first_networks(recipe).by_name()
         assert {"video_image_generator", "video_patch_generator", "video_discriminator"} <= begun.keys()
         for name, network in networks.by_name().items():
@@ -91,16 +109,33 @@ class TestVideos:
         for_pictures = first_networks(replace(recipe, architecture=SMALL)).by_name()
         assert for_pictures.keys() == {"image_generator", "discriminator", "patch_generator"}
 
+    def test_a_predictor_of_smears_of_another_size_is_named(self, tmp_path: Path) -> None:
+        video = SMALL_VIDEO.video
+        assert video is not None
+
+        def architecture(width: int) -> Architecture:
+            predictor = SmearPredictorSettings(width=width, num_blocks=1)
+            return replace(SMALL_VIDEO, video=replace(video, smear_predictor=predictor))
+
+        save_weight_set(
+            tmp_path, random_networks(architecture(8)), recipe="video", architecture=architecture(8),
+            brmr=BrmrSettings(), provenance={},
+        )  # fmt: skip
+        recipe = replace(read_recipe("tiny"), architecture=architecture(16), start_from=str(tmp_path))
+        told = r"the smear_predictor .* \(width 8, num_blocks 1\) .* \(width 16, num_blocks 1\): it does not grow"
+        with pytest.raises(TrainingError, match=told):
+            first_networks(recipe)
+
     def test_what_a_set_lacks_begins_fresh(self, trained: tuple[Path, Networks]) -> None:
         folder, networks = trained
         recipe = replace(read_recipe("tiny"), architecture=SMALL_VIDEO, start_from=str(folder))
-        assert not has_video_networks(recipe)
+        assert networks_of_start(recipe) == {"image_generator", "discriminator", "patch_generator"}
         begun = first_networks(recipe)
         for key, value in networks.image_generator.state_dict().items():
             assert torch.equal(value, begun.image_generator.state_dict()[key]), key
         assert begun.video is not None
         assert not begun.video.restoration.path_tail.weight.any()
-        assert not has_video_networks(replace(recipe, start_from=""))
+        assert networks_of_start(replace(recipe, start_from="")) == frozenset()
 
     @pytest.mark.parametrize(("width", "deep"), [(8, 1), (16, 2)])
     def test_a_fresh_restoration_begins_as_that_of_pictures(self, width: int, deep: int) -> None:
