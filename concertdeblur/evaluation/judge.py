@@ -1,8 +1,6 @@
 """Measures everything of pictures; it tells its progress, and can be stopped."""
 
-import contextlib
 import hashlib
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.deblurring.deblurrer import DeblurOptions
+from concertdeblur.deblurring.stream_speed import NUM_FRAMES, NUM_TIMED, frame_seconds
 from concertdeblur.evaluation import detection, exhibits, generated_clips
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
@@ -23,15 +21,11 @@ from concertdeblur.evaluation.report import Fidelity
 from concertdeblur.evaluation.stages import Stages, Step
 from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
-from concertdeblur.frame import Frame
 from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.pictures import read_picture
 
 _NUM_PANS, _NUM_SHAKEN = 6, 6  # number of pictures from which clips are made
 _FRAME_HW = (720, 1280)
-# A stream is timed from its third frame on, when all its stages are at work, over so many frames.
-_NUM_BEGINNING, _NUM_TIMED = 2, 4
-_STEP_PX = 4  # how far the picture moves from frame to frame
 
 
 @dataclass(kw_only=True, slots=True)
@@ -169,21 +163,14 @@ class Judge:
     def frame_speed(self) -> Speed:
         """Seconds for a 720p frame of a video, with refining, once the stream is under way.
 
-        A picture is repeated to fill the frames, which move, since frames are restored along their motion.
+        A picture is repeated to fill the frames.
         """
-        num_frames = _NUM_BEGINNING + _NUM_TIMED
-        step = self.stages.begin("time 720p frames", num_frames, "frames")
+        step = self.stages.begin("time 720p frames", NUM_FRAMES, "frames")
         tile = self.data.pairs[0].read()[0]
         repeats = [-(-want // have) for want, have in zip(_FRAME_HW, tile.shape[:2], strict=True)]
         still = np.ascontiguousarray(np.tile(tile, (*repeats, 1))[: _FRAME_HW[0], : _FRAME_HW[1]])
-        moving = (Frame(pts=n, pixels=np.roll(still, _STEP_PX * n, 1)) for n in itertools.count())
-        ends_s = []
-        with contextlib.closing(self.weights.deblurrer().stream(moving, DeblurOptions())) as stream:
-            for _ in itertools.islice(stream, num_frames):
-                ends_s.append(time.perf_counter())
-                step({})
-        seconds = np.diff(ends_s[_NUM_BEGINNING - 1 :]).tolist()
-        names = [str(number) for number in range(_NUM_TIMED)]
+        seconds = frame_seconds(self.weights.deblurrer(), still, on_frame=lambda: step({}))
+        names = [str(number) for number in range(NUM_TIMED)]
         label = f"{_FRAME_HW[1]}x{_FRAME_HW[0]} frame, adversarial BRMR as in videos"
         return Speed(label=label, seconds=estimate(seconds, names, seed=self.seed))
 

@@ -1,19 +1,16 @@
 """Chooses the weight set of a clip: the best one, or the fast one if the best would take too long."""
 
-import contextlib
-import itertools
 import math
-import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from concertdeblur import pretrained
-from concertdeblur.deblurring.deblurrer import DeblurOptions
+from concertdeblur.deblurring.stream_speed import frame_seconds
 from concertdeblur.deblurring.working_size import STEP_PX, working_size
-from concertdeblur.frame import Frame
 from concertdeblur.pipelines.kept_networks import KeptNetworks
 
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ PATIENCE_S = 1800.0  # without a GPU, a clip that would take longer with the bes
 # not tried: a trial takes some seconds.
 _SLOWEST_S_A_PIXEL = 3e-5
 _MOST_PX = 1280 * 720  # larger frames are tried at this size, or so
-# A stream is timed from its third frame on, when all its stages are at work, over so many frames.
-_BEGINNING, _TIMED_FRAMES = 2, 4
-_TRIAL_STEP_PX = 4  # the trial moves, since frames of clips are restored along their motion
 
 
 def load_for_clip(
@@ -74,11 +68,8 @@ def load_for_clip(
 def seconds_a_frame(deblurrer: "Deblurrer", height: int, width: int) -> float:
     """Seconds for a frame of a video, with refining, once the stream is under way: measured on a few frames."""
     size = _trial_size(height, width)
-    still = synthetic_frame(*size)
-    frames = (Frame(pts=n, pixels=np.roll(still, _TRIAL_STEP_PX * n, 1)) for n in itertools.count())
-    with contextlib.closing(deblurrer.stream(frames, DeblurOptions())) as stream:
-        ends_s = [time.perf_counter() for _ in itertools.islice(stream, _BEGINNING + _TIMED_FRAMES)]
-    return (ends_s[-1] - ends_s[_BEGINNING - 1]) / _TIMED_FRAMES * (height * width) / math.prod(size)
+    seconds = fmean(frame_seconds(deblurrer, synthetic_frame(*size)))
+    return seconds * (height * width) / math.prod(size)
 
 
 def _trial_size(height: int, width: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from concertdeblur.evaluation import judge
+from concertdeblur.deblurring import stream_speed
 from concertdeblur.evaluation.contenders import WeightSet
 from concertdeblur.evaluation.judge import Judge
 from concertdeblur.evaluation.pairs import EvaluationData
@@ -40,7 +40,7 @@ class Clock:
 
 def test_frames_of_a_moving_stream_are_timed_once_it_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, tile = Clock(), photograph(256, 256)
-    monkeypatch.setattr(judge, "time", clock)
+    monkeypatch.setattr(stream_speed, "time", clock)
     pair = SimpleNamespace(read=lambda: (tile, tile))
     found = Judge(
         data=cast(EvaluationData, SimpleNamespace(pairs=[pair])),

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from concertdeblur import pretrained
+from concertdeblur.deblurring import stream_speed
 from concertdeblur.deblurring.brmr import BrmrSettings
 from concertdeblur.deblurring.deblurrer import DeblurOptions, Deblurrer
 from concertdeblur.deblurring.working_size import working_size
@@ -111,7 +112,7 @@ def test_large_frames_are_tried_at_a_smaller_size(monkeypatch: pytest.MonkeyPatc
                 seen.append(frame.pixels.shape[:2])
                 yield frame
 
-    monkeypatch.setattr(quality, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    monkeypatch.setattr(stream_speed, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     for size, tried, seconds in (
         ((720, 1280), (720, 1280), 1.0),
         ((360, 640), (360, 640), 1.0),
