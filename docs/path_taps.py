@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concertdeblur.media.sequences import find_sequences
-from concertdeblur.models.path_taps import NUM_TAPS, Flow, flow_in, taps_of
+from concertdeblur.models.path_taps import NUM_TAPS, Flow, plane_in, taps_of
 from concertdeblur.models.path_taps import Path as Motion
 
 SPEEDS_PX = (0.5, 1.5, 3, 6, 12, 24)  # borders of the ranges
@@ -60,7 +60,7 @@ def rows_of(frames: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]], w
         assert velocity is not None
         unit = [frame.astype(np.float32) / 255 for frame in (frames[number - 1][0], blurred, frames[number + 1][0])]
         taps = taps_of(unit[0], unit[1], unit[2], motion)[: 3 * NUM_TAPS].reshape(3, NUM_TAPS, -1)
-        speed = np.hypot(*np.moveaxis(flow_in(velocity, height, width, slice(0, height), slice(0, width)), -1, 0))
+        speed = np.hypot(*np.moveaxis(plane_in(velocity, height, width, slice(0, height), slice(0, width)), -1, 0))
         picked = draw.integers(0, height * width, PIXELS)
         frame = unit[1].reshape(-1, 3)[picked]
         ways = taps[:, :, picked].transpose(2, 0, 1) - frame[..., None]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concertdeblur.models.path_search import Luma, ResultSearch, reduced_size
-from concertdeblur.models.path_taps import Flow, Path, flow_in
+from concertdeblur.models.path_search import Luma, ResultSearch, believed, reduced_size
+from concertdeblur.models.path_taps import Belief, Flow, Path, plane_in
 from concertdeblur.models.path_windows import Along, laid_in_fours
 from concertdeblur.models.prepared import SMEAR_PX
 
@@ -72,6 +72,7 @@ class ResultPaths:
             smear_12hw=_planes(smear, middle),
             to_before_12hw=None if found.to_before is None else _planes(found.to_before, middle),
             to_after_12hw=None if found.to_after is None else _planes(found.to_after, middle),
+            beliefs=(_belief(middle, before, found.to_before), _belief(middle, after, found.to_after)),
         )
 
     def _flows(self, result: _Result, after: _Result) -> tuple[Flow, Flow]:
@@ -94,9 +95,16 @@ def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> Luma:
     return np.asarray(luma * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _planes(flow: Flow, result: _Result) -> Tensor:
-    """A flow of the padded frame, (1, 2, h, w), a value in the middle of each SMEAR_PX x SMEAR_PX."""
+def _belief(result: _Result, neighbour: _Result | None, flow: Flow | None) -> Tensor | None:
+    """The share to which a neighbour's samples count, as `Along` has it."""
+    if neighbour is None or flow is None:
+        return None
+    return _planes(believed(result.luma, neighbour.luma, flow, *result.size), result)
+
+
+def _planes(plane: Flow | Belief, result: _Result) -> Tensor:
+    """A flow or a belief of the padded frame, (1, C, h, w), a value in the middle of each SMEAR_PX x SMEAR_PX."""
     height, width = (side / SMEAR_PX for side in result.size)
     rows, columns = (slice(0, side // SMEAR_PX) for side in result.result_1CHW.shape[2:])
-    found = flow_in(flow, height, width, rows, columns).transpose(2, 0, 1)
+    found = np.atleast_3d(plane_in(plane, height, width, rows, columns)).transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(found))[None].to(result.result_1CHW.device)

@@ -9,6 +9,12 @@ search does alone, with less smoothing.
 
 Flow is searched from a frame to the next. The way back is that flow inverted, which costs less than another search and
 gains more.
+
+A neighbour is worth nothing where it does not show the same content: where a lamp is lit in one of the frames only,
+where something covers the content, or where the flow is wrong. `believed` finds these places. Two frames of the same
+content may be smeared differently, so their pixels differ; but a smear moves light by a few pixels only, so the mean
+light about a place stays. Where the means differ, the content does, too (EXPERIMENTS.md, 2026-11-30, "belief in
+neighbours").
 """
 
 from typing import TypeAlias
@@ -17,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.models.path_taps import Flow, Samples
+from concertdeblur.models.path_taps import Belief, Flow, Samples
 
 Luma: TypeAlias = npt.NDArray[np.uint8]  # (h, w), grey levels in which flow is searched
 Plane: TypeAlias = npt.NDArray[np.float32]  # (h, w), or (h, w, 2)
@@ -39,6 +45,10 @@ _AGREEMENT_PX = 1.0  # fine flow that is so far from the coarse one is believed 
 _NEAR_PX = 4.0
 _MISMATCH = 30.0  # grey levels: flow along which frames differ so much is its own to 1/e, the rest the surroundings'
 _MATCHED_PX, _FILLED_PX = 1.0, 6.0  # standard deviations of the place that must match, and of the surroundings
+
+# of the belief in a neighbour
+_LIGHT_PX = 4.0  # standard deviation of the surroundings whose mean light is compared, in reduced px
+_OTHER_LIGHT = 12.0  # grey levels: belief is full up to here, and from twice as much on there is none
 
 # between results
 _RESULTS_ROUNDS = 1  # of smoothing at each level; the usual five take longer and gain nothing
@@ -77,6 +87,21 @@ class ResultSearch:
             return None
         there = _found(self._search, first, second, _RESULTS_SOFTNESS_PX)
         return _in_frame(there, height, width), _in_frame(_inverse(there), height, width)
+
+
+def believed(own: Luma, neighbour: Luma, flow: Flow, height: int, width: int) -> Belief:
+    """The share to which a neighbour's samples count in each place of a frame, (h, w).
+
+    Args:
+        own: The frame's reduced luma (`reduced_luma`).
+        neighbour: That of the neighbour.
+        flow: From the frame to the neighbour, of the lumas' size, in px of a frame of (height, width).
+        height: See `flow`.
+        width: See `flow`.
+    """
+    reduced = flow * np.array([own.shape[1] / width, own.shape[0] / height], dtype=np.float32)
+    other_light = np.abs(cv2.GaussianBlur(_at(neighbour.astype(np.float32), reduced) - own, (0, 0), _LIGHT_PX))
+    return np.asarray(np.clip(2 - other_light / np.float32(_OTHER_LIGHT), 0, 1), dtype=np.float32)
 
 
 def _fine_search() -> cv2.DISOpticalFlow:

@@ -14,7 +14,9 @@ missing (at a cut, at either end of a clip) its taps are the frame itself, so th
 What a pixel's path carries is the same in all frames, but for what was hidden and for light that changes. A lamp that
 is lit in a neighbour alone lies far outside what this frame shows anywhere along the path. So a neighbour's sample may
 leave the range of the frame's own ones by NEIGHBOUR_ROOM and by NEIGHBOUR_SHARE of that range. Beyond, it is believed
-the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It costs 0.02 dB on real pairs.
+the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It costs 0.02 dB on real pairs. A lamp with
+dark surroundings on its own path passes this test. So where a neighbour shows other light (`path_search.believed`), its
+samples are the frame itself, too.
 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
@@ -28,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 Flow: TypeAlias = npt.NDArray[np.float32]  # (h, w, 2), (x, y) displacement of each pixel
+Belief: TypeAlias = npt.NDArray[np.float32]  # (h, w), share 0 to 1 to which a neighbour's samples count
 Samples: TypeAlias = npt.NDArray[Any]
 
 ALONG = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.5)  # in smears
@@ -44,12 +47,13 @@ _BAND_PX = 32 * 1280  # whose taps are sampled at a time, in whole rows; they fi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Path:
-    """Where the content of a frame comes from and goes to; both flows reduced, in px of the full frame."""
+    """Where the content of a frame comes from and goes to; all planes reduced, both flows in px of the full frame."""
 
     to_before: Flow | None  # None where there is no frame before that shows the same scene
     to_after: Flow | None
     gaps: tuple[int | None, int | None] = (None, None)  # time to each of them in any unit; None: the usual
     exposure: float = 1.0  # share of a frame interval in which the content is smeared, 0 to 1 (exposure_share.py)
+    beliefs: tuple[Belief | None, Belief | None] = (None, None)  # in each of them; None: in full
 
     def scaled(self, across: float, down: float) -> "Path":
         """The same path in a frame of another size, so many times as wide and as high."""
@@ -83,15 +87,15 @@ class Path:
         return np.asarray(scaled / 2, dtype=np.float32)
 
 
-def flow_in(flow: Flow, height: float, width: float, rows: slice, columns: slice) -> Flow:
-    """A reduced flow at each pixel of a part of a frame of (height, width); its px are the full frame's already."""
-    across, down = flow.shape[1] / width, flow.shape[0] / height
+def plane_in(plane: Flow | Belief, height: float, width: float, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+    """A reduced flow or belief at each pixel of a part of a frame of (height, width); flows are in px of that frame."""
+    across, down = plane.shape[1] / width, plane.shape[0] / height
     # pixel centres lie on each other, as in cv2.resize, of which this is a part
     x, y = (columns.start + 0.5) * across - 0.5, (rows.start + 0.5) * down - 0.5
     to_reduced = np.array([[across, 0, x], [0, down, y]])
     size = (columns.stop - columns.start, rows.stop - rows.start)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    found = cv2.warpAffine(flow, to_reduced, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.warpAffine(plane, to_reduced, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, dtype=np.float32)
 
 
@@ -104,15 +108,34 @@ class PixelPath:
     smear: Flow | None  # px; None where nothing is known
     to_before: Flow | None
     to_after: Flow | None
+    beliefs: tuple[Belief | None, Belief | None] = (None, None)  # in the neighbours, (h, w); None: in full
+
+    def band(self, band: slice) -> "PixelPath":
+        """Some of its rows, which are counted from its first one."""
+        smear, to_before, to_after, *beliefs = (
+            None if plane is None else plane[band]
+            for plane in (self.smear, self.to_before, self.to_after, *self.beliefs)
+        )
+        rows = slice(self.rows.start + band.start, self.rows.start + band.stop)
+        return replace(
+            self, rows=rows, smear=smear, to_before=to_before, to_after=to_after, beliefs=(beliefs[0], beliefs[1])
+        )
 
 
 def path_in(path: Path, height: int, width: int, rows: slice, columns: slice) -> PixelPath:
     """A path at each pixel of a part of a frame of (height, width)."""
-    flows = [
-        None if flow is None else flow_in(flow, height, width, rows, columns)
-        for flow in (path.smear(), path.to_before, path.to_after)
-    ]
-    return PixelPath(rows=rows, columns=columns, smear=flows[0], to_before=flows[1], to_after=flows[2])
+    smear, to_before, to_after, *beliefs = (
+        None if plane is None else plane_in(plane, height, width, rows, columns)
+        for plane in (path.smear(), path.to_before, path.to_after, *path.beliefs)
+    )
+    return PixelPath(
+        rows=rows,
+        columns=columns,
+        smear=smear,
+        to_before=to_before,
+        to_after=to_after,
+        beliefs=(beliefs[0], beliefs[1]),
+    )
 
 
 def taps_of(
@@ -157,18 +180,13 @@ def taps_along(
         planes: What the taps are written into and given back as; None: new memory.
         believed_within: A neighbour is believed by the range of the frame's own samples that lie so far off, in smears.
     """
-    start, height = path.rows.start, path.rows.stop - path.rows.start
-    width = path.columns.stop - path.columns.start
+    height, width = path.rows.stop - path.rows.start, path.columns.stop - path.columns.start
     if planes is None:
         planes = np.empty((NUM_PLANES, height, width), frame.dtype)
     num_rows = max(1, _BAND_PX // width)
     for first in range(0, height, num_rows):
         band = slice(first, min(height, first + num_rows))
-        flows = (None if flow is None else flow[band] for flow in (path.smear, path.to_before, path.to_after))
-        smear, to_before, to_after = flows
-        rows = slice(start + band.start, start + band.stop)
-        part = PixelPath(rows=rows, columns=path.columns, smear=smear, to_before=to_before, to_after=to_after)
-        _put_taps(before, frame, after, part, planes[:, band], believed_within)
+        _put_taps(before, frame, after, path.band(band), planes[:, band], believed_within)
     return planes
 
 
@@ -191,7 +209,9 @@ def _put_taps(
         made.add_own(sampled(frame, places), share)
     for sigma_px in SOFT_PX:
         made.add(_softened(frame, sigma_px, rows, columns))
-    for neighbour, flow in ((before, path.to_before), (after, path.to_after)):
+    neighbours = (before, path.to_before, path.beliefs[0]), (after, path.to_after, path.beliefs[1])
+    for neighbour, flow, belief in neighbours:
+        made.begin_neighbour(belief)
         there = None if neighbour is None or flow is None else here + flow
         for share in BESIDE:
             if neighbour is None or there is None:
@@ -220,6 +240,7 @@ class _Taps:
         self._range = frame.copy(), frame.copy()  # the lowest and the highest of the own samples that neighbours go by
         self._within = frame.copy(), frame.copy()  # those of the samples within an exposure
         self._allowed: tuple[Samples, Samples] | None = None  # the lowest and the highest that a neighbour may say
+        self._shares: tuple[Belief, Belief] | None = None  # of a neighbour and of the frame itself; None: the former's
 
     def add(self, tap: Samples) -> None:
         """The next tap."""
@@ -239,8 +260,12 @@ class _Taps:
         if abs(share) <= HALF_SMEAR:
             _widen(self._within, tap)
 
+    def begin_neighbour(self, belief: Belief | None) -> None:
+        """The samples that follow are those of one neighbour, which is believed to that share."""
+        self._shares = None if belief is None or belief.min() >= 1 else (belief, 1 - belief)
+
     def add_neighbours(self, sample: Samples) -> None:
-        """A neighbour's sample, as far as the frame's own ones allow."""
+        """A neighbour's sample, as far as it is believed, and as the frame's own ones allow."""
         full = 255 if self._frame.dtype == np.uint8 else 1
         if self._allowed is None:
             (lowest, highest), room, share = self._range, NEIGHBOUR_ROOM * full, NEIGHBOUR_SHARE
@@ -256,6 +281,8 @@ class _Taps:
             own, flat = self._frame.reshape(-1)[places].astype(np.float32), believed.reshape(-1)
             kept = own + belief * (flat[places] - own)
             flat[places] = np.rint(kept) if full == 255 else kept
+        if self._shares is not None:
+            believed = cv2.blendLinear(believed, self._frame, *self._shares)
         self.add(believed)
 
     def end(self) -> None:

@@ -8,6 +8,8 @@ A neighbour's sample is believed by the range of the result's own samples within
 path as G_i's is. Results are sharp, so the same place lies in that range; and a lamp that is smaller than its smear and
 flashes would be outvoted by its neighbours.
 
+Where the neighbour's result shows other light (`path_search.believed`), its samples are not believed at all.
+
 A GPU samples all windows at once with torch. A CPU samples one after the other with OpenCV, which takes an eighth of
 the time that torch takes there.
 
@@ -57,6 +59,8 @@ class Along:
     smear_12hw: Tensor  # px in an exposure, a value for SMEAR_PX x SMEAR_PX
     to_before_12hw: Tensor | None
     to_after_12hw: Tensor | None
+    # shares to which the samples of either neighbour count, (1, 1, h, w); None: in full
+    beliefs: tuple[Tensor | None, Tensor | None] = (None, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +88,24 @@ def path_views(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[in
 def views_by_torch(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tuple[int, int]) -> PathViews:
     """`path_views` on any device, all windows at once."""
     places_Myx2 = _places(at_M2, size)
-    smear_Myx2 = _flow_at(along.smear_12hw, places_Myx2)
+    smear_Myx2 = _plane_at(along.smear_12hw, places_Myx2)
     own_MSCyx = _sampled(along.result_1CHW, _along(places_Myx2, smear_Myx2, (*ALONG, *_STEPS)))
     steps_MSCyx = own_MSCyx[:, len(ALONG) :]
     result_MCyx = steps_MSCyx[:, _STEPS.index(0.0)]
     along_MSCyx = own_MSCyx[:, : len(ALONG)]
     taps = [along_MSCyx, torch.stack([_softened(along.result_1CHW, sigma_px, at_M2, size) for sigma_px in SOFT_PX], 1)]
-    for neighbour, flow in ((along.before_1CHW, along.to_before_12hw), (along.after_1CHW, along.to_after_12hw)):
+    both = (along.before_1CHW, along.to_before_12hw), (along.after_1CHW, along.to_after_12hw)
+    for (neighbour, flow), belief in zip(both, along.beliefs, strict=True):
+        own = result_MCyx[:, None].expand(-1, len(BESIDE), -1, -1, -1)
         if neighbour is None or flow is None:
-            taps.append(result_MCyx[:, None].expand(-1, len(BESIDE), -1, -1, -1))
-        else:
-            there = places_Myx2 + _flow_at(flow, places_Myx2)
-            samples_MSCyx = _sampled(neighbour, _along(there, smear_Myx2, BESIDE))
-            taps.append(_believed(samples_MSCyx, result_MCyx, _within_exposure(along_MSCyx)))
+            taps.append(own)
+            continue
+        there = places_Myx2 + _plane_at(flow, places_Myx2)
+        samples_MSCyx = _sampled(neighbour, _along(there, smear_Myx2, BESIDE))
+        samples_MSCyx = _believed(samples_MSCyx, result_MCyx, _within_exposure(along_MSCyx))
+        if belief is not None:
+            samples_MSCyx = own + _plane_at(belief, places_Myx2)[:, None, None, ..., 0] * (samples_MSCyx - own)
+        taps.append(samples_MSCyx)
     blurred_MCyx = _cut(blurred_1CHW, at_M2, size)
     guesses = [result_MCyx + blurred_MCyx - _mean(steps_MSCyx, exposure) for exposure in EXPOSURES]
     reduced = size[0] // SMEAR_PX, size[1] // SMEAR_PX
@@ -115,9 +124,9 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
     smears_M2hw = []
     for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.numpy().tolist(), strict=True):
         rows, columns = slice(y, y + size[0]), slice(x, x + size[1])
-        smear, to_before, to_after = (
-            None if flow is None else _flow_in(flow, rows, columns)
-            for flow in (along.smear_12hw, along.to_before_12hw, along.to_after_12hw)
+        smear, to_before, to_after, *beliefs = (
+            None if plane is None else _plane_in(plane, rows, columns)
+            for plane in (along.smear_12hw, along.to_before_12hw, along.to_after_12hw, *along.beliefs)
         )
         assert smear is not None
         reach_px = _reach_px(smear, to_before, to_after)
@@ -133,6 +142,7 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
             smear=smear,
             to_before=to_before,
             to_after=to_after,
+            beliefs=(beliefs[0], beliefs[1]),
         )
         taps_along(before, result, after, path, planes=taps, believed_within=HALF_SMEAR)
         _put_guesses(result, _pixels(blurred_1CHW, rows, columns), path, guess)
@@ -144,17 +154,17 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
     )
 
 
-def _flow_in(flow_12hw: Tensor, rows: slice, columns: slice) -> Flow:
-    """A flow at each pixel of a window, (y, x, 2)."""
-    height, width = flow_12hw.shape[2:]
+def _plane_in(plane_1Chw: Tensor, rows: slice, columns: slice) -> Flow:
+    """A flow or a belief at each pixel of a window, (y, x, 2) or (y, x)."""
+    height, width = plane_1Chw.shape[2:]
     seen = _grown(_reduced(rows), height, 1), _grown(_reduced(columns), width, 1)  # a pixel lies between two values
-    across, down = flow_12hw[0, :, seen[0], seen[1]].numpy()
-    flow = cv2.resize(cv2.merge([across, down]), None, fx=SMEAR_PX, fy=SMEAR_PX, interpolation=cv2.INTER_LINEAR)
+    values = cv2.merge([*plane_1Chw[0, :, seen[0], seen[1]].numpy()])
+    made = cv2.resize(values, None, fx=SMEAR_PX, fy=SMEAR_PX, interpolation=cv2.INTER_LINEAR)
     within = (
         _within(part, slice(SMEAR_PX * whole.start, SMEAR_PX * whole.stop))
         for part, whole in zip((rows, columns), seen, strict=True)
     )
-    return np.asarray(flow[tuple(within)], dtype=np.float32)
+    return np.asarray(made[tuple(within)], dtype=np.float32)
 
 
 def _reduced(part: slice) -> slice:
@@ -277,10 +287,10 @@ def _along(places_Myx2: Tensor, smear_Myx2: Tensor, shares: tuple[float, ...]) -
     return places_Myx2[:, None] + shares_S * smear_Myx2[:, None]
 
 
-def _flow_at(flow_12hw: Tensor, places_Myx2: Tensor) -> Tensor:
-    """A flow at places of the frame, (M, y, x, 2); each of its values stands in the middle of its px."""
+def _plane_at(plane_1Chw: Tensor, places_Myx2: Tensor) -> Tensor:
+    """A flow or a belief at places of the frame, (M, y, x, C); each of its values stands in the middle of its px."""
     reduced = (places_Myx2 + 0.5) / SMEAR_PX - 0.5
-    return _sampled(flow_12hw, reduced[:, None])[:, 0].permute(0, 2, 3, 1)
+    return _sampled(plane_1Chw, reduced[:, None])[:, 0].permute(0, 2, 3, 1)
 
 
 def _sampled(picture_1CHW: Tensor, places_MSyx2: Tensor) -> Tensor:

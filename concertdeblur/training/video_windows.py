@@ -24,8 +24,8 @@ from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.working_size import at_working_size
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_search import ResultSearch
-from concertdeblur.models.path_taps import Flow, flow_in
+from concertdeblur.models.path_search import Luma, ResultSearch, believed
+from concertdeblur.models.path_taps import Belief, Flow, plane_in
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.models.path_windows import Along, path_views
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
@@ -136,7 +136,15 @@ class _Source:
         to_before, to_after = (
             flow if beside in row.inner else None for flow, beside in zip(flows, (number - 1, number + 1), strict=True)
         )
-        return MotionPath(to_before=to_before, to_after=to_after, exposure=row.exposures[number])
+        beliefs = [
+            None if flow is None else believed(self._luma(row, number), self._luma(row, beside), flow, *cut_size(row))
+            for flow, beside in ((to_before, number - 1), (to_after, number + 1))
+        ]
+        exposure = row.exposures[number]
+        return MotionPath(to_before=to_before, to_after=to_after, exposure=exposure, beliefs=(beliefs[0], beliefs[1]))
+
+    def _luma(self, row: StoredSequence, number: int) -> Luma:
+        return searched_luma(self.results.read(row, number), row.field)
 
 
 class PathWindowStream:
@@ -240,8 +248,8 @@ class _Part:
         def result(one: int) -> Picture | None:
             return source.results.read(row, one)[rows, columns] if one in row.inner else None
 
-        def reduced(flow: Flow) -> Flow:
-            there = flow_in(flow, height, width, rows, columns)
+        def reduced(plane: Flow | Belief) -> Flow:
+            there = plane_in(plane, height, width, rows, columns)
             return np.asarray(cv2.resize(there, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
         own, store = result(number), source.store
@@ -250,14 +258,16 @@ class _Part:
         return cls(
             before=result(number - 1), result=own, after=result(number + 1),
             blurred=blurred[rows, columns], sharp=sharp[rows, columns],
-            path=_of_flows(source.path(row, number), reduced), at=(at[0] - rows.start, at[1] - columns.start),
+            path=_of_planes(source.path(row, number), reduced), at=(at[0] - rows.start, at[1] - columns.start),
         )  # fmt: skip
 
     def turned(self, rng: np.random.Generator) -> "_Part":
         """The same, with time reversed and sides mirrored and turned at random."""
         made = self
         if rng.random() < 0.5:
-            path = replace(made.path, to_before=made.path.to_after, to_after=made.path.to_before)
+            path = made.path
+            beliefs = path.beliefs[1], path.beliefs[0]
+            path = replace(path, to_before=path.to_after, to_after=path.to_before, beliefs=beliefs)
             made = replace(made, before=made.after, after=made.before, path=path)
         height, width = made.sharp.shape[:2]
         if rng.random() < 0.5:
@@ -277,13 +287,13 @@ class _Part:
         changed: dict[str, Any] = {
             name: None if getattr(self, name) is None else change(getattr(self, name)) for name in names
         }
-        path = _of_flows(self.path, lambda flow: change(flow) * np.array(signs, np.float32))
+        path = _of_flows(_of_planes(self.path, change), lambda flow: flow * np.array(signs, np.float32))
         return replace(self, **changed, path=path, at=at)
 
     def window(self) -> PathWindowBatch:
         """The window with the inputs of G_p."""
         result, blurred, sharp = (_picture(some) for some in (self.result, self.blurred, self.sharp))
-        smear = self.path.smear()
+        smear, (before, after) = self.path.smear(), self.path.beliefs
         assert smear is not None
         along = Along(
             result_1CHW=result,
@@ -292,6 +302,7 @@ class _Part:
             smear_12hw=_planes(smear),
             to_before_12hw=None if self.path.to_before is None else _planes(self.path.to_before),
             to_after_12hw=None if self.path.to_after is None else _planes(self.path.to_after),
+            beliefs=(None if before is None else _planes(before), None if after is None else _planes(after)),
         )
         y, x = self.at
         views = path_views(along, blurred, torch.tensor([[y, x]]), (_WINDOW_PX, _WINDOW_PX))
@@ -308,6 +319,12 @@ def _of_flows(path: MotionPath, change: Callable[[Flow], Flow]) -> MotionPath:
     return replace(path, to_before=before, to_after=after)
 
 
+def _of_planes(path: MotionPath, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> MotionPath:
+    """A path with each of its flows and beliefs changed."""
+    before, after = (None if belief is None else change(belief) for belief in path.beliefs)
+    return replace(_of_flows(path, change), beliefs=(before, after))
+
+
 def _around(start: int, side: int) -> slice:
     """The area around a window, which ends at multiples of HINT_PX or at the frame's border."""
     first = max(0, start - _AROUND_PX)
@@ -320,8 +337,8 @@ def _picture(pixels: Picture) -> Tensor:
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
 
 
-def _planes(flow: Flow) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
+def _planes(plane: Flow | Belief) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.atleast_3d(plane).transpose(2, 0, 1)))[None]
 
 
 WINDOWS, RENDERED_WINDOWS = "windows", "rendered windows"  # names of the figures

@@ -43,6 +43,19 @@ def test_a_blinking_lamp_keeps_its_brightness(deblurrer: Deblurrer, lit: tuple[b
         assert abs(after - before) <= 6, (number, lit[number], before, after)
 
 
+@pytest.mark.parametrize("radius_px", [6.0, 10.0])
+def test_a_lamp_that_flashes_before_a_moving_camera_gets_no_hole(deblurrer: Deblurrer, radius_px: float) -> None:
+    """Where the sharp picture shows it, it does not become darker, though its neighbours show none."""
+    lamp, light = Lamp(lit=FLASH, radius_px=radius_px, brightness=1), scene()
+    clip = panned(lambda frame: lamp.over(light, frame), step_px=8, exposure=EXPOSURE)
+    alone = Lamp(lit=FLASH, radius_px=radius_px, brightness=1)
+    dark = np.zeros((HEIGHT, 512, 3), np.float32)
+    at = panned(lambda frame: alone.over(dark, frame), step_px=8, exposure=0)[MIDDLE].min(2) > 250
+    before, after = clip[MIDDLE][at], np.asarray(deblurred(deblurrer, clip)[MIDDLE].frame.pixels)[at]
+    assert after.mean() >= before.mean(), (before.mean(), after.mean())
+    assert after.min() >= before.min() - 20, (before.min(), after.min())
+
+
 def test_sharp_moving_footage_stays_sharp(deblurrer: Deblurrer) -> None:
     """A pan of 6 px a frame with a short exposure."""
     light = scene()

@@ -9,7 +9,7 @@ for SMEAR_PX px).
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,8 +22,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
 from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
 from concertdeblur.models.exposure_share import counted_share
-from concertdeblur.models.path_search import PathSearch
-from concertdeblur.models.path_taps import Flow, Path, flow_in, taps_of
+from concertdeblur.models.path_search import PathSearch, believed
+from concertdeblur.models.path_taps import Belief, Flow, Path, plane_in, taps_of
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
@@ -113,6 +113,7 @@ class _Moving:
     sharp: Picture
     path: Path
     guess: Guesses
+    field: float | None = None  # as `searched_luma` takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +190,21 @@ class MotionStream:
                 break
         frames = store.frame(row, number - 1), store.frame(row, number), store.frame(row, number + 1)
         guess = _no_guess(frames[1]) if guesses is None else guesses.read(row, number)
-        moving = _Moving(frames, store.sharp(row, number), path, guess)
+        moving = _Moving(frames, store.sharp(row, number), path, guess, row.field)
         return self._cropped(moving, place, rng)
 
     def _rendered(self, rng: np.random.Generator) -> _Moving:
         scene = moving_scene(self._pictures, rng, side_px=BLUR_CELL_PX, settings=self._settings.scene)
         path = scene_path(scene)
         before, frame, after = scene.frames
-        return _Moving((before, frame, after), scene.sharp, path, self._guesser(frame, path.velocity()))
+        return _Moving((before, frame, after), scene.sharp, path, self._guesser(frame, path.velocity()), scene.field)
 
     def _still(self, index: int) -> _Moving:
         """A cell as three frames of a camera that stands still."""
         sample = self._cells.sample(index)
         inner = slice(BEFORE_PX, BEFORE_PX + BLUR_CELL_PX)
         frame, sharp = (np.ascontiguousarray(picture[inner, inner]) for picture in (sample.blurred, sample.sharp))
-        nothing = np.zeros((BLUR_CELL_PX // SMEAR_PX, BLUR_CELL_PX // SMEAR_PX, 2), np.float32)
+        nothing = np.zeros((*searched_luma(frame).shape, 2), np.float32)
         path = Path(to_before=nothing, to_after=nothing)
         return _Moving((frame, frame, frame), sharp, path, self._guesser(frame, path.velocity()))
 
@@ -242,10 +243,26 @@ class MotionStream:
             blurred=frame[place],
             sharp=sharp,
             guess=guess,
-            taps=_no_taps(sharp) if self._is_bare else taps_of(before, frame, after, path, area=place),
-            smear=flow_in(smear, frame.shape[0], frame.shape[1], *place),
+            taps=_no_taps(sharp) if self._is_bare else _taps(before, frame, after, path, moving.field, place),
+            smear=plane_in(smear, frame.shape[0], frame.shape[1], *place),
         )
         return _turned(crop, *(rng.random(3) < 0.5))
+
+
+def _taps(
+    before: Picture | None, frame: Picture, after: Picture | None, path: Path, field: float | None,
+    place: tuple[slice, slice],
+) -> npt.NDArray[np.uint8]:  # fmt: skip
+    """The taps of a crop, with the belief in either neighbour that a video's frame has."""
+    own = searched_luma(frame, field)
+
+    def belief(neighbour: Picture | None, flow: Flow | None) -> Belief | None:
+        if neighbour is None or flow is None:
+            return None
+        return believed(own, searched_luma(neighbour, field), flow, *frame.shape[:2])
+
+    path = replace(path, beliefs=(belief(before, path.to_before), belief(after, path.to_after)))
+    return taps_of(before, frame, after, path, area=place)
 
 
 def scene_path(scene: MovingScene) -> Path:

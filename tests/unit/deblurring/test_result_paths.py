@@ -77,3 +77,16 @@ def test_results_that_are_overwritten_later_are_remembered() -> None:
     before = known.along(Path(to_before=STILL, to_after=STILL)).before_1CHW
     assert before is not None
     assert torch.equal(before, kept)
+
+
+def test_results_with_other_light_are_not_believed() -> None:
+    pictures = results(3)
+    pictures[2][..., 40:60, 60:80] = 1  # a lamp is lit
+    along = added(pictures).along(Path(to_before=STILL, to_after=STILL))
+    before, after = along.beliefs
+    assert before is not None
+    assert after is not None
+    assert before.shape == after.shape == (1, 1, PADDED[0] // 4, PADDED[1] // 4)
+    assert before[..., 6:16, 6:30].min() == 1
+    assert after[0, 0, 12, 17] < 0.1
+    assert added(results(2)).along(Path(to_before=None, to_after=STILL)).beliefs[0] is None

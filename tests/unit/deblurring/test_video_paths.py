@@ -229,6 +229,22 @@ def test_a_cut_ends_the_path_on_both_sides() -> None:
     assert after_cut.before is None
 
 
+def test_a_neighbour_is_not_believed_where_a_light_goes_on() -> None:
+    frames = panning(3)
+    lit = np.array(frames[2].pixels)
+    lit[60:100, 80:120] = 255
+    frames[2] = Frame(pts=frames[2].pts, pixels=lit)
+    search = StreamSearch()
+    seen = [search.next(*pair).neighbours for pair in with_following(frames)]
+    assert seen[1] is not None
+    before, after = seen[1].path.beliefs
+    assert before is not None
+    assert after is not None
+    assert before[30:-30, 30:-30].min() > 0.9
+    assert after.min() == 0
+    assert (after == 0).mean() < 0.5
+
+
 def test_the_first_scene_is_the_same_with_another_scene_behind_it() -> None:
     first = panning(3, seed=1)
     second = [Frame(pts=30 + frame.pts, pixels=frame.pixels) for frame in panning(2, seed=2)]

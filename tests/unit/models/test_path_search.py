@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from concertdeblur.models.path_search import PathSearch, ResultSearch, reduced_luma
+from concertdeblur.models.path_search import PathSearch, ResultSearch, believed, reduced_luma
 
 FloatPicture = npt.NDArray[np.float32]
 EDGE = 24
@@ -76,3 +76,33 @@ class TestBothWays:
         y, x = np.mgrid[:120, :160].astype(np.float32)
         returned = there + cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR)
         assert np.abs(returned[EDGE:-EDGE, EDGE:-EDGE]).max() < 0.15
+
+
+class TestBelief:
+    SHIFT_PX = 6.0
+    LAMP = (slice(70, 90), slice(60, 80))
+
+    def along(self) -> npt.NDArray[np.float32]:
+        return np.full((120, 160, 2), (self.SHIFT_PX, 0), np.float32)
+
+    def test_a_neighbour_is_believed_however_both_frames_are_smeared(self) -> None:
+        smeared, sharp = (
+            reduced_luma(cv2.blur(view(x, 0), (length_px, 1))) for x, length_px in ((0, 9), (self.SHIFT_PX, 1))
+        )
+        belief = believed(smeared, sharp, self.along(), 120, 160)
+        assert belief.shape == (120, 160)
+        assert belief[EDGE:-EDGE, EDGE:-EDGE].min() == 1
+
+    def test_no_neighbour_is_believed_where_a_lamp_flashes(self) -> None:
+        lit = view(0, 0) * np.float32(0.5)
+        dark = view(self.SHIFT_PX, 0) * np.float32(0.5)
+        lit[self.LAMP] = 1
+        belief = believed(reduced_luma(lit), reduced_luma(dark), self.along(), 120, 160)
+        assert belief[self.LAMP].max() == 0
+        assert belief[EDGE : 70 - 20, EDGE:-EDGE].min() == 1
+
+    def test_flow_is_counted_in_px_of_the_whole_frame(self) -> None:
+        frames = view(0, 0), view(self.SHIFT_PX, 0)
+        lumas = [reduced_luma(frame) for frame in frames]
+        belief = believed(lumas[0], lumas[1], 4 * self.along(), 480, 640)
+        assert belief[EDGE:-EDGE, EDGE:-EDGE].min() == 1

@@ -1,5 +1,7 @@
 """Samples along the motion: what they are of a picture that moves in a known way."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,8 @@ from concertdeblur.models.path_taps import (
     NUM_TAPS,
     SOFT_PX,
     Path,
-    flow_in,
     path_in,
+    plane_in,
     taps_along,
     taps_of,
 )
@@ -179,6 +181,26 @@ class TestTaps:
         assert np.abs(taps[of_before] - planes(frame)).max() < 1.1 / 255
         assert np.abs(taps[of_after] - planes(after)).max() < 1.1 / 255
 
+    @pytest.mark.parametrize("kind", ["uint8", "float32"])
+    def test_neighbours_count_as_far_as_they_are_believed(self, kind: str) -> None:
+        before, frame, after = view(-5, 1), view(0, 0), view(5, -1)
+        given = [some if kind == "float32" else np.rint(some * 255).astype(np.uint8) for some in (before, frame, after)]
+        path = linear_path(5, -1)
+        halves = np.zeros((HEIGHT // 2, WIDTH // 2), np.float32)
+        halves[:, WIDTH // 4 :] = 0.5  # not at all on the left, by halves on the right
+        full = 1 if kind == "float32" else 255
+        in_full, by_belief = (
+            by_tap(taps_of(given[0], given[1], given[2], some)).astype(np.float32) / full
+            for some in (path, replace(path, beliefs=(halves, None)))
+        )
+        of_before, rest = slice(-2 * len(BESIDE), -len(BESIDE)), slice(-len(BESIDE), None)
+        left, right = np.s_[..., :, : WIDTH // 2 - 2], np.s_[..., :, WIDTH // 2 + 2 :]
+        own = np.broadcast_to(planes(frame), in_full[of_before].shape)
+        assert np.abs(by_belief[of_before] - own)[left].max() < 1.1 / 255
+        assert np.abs(by_belief[of_before] - (in_full[of_before] + own) / 2)[right].max() < 1.1 / 255
+        assert np.array_equal(by_belief[rest], in_full[rest])
+        assert np.array_equal(by_belief[: -2 * len(BESIDE)], in_full[: -2 * len(BESIDE)])
+
     def test_luma_and_range_are_those_of_the_colours(self) -> None:
         made = taps_of(view(-5, 1), view(0, 0), view(5, -1), linear_path(5, -1))
         red, green, blue, luma = made[: 4 * NUM_TAPS].reshape(4, NUM_TAPS, *made.shape[1:])
@@ -192,5 +214,5 @@ def test_a_reduced_flow_lies_on_the_frame_as_a_resized_one() -> None:
     draw = np.random.default_rng(0)
     flow = np.asarray(cv2.GaussianBlur(draw.normal(size=(45, 80, 2)).astype(np.float32), (0, 0), 3), np.float32)
     whole = cv2.resize(flow, (320, 180), interpolation=cv2.INTER_LINEAR)
-    part = flow_in(flow, 180, 320, slice(16, 96), slice(48, 208))
+    part = plane_in(flow, 180, 320, slice(16, 96), slice(48, 208))
     assert np.abs(part - whole[16:96, 48:208]).max() < 0.01

@@ -1,6 +1,7 @@
 """What G_p is given of windows along the motion: the same samples as G_i's, and what the result lacks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ from concertdeblur.models.path_taps import (
     NUM_PLANES,
     NUM_TAPS,
     Path,
-    flow_in,
     path_in,
+    plane_in,
     taps_along,
 )
 from concertdeblur.models.path_windows import (
@@ -47,6 +48,11 @@ def _flow(x: float, y: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32
     flow[..., 0], flow[..., 1] = x, y
     flow[..., 0] += np.linspace(-2, 2, flow.shape[1], dtype=np.float32)  # the motion differs from place to place
     return flow
+
+
+def _belief() -> torch.Tensor:
+    """A belief that grows from nothing at the left to all at the right."""
+    return torch.linspace(0, 1, WIDTH // SMEAR_PX).expand(1, 1, HEIGHT // SMEAR_PX, -1).contiguous()
 
 
 def _along(pictures: list[torch.Tensor | None], path: Path) -> Along:
@@ -96,9 +102,12 @@ def test_pictures_in_fours_are_read_as_others_are() -> None:
 
 
 @pytest.mark.parametrize("speed_px", [0.0, 3.0, 40.0])
-def test_opencv_and_torch_see_the_same(speed_px: float) -> None:
+@pytest.mark.parametrize("is_believed", [True, False])
+def test_opencv_and_torch_see_the_same(speed_px: float, is_believed: bool) -> None:
     pictures = [_tensor(_smooth(seed)) for seed in range(3)]
     along = _along([*pictures], Path(to_before=_flow(-speed_px, speed_px), to_after=_flow(speed_px, -2)))
+    if not is_believed:
+        along = replace(along, beliefs=(_belief(), None))
     at = torch.tensor([[0, 0], [64, 128], [HEIGHT - SIZE[0], WIDTH - SIZE[1]], [128, 0]])
     given = (along, _tensor(_smooth(3)), at, SIZE)
     by_opencv, by_torch = views_by_opencv(*given), views_by_torch(*given)
@@ -107,6 +116,21 @@ def test_opencv_and_torch_see_the_same(speed_px: float) -> None:
     for one, other in ((by_opencv.taps_MTyx, by_torch.taps_MTyx), (by_opencv.guess_MGyx, by_torch.guess_MGyx)):
         assert (one - other).abs().max() < 0.02
         assert (one - other).abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize("look", [views_by_opencv, views_by_torch])
+def test_a_neighbour_that_is_not_believed_says_nothing(look: Callable[..., PathViews]) -> None:
+    pictures = [_tensor(_smooth(seed)) for seed in range(3)]
+    along = _along([*pictures], Path(to_before=_flow(-7, 3), to_after=_flow(6, -2)))
+    disbelieved = replace(along, beliefs=(torch.zeros(1, 1, HEIGHT // SMEAR_PX, WIDTH // SMEAR_PX), None))
+    at = torch.tensor([[64, 128]])
+    views, without = (look(some, pictures[1], at, SIZE) for some in (along, disbelieved))
+    colours, fewer = (some.taps_MTyx[0, : 3 * NUM_TAPS].view(3, NUM_TAPS, *SIZE) for some in (views, without))
+    own = pictures[1][0, :, None, 64 : 64 + SIZE[0], 128 : 128 + SIZE[1]]
+    of_before = slice(-2 * len(BESIDE), -len(BESIDE))
+    assert (fewer[:, of_before] - own).abs().max() < 1e-4
+    assert (colours[:, of_before] - own).abs().max() > 0.1
+    assert torch.equal(fewer[:, -len(BESIDE) :], colours[:, -len(BESIDE) :])
 
 
 @pytest.mark.parametrize("look", [views_by_opencv, views_by_torch])
@@ -137,7 +161,7 @@ def test_a_true_result_lacks_nothing(exposure: float) -> None:
     result, path = _smooth(5), Path(to_before=_flow(-10, 4), to_after=_flow(10, -4))
     velocity = path.velocity()
     assert velocity is not None
-    steps = flow_in(velocity, HEIGHT, WIDTH, slice(0, HEIGHT), slice(0, WIDTH))
+    steps = plane_in(velocity, HEIGHT, WIDTH, slice(0, HEIGHT), slice(0, WIDTH))
     x, y = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
     shares = (np.arange(64) + 0.5) / 64 - 0.5
     exposed = np.stack(
