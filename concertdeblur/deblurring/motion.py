@@ -51,6 +51,7 @@ class _Reduced:
 
     small: Plane  # (h, w, 3) in [0, 1]
     gray: npt.NDArray[np.uint8]  # (h, w)
+    size: tuple[int, int]  # height and width of the frame itself
 
 
 class MotionSearch:
@@ -70,7 +71,7 @@ class MotionSearch:
         """
         before, now = self._before, _reduced(pixels)
         self._before = now
-        if before is None or before.gray.shape != now.gray.shape or min(now.gray.shape) < _LEAST_SIDE_PX:
+        if before is None or before.size != now.size or min(now.gray.shape) < _LEAST_SIDE_PX:
             return None
         return self._motion(before, now)
 
@@ -131,12 +132,20 @@ def _reduced(pixels: Pixels) -> _Reduced:
     if factor < 1:
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
         reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    small = np.asarray(reduced, dtype=np.float32) / np.float32(full_scale(pixels))
+    small = in_unit_range(reduced)
     eight_bit = reduced
     if reduced.dtype != np.uint8:
-        eight_bit = np.clip(np.nan_to_num(small) * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
+        eight_bit = (small * 255 + np.float32(0.5)).astype(np.uint8)
     gray = np.asarray(cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return _Reduced(small=small, gray=gray)
+    return _Reduced(small=small, gray=gray, size=(height, width))
+
+
+def in_unit_range(pixels: Pixels) -> Plane:
+    """Pixels as float32 in [0, 1]; those of a float picture may be no numbers, and are 0 then."""
+    levels = np.asarray(pixels, dtype=np.float32)
+    if pixels.dtype != np.float32:
+        return levels / np.float32(full_scale(pixels))
+    return np.asarray(np.clip(np.nan_to_num(levels), 0, 1), dtype=np.float32)
 
 
 def highest_channel(picture: npt.NDArray[Any]) -> Plane:

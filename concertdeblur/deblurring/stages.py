@@ -207,7 +207,7 @@ class FrameStages:
             frame_1CHW, path, reduced_1Chw = self._image_generator.laid_out(given.frame_1CHW), None, None
             before, self._described = self._described, {}
             described = self._describe(frame_1CHW, given.seen, before)
-            if given.path is not None and self._is_blurred_by_motion(described, given):
+            if given.path is not None and self._is_blurred_by_motion(described):
                 path = given.path
                 if given.reduced_1Chw is not None:
                     reduced_1Chw = self._image_generator.laid_out(given.reduced_1Chw)
@@ -346,17 +346,14 @@ class FrameStages:
             velocities_NRQ3 = torch.from_numpy(velocities_RQ3)[None].to(self._device)
         return _Described(descriptors=descriptors, velocities_NRQ3=velocities_NRQ3)
 
-    def _is_blurred_by_motion(self, described: _Described, given: CopiedIn) -> bool:
-        """Whether a frame with a path is restored along it.
+    def _is_blurred_by_motion(self, described: _Described) -> bool:
+        """Whether a frame with a path is restored along it; on a GPU the host waits for the answer.
 
-        On a GPU the host waits for the answer only before it lets a frame be restored at less than its size: for a
-        frame under one of the seven kernels that would lose much. The smear of a picture is a guess, and under such a
-        kernel a wrong one.
+        A frame under one of the seven kernels would lose much along its path. The smear of a picture is a guess, and
+        under such a kernel a wrong one.
         """
-        if self._device.type != "cpu" and given.reduced_1Chw is None and self._medium is Medium.VIDEO:
-            return True
         told = self._image_generator.is_blurred_by_motion(described.descriptors, described.velocities_NRQ3)
-        return bool(told.numpy() if given.reduced_1Chw is None else told.item())
+        return bool(told.item())
 
     def _at_working_size(self, given: Generated) -> tuple[Tensor, tuple[int, int]]:
         """A frame's result as the frames beside it sample it, and its height and width without padding."""

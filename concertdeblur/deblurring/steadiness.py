@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from concertdeblur.blur.optical_flow import pixel_grid
-from concertdeblur.deblurring.motion import Motion, Plane, highest_channel
-from concertdeblur.frame import Pixels, full_scale
+from concertdeblur.deblurring.motion import Motion, Plane, highest_channel, in_unit_range
+from concertdeblur.frame import Pixels
 from concertdeblur.models.path_taps import Flow
 
 # The largest share of the frame before in a pixel that moves, was restored along its motion and differs from the frame
@@ -83,8 +83,7 @@ class Steadier:
         steadied = result
         speed = None if velocity is None else np.hypot(velocity[..., 0], velocity[..., 1])
         if before is not None and motion is not None and before.result.shape == result.shape:
-            frame = np.asarray(pixels, dtype=np.float32) / np.float32(full_scale(pixels))
-            change = np.asarray(cv2.absdiff(frame, result), dtype=np.float32)
+            change = np.asarray(cv2.absdiff(in_unit_range(pixels), result), dtype=np.float32)
             if change.any():
                 carried = _carried(before, motion, speed)
                 weight = carried.weight

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from concertdeblur.deblurring.motion import Motion, MotionSearch
+from concertdeblur.deblurring.motion import Motion, MotionSearch, in_unit_range
 from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
-from concertdeblur.frame import Frame, Pixels, full_scale
+from concertdeblur.frame import Frame, Pixels
 from concertdeblur.models.exposure_share import ExposureSearch
 from concertdeblur.models.path_search import Luma, PathSearch, believed, reduced_luma
 from concertdeblur.models.path_taps import Belief, Flow, Path, Samples
 
+_LONGEST_SIDE_PX = 32000  # of a picture at its working size; OpenCV samples none of 32767 px
 _LEAST_SMEAR_PX = 0.5  # of a picture, at its working size; what is smeared less anywhere is not restored along it
 
 
@@ -167,10 +168,7 @@ def _gap(first: _Known | None, second: _Known | None) -> int | None:
 
 def _as_samples(pixels: Pixels) -> Samples:
     """The pixels as taps are sampled from them: 8 bits as they are, all else as float32 in [0, 1]."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    scaled = pixels.astype(np.float32) / np.float32(full_scale(pixels))
-    return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1), dtype=np.float32)
+    return pixels if pixels.dtype == np.uint8 else in_unit_range(pixels)
 
 
 def lone_frame(pixels: Pixels, smear_of: Callable[[Samples], Flow] | None = None) -> StreamFrame:
@@ -192,8 +190,10 @@ def lone_frame(pixels: Pixels, smear_of: Callable[[Samples], Flow] | None = None
 
 
 def _itself_alone(pixels: Pixels, smear_of: Callable[[Samples], Flow]) -> Neighbours | None:
-    """A picture at its working size with its path; None where it is hardly smeared anywhere."""
+    """A picture at its working size with its path; None where it is hardly smeared anywhere, or too long for a path."""
     samples = at_working_size(_as_samples(pixels))
+    if max(samples.shape) > _LONGEST_SIDE_PX:
+        return None
     smear = smear_of(samples)
     if np.square(smear).sum(-1).max() < _LEAST_SMEAR_PX**2:
         return None

@@ -75,8 +75,8 @@ class Stages(Generic[T, R]):
 
     All but the last may return before the device is done; what they return must hold (own) every tensor
     that a later stage reads. `refine` may block the host on its own stream (to count windows, say):
-    the next batch's generating has been given to the device by then. Where `generate` blocks the host (to ask whether a
-    large frame may be reduced), the order is the same, but the refining of the batch before is issued later.
+    the next batch's generating has been given to the device by then. Where `generate` blocks the host (to ask whether
+    motion blurs a frame), the order is the same, but the refining of the batch before is issued later.
     """
 
     copy_in: Callable[[T, Slot], Any]  # fill a pinned buffer of the slot, start its copy to the device

@@ -58,6 +58,12 @@ class TestCellVelocities:
         search.next(first[:20, :20])
         assert search.next(first[:20, :20]) is None
 
+    def test_a_new_size_of_the_same_shape_is_another_scene(self) -> None:
+        """Both are searched at 640x360."""
+        search, frame = MotionSearch(), np.zeros((720, 1280, 3), np.uint8)
+        search.next(frame)
+        assert search.next(np.zeros((1080, 1920, 3), np.uint8)) is None
+
 
 class TestMotionPrior:
     """What velocities add to the filters' logits."""

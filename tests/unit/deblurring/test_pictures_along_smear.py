@@ -123,6 +123,14 @@ def test_any_size_and_type(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int
     assert made.pixels.dtype == dtype
 
 
+def test_a_picture_longer_than_what_opencv_samples_has_no_path() -> None:
+    def six_px(samples: Samples) -> Flow:
+        return np.full((*samples.shape[:2], 2), (6.0, 0.0), np.float32)
+
+    assert lone_frame(np.zeros((33_000, 4, 3), np.uint8), six_px).neighbours is None
+    assert lone_frame(np.zeros((31_000, 4, 3), np.uint8), six_px).neighbours is not None
+
+
 def test_the_smear_is_told_in_px_of_the_picture_itself() -> None:
     def six_px(samples: Samples) -> Flow:
         assert samples.shape == (361, 365, 3)

@@ -252,6 +252,21 @@ def test_the_first_scene_is_the_same_with_another_scene_behind_it() -> None:
     assert all((a == b).all() for a, b in zip(alone, followed[:3], strict=True))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_number_stays_where_it_is(bad: float) -> None:
+    """It is 0 for the networks, and so it is for the motion and the averages of the frames that follow."""
+    frames = [Frame(pts=one.pts, pixels=np.float32(one.pixels) / np.float32(255)) for one in panning(5)]
+    spoilt, zero = np.array(frames[2].pixels), np.array(frames[2].pixels)
+    spoilt[70, 90], zero[70, 90] = bad, 0 if bad != np.inf else 1
+    made, wanted = (
+        streamed([*frames[:2], Frame(pts=frames[2].pts, pixels=pixels), *frames[3:]]) for pixels in (spoilt, zero)
+    )
+    for one, other in zip(made, wanted, strict=True):
+        assert one.frame.pixels is not None
+        assert np.isfinite(one.frame.pixels).all()
+        assert np.abs(one.frame.pixels - np.asarray(other.frame.pixels)).max() < 1e-5
+
+
 def test_a_lone_frame_has_no_path() -> None:
     made = streamed(panning(1))
     assert len(made) == 1
