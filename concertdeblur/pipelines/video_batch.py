@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError
 from concertdeblur.media.clip_folder import CLIP_SUFFIXES, clips_in, looks_like_clip
 from concertdeblur.media.containers import FORMATS
-from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, is_output, make_folder, output_name, run_batch
+from concertdeblur.pipelines.batch import (
+    BatchCount,
+    Item,
+    folder_of_all,
+    is_output,
+    make_folder,
+    output_name,
+    run_batch,
+)
 from concertdeblur.pipelines.deblur_video import VideoRun
 from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.segments.work_folder import remove_remains
