@@ -26,6 +26,10 @@ tabs or ' | ':
         "Sources", "--limit", type=int, default=50, show_default=True, metavar="N",
         help="The most clips of a playlist.",
     ),
+    option(
+        "Sources", "--list-again", is_flag=True,
+        help="List playlists again, and fetch the clips that were added since.",
+    ),
     option("Sources", "--cookies", type=FILE, metavar="FILE", help="Cookies for downloads, in Netscape's format."),
     option("Sources", "--rate-limit", "rate_limit_mb_s", type=float, metavar="MB/S", help="Download no faster."),
 )  # fmt: skip

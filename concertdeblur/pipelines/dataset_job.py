@@ -30,6 +30,7 @@ class DatasetJob:
     seed: int = 0
     shots: ShotFinder = "auto"
     limit: int = 50  # most clips of a playlist
+    list_again: bool = False  # whether playlists are listed again, for clips that were added since
     cookies: Path | None = None
     rate_limit_mb_s: float | None = None
     cluster: str | None = None  # address of the one that looks through the sources
@@ -54,7 +55,9 @@ class DatasetJob:
     @property
     def download_options(self) -> DownloadOptions:
         """How clips are fetched."""
-        return DownloadOptions(limit=self.limit, cookies=self.cookies, rate_limit_mb_s=self.rate_limit_mb_s)
+        return DownloadOptions(
+            limit=self.limit, lists_again=self.list_again, cookies=self.cookies, rate_limit_mb_s=self.rate_limit_mb_s
+        )
 
     @property
     def pair_options(self) -> PairOptions:
