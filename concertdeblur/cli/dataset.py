@@ -36,7 +36,7 @@ tabs or ' | ':
 @together(
     option(
         "Frames", "--size", type=int, default=256, show_default=True, metavar="PX",
-        help="Side of the crops; smaller frames are skipped, none is enlarged.",
+        help="Side of the crops, 256 or more to train with; smaller frames are skipped, none is enlarged.",
     ),
     option("Frames", "--full", is_flag=True, help="Keep whole frames instead of crops."),
     option("Frames", "--crops", type=int, default=1, show_default=True, metavar="N", help="The most crops of a frame."),

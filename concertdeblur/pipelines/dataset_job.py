@@ -14,6 +14,7 @@ from concertdeblur.errors import UsageError
 ShotFinder = Literal["auto", "scenedetect", "transnetv2"]
 _SMALLEST_CROP_PX = 64
 _LARGEST_CROP_PX = 1080
+LEAST_TRAINED_PX = 256  # `train` skips smaller pictures; its own figure is not imported, since that would load torch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,11 @@ class DatasetJob:
             raise UsageError(f"--min-sharpness must lie in 0..2, but it is {self.min_sharpness:g}")
         if self.rate_limit_mb_s is not None and not self.rate_limit_mb_s > 0:
             raise UsageError(f"--rate-limit must be above 0 MB/s, but it is {self.rate_limit_mb_s:g}")
+
+    @property
+    def is_too_small_to_train(self) -> bool:
+        """Whether `train` would take none of its pictures."""
+        return not self.full and self.size < LEAST_TRAINED_PX
 
     @property
     def pick_options(self) -> PickOptions:

@@ -319,6 +319,7 @@ class TestReview:
         reviews[named] = Review(keep=True, shot_type=ShotType.LS)
         summary, _ = build(urls, target)
         assert summary.num_frames == 2
+        assert summary.dropped["dropped in review"] == 1
         every = [row for split in ("train", "test") for row in rows(target, split)]
         assert {(row["shot_type"], row["shot_type_by"]) for row in every} == {("LS", "review"), ("CU", "suggestion")}
         assert not list(target.rglob(f"{dropped}-*"))
@@ -326,6 +327,23 @@ class TestReview:
         reviews.clear()
         build(urls, target)
         assert contents(target) == before
+
+    def test_a_source_whose_only_frame_was_dropped_is_not_counted(
+        self, clips: Path, tmp_path: Path, reviews: dict[str, Review]
+    ) -> None:
+        urls, target = write_list(tmp_path, clips / "second.mp4", clips / "third.mp4"), tmp_path / "set"
+        build(urls, target)
+        (dropped, *_) = (frame.frame_id for frame in read_frames(target) if frame.source == "second")
+        reviews[dropped] = Review(keep=False)
+        summary, _ = build(urls, target)
+        assert (summary.num_frames, summary.num_sources) == (1, 1)
+        manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+        counts = {row["source"]: (row["num_frames"], row["num_pairs"]) for row in manifest["sources"]}
+        assert counts == {"second": (0, 0), "third": (1, 7)}
+        assert manifest["sources"][0]["left_out"]["dropped in review"] == 1
+        page = (target / "summary.html").read_text(encoding="utf-8")
+        assert "1 frames of 1 sources" in page
+        assert '<td>dropped in review</td><td class="n">1</td>' in page
 
     def test_dropping_every_frame_empties_the_set_and_can_be_taken_back(
         self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, Review]
@@ -377,6 +395,11 @@ class TestOptions:
         urls = write_list(tmp_path, clips / "second.mp4")
         with pytest.raises(DatasetError, match="no source gave a frame"):
             build(urls, tmp_path / "set", DatasetJob(size=512))
+        summary, told = build(urls, tmp_path / "set", DatasetJob(size=128))  # there was nothing to keep
+        assert summary.num_frames == 1
+        assert any("--size 128 the set cannot be trained with" in line for line in told)
+        summary, told = build(urls, tmp_path / "other", DatasetJob())
+        assert not any("trained" in line for line in told)
 
 
 class TestPicks:
