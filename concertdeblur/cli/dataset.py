@@ -15,6 +15,7 @@ The list has one source a line: a URL, a file or a folder; then, if you like, a 
 tabs or ' | ':
   https://example.org/watch?v=1 | Rehearsal | CC-BY-4.0
   clips/encore.mp4              | Encore
+  "clips/song | band # 1.mp4"   | quotes keep what a name holds
   # a comment
 """
 

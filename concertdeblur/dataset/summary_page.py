@@ -99,8 +99,8 @@ def summary_page(
     parts = [
         _HEAD,
         "<h1>Data set</h1>",
-        f"<p>{len(kept)} frames of {sum(f.num_frames > 0 for f in findings)} sources; {num_pairs['train']} pairs to train"
-        f" with, {num_pairs['test']} to test with.</p>",
+        f"<p>{len(kept)} frames of {sum(f.num_frames > 0 for f in findings)} sources; {num_pairs['train']} pairs to"
+        f" train with, {num_pairs['test']} to test with.</p>",
         '<div class="tables">',
         _table("Frames by shot type", ("type", "frames"), Counter(r.shot_type for r in kept).most_common()),
         _table("Pairs by blur", ("kernel", "pairs"), Counter(str(row.kernel) for row in rows).most_common()),

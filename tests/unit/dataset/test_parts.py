@@ -49,6 +49,22 @@ class TestList:
         ]
         assert [e.is_url for e in entries] == [True, False, False]
 
+    @pytest.mark.parametrize(
+        ("line", "entry"),
+        [
+            ('"clips/Song # 1.mp4"', ("clips/Song # 1.mp4", "", "")),
+            ("'clips/Band | Live.mp4' | Live | CC0 # ours", ("clips/Band | Live.mp4", "Live", "CC0")),
+            ('"a\tb.mp4"\tTitle', ("a\tb.mp4", "Title", "")),
+            ('"a # b.mp4" # "said" so', ("a # b.mp4", "", "")),
+            ("'Rock 'n' Roll.mp4' | Rock 'n' Roll", ("Rock 'n' Roll.mp4", "Rock 'n' Roll", "")),
+            ("'74 live.mp4", ("'74 live.mp4", "", "")),
+            ('"a" b.mp4 | Title', ('"a" b.mp4', "Title", "")),
+        ],
+    )
+    def test_quotes_keep_what_a_name_holds(self, tmp_path: Path, line: str, entry: tuple[str, str, str]) -> None:
+        (found,) = self.read(tmp_path, line)
+        assert (found.address, found.title, found.licence) == entry
+
     @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n"])
     def test_an_empty_list_is_refused(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(SourceError, match="names no source"):
