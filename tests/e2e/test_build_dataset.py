@@ -528,14 +528,13 @@ class TestWeb:
 
     def test_a_limit_can_grow_and_shrink(self, site: Site, tmp_path: Path) -> None:
         url = self.feed(site, "v0", "v1", "v2")
-        cut = (["v0.mp4", "v1.mp4"], [], [f"{url}: has more than 2 clips; the first 2 are taken (--limit takes more)"])
-        whole = (["v0.mp4", "v1.mp4", "v2.mp4"], [], [])
-        assert self.fetched(tmp_path, url, limit=2) == cut
-        assert self.fetched(tmp_path, url, limit=2) == cut
-        assert self.fetched(tmp_path, url, limit=50) == whole
+        warning = f"{url}: has more than 2 clips; the first 2 are taken (--limit takes more)"
+        for _ in range(2):
+            assert self.fetched(tmp_path, url, limit=2) == (["v0.mp4", "v1.mp4"], [], [warning])
+        assert self.fetched(tmp_path, url, limit=50) == (["v0.mp4", "v1.mp4", "v2.mp4"], [], [])
         asked = site.num_bodies("/feed.xml")
-        assert self.fetched(tmp_path, url, limit=2) == cut
-        assert self.fetched(tmp_path, url, limit=60) == whole
+        assert self.fetched(tmp_path, url, limit=2) == (["v0.mp4", "v1.mp4"], [], [warning])
+        assert self.fetched(tmp_path, url, limit=60) == (["v0.mp4", "v1.mp4", "v2.mp4"], [], [])
         assert site.num_bodies("/feed.xml") == asked
 
     def test_clips_that_were_added_to_a_playlist_come_on_request(self, site: Site, tmp_path: Path) -> None:
