@@ -15,6 +15,7 @@ The list has one source a line: a URL, a file or a folder; then, if you like, a 
 tabs or ' | ':
   https://example.org/watch?v=1 | Rehearsal | CC-BY-4.0
   clips/encore.mp4              | Encore
+  "clips/song | band # 1.mp4"   | quotes keep what a name holds
   # a comment
 """
 
@@ -26,13 +27,17 @@ tabs or ' | ':
         "Sources", "--limit", type=int, default=50, show_default=True, metavar="N",
         help="The most clips of a playlist.",
     ),
+    option(
+        "Sources", "--list-again", is_flag=True,
+        help="List playlists again, and fetch the clips that were added since.",
+    ),
     option("Sources", "--cookies", type=FILE, metavar="FILE", help="Cookies for downloads, in Netscape's format."),
     option("Sources", "--rate-limit", "rate_limit_mb_s", type=float, metavar="MB/S", help="Download no faster."),
 )  # fmt: skip
 @together(
     option(
         "Frames", "--size", type=int, default=256, show_default=True, metavar="PX",
-        help="Side of the crops; smaller frames are skipped, none is enlarged.",
+        help="Side of the crops, 256 or more to train with; smaller frames are skipped, none is enlarged.",
     ),
     option("Frames", "--full", is_flag=True, help="Keep whole frames instead of crops."),
     option("Frames", "--crops", type=int, default=1, show_default=True, metavar="N", help="The most crops of a frame."),

@@ -49,6 +49,7 @@ class DownloadOptions:
     """How clips are fetched."""
 
     limit: int = 50  # most clips of a playlist
+    lists_again: bool = False  # whether playlists are listed again of which all clips were fetched
     cookies: Path | None = None  # in Netscape's format; the file is not changed
     rate_limit_mb_s: float | None = None
     pause_s: float = 1.0  # between two downloads
@@ -110,6 +111,9 @@ class Downloader:
     def fetch(self, url: str) -> Iterator[Fetched | Failure]:
         """Fetch every clip of a URL: one, or those of a playlist.
 
+        A playlist is listed once, and again if some of its clips are missing, the limit has grown, or the options say
+        so. If it cannot be listed again, its clips are those of the list before.
+
         Raises:
             Interrupted: If `stop` is set.
             TargetError: If the disk is full.
@@ -118,20 +122,39 @@ class Downloader:
         if urlsplit(url).scheme.lower() not in _SCHEMES:
             yield Failure(address=url, reason="only http and https addresses are fetched")
             return
-        before = [self._fetched_before(key) for key in self._known.get(url, {}).get("playlist", [url])]
-        if before and all(before):
+        row = self._known.get(url, {})
+        keys = row.get("playlist", [url])[: self._options.limit]
+        before = [self._fetched_before(key) for key in keys]
+        if before and all(before) and not self._is_listed_again(row):
+            if row.get("is_cut") or len(row.get("playlist", ())) > len(keys):
+                self._warn_of_more(url)
             yield from filter(None, before)
             return
         try:
             items = self._with_patience(lambda: self._list(url))
         except _Refused as error:
-            yield Failure(address=url, reason=str(error))
+            if "playlist" in row:
+                if all(before):
+                    self._on_warning(f"{url}: {error}; its clips are those that were fetched before")
+                for key, fetched in zip(keys, before, strict=True):
+                    yield fetched or Failure(address=key, reason=f"its playlist {error}")
+            else:
+                yield Failure(address=url, reason=str(error))
             return
         for key, item in items:
             try:
                 yield self._fetched_before(key) or self._with_patience(partial(self._download, key, item))
             except _Refused as error:
                 yield Failure(address=key, reason=str(error))
+
+    def _is_listed_again(self, row: dict[str, Any]) -> bool:
+        """Whether a list from before is not enough; of lists of earlier versions nobody knows whether they were cut."""
+        has_grown = row.get("is_cut", True) and self._options.limit > len(row.get("playlist", ()))
+        return "playlist" in row and (has_grown or self._options.lists_again)
+
+    def _warn_of_more(self, url: str) -> None:
+        limit = self._options.limit
+        self._on_warning(f"{url}: has more than {limit} clips; the first {limit} are taken (--limit takes more)")
 
     def forget(self, url: str) -> None:
         """Forget a fetched file that is no clip: it is fetched again next time."""
@@ -198,10 +221,11 @@ class Downloader:
             entries = list(itertools.islice(found.get("entries") or (), limit + 1))
         if not entries:
             raise _Refused("the playlist is empty")
-        if len(entries) > limit:
-            self._on_warning(f"{url}: has more than {limit} clips; the first {limit} are taken (--limit takes more)")
+        is_cut = len(entries) > limit
+        if is_cut:
+            self._warn_of_more(url)
         items = [_keyed(url, number, entry) for number, entry in enumerate(entries[:limit], 1)]
-        self._remember({"url": url, "playlist": [key for key, _ in items]})
+        self._remember({"url": url, "playlist": [key for key, _ in items], "is_cut": is_cut})
         return items
 
     def _followed(self, program: Any, url: str) -> dict[str, Any]:
@@ -424,6 +448,7 @@ def _read_archive(path: Path) -> dict[str, Any]:
             is_file = row.keys() >= {"file", "num_bytes", "title", "licence", "sha256"} and "/" not in row["file"]
             is_file = is_file and all(isinstance(row[key], str) for key in ("file", "title", "licence", "sha256"))
             is_file = is_file and isinstance(row["num_bytes"], int)
-            if is_file or isinstance(row.get("playlist"), list):
+            keys = row.get("playlist")
+            if is_file or (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
                 known[row["url"]] = row
     return known

@@ -32,14 +32,21 @@ class Finding:
     scan: Scan
     picks: Picks
     kept: list[Pick] = field(default_factory=list)  # picks of which no other source has a sharper version
+    num_dropped: int = 0  # of those that are kept, dropped in review
     split: SplitName | None = None
     num_pairs: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """The frames that pairs are made of."""
+        return len(self.kept) - self.num_dropped
 
     @property
     def dropped(self) -> dict[str, int]:
         """Reason -> number of stretches of shots, or of frames, that were left out for it."""
         num_alike = len(self.picks.picks) - len(self.kept)
-        return {**self.picks.dropped, **({"like a frame of another source": num_alike} if num_alike else {})}
+        later = {"like a frame of another source": num_alike, "dropped in review": self.num_dropped}
+        return {**self.picks.dropped, **{reason: number for reason, number in later.items() if number}}
 
 
 class Finder:

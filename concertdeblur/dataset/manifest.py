@@ -9,6 +9,7 @@ from typing import Any
 from concertdeblur.dataset.findings import Finding
 from concertdeblur.dataset.frames import FRAMES_FILE
 from concertdeblur.dataset.pairs import METADATA_FILE
+from concertdeblur.dataset.picks import FRAMES_FOLDER
 from concertdeblur.dataset.sources import Failure, Source
 from concertdeblur.dataset.versions import versions
 from concertdeblur.dataset.workspace import MANIFEST_FILE, Workspace, read_json
@@ -68,8 +69,8 @@ def manifest_of(
 def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable[[str], None]) -> Before:
     """Claim the folder for these options, or make sure that its data set was made with them.
 
-    Of a data set that is there already, files that somebody edited are put aside; nothing else is changed yet (`reopen`
-    does that).
+    A run that was ended before it had any frame claims nothing. Of a data set that is there already, files that
+    somebody edited are put aside; nothing else is changed yet (`reopen` does that).
 
     Raises:
         TargetError: If the folder holds a data set of other options.
@@ -77,11 +78,11 @@ def begin(workspace: Workspace, options: Mapping[str, Any], on_warning: Callable
 
     """
     path = workspace.path(MANIFEST_FILE)
-    if not path.exists():
+    manifest = read_json(path)
+    if not path.exists() or _has_no_frames(workspace, manifest):
         started = {"format": _FORMAT, "is_complete": False, "versions": versions(), "options": _plain(options)}
         workspace.write_json(path, started)
         return Before(versions=versions(), sources=(), manifest=started)
-    manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("options"), dict):
         raise _nonsense(path)
     if manifest.get("format") != _FORMAT:
@@ -117,6 +118,12 @@ def reopen(workspace: Workspace, before: Before, files: Mapping[str, str] | None
     workspace.write_json(workspace.path(MANIFEST_FILE), known)
 
 
+def _has_no_frames(workspace: Workspace, manifest: object) -> bool:
+    """Whether a manifest is of runs that never got as far as a frame."""
+    is_begun = isinstance(manifest, dict) and manifest.get("is_complete") is False and not manifest.get("sources")
+    return is_begun and not any(workspace.path(name).exists() for name in (FRAMES_FILE, FRAMES_FOLDER))
+
+
 def _nonsense(path: Path) -> DatasetError:
     return DatasetError(f"{path}: is no manifest any more; put it right, or build into another folder")
 
@@ -125,7 +132,7 @@ def _source_facts(finding: Finding) -> dict[str, Any]:
     source = finding.source
     return {
         "source": source.title, "address": source.address, "sha256": source.sha256, "licence": source.licence,
-        "split": finding.split, "num_frames": len(finding.kept), "num_pairs": finding.num_pairs,
+        "split": finding.split, "num_frames": finding.num_frames, "num_pairs": finding.num_pairs,
         "duration_s": finding.scan.duration_s, "num_shots": finding.scan.num_shots, "left_out": finding.dropped,
     }  # fmt: skip
 

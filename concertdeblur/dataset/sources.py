@@ -10,7 +10,8 @@ from concertdeblur.media.clip_folder import clips_in
 
 _COLUMNS = re.compile(r"\s*\t\s*|\s+\|\s+")
 _COMMENT = re.compile(r"^#.*|\s#(?:\s.*)?$")  # "#1" within a name is no comment
-_QUOTED = re.compile(r"""(["'])(.+)\1""")
+# shells and file managers put quotes around paths; what follows is the next column, a comment or nothing
+_QUOTED = re.compile(r"""(["'])(.+?)\1(?=\s*$|\s*\t|\s+\|(?:\s|$)|\s+#(?:\s|$))""")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LARGEST_LIST_BYTES = 16 * 2**20
 _MOST_LETTERS = 200  # most letters of a title or licence
@@ -63,7 +64,8 @@ def is_url(address: str) -> bool:
 def read_list(path: Path) -> list[Entry]:
     """The list's lines; blank ones and comments (`#` before or after) are left out.
 
-    Columns are parted by a tab, or by `|` with spaces around it: address, title, licence.
+    Columns are parted by a tab, or by `|` with spaces around it: address, title, licence. An address in quotes may hold
+    all of these.
 
     Raises:
         SourceError: If the file is missing, unreadable, no text, or names no source.
@@ -140,12 +142,15 @@ def one_line(text: str) -> str:
 
 
 def _entry(number: int, line: str) -> Entry | None:
-    columns = [column.strip() for column in _COLUMNS.split(_COMMENT.sub("", line.strip()).strip())]
-    if not columns[0]:
+    line = line.strip()
+    quoted = _QUOTED.match(line)
+    rest = line[quoted.end() :] if quoted else line
+    columns = [column.strip() for column in _COLUMNS.split(_COMMENT.sub("", rest).rstrip())]
+    address = quoted[2] if quoted else columns[0]
+    if not address:
         return None
     title, licence = (one_line(column) for column in [*columns[1:3], "", ""][:2])
-    quoted = _QUOTED.fullmatch(columns[0])  # shells and file managers put quotes around paths
-    return Entry(line=number, address=quoted[2] if quoted else columns[0], title=title, licence=licence)
+    return Entry(line=number, address=address, title=title, licence=licence)
 
 
 def _exists(path: Path) -> bool:

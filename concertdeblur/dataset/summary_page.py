@@ -95,13 +95,12 @@ def summary_page(
     left_out: Counter[str] = Counter()
     for finding in findings:
         left_out.update(finding.dropped)
-    left_out["dropped in review"] += len(dropped_ids)
     num_pairs = {split: sum(f.num_pairs for f in findings if f.split == split) for split in ("train", "test")}
     parts = [
         _HEAD,
         "<h1>Data set</h1>",
-        f"<p>{len(kept)} frames of {sum(bool(f.kept) for f in findings)} sources; {num_pairs['train']} pairs to train"
-        f" with, {num_pairs['test']} to test with.</p>",
+        f"<p>{len(kept)} frames of {sum(f.num_frames > 0 for f in findings)} sources; {num_pairs['train']} pairs to"
+        f" train with, {num_pairs['test']} to test with.</p>",
         '<div class="tables">',
         _table("Frames by shot type", ("type", "frames"), Counter(r.shot_type for r in kept).most_common()),
         _table("Pairs by blur", ("kernel", "pairs"), Counter(str(row.kernel) for row in rows).most_common()),
@@ -122,7 +121,7 @@ def _sources(findings: Sequence[Finding]) -> str:
     heads = ("source", "for", "frames", "pairs", "shots", "seconds", "licence", "left out")
     lines = [
         (
-            f.source.title, f.split or "-", len(f.kept), f.num_pairs, f.scan.num_shots, f"{f.scan.duration_s:.0f}",
+            f.source.title, f.split or "-", f.num_frames, f.num_pairs, f.scan.num_shots, f"{f.scan.duration_s:.0f}",
             f.source.licence, ", ".join(f"{num} {reason}" for reason, num in f.dropped.items()),
         )
         for f in findings

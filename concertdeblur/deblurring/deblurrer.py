@@ -114,7 +114,7 @@ class Deblurrer:
         """Deblur one frame or a batch; frames are independent of each other.
 
         Args:
-            frames: A numpy array (H, W, 3) or (N, H, W, 3), RGB, uint8, uint16 or float32 in [0, 1]; or a
+            frames: A numpy array (H, W, 3) or (N, H, W, 3), N from 0, RGB, uint8, uint16 or float32 in [0, 1]; or a
                 float tensor (3, H, W) or (N, 3, H, W) in [0, 1].
             strength: How much of the change is applied, 0 to 1.
             refine: False for iGAN alone.
@@ -132,7 +132,7 @@ class Deblurrer:
             return self.deblur_picture(frames, options).pixels
         if frames.ndim != 4:
             raise UsageError(f"frames must be (H, W, 3) or (N, H, W, 3), but {frames.shape = }")
-        return np.stack([self.deblur_picture(frame, options).pixels for frame in frames]).astype(frames.dtype)
+        return self._deblur_batch(frames, options)
 
     def deblur_picture(self, pixels: Pixels, options: DeblurOptions) -> DeblurredPicture:
         """Deblur one picture, (height, width, 3) RGB, and say what BRMR did."""
@@ -244,6 +244,13 @@ class Deblurrer:
     def _stages(self, options: DeblurOptions, medium: Medium) -> FrameStages:
         return FrameStages(self._image_generator, self._brmr, options, medium, self.runtime.device)
 
+    def _deblur_batch(self, frames: npt.NDArray[Sample], options: DeblurOptions) -> npt.NDArray[Sample]:
+        made = np.empty(frames.shape, frames.dtype)
+        check_pixels(np.empty(frames.shape[1:], frames.dtype))  # an empty batch has no frame of its own to check
+        for number, frame in enumerate(frames):
+            made[number] = self.deblur_picture(frame, options).pixels
+        return made
+
     def _deblur_tensor(self, frames: Tensor, options: DeblurOptions) -> Tensor:
         if frames.ndim not in (3, 4) or frames.shape[-3] != 3 or not frames.is_floating_point():
             raise UsageError(
@@ -251,8 +258,7 @@ class Deblurrer:
             )
         batch = frames[None] if frames.ndim == 3 else frames
         arrays = batch.detach().float().cpu().permute(0, 2, 3, 1).numpy()
-        made = np.stack([self.deblur_picture(array, options).pixels for array in arrays])
-        out = torch.from_numpy(made).permute(0, 3, 1, 2).to(frames)
+        out = torch.from_numpy(self._deblur_batch(arrays, options)).permute(0, 3, 1, 2).to(frames)
         return out[0] if frames.ndim == 3 else out
 
 

@@ -56,6 +56,8 @@ class DeblurOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength must lie between 0 and 1, but it is {self.strength}")
+        if self.refine_share is not None and not 0 <= self.refine_share <= 1:
+            raise UsageError(f"refine_share must lie between 0 and 1, but it is {self.refine_share}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Several items, one after the other. An item with an output is done, and one that fails stops no other."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -84,6 +84,30 @@ def run_batch(
             yield made
     if count.failed:
         raise SourceError(wording(count))
+
+
+def output_name(source: Path, suffix: str, *, converted: Collection[str], mark: str = "") -> str:
+    """The name of an output that nobody named: `a.mp4` stays `a.mp4`, and `a.avi` becomes `a.avi.mp4`.
+
+    It depends on the source's name alone, and differs between all sources of a folder. So a source that comes later
+    never finds an output of its name that was made of another one.
+
+    Args:
+        source: The input.
+        suffix: Of the output.
+        converted: Suffixes of inputs whose outputs get another one. A name with one of them inside, such as
+            `a.avi.mp4`, gets a further suffix, too.
+        mark: What stands before the output's suffix.
+
+    """
+    is_kept = source.suffix == suffix and not any(inner.lower() in converted for inner in source.suffixes[:-1])
+    return f"{source.stem if is_kept else source.name}{mark}{suffix}"
+
+
+def is_output(path: Path, folder: Path, target: Path) -> bool:
+    """Whether a file that was found in a folder of inputs lies in the outputs' folder, which is below that one."""
+    outputs = target.resolve()
+    return folder.resolve() in outputs.parents and outputs in path.resolve().parents
 
 
 def make_folder(folder: Path) -> None:

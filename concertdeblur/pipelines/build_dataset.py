@@ -43,7 +43,7 @@ from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, 
 from concertdeblur.media.containers import error_text
 from concertdeblur.media.output_file import is_disk_full
 from concertdeblur.pipelines.cluster_dataset import find_on_cluster
-from concertdeblur.pipelines.dataset_job import DatasetJob, DatasetSummary
+from concertdeblur.pipelines.dataset_job import LEAST_TRAINED_PX, DatasetJob, DatasetSummary
 from concertdeblur.progress import StageProgress
 
 __all__ = ["DatasetJob", "DatasetSummary", "build_dataset"]
@@ -139,6 +139,11 @@ class _Build:
         """Fetch, look, pick, name, split, blur, write: in this order."""
         read_reviews(self.workspace.folder)  # so that unreadable reviews are an error before the work, and not after it
         before = manifest.begin(self.workspace, self.job.lasting(), self.telling.on_warning)
+        if self.job.is_too_small_to_train:
+            self.telling.on_warning(
+                f"with --size {self.job.size} the set cannot be trained with: 'concertdeblur train' takes pictures of"
+                f" {LEAST_TRAINED_PX} px and more"
+            )
         findings = self._look(before)
         drop_duplicates(findings)
         reviews = read_reviews(self.workspace.folder)
@@ -150,7 +155,7 @@ class _Build:
         self._write(before, findings, records)
         self._show(findings, records, dropped_ids)
         self._remove_stale(findings)
-        return self._summary(findings, len(records) - len(dropped_ids))
+        return self._summary(findings)
 
     def _look(self, before: manifest.Before) -> list[Finding]:
         """The frames of every source; if a source cannot be read now, those that an earlier run found stay."""
@@ -204,11 +209,10 @@ class _Build:
         return finding
 
     def _split(self, findings: Sequence[Finding], reviews: Mapping[str, Review]) -> None:
-        num_frames = {
-            finding.source.sha256: sum(not is_dropped(reviews.get(pick.frame_id)) for pick in finding.kept)
-            for finding in findings
-        }
-        splits = split_sources({sha256: num for sha256, num in num_frames.items() if num}, self.job.seed)
+        for finding in findings:
+            finding.num_dropped = sum(is_dropped(reviews.get(pick.frame_id)) for pick in finding.kept)
+        num_frames = {finding.source.sha256: finding.num_frames for finding in findings if finding.num_frames}
+        splits = split_sources(num_frames, self.job.seed)
         for finding in findings:
             finding.split = splits.get(finding.source.sha256)
         if not any(finding.kept for finding in findings):
@@ -284,15 +288,15 @@ class _Build:
             if not any(path.iterdir()):
                 path.rmdir()
 
-    def _summary(self, findings: Sequence[Finding], num_frames: int) -> DatasetSummary:
+    def _summary(self, findings: Sequence[Finding]) -> DatasetSummary:
         dropped: Counter[str] = Counter()
         for finding in findings:
             dropped.update(finding.dropped)
         return DatasetSummary(
             target=self.workspace.folder,
-            num_sources=sum(bool(finding.kept) for finding in findings),
+            num_sources=sum(finding.num_frames > 0 for finding in findings),
             num_failed=len(self.failures),
-            num_frames=num_frames,
+            num_frames=sum(finding.num_frames for finding in findings),
             num_pairs=sum(map(len, self.rows.values())),
             num_test_pairs=len(self.rows["test"]),
             dropped=dict(sorted(dropped.items())),

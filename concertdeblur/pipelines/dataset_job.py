@@ -14,6 +14,7 @@ from concertdeblur.errors import UsageError
 ShotFinder = Literal["auto", "scenedetect", "transnetv2"]
 _SMALLEST_CROP_PX = 64
 _LARGEST_CROP_PX = 1080
+LEAST_TRAINED_PX = 256  # `train` skips smaller pictures; its own figure is not imported, since that would load torch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,7 @@ class DatasetJob:
     seed: int = 0
     shots: ShotFinder = "auto"
     limit: int = 50  # most clips of a playlist
+    list_again: bool = False  # whether playlists are listed again, for clips that were added since
     cookies: Path | None = None
     rate_limit_mb_s: float | None = None
     cluster: str | None = None  # address of the one that looks through the sources
@@ -47,6 +49,11 @@ class DatasetJob:
             raise UsageError(f"--rate-limit must be above 0 MB/s, but it is {self.rate_limit_mb_s:g}")
 
     @property
+    def is_too_small_to_train(self) -> bool:
+        """Whether `train` would take none of its pictures."""
+        return not self.full and self.size < LEAST_TRAINED_PX
+
+    @property
     def pick_options(self) -> PickOptions:
         """Which frames of a clip are kept."""
         return PickOptions(least_side_px=self.size, most_frames=self.max_frames, least_sharpness=self.min_sharpness)
@@ -54,7 +61,9 @@ class DatasetJob:
     @property
     def download_options(self) -> DownloadOptions:
         """How clips are fetched."""
-        return DownloadOptions(limit=self.limit, cookies=self.cookies, rate_limit_mb_s=self.rate_limit_mb_s)
+        return DownloadOptions(
+            limit=self.limit, lists_again=self.list_again, cookies=self.cookies, rate_limit_mb_s=self.rate_limit_mb_s
+        )
 
     @property
     def pair_options(self) -> PairOptions:

@@ -6,16 +6,25 @@ from pathlib import Path
 
 from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.pictures.formats import (
+    READ_ONLY_SUFFIXES,
     WRITTEN_SUFFIXES,
     default_suffix,
     is_picture_name,
     is_stray_name,
     why_not_read,
 )
-from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
+from concertdeblur.pipelines.batch import (
+    BatchCount,
+    Item,
+    folder_of_all,
+    is_output,
+    make_folder,
+    output_name,
+    run_batch,
+)
 from concertdeblur.pipelines.deblur_image import ImageJob, ImageSummary, LoadedNetworks, deblur_image
 
-_MARK = ".deblurred"
+MARK = ".deblurred"  # what an output beside its picture has before its suffix
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,41 +156,41 @@ def _is_folder(target: Path) -> bool:
 
 def _beside(path: Path, job: ImageJob) -> list[ImageTask]:
     if path.is_dir():
-        return _into(path, path.with_name(f"{path.resolve().name}{_MARK}"), job)
-    if path.stem.endswith(_MARK):  # an output of an earlier run, which `photos/*` names
+        return _into(path, path.with_name(f"{path.resolve().name}{MARK}"), job)
+    if path.stem.endswith(MARK):  # an output of an earlier run, which `photos/*` names
         return []
-    return [ImageTask(source=path, target=path.with_name(f"{path.stem}{_MARK}{default_suffix(path)}"))]
+    return [ImageTask(source=path, target=path.with_name(written_name(path, mark=MARK)))]
 
 
 def _into(path: Path, folder: Path, job: ImageJob) -> list[ImageTask]:
     """The tasks of an output folder: a picture keeps its name, and a folder's pictures keep their subfolders."""
     if not path.is_dir():
-        return [ImageTask(source=path, target=folder / f"{path.stem}{default_suffix(path)}", makes_folder=True)]
+        return [ImageTask(source=path, target=folder / written_name(path), makes_folder=True)]
     if path.resolve() == folder.resolve():
         raise TargetError(f"{folder}: input and output are the same folder; choose another one")
     tasks = []
     for source in sorted(path.rglob("*") if job.recursive else path.iterdir()):
         within = source.relative_to(path)
         is_stray = any(part.startswith(".") for part in within.parts) or not is_picture_name(source)
-        if is_stray or not source.is_file() or folder.resolve() in source.resolve().parents:
+        if is_stray or not source.is_file() or is_output(source, path, folder):
             continue
-        target = folder / within.with_name(f"{source.stem}{default_suffix(source)}")
+        target = folder / within.with_name(written_name(source))
         tasks.append(ImageTask(source=source, target=target, is_of_folder=True, makes_folder=True))
     return tasks
 
 
+def written_name(path: Path, *, mark: str = "") -> str:
+    """The name of a picture's output: `IMG_1.jpg` keeps it, `IMG_1.heic` becomes `IMG_1.heic.jpg`."""
+    return output_name(path, default_suffix(path), converted=READ_ONLY_SUFFIXES, mark=mark)
+
+
 def _apart(tasks: list[ImageTask]) -> list[ImageTask]:
-    """The same tasks with no two outputs of one name: IMG_1.heic beside IMG_1.jpg becomes IMG_1.heic.jpg."""
-    taken = {task.target for task in tasks if task.target.suffix == task.source.suffix}
-    made: list[ImageTask] = []
+    """The same tasks with no two outputs of one name: of two folders with i.jpg, the second one's becomes i-2.jpg."""
+    made: dict[Path, ImageTask] = {}
     for task in tasks:
-        target = task.target
-        if target.suffix != task.source.suffix and target in taken:
-            target = target.with_name(f"{task.source.name}{target.suffix}")
-        number = 2
-        while target in {other.target for other in made}:
+        target, number = task.target, 2
+        while target in made:
             target = task.target.with_stem(f"{task.target.stem}-{number}")
             number += 1
-        taken.add(target)
-        made.append(replace(task, target=target))
-    return made
+        made[target] = replace(task, target=target)
+    return list(made.values())

@@ -16,7 +16,7 @@ from concertdeblur.training.data.sources import find_sources
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import Recipe
 
-_MIN_SIDE_PX = 256  # least side of a training picture, as in the paper
+MIN_SIDE_PX = 256  # least side of a training picture, as in the paper
 PICTURES, _CLIPS, _SEQUENCES = "pictures", "clip_pairs", "sequences"  # the stores in a run's folder
 
 
@@ -78,7 +78,7 @@ class DataSources:
         """
         recipe, pictures = self.recipe, self.out / PICTURES
         build_store(
-            self.data, pictures, recipe.data, min_side_px=_MIN_SIDE_PX,
+            self.data, pictures, recipe.data, min_side_px=MIN_SIDE_PX,
             on_progress=narrator.counted("read pictures", "pictures"), on_warning=narrator.on_warning,
         )  # fmt: skip
         if self.clips is not None:

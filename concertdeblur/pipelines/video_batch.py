@@ -1,16 +1,23 @@
 """Several clips, or folders of them: each with its output, one after the other; a clip that fails stops no other."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError
-from concertdeblur.media.clip_folder import clips_in, looks_like_clip
+from concertdeblur.media.clip_folder import CLIP_SUFFIXES, clips_in, looks_like_clip
 from concertdeblur.media.containers import FORMATS
-from concertdeblur.pipelines.batch import BatchCount, Item, folder_of_all, make_folder, run_batch
+from concertdeblur.pipelines.batch import (
+    BatchCount,
+    Item,
+    folder_of_all,
+    is_output,
+    make_folder,
+    output_name,
+    run_batch,
+)
 from concertdeblur.pipelines.deblur_video import VideoRun
 from concertdeblur.pipelines.kept_networks import KeptNetworks
 from concertdeblur.pipelines.segments.work_folder import remove_remains
@@ -60,9 +67,7 @@ def find_items(
     if len(sources) == 1 and not sources[0].is_dir():
         source = sources[0]
         if target is None:
-            return [
-                Item(source=source, target=source.with_name(f"{source.stem}{_MADE}{_written_suffix(source, as_mp4)}"))
-            ]
+            return [Item(source=source, target=source.with_name(_written_name(source, as_mp4, mark=_MADE)))]
         return [Item(source=source, target=target / _written_name(source, as_mp4) if target.is_dir() else target)]
     if target is None:
         if len(sources) > 1:
@@ -85,7 +90,7 @@ def _of_folder(folder: Path, target: Path, *, recursive: bool) -> list[tuple[Pat
     if target.resolve() == folder.resolve():
         raise TargetError(f"{target}: input and output are the same folder")
     try:
-        clips = [clip for clip in clips_in(folder, recursive=recursive) if target not in clip.parents]
+        clips = [clip for clip in clips_in(folder, recursive=recursive) if not is_output(clip, folder, target)]
         if not clips:
             is_below = not recursive and clips_in(folder, recursive=True)
             hint = "; its subfolders do: --recursive takes them" if is_below else ""
@@ -98,30 +103,23 @@ def _of_folder(folder: Path, target: Path, *, recursive: bool) -> list[tuple[Pat
 
 
 def _named(found: list[tuple[Path, Path]], target: Path, as_mp4: bool) -> list[Item]:
-    """Outputs whose names differ: two clips that would get one name keep their own suffix within it."""
+    """The outputs; a clip that was named twice has one."""
     items: dict[Path, Item] = {}
-    wanted = Counter(place.with_name(_written_name(place, as_mp4)) for _, place in found)
-    own = {place for _, place in found if place.with_name(_written_name(place, as_mp4)) == place}
     for source, place in found:
-        made = place.with_name(_written_name(place, as_mp4))
-        if made != place and (wanted[made] > 1 or made in own):
-            made = place.with_name(f"{place.name}{_DEFAULT_SUFFIX}")
-        if target / made in items:
-            other = items[target / made].source
+        made = target / place.with_name(_written_name(place, as_mp4))
+        if made in items:
+            other = items[made].source
             if other.resolve() == source.resolve():
                 continue
             raise UsageError(f"{source} and {other} would get the same output name; rename one")
-        items[target / made] = Item(source=source, target=target / made)
+        items[made] = Item(source=source, target=made)
     return list(items.values())
 
 
-def _written_name(path: Path, as_mp4: bool) -> str:
-    return f"{path.stem}{_written_suffix(path, as_mp4)}"
-
-
-def _written_suffix(path: Path, as_mp4: bool) -> str:
-    is_kept = FORMATS.get(path.suffix.lower()) == "mp4" if as_mp4 else path.suffix.lower() in FORMATS
-    return path.suffix if is_kept else _DEFAULT_SUFFIX
+def _written_name(path: Path, as_mp4: bool, *, mark: str = "") -> str:
+    kept = {suffix for suffix, name in FORMATS.items() if name == "mp4" or not as_mp4}
+    suffix = path.suffix if path.suffix.lower() in kept else _DEFAULT_SUFFIX
+    return output_name(path, suffix, converted=CLIP_SUFFIXES - kept, mark=mark)
 
 
 def deblur_batch(

@@ -29,6 +29,9 @@ def computed_once(
     Yields:
         One result for each item, in order.
 
+    Raises:
+        Exception: What `items` or `compute` raised, after the results before it and their repeats.
+
     """
     runs: deque[list[T]] = deque()  # each run has the items of one result; the last run may still grow
 
@@ -42,8 +45,16 @@ def computed_once(
 
     # A result's run is complete only once `compute` has taken the next item, or found that there is none.
     before: tuple[list[T], R] | None = None
+    failure: Exception | None = None
     with closing(compute(firsts())) as results:
-        for result in results:
+        while True:
+            try:
+                result = next(results)
+            except StopIteration:
+                break
+            except Exception as error:  # the repeats before it are given first
+                failure = error
+                break
             if before is not None:
                 yield from _again(*before, repeated)
                 runs.popleft()
@@ -51,6 +62,8 @@ def computed_once(
             yield result
     if before is not None:
         yield from _again(*before, repeated)
+    if failure is not None:
+        raise failure
 
 
 def _again(run: list[T], result: R, repeated: Callable[[R, T], R]) -> Iterator[R]:

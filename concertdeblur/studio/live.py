@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from concertdeblur.pictures.formats import default_suffix
+from concertdeblur.pipelines.image_batch import MARK, written_name
 from concertdeblur.pipelines.video_batch import find_items
 from concertdeblur.studio.pipes import Child
 from concertdeblur.studio.records import ClipRecord
@@ -74,12 +74,11 @@ class LiveClip:
         return text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", "")
 
     def output(self) -> Path:
-        """Where the output goes: the name that `video` or `image` would give it in a folder."""
+        """Where the output goes: the name that `video` or `image` would give it beside its input."""
         source = Path(self.record.source)
         if self.record.facts["kind"] == "picture":
-            return self.folder.out / f"{source.stem}.deblurred{default_suffix(source)}"
-        written = find_items((source,), self.folder.out)[0].target
-        return written.with_name(f"{written.stem}.deblurred{written.suffix}")
+            return self.folder.out / written_name(source, mark=MARK)
+        return self.folder.out / find_items((source,), None)[0].target.name
 
     def wanted_after(self, number: int) -> dict[str, Any] | None:
         """The moment that is still to come after one; None if there is none."""

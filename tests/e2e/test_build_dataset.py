@@ -24,6 +24,7 @@ from concertdeblur.dataset.reviews import Review
 from concertdeblur.dataset.scan import scan_clip
 from concertdeblur.dataset.shot_types import ShotType
 from concertdeblur.dataset.shots import SceneDetectCuts
+from concertdeblur.dataset.sources import Failure
 from concertdeblur.dataset.workspace import read_png
 from concertdeblur.errors import ConcertDeblurError, DatasetError, Interrupted, SourceError, TargetError
 from concertdeblur.media.decord_reader import DecordReader
@@ -318,6 +319,7 @@ class TestReview:
         reviews[named] = Review(keep=True, shot_type=ShotType.LS)
         summary, _ = build(urls, target)
         assert summary.num_frames == 2
+        assert summary.dropped["dropped in review"] == 1
         every = [row for split in ("train", "test") for row in rows(target, split)]
         assert {(row["shot_type"], row["shot_type_by"]) for row in every} == {("LS", "review"), ("CU", "suggestion")}
         assert not list(target.rglob(f"{dropped}-*"))
@@ -325,6 +327,23 @@ class TestReview:
         reviews.clear()
         build(urls, target)
         assert contents(target) == before
+
+    def test_a_source_whose_only_frame_was_dropped_is_not_counted(
+        self, clips: Path, tmp_path: Path, reviews: dict[str, Review]
+    ) -> None:
+        urls, target = write_list(tmp_path, clips / "second.mp4", clips / "third.mp4"), tmp_path / "set"
+        build(urls, target)
+        (dropped, *_) = (frame.frame_id for frame in read_frames(target) if frame.source == "second")
+        reviews[dropped] = Review(keep=False)
+        summary, _ = build(urls, target)
+        assert (summary.num_frames, summary.num_sources) == (1, 1)
+        manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+        counts = {row["source"]: (row["num_frames"], row["num_pairs"]) for row in manifest["sources"]}
+        assert counts == {"second": (0, 0), "third": (1, 7)}
+        assert manifest["sources"][0]["left_out"]["dropped in review"] == 1
+        page = (target / "summary.html").read_text(encoding="utf-8")
+        assert "1 frames of 1 sources" in page
+        assert '<td>dropped in review</td><td class="n">1</td>' in page
 
     def test_dropping_every_frame_empties_the_set_and_can_be_taken_back(
         self, clips: Path, tmp_path: Path, typist: list[int], reviews: dict[str, Review]
@@ -376,6 +395,11 @@ class TestOptions:
         urls = write_list(tmp_path, clips / "second.mp4")
         with pytest.raises(DatasetError, match="no source gave a frame"):
             build(urls, tmp_path / "set", DatasetJob(size=512))
+        summary, told = build(urls, tmp_path / "set", DatasetJob(size=128))  # there was nothing to keep
+        assert summary.num_frames == 1
+        assert any("--size 128 the set cannot be trained with" in line for line in told)
+        summary, told = build(urls, tmp_path / "other", DatasetJob())
+        assert not any("trained" in line for line in told)
 
 
 class TestPicks:
@@ -465,6 +489,60 @@ class TestWeb:
         fetched = [path for path in (tmp_path / "set/.cache/downloads").iterdir() if path.suffix == ".mp4"]
         assert len(fetched) == 2
         assert not list(tmp_path.parent.glob("Three*"))
+
+    def feed(self, site: Site, *names: str) -> str:
+        """A feed of clips, of which those that the site has can be fetched."""
+        items = "".join(f"<item><title>{n}</title><link>{site.url(f'/{n}.mp4')}</link></item>" for n in names)
+        page = f'<?xml version="1.0"?><rss version="2.0"><channel><title>Feed</title>{items}</channel></rss>'
+        site.pages["/feed.xml"] = ("application/rss+xml", page.encode())
+        return site.url("/feed.xml")
+
+    def fetched(self, folder: Path, url: str, **options: Any) -> tuple[list[str], list[str], list[str]]:
+        """Names of the clips that are there, of those that are not, and warnings."""
+        told: list[str] = []
+        made = list(Downloader(folder, DownloadOptions(pause_s=0, **options), on_warning=told.append).fetch(url))
+        there = [item.url.rsplit("/", 1)[1] for item in made if isinstance(item, Fetched) and item.path.is_file()]
+        return there, [item.address for item in made if isinstance(item, Failure)], told
+
+    def test_a_playlist_that_cannot_be_listed_again_keeps_its_clips(self, site: Site, tmp_path: Path) -> None:
+        url = self.feed(site, "v0", "v1", "gone", "v2")
+        first = self.fetched(tmp_path, url)
+        assert first == (["v0.mp4", "v1.mp4", "v2.mp4"], [site.url("/gone.mp4")], [])
+        del site.pages["/feed.xml"]
+        assert self.fetched(tmp_path, url) == first
+        there, failed, told = self.fetched(tmp_path, url, limit=2, lists_again=True)
+        assert (there, failed) == (["v0.mp4", "v1.mp4"], [])
+        assert [line for line in told if "404" in line and "fetched before" in line]
+
+    def test_frames_of_a_playlist_stay_while_it_cannot_be_listed(self, site: Site, clips: Path, tmp_path: Path) -> None:
+        site.pages["/whole.mp4"] = ("video/mp4", (clips / "second.mp4").read_bytes())
+        urls = write_list(tmp_path, self.feed(site, "whole", "gone"), clips / "third.mp4")
+        build(urls, tmp_path / "set")
+        before = contents(tmp_path / "set")
+        del site.pages["/feed.xml"]
+        _, told = build(urls, tmp_path / "set")
+        assert not [line for line in told if "not in the list any more" in line]
+        after = contents(tmp_path / "set")
+        told_by = {"manifest.json", "summary.html"}  # they say why the other clip is missing, which is another reason
+        assert {n: before[n] for n in before.keys() - told_by} == {n: after[n] for n in after.keys() - told_by}
+
+    def test_a_limit_can_grow_and_shrink(self, site: Site, tmp_path: Path) -> None:
+        url = self.feed(site, "v0", "v1", "v2")
+        warning = f"{url}: has more than 2 clips; the first 2 are taken (--limit takes more)"
+        for _ in range(2):
+            assert self.fetched(tmp_path, url, limit=2) == (["v0.mp4", "v1.mp4"], [], [warning])
+        assert self.fetched(tmp_path, url, limit=50) == (["v0.mp4", "v1.mp4", "v2.mp4"], [], [])
+        asked = site.num_bodies("/feed.xml")
+        assert self.fetched(tmp_path, url, limit=2) == (["v0.mp4", "v1.mp4"], [], [warning])
+        assert self.fetched(tmp_path, url, limit=60) == (["v0.mp4", "v1.mp4", "v2.mp4"], [], [])
+        assert site.num_bodies("/feed.xml") == asked
+
+    def test_clips_that_were_added_to_a_playlist_come_on_request(self, site: Site, tmp_path: Path) -> None:
+        url = self.feed(site, "v0")
+        assert self.fetched(tmp_path, url)[0] == ["v0.mp4"]
+        self.feed(site, "v1", "v0")
+        assert self.fetched(tmp_path, url)[0] == ["v0.mp4"]
+        assert self.fetched(tmp_path, url, lists_again=True)[0] == ["v1.mp4", "v0.mp4"]
 
     def test_a_server_that_stumbles_is_asked_again(self, site: Site, tmp_path: Path) -> None:
         site.flaky["/flaky.mp4"] = 1

@@ -56,7 +56,7 @@ def test_an_output_folder_takes_one_picture_or_several(tmp_path: Path) -> None:
     ended = run_here("image", "a.jpg", "b.png", "c.gif", "all", *ZERO, folder=tmp_path)
     assert (ended.returncode, "3 of 3 pictures are written." in ended.stderr) == (0, True)
     assert names(tmp_path / "there") == names(tmp_path / "new") == ["a.jpg"]
-    assert names(tmp_path / "all") == ["a.jpg", "b.png", "c.png"]
+    assert names(tmp_path / "all") == ["a.jpg", "b.png", "c.gif.png"]
     (tmp_path / "Thumbs.db").write_bytes(b"stray")
     ended = run_here("image", "Thumbs.db", "a.jpg", "b.png", "c.gif", "all", *ZERO, folder=tmp_path)
     assert (ended.returncode, "0 of 3 pictures are written, 3 were there" in ended.stderr) == (0, True)
@@ -74,7 +74,8 @@ def test_a_folder_is_taken_alone_or_with_its_subfolders(photos: Path) -> None:
 
 def test_an_output_folder_inside_the_input_is_not_an_input(photos: Path) -> None:
     for _ in range(2):
-        assert run_here("image", photos, photos / "out", "--recursive", "--overwrite", *ZERO).returncode == 0
+        ended = run_here("image", photos, "photos/out", "--recursive", "--overwrite", *ZERO, folder=photos.parent)
+        assert ended.returncode == 0
     assert names(photos / "out") == ["B.PNG", "a.jpg", "deep/c.webp", "deep/er/d.tif"]
 
 
@@ -108,6 +109,19 @@ def test_what_an_earlier_run_has_made_counts_as_done(photos: Path) -> None:
     assert (target / "a.jpg").stat().st_mtime_ns == made_before
     ended = run_here("image", photos, target, "--overwrite", *ZERO)
     assert "2 of 2 pictures are written." in ended.stderr
+
+
+def test_a_picture_that_comes_later_is_not_taken_for_one_that_is_done(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "x.gif")
+    assert run_here("image", "in", "out", *ZERO, folder=tmp_path).returncode == 0
+    picture(tmp_path / "in" / "x.png")
+    ended = run_here("image", "in", "out", *ZERO, folder=tmp_path)
+    assert "1 of 2 pictures are written, 1 were there already" in ended.stderr
+    assert names(tmp_path / "out") == ["x.gif.png", "x.png"]
+    beside = [tmp_path / "in" / "x.gif", tmp_path / "in" / "x.png"]
+    assert [task.target.name for task in plan_images(beside * 2, ImageJob())][:2] == [
+        "x.gif.deblurred.png", "x.deblurred.png",
+    ]  # fmt: skip
 
 
 def test_existing_outputs_can_be_skipped_outside_folders(tmp_path: Path) -> None:

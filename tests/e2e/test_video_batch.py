@@ -42,21 +42,30 @@ def test_folder_in_gives_folder_out(clips: Path, tmp_path: Path) -> None:
     *each, whole = batch(clips, tmp_path / "sharp")
     assert [summary.num_frames for summary in each if isinstance(summary, VideoSummary)] == [12, 5]
     assert whole == BatchSummary(num_done=2, num_done_before=0, failed=())
-    assert names(tmp_path / "sharp") == ["a.mp4", "b.mp4"]
-    assert [facts.codec for facts in stream_facts(tmp_path / "sharp" / "b.mp4")] == ["h264", "aac"]
+    assert names(tmp_path / "sharp") == ["a.mp4", "b.avi.mp4"]
+    assert [facts.codec for facts in stream_facts(tmp_path / "sharp" / "b.avi.mp4")] == ["h264", "aac"]
 
 
 def test_what_is_done_is_not_done_again(clips: Path, tmp_path: Path) -> None:
     batch(clips, tmp_path / "sharp")
-    (tmp_path / "sharp" / "b.mp4").write_text("precious")
+    (tmp_path / "sharp" / "b.avi.mp4").write_text("precious")
     make_clip(clips / "c.mp4", ClipSpec(num_frames=3))
     *each, whole = batch(clips, tmp_path / "sharp")
     assert len(each) == 1
     assert whole == BatchSummary(num_done=1, num_done_before=2, failed=())
-    assert (tmp_path / "sharp" / "b.mp4").read_text() == "precious"
+    assert (tmp_path / "sharp" / "b.avi.mp4").read_text() == "precious"
     *_, whole = batch(clips, tmp_path / "sharp", overwrite=True)
     assert whole == BatchSummary(num_done=3, num_done_before=0, failed=())
-    assert len(frames_of(tmp_path / "sharp" / "b.mp4")) == 5
+    assert len(frames_of(tmp_path / "sharp" / "b.avi.mp4")) == 5
+
+
+def test_a_clip_that_comes_later_is_not_taken_for_one_that_is_done(clips: Path, tmp_path: Path) -> None:
+    batch(clips, tmp_path / "sharp")
+    make_clip(clips / "b.mp4", ClipSpec(num_frames=3))
+    *_, whole = batch(clips, tmp_path / "sharp")
+    assert whole == BatchSummary(num_done=1, num_done_before=2, failed=())
+    assert len(frames_of(tmp_path / "sharp" / "b.avi.mp4")) == 5
+    assert len(frames_of(tmp_path / "sharp" / "b.mp4")) == 3
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,7 @@ def test_no_error_of_one_clip_stops_the_others(
     with pytest.raises(SourceError, match=r"1 of 2 clips failed: a\.mp4; the other 1 are done"):
         list(made)
     assert seen == [("a.mp4", error)]
-    assert names(tmp_path / "sharp") == ["b.mp4"]
+    assert names(tmp_path / "sharp") == ["b.avi.mp4"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -101,7 +110,7 @@ def test_the_command_names_what_failed_and_ends_with_1(clips: Path, tmp_path: Pa
     ended = run("video", clips, tmp_path / "sharp", "--strength", 0, "--json")
     assert ended.returncode == 1
     told = events(ended.stdout)
-    assert [Path(event["target"]).name for event in told if event["event"] == "done"] == ["a.mp4", "b.mp4"]
+    assert [Path(event["target"]).name for event in told if event["event"] == "done"] == ["a.mp4", "b.avi.mp4"]
     assert any("bad.mp4: not a clip" in event["message"] for event in told if event["event"] == "warning")
     assert told[-1]["message"] == "1 of 3 clips failed: bad.mp4; the other 2 are done"
     assert "Traceback" not in ended.stderr
@@ -163,28 +172,42 @@ def test_subfolders_on_request(clips: Path, tmp_path: Path) -> None:
     (clips / "day 2").mkdir()
     make_clip(clips / "day 2" / "a.mp4", ClipSpec(num_frames=3))
     assert [item.target for item in find_items([clips], tmp_path / "out")] == [
-        tmp_path / "out" / "a.mp4", tmp_path / "out" / "b.mp4",
+        tmp_path / "out" / "a.mp4", tmp_path / "out" / "b.avi.mp4",
     ]  # fmt: skip
     list(deblur_batch(find_items([clips], clips / "out", recursive=True), VideoJob(strength=0)))
-    assert names(clips / "out") == ["a.mp4", "b.mp4", "day 2/a.mp4"]
-    assert len(find_items([clips], clips / "out", recursive=True)) == 3  # outputs are no inputs
+    assert names(clips / "out") == ["a.mp4", "b.avi.mp4", "day 2/a.mp4"]
+
+
+def test_outputs_are_no_inputs_however_the_folders_are_named(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (clips / "out").mkdir()
+    make_clip(clips / "out" / "a.mp4", ClipSpec(num_frames=3))
+    (tmp_path / "link").symlink_to(clips / "out")
+    for folder in (clips, Path("clips")):
+        for target in (clips / "out", Path("clips/out"), Path("clips/../clips/out"), Path("link")):
+            items = find_items([folder], target, recursive=True)
+            assert [item.target for item in items] == [target / "a.mp4", target / "b.avi.mp4"]
+    assert len(find_items([clips / "out"], clips, recursive=True)) == 1  # inputs may lie in the outputs' folder
 
 
 def test_default_names(clips: Path, tmp_path: Path) -> None:
     (item,) = find_items([clips / "a.mp4"], None)
     assert item == Item(source=clips / "a.mp4", target=clips / "a.deblurred.mp4")
-    assert find_items([clips / "b.avi"], None)[0].target == clips / "b.deblurred.mp4"
-    assert find_items([clips / "b.avi"], tmp_path)[0].target == tmp_path / "b.mp4"
+    assert find_items([clips / "b.avi"], None)[0].target == clips / "b.avi.deblurred.mp4"
+    assert find_items([clips / "b.avi"], tmp_path)[0].target == tmp_path / "b.avi.mp4"
     assert find_items([clips], None)[0].target == tmp_path / "clips.deblurred" / "a.mp4"
-    assert find_items([Path("x.mov")], None, as_mp4=True)[0].target == Path("x.deblurred.mp4")
+    assert find_items([Path("x.mov")], None, as_mp4=True)[0].target == Path("x.mov.deblurred.mp4")
 
 
 def test_names_that_would_be_the_same_are_kept_apart(tmp_path: Path) -> None:
-    for name in ("a.mp4", "a.avi", "b.mpg", "b.wmv"):
+    for name in ("a.mp4", "a.avi", "b.mpg", "b.wmv", "b.wmv.mp4", "c.1.mp4"):
         (tmp_path / name).touch()
     items = find_items([tmp_path], tmp_path / "out")
     assert {item.source.name: item.target.name for item in items} == {
         "a.mp4": "a.mp4", "a.avi": "a.avi.mp4", "b.mpg": "b.mpg.mp4", "b.wmv": "b.wmv.mp4",
+        "b.wmv.mp4": "b.wmv.mp4.mp4", "c.1.mp4": "c.1.mp4",
     }  # fmt: skip
 
 
@@ -211,12 +234,12 @@ def test_several_inputs_and_a_missing_one(clips: Path, tmp_path: Path) -> None:
     ended = run("video", *sources, tmp_path / "out", "--strength", 0)
     assert ended.returncode == 1
     assert "none.mp4: no such file" in ended.stderr
-    assert names(tmp_path / "out") == ["a.mp4", "b.mp4"]
+    assert names(tmp_path / "out") == ["a.mp4", "b.avi.mp4"]
 
 
 def test_one_clip_without_an_output_name(clips: Path) -> None:
     assert run_here("video", clips / "b.avi", "--strength", 0).returncode == 0
-    assert len(frames_of(clips / "b.deblurred.mp4")) == 5
+    assert len(frames_of(clips / "b.avi.deblurred.mp4")) == 5
     again = run("video", clips / "b.avi", "--strength", 0)
     assert again.returncode == 1
     assert "exists already" in again.stderr

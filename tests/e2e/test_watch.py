@@ -68,6 +68,25 @@ def test_an_empty_file_is_not_whole(inbox: Path, tmp_path: Path) -> None:
     assert WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0).whole() == []
 
 
+def test_outputs_are_not_watched(inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (inbox / "out").mkdir()
+    for name in ("a.mp4", "out/b.mp4"):
+        make_clip(inbox / name, ClipSpec(num_frames=3))
+    watched = WatchedFolder(source=inbox, target=Path("in/out"), settle_s=0, recursive=True)
+    assert [item.source for item in watched.whole()] == [inbox / "a.mp4"]
+
+
+def test_a_clip_that_comes_later_is_not_taken_for_one_that_is_done(inbox: Path, tmp_path: Path) -> None:
+    make_clip(inbox / "a.avi", ClipSpec(num_frames=3))
+    watched = WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0)
+    (first,) = watched.whole()
+    first.target.touch()
+    first.source.unlink()
+    make_clip(inbox / "a.mp4", ClipSpec(num_frames=3))
+    assert [item.source for item in watched.whole()] == [inbox / "a.mp4"]
+
+
 def test_bad_and_late_clips(inbox: Path, tmp_path: Path) -> None:
     make_clip(inbox / "b.mp4", ClipSpec())
     (inbox / "a.mp4").write_text("not a clip at all")

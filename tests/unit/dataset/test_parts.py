@@ -21,7 +21,8 @@ from concertdeblur.dataset.split import split_sources
 from concertdeblur.dataset.summary_page import shown_on_page
 from concertdeblur.dataset.workspace import Workspace, open_workspace, read_png
 from concertdeblur.errors import DatasetError, SourceError, TargetError, UsageError
-from concertdeblur.pipelines.dataset_job import DatasetJob, parse_levels
+from concertdeblur.pipelines.dataset_job import LEAST_TRAINED_PX, DatasetJob, parse_levels
+from concertdeblur.pipelines.train_data import MIN_SIDE_PX
 from tests.concert_clips import Picture, photo
 
 
@@ -47,6 +48,22 @@ class TestList:
             ("a|b.mp4", "", ""),
         ]
         assert [e.is_url for e in entries] == [True, False, False]
+
+    @pytest.mark.parametrize(
+        ("line", "entry"),
+        [
+            ('"clips/Song # 1.mp4"', ("clips/Song # 1.mp4", "", "")),
+            ("'clips/Band | Live.mp4' | Live | CC0 # ours", ("clips/Band | Live.mp4", "Live", "CC0")),
+            ('"a\tb.mp4"\tTitle', ("a\tb.mp4", "Title", "")),
+            ('"a # b.mp4" # "said" so', ("a # b.mp4", "", "")),
+            ("'Rock 'n' Roll.mp4' | Rock 'n' Roll", ("Rock 'n' Roll.mp4", "Rock 'n' Roll", "")),
+            ("'74 live.mp4", ("'74 live.mp4", "", "")),
+            ('"a" b.mp4 | Title', ('"a" b.mp4', "Title", "")),
+        ],
+    )
+    def test_quotes_keep_what_a_name_holds(self, tmp_path: Path, line: str, entry: tuple[str, str, str]) -> None:
+        (found,) = self.read(tmp_path, line)
+        assert (found.address, found.title, found.licence) == entry
 
     @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n"])
     def test_an_empty_list_is_refused(self, tmp_path: Path, text: str) -> None:
@@ -259,7 +276,9 @@ class TestFolder:
     def test_other_options_and_a_spoilt_manifest_are_refused(self, tmp_path: Path) -> None:
         workspace = Workspace(tmp_path)
         manifest.begin(workspace, {"size": 256, "levels": (0.5,)}, print)
-        manifest.begin(workspace, {"size": 256, "levels": (0.5,)}, print)
+        manifest.begin(workspace, {"size": 96, "levels": (0.5,)}, print)
+        manifest.begin(workspace, {"size": 256, "levels": (0.5,)}, print)  # no frame is lost
+        (tmp_path / "frames").mkdir()
         with pytest.raises(TargetError, match="built with size 256, not 128"):
             manifest.begin(workspace, {"size": 128, "levels": (0.5,)}, print)
         path = tmp_path / "manifest.json"
@@ -288,6 +307,12 @@ class TestJob:
         given = build_command.make_context("build-dataset", ["--urls", "list.txt"]).params
         job = asdict(DatasetJob())
         assert {**{name: given[name] for name in job}, "levels": parse_levels(given["levels"])} == job
+        assert not DatasetJob().is_too_small_to_train
+
+    def test_what_is_too_small_to_train_with(self) -> None:
+        assert LEAST_TRAINED_PX == MIN_SIDE_PX
+        assert DatasetJob(size=MIN_SIDE_PX - 1).is_too_small_to_train
+        assert not DatasetJob(size=MIN_SIDE_PX - 1, full=True).is_too_small_to_train  # frames may be larger
 
     def test_levels(self) -> None:
         assert parse_levels("0.5") == (0.5,)

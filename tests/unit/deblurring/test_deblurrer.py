@@ -72,6 +72,8 @@ def test_tensors_and_batches(deblurrer: Deblurrer) -> None:
         np.zeros((0, 4, 3), np.uint8),
         np.zeros((4, 4, 3), np.int32),
         np.zeros((1, 1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 4, 4), np.uint8),
+        np.zeros((0, 4, 4, 3), np.int32),
         torch.zeros(1, 4, 4),
         torch.zeros(3, 4, 4, dtype=torch.uint8),
     ],
@@ -79,6 +81,21 @@ def test_tensors_and_batches(deblurrer: Deblurrer) -> None:
 def test_other_shapes_and_types_are_refused(deblurrer: Deblurrer, frames: Any) -> None:
     with pytest.raises(UsageError):
         deblurrer.deblur(frames)
+
+
+def test_an_empty_batch_gives_an_empty_one(deblurrer: Deblurrer) -> None:
+    made = deblurrer.deblur(np.zeros((0, 8, 9, 3), np.uint16))
+    assert made.shape == (0, 8, 9, 3)
+    assert made.dtype == np.uint16
+    tensor = deblurrer.deblur(torch.zeros(0, 3, 8, 9, dtype=torch.float16))
+    assert tensor.shape == (0, 3, 8, 9)
+    assert tensor.dtype == torch.float16
+
+
+@pytest.mark.parametrize("share", [-1.0, 1.1, float("nan")])
+def test_a_share_to_refine_outside_is_refused(share: float) -> None:
+    with pytest.raises(UsageError, match="refine_share"):
+        DeblurOptions(refine_share=share)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
@@ -269,6 +286,18 @@ class TestStream:
         once = list(deblurrer.stream([frames[0], frames[2], frames[5]], DeblurOptions()))
         for number, before in zip((0, 2, 5), once, strict=True):
             assert np.array_equal(pixels_of(made[number].frame), pixels_of(before.frame))
+
+    def test_repeated_frames_before_an_error_come_out(self, deblurrer: Deblurrer) -> None:
+        one, other = map(pixels_of, self.frames(2))
+
+        def broken() -> Iterator[Frame]:
+            yield from (Frame(pts=i, pixels=p) for i, p in enumerate((one, other, other, other)))
+            raise OSError("unplugged")
+
+        stream = deblurrer.stream(broken(), DeblurOptions(refine=False))
+        assert [next(stream).frame.pts for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(OSError, match="unplugged"):
+            next(stream)
 
     def test_a_repeated_frame_that_does_not_change_keeps_its_own_planes(self, deblurrer: Deblurrer) -> None:
         frames = [Frame(pts=i, pixels=np.full((64, 64, 3), 90, np.uint8)) for i in range(2)]

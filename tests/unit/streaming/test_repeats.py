@@ -74,13 +74,13 @@ def test_a_long_run_is_not_taken_at_once() -> None:
 
 def test_an_error_comes_after_what_was_before_it_and_the_worker_is_closed() -> None:
     def broken() -> Iterator[tuple[int, str]]:
-        yield 0, "a"
-        yield 1, "a"
+        yield from enumerate("abbb")
         raise OSError("unplugged")
 
     worker = Worker()
-    made = computed_once(broken(), worker, is_repeat=same_letter, repeated=again)
-    assert next(made) == ((0, "a"), "A", True)
+    stream = computed_once(broken(), worker, is_repeat=same_letter, repeated=again)
+    made = [next(stream) for _ in range(4)]
+    assert made == [((0, "a"), "A", True), ((1, "b"), "B", True), ((2, "b"), "B", False), ((3, "b"), "B", False)]
     with pytest.raises(OSError, match="unplugged"):
-        list(made)
+        next(stream)
     assert worker.is_closed
