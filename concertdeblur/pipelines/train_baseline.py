@@ -44,6 +44,7 @@ from concertdeblur.training.data.sequences import SequenceStore
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.report import Report
+from concertdeblur.training.run_folder import locked
 
 _FILE = "baseline.json"  # the settings that the run was begun with
 _TRIED_SAMPLES = 24  # how long it takes to make a sample is measured by as many; a rendered one takes longest
@@ -101,33 +102,34 @@ def train_baseline(
     flush_denormals()
     sources = DataSources(recipe=recipe, out=out, data=data, real=real, clips=clips)
     sources.check()
-    sources.store(Narrator(on_progress=on_progress, on_warning=on_warning, stop=threading.Event()))
-    contents, stored, recipe = sources.stored()
-    device = choose_runtime(job.device, "torch").device
-    torch.manual_seed(recipe.seed)
-    network = build_baseline(job.kind, job.settings).to(device)
-    made = _Pairs(recipe, stored)
+    with locked(out):
+        sources.store(Narrator(on_progress=on_progress, on_warning=on_warning, stop=threading.Event()))
+        contents, stored, recipe = sources.stored()
+        device = choose_runtime(job.device, "torch").device
+        torch.manual_seed(recipe.seed)
+        network = build_baseline(job.kind, job.settings).to(device)
+        made = _Pairs(recipe, stored)
 
-    def seconds_a_step(trial: BaselineSchedule) -> float:
-        return _seconds_a_step(job.kind, made, network, trial, stored.held_out)
+        def seconds_a_step(trial: BaselineSchedule) -> float:
+            return _seconds_a_step(job.kind, made, network, trial, stored.held_out)
 
-    schedule = _schedule(out, job, contents.sha256, recipe.seed, seconds_a_step)
-    stage = BaselineStage(job.kind, network, schedule, out, held_out=stored.held_out)
-    stage.resume()
-    workers = num_workers(device, num_threads=torch.get_num_threads())
-    with Loader(made.batches(schedule.batch_size), device, workers=workers, uses=made.uses) as loader:
-        until_s = float("inf") if job.minutes is None else 60 * job.minutes
-        stage.run(lambda step: made.of_step(loader(step), step), until_s=until_s, on_report=on_report)
-    if not stage.is_done:
-        return BaselineRun(weights=None, cpu_s=stage.cpu_s)
-    provenance = {
-        "cpu_seconds": stage.cpu_s,
-        "schedule": asdict(schedule),
-        "recipe": asdict(recipe),
-        "data": asdict(contents),
-    }
-    save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
-    return BaselineRun(weights=out / "weights", cpu_s=stage.cpu_s)
+        schedule = _schedule(out, job, contents.sha256, recipe.seed, seconds_a_step)
+        stage = BaselineStage(job.kind, network, schedule, out, held_out=stored.held_out)
+        stage.resume()
+        workers = num_workers(device, num_threads=torch.get_num_threads())
+        with Loader(made.batches(schedule.batch_size), device, workers=workers, uses=made.uses) as loader:
+            until_s = float("inf") if job.minutes is None else 60 * job.minutes
+            stage.run(lambda step: made.of_step(loader(step), step), until_s=until_s, on_report=on_report)
+        if not stage.is_done:
+            return BaselineRun(weights=None, cpu_s=stage.cpu_s)
+        provenance = {
+            "cpu_seconds": stage.cpu_s,
+            "schedule": asdict(schedule),
+            "recipe": asdict(recipe),
+            "data": asdict(contents),
+        }
+        save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
+        return BaselineRun(weights=out / "weights", cpu_s=stage.cpu_s)
 
 
 class _Pairs:

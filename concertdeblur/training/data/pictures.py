@@ -6,6 +6,7 @@ split, height, width and offset of each, which of them are pairs, what they were
 
 import hashlib
 import json
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,7 @@ __all__ = [
     "StoreContents",
     "StoredPicture",
     "build_store",
+    "is_store",
     "is_store_of",
     "open_pixels",
     "read_contents",
@@ -58,6 +60,7 @@ __all__ = [
 
 _FORMAT = 2  # of the index file's format
 REPLACED = "replaced"  # stores of a run that may come back
+_OWN_FILE = re.compile(r"(index\.json|pixels\.u8|flows\.f16|(train|held_out)-[a-z-]+\.(u8|f16)\S*)")
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
@@ -190,13 +193,30 @@ def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
         return False
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store, also a damaged or unfinished one, and no folder of the user's."""
+    try:
+        if all(_OWN_FILE.fullmatch(path.name) for path in folder.iterdir()):
+            return True
+        index = parse_json((folder / "index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(index, dict) and index.keys() >= {"format", "pictures"}
+
+
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of this one at the end of the block; after an error it is deleted.
 
     Where a folder `REPLACED` lies beside it, what was there before goes into that, else it is deleted.
+
+    Raises:
+        TrainingError: If what was there before is no store.
     """
     part = folder.with_name(f"{folder.name}.part")
+    for path in (folder, part):
+        if path.exists() and not is_store(path):
+            raise TrainingError(f"{path} is no store of a training, which would replace it; name another --out")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
