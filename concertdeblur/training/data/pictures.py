@@ -61,6 +61,7 @@ __all__ = [
 _FORMAT = 2  # of the index file's format
 REPLACED = "replaced"  # stores of a run that may come back
 _OWN_FILE = re.compile(r"(index\.json|pixels\.u8|flows\.f16|(train|held_out)-[a-z-]+\.(u8|f16)\S*)")
+_NAMED = 3  # most skipped pictures that a message names
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
@@ -289,7 +290,8 @@ def read_skipped(folder: Path) -> tuple[SkippedPicture, ...]:
 def _settle(index: dict[str, Any], folder: Path, sources: Sources, on_warning: Callable[[str], None]) -> None:
     """Warn of skipped pictures, and make sure that both splits still have a picture."""
     skipped = [str(SkippedPicture(**row)) for row in index["skipped"]]
-    told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {', '.join(skipped)}"
+    named = ", ".join(skipped[:_NAMED]) + (f", and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else "")
+    told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {named}"
     stored = {row["name"] for row in index["pictures"] if not row["is_blurred"]}
     try:
         kept = both_splits(folder, [picture for picture in sources.pictures if picture.name in stored])

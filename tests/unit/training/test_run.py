@@ -208,7 +208,7 @@ class TestFoldersOfTheUser:
     @pytest.mark.parametrize("data", ["pictures", "sequences/mine"])
     def test_data_that_lie_where_a_store_will_be_are_refused(self, tmp_path: Path, data: str) -> None:
         (tmp_path / "link").symlink_to(tmp_path)
-        with pytest.raises(TrainingError, match="--real .*by a store of its own; name another folder with --out"):
+        with pytest.raises(TrainingError, match=r"--real .*by a store of its own; name another folder with --out"):
             check_stores(tmp_path, {"--data": tmp_path / "other", "--real": tmp_path / "link" / data})
 
     def test_of_the_folder_of_mined_windows_only_windows_are_deleted(self, tmp_path: Path) -> None:
