@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -52,6 +52,7 @@ __all__ = [
     "read_picture",
     "read_skipped",
     "replaced",
+    "skipped_text",
     "split_of",
     "view",
     "write_index",
@@ -287,11 +288,16 @@ def read_skipped(folder: Path) -> tuple[SkippedPicture, ...]:
     return tuple(SkippedPicture(**row) for row in read_index(folder).get("skipped", ()))
 
 
+def skipped_text(skipped: Sequence[SkippedPicture], total: int) -> str:
+    """How many of all pictures are skipped, and the first of them by name."""
+    named, more = ", ".join(map(str, skipped[:_NAMED])), len(skipped) - _NAMED
+    return f"{len(skipped)} of {total} pictures are skipped: {named}" + (f", and {more} more" if more > 0 else "")
+
+
 def _settle(index: dict[str, Any], folder: Path, sources: Sources, on_warning: Callable[[str], None]) -> None:
     """Warn of skipped pictures, and make sure that both splits still have a picture."""
-    skipped = [str(SkippedPicture(**row)) for row in index["skipped"]]
-    named = ", ".join(skipped[:_NAMED]) + (f", and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else "")
-    told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {named}"
+    skipped = [SkippedPicture(**row) for row in index["skipped"]]
+    told = skipped_text(skipped, len(index["pictures"]) + len(skipped))
     stored = {row["name"] for row in index["pictures"] if not row["is_blurred"]}
     try:
         kept = both_splits(folder, [picture for picture in sources.pictures if picture.name in stored])
