@@ -188,7 +188,7 @@ class TestSkipped:
         for clip in range(3):
             _write(tmp_path / "in" / f"clip{clip}" / "0001.png", _view(clip))
         build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
-        stores = [PictureStore(tmp_path / "out", split) for split in ("train", "held_out")]  # type: ignore[arg-type]
+        stores = [PictureStore(tmp_path / "out", split) for split in ("train", "held_out")]
         names = [picture.name for store in stores for picture in store.pictures]
         assert sorted(names) == [f"clip{clip}/0001.png" for clip in range(3)]
         assert [len(store) for store in stores] in ([2, 1], [1, 2])
