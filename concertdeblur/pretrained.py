@@ -186,7 +186,7 @@ def save_weight_set(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        lines = [f"recipe = {json.dumps(recipe)}", "", "[architecture]", *_toml(dataclasses.asdict(architecture))]
+        lines = [f"recipe = {_toml_value(recipe)}", "", "[architecture]", *_toml(dataclasses.asdict(architecture))]
         lines += ["", "[brmr]", *_toml(dataclasses.asdict(brmr))]
         for network, module in networks.by_name().items():
             path = part / f"{network}.safetensors"
@@ -207,11 +207,12 @@ def save_weight_set(
 
 def _toml(table: dict[str, Any]) -> list[str]:
     """Plain values and inline tables as TOML lines; None is left out."""
+    return [f"{key} = {_toml_value(item)}" for key, item in table.items() if item is not None]
 
-    def value(item: Any) -> str:
-        if isinstance(item, dict):
-            kept = {key: inner for key, inner in item.items() if inner is not None}
-            return "{ " + ", ".join(f"{key} = {value(inner)}" for key, inner in kept.items()) + " }"
-        return json.dumps(item)
 
-    return [f"{key} = {value(item)}" for key, item in table.items() if item is not None]
+def _toml_value(item: Any) -> str:
+    """A plain value or inline table: as in JSON, but TOML has no surrogate pairs, and takes DEL as an escape only."""
+    if isinstance(item, dict):
+        kept = {key: inner for key, inner in item.items() if inner is not None}
+        return "{ " + ", ".join(f"{key} = {_toml_value(inner)}" for key, inner in kept.items()) + " }"
+    return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -81,6 +81,18 @@ def _sum(plain: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+def check_least(settings: object, **least: float) -> None:
+    """Refuse settings that are less than they may be, by their names.
+
+    Raises:
+        ValueError: If one is, or is no number.
+    """
+    for name, number in least.items():
+        value = getattr(settings, name)
+        if not value >= number:
+            raise ValueError(f"{name} must be {number} at least, but it is {value}")
+
+
 def settings_from_table(table: dict[str, Any], cls: type[T], *, where: str) -> T:
     """Build a (nested) dataclass from plain data; `where` names the source in messages.
 
@@ -115,7 +127,9 @@ def _converted(value: Any, hint: Any, *, where: str) -> Any:
         if value not in arguments:
             raise SettingsError(f"{where}: {value!r} is none of {', '.join(map(repr, arguments))}")
         return value
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise SettingsError(f"{where}: expected a list, found {value!r}")
         return tuple(_converted(item, arguments[0], where=where) for item in value)
     if origin in (typing.Union, types.UnionType):
         table = next((inner for inner in arguments if dataclasses.is_dataclass(inner)), None)

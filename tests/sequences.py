@@ -1,7 +1,8 @@
-"""Sequences of a moving picture, blurred along its motion, with their sharp truths; as folders of frames."""
+"""Sequences of a moving picture, blurred along its motion, with their sharp truths; as folders of frames or clips."""
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -31,3 +32,15 @@ def write_gopro_folder(root: Path, name: str, num_frames: int, *, height: int = 
         target.mkdir(parents=True)
         for number, picture in enumerate(pictures):
             assert cv2.imwrite(str(target / f"{number:06d}.png"), np.ascontiguousarray(picture[:, :, ::-1]))
+
+
+def write_pair_of_clips(folder: Path, num_frames: int, *, height: int = 144, width: int = 160) -> None:
+    """A pair of clips, `a_blurred.mkv` beside `a_sharp.mkv`."""
+    folder.mkdir()
+    for half, pictures in zip(("blurred", "sharp"), moving_pair(num_frames, height=height, width=width), strict=True):
+        with av.open(str(folder / f"a_{half}.mkv"), "w") as output:
+            stream = output.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
+            for picture in pictures:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            output.mux(stream.encode())

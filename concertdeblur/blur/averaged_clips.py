@@ -52,18 +52,19 @@ class AveragedSequence:
     sharp: list[Picture]
 
 
-def averaged_sequences(clip: Path, *, seed: int) -> Iterator[AveragedSequence]:
+def averaged_sequences(clip: Path, *, seed: int, least_side_px: int) -> Iterator[AveragedSequence]:
     """Sequences of averages, and a few of unchanged sharp frames; a clip that is soft or full of cuts gives none.
 
     Args:
         clip: Any clip that PyAV reads.
         seed: With the clip's name and frames, this decides everything.
+        least_side_px: Least side of the frames, px; a smaller clip gives none.
 
     Raises:
         SourceError: If the clip cannot be read.
     """
     of_clip = list(hashlib.sha256(clip.name.encode()).digest()[:8])
-    for number, frames in enumerate(_stretches(clip)):
+    for number, frames in enumerate(_stretches(clip, least_side_px)):
         gray = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for frame in frames]
         for distance in _distances(gray):
             rng = np.random.default_rng([seed, *of_clip, number, distance])
@@ -77,11 +78,14 @@ def averaged_sequences(clip: Path, *, seed: int) -> Iterator[AveragedSequence]:
                 yield AveragedSequence(name=f"{clip.name}, sharp, every {step}", blurred=sharp, sharp=sharp)
 
 
-def _stretches(clip: Path) -> Iterator[list[Picture]]:
-    """Stretches of consecutive frames, halved where they are large."""
+def _stretches(clip: Path, least_side_px: int) -> Iterator[list[Picture]]:
+    """Stretches of consecutive frames, halved where they are large; none where they are then too small."""
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
         apart = max(_STRETCH, (reader.info.num_frames_hint or 0) // _STRETCHES)
-        halve = min(reader.info.height, reader.info.width) >= _HALVED_FROM_PX
+        short_side = min(reader.info.height, reader.info.width)
+        halve = short_side >= _HALVED_FROM_PX
+        if short_side // (2 if halve else 1) < least_side_px:
+            return
         frames: list[Picture] = []
         for number, frame in enumerate(reader.frames()):
             if number >= apart * _STRETCHES:

@@ -2,13 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.deblurring.stream_speed import NUM_FRAMES, NUM_TIMED, frame_seconds
+from concertdeblur.errors import DatasetError, TrainingError
 from concertdeblur.evaluation import detection, exhibits, generated_clips
 from concertdeblur.evaluation.contenders import Contender, WeightSet
 from concertdeblur.evaluation.detection import DetectionReport, Trial
@@ -22,7 +23,7 @@ from concertdeblur.evaluation.stages import Stages, Step
 from concertdeblur.evaluation.statistics import estimate
 from concertdeblur.evaluation.tables import Figures, Scored, Speed
 from concertdeblur.psnr import psnr_db
-from concertdeblur.training.data.pictures import read_picture
+from concertdeblur.training.data.pictures import SkippedPicture, read_picture, skipped_text
 
 _NUM_PANS, _NUM_SHAKEN = 6, 6  # number of pictures from which clips are made
 _FRAME_HW = (720, 1280)
@@ -30,26 +31,52 @@ _FRAME_HW = (720, 1280)
 
 @dataclass(kw_only=True, slots=True)
 class Judge:
-    """One evaluation: its data, its weight set, and the results so far."""
+    """One evaluation: its data, its weight set, and the results so far.
+
+    Args:
+        data: The pairs; `check` leaves out those that cannot be read.
+        weights: The weight set.
+        level: Level of the seven kernels.
+        seed: All random choices follow it.
+        stages: Called after every picture and frame.
+        on_warning: Called with a sentence on what is left out.
+    """
 
     data: EvaluationData
     weights: WeightSet
     level: float
     seed: int
     stages: Stages
+    on_warning: Callable[[str], None] = lambda _message: None
     refinings: list[Refining] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)  # trials of blur detection on the grid
     data_sha256: str = ""
 
     def check(self) -> None:
-        """Read every pair once, so that a pair that cannot be read or does not match fails before the long work."""
+        """Read every pair once, before the long work; what cannot be read, or is too small, is left out.
+
+        Raises:
+            DatasetError: If the halves of a pair differ in size, or nothing is left.
+        """
         step = self.stages.begin("check pictures", len(self.data.pairs), "pairs")
+        skipped: dict[str, SkippedPicture] = {}
         for pair in self.data.pairs:
-            if pair.blurred is not None:
-                pair.read()
-            elif pair.kernel == CAPTURE:
-                read_picture(pair.sharp, SIDE_PX)
+            try:
+                if pair.blurred is not None:
+                    pair.read()
+                elif pair.kernel == CAPTURE:
+                    read_picture(pair.sharp, SIDE_PX)
+            except TrainingError as error:
+                reason = str(error).removeprefix(f"{pair.sharp}: ").removeprefix(f"{pair.blurred}: ")
+                skipped[_file_of(pair)] = SkippedPicture(name=_file_of(pair), reason=reason)
             step({})
+        if skipped:
+            told = skipped_text(list(skipped.values()), len({_file_of(pair) for pair in self.data.pairs}))
+            kept = tuple(pair for pair in self.data.pairs if _file_of(pair) not in skipped)
+            if not kept:
+                raise DatasetError(f"no picture can be measured; {told}")
+            self.on_warning(told)
+            self.data = replace(self.data, pairs=kept)
 
     def warm_up(self, contenders: Sequence[Contender]) -> None:
         """Run everything once, since the first use compiles, and that is no part of the speed."""
@@ -186,6 +213,11 @@ class Judge:
         step({})
         gains = tuple(one.gain_db for one in self.refinings if one.step_gains_db)
         return Shown(pairs=tuple(shown), detection=detected, refining_gains_db=gains)
+
+
+def _file_of(pair: EvaluationPair) -> str:
+    """What cannot be used if the pair cannot: its blurred picture, or the one that all its kernels blur."""
+    return pair.picture if pair.blurred is None else pair.name
 
 
 def _whole(pair: EvaluationPair) -> Picture:

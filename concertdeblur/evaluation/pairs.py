@@ -1,5 +1,6 @@
 """Pairs to judge by: sharp pictures blurred on the fly, or pairs as `build-dataset`, GOPRO or REDS lay them out."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ _MIN_SIDE_PX = 64
 _MIN_CLIPS = 5  # with fewer clips, pictures are resampled instead of clips
 _SEVEN = frozenset(kernel.value for kernel in Kernel)
 _LISTS = ("train/metadata.jsonl", "test/metadata.jsonl")
+_CAPTURED = re.compile(r"-capture-\d+(?=-sharp\.png$)")  # each has a sharp picture of its own: the tone curve differs
 
 Layout = Literal["pictures", "build-dataset", "folders"]
 
@@ -31,7 +33,7 @@ class EvaluationPair:
     """A blurred picture and its sharp one."""
 
     name: str
-    picture: str  # name of the sharp picture
+    picture: str  # name of the sharp picture, or of the crop that several of build-dataset show
     group: str  # the clip that it is from, or the picture: groups are resampled
     kernel: str  # one of the seven, "capture", or empty if not known
     shot_type: str
@@ -76,7 +78,7 @@ class EvaluationData:
 
     @property
     def sharp(self) -> tuple[EvaluationPair, ...]:
-        """One pair of every sharp picture."""
+        """One pair of every picture."""
         first: dict[str, EvaluationPair] = {}
         for pair in self.pairs:
             first.setdefault(pair.picture, pair)
@@ -104,18 +106,19 @@ def find_pairs(folder: Path, options: PairOptions) -> EvaluationData:
         sources = find_sources(folder, DataSettings(max_held_out=10**9))
     is_all = options.is_all or len(sources.pictures) == 1
     wanted = [p for p in sources.pictures if is_all or p.split == "held_out"]
-    total = len(wanted)
+    rows = _metadata(folder)
+    names = list(dict.fromkeys(_picture_of(picture.name, rows) for picture in wanted))
+    total = len(names)
     if options.limit is not None and total > options.limit:
         places = [number * total // options.limit for number in range(options.limit)]
     else:
         places = list(range(total))
     split = "pictures, all of the folder" if is_all else "pictures held out of training"
     if not sources.pairs:
-        names = (*(kernel.value for kernel in Kernel), CAPTURE)
-        pairs = [_made(wanted[place], place, name, options.level) for place in places for name in names]
+        kernels = (*(kernel.value for kernel in Kernel), CAPTURE)
+        pairs = [_made(wanted[place], place, kernel, options.level) for place in places for kernel in kernels]
         return EvaluationData(layout="pictures", pairs=tuple(pairs), split=split)
-    rows = _metadata(folder)
-    made = _given(folder, sources, {wanted[place].name for place in places}, rows)
+    made = _given(folder, sources, {names[place] for place in places}, rows)
     return EvaluationData(layout="build-dataset" if rows else "folders", pairs=_grouped(made), split=split)
 
 
@@ -148,18 +151,24 @@ def _given(folder: Path, sources: Sources, wanted: set[str], rows: dict[str, dic
     paths = {picture.name: picture.path for picture in sources.pictures}
     made = []
     for pair in sources.pairs:
-        if pair.sharp_name not in wanted:
+        picture = _picture_of(pair.sharp_name, rows)
+        if picture not in wanted:
             continue
         row = rows.get(pair.name, {})
         sequence = _sequence_of(paths[pair.sharp_name].relative_to(folder))
         made.append(
             EvaluationPair(
-                name=pair.name, picture=pair.sharp_name, group=str(row.get("source") or sequence),
+                name=pair.name, picture=picture, group=str(row.get("source") or sequence),
                 kernel=pair.kernel or "", shot_type=str(row.get("shot_type") or NO_SHOT_TYPE),
                 sharp=paths[pair.sharp_name], blurred=pair.path, level=pair.level or 0.0,
             )
         )  # fmt: skip
     return made
+
+
+def _picture_of(sharp_name: str, rows: dict[str, dict[str, Any]]) -> str:
+    """The name by which a sharp picture counts: sharp pictures of one crop of build-dataset count as one."""
+    return _CAPTURED.sub("", sharp_name) if rows else sharp_name
 
 
 def _sequence_of(sharp: Path) -> str:

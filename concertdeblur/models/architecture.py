@@ -16,6 +16,7 @@ from concertdeblur.models.paper import PaperGenerator, PaperPatchGenerator
 from concertdeblur.models.path_taps import NUM_TAPS
 from concertdeblur.models.restoration import PathRestoration
 from concertdeblur.models.smear_predictor import SmearPredictor
+from concertdeblur.settings import check_least
 
 EMBEDDING_WIDTH = 128
 
@@ -32,6 +33,7 @@ class GeneratorSettings:
     num_taps: int = 0  # samples along the motion that it takes: path_taps.NUM_TAPS for a video's, else 0
 
     def __post_init__(self) -> None:
+        check_least(self, width=1, num_blocks=0, num_deep_blocks=0)
         if self.num_taps not in (0, NUM_TAPS):
             raise ValueError(f"num_taps must be 0 or {NUM_TAPS}, but it is {self.num_taps}")
 
@@ -42,6 +44,9 @@ class DiscriminatorSettings:
 
     width: int
 
+    def __post_init__(self) -> None:
+        check_least(self, width=1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmearPredictorSettings:
@@ -49,6 +54,9 @@ class SmearPredictorSettings:
 
     width: int = 32
     num_blocks: int = 3
+
+    def __post_init__(self) -> None:
+        check_least(self, width=1, num_blocks=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

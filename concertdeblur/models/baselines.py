@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from concertdeblur.settings import check_least
+
 Kind = Literal["multi_scale", "deblurgan"]
 _SLOPE = 0.2  # slope of LeakyReLU in both discriminators
 
@@ -24,8 +26,7 @@ class BaselineSettings:
     num_blocks: int = 19  # blocks of each scale of the multi-scale CNN, which makes 40 convolutions; DeblurGAN has 9
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.num_blocks < 1:
-            raise ValueError("width and num_blocks must be 1 at least")
+        check_least(self, width=1, num_blocks=1)
 
 
 PAPER_SIZES: dict[Kind, BaselineSettings] = {

@@ -122,7 +122,7 @@ def evaluate(
         target: The folder of the report.
         job: The user's choices.
         on_progress: Called after every picture and frame.
-        on_warning: Called for each real clip that is left out; the report says it, too.
+        on_warning: Called for what is left out: a real clip, or pictures; the report says it, too.
         stop: When set, the run ends with `Interrupted` and writes nothing.
 
     Raises:
@@ -148,7 +148,7 @@ def evaluate(
 
     real_judge = _real_judge(weights, others, job, stages, warn)
     real = real_judge.judge(sequences) if sequences else None
-    pictures = None if found is None else _scored(found, weights, others, job, stages)
+    pictures = None if found is None else _scored(found, weights, others, job, stages, warn)
     report = Report(
         **_picture_parts(pictures, job.seed),
         origin=_origin(data, job, weights, pictures, real, real_judge.sha256),
@@ -192,14 +192,16 @@ def _real_judge(
 
 def _scored(
     found: EvaluationData, weights: WeightSet, others: tuple[Contender | WeightSet, ...], job: EvaluateJob,
-    stages: Stages,
+    stages: Stages, on_warning: Callable[[str], None],
 ) -> _Pictures:  # fmt: skip
     """Every contender on every pair of pictures."""
     columns = [blurred_input()]
     for other in others:
         columns += [other] if isinstance(other, Contender) else contenders_of(other, prefix=other.name)
     contenders = (*columns, *contenders_of(weights))
-    judge = Judge(data=found, weights=weights, level=job.level, seed=job.seed, stages=stages)
+    judge = Judge(
+        data=found, weights=weights, level=job.level, seed=job.seed, stages=stages, on_warning=on_warning
+    )  # fmt: skip
     judge.check()
     judge.warm_up(contenders)
     return _Pictures(judge=judge, contenders=contenders, scored=judge.score(contenders))

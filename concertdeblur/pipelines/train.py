@@ -6,6 +6,7 @@ Read `train` and then `train_stages` from top to bottom to see the whole job.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import torch
 
 from concertdeblur.errors import UsageError
 from concertdeblur.models import Networks
-from concertdeblur.pipelines.train_data import PICTURES, DataSources
+from concertdeblur.pipelines.train_data import DataSources
 from concertdeblur.pipelines.train_stages import check_stages, train_stages
 from concertdeblur.pretrained import digest_of, find_weights, save_weight_set
 from concertdeblur.progress import StageProgress
@@ -26,7 +27,7 @@ from concertdeblur.training.distributed import joined, local_device, others_wait
 from concertdeblur.training.motion_gain import REAL, REAL_WORST
 from concertdeblur.training.narration import Narrator, mean_gain_db
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.run_folder import RunFolder
+from concertdeblur.training.run_folder import PICTURES, RunFolder, locked
 from concertdeblur.training.session import Session
 
 
@@ -134,7 +135,7 @@ def train(
     device = choose_runtime(local_device(job.device), "torch").device
     stop = stop or threading.Event()
     narrator = Narrator(on_progress=on_progress, on_warning=on_warning, stop=stop)
-    with joined(device) as world:
+    with joined(device) as world, ExitStack() as lock:
         session = Session(
             out=job.out,
             device=device,
@@ -145,7 +146,7 @@ def train(
         )
         with others_wait(device):
             if world.is_first:
-                _open(job, session)
+                _open(job, session, lock)
                 if job is not wanted:
                     on_warning(
                         "refining of videos is not learned: it takes steps (video_pgan.steps), and real pairs (--real),"
@@ -185,19 +186,19 @@ def _with_what_can_be_learned(job: TrainJob) -> TrainJob:
     return replace(job, recipe=replace(job.recipe, architecture=architecture))
 
 
-def _open(job: TrainJob, session: Session) -> None:
-    """Check whether this run may go on in its folder, and store the pictures there.
+def _open(job: TrainJob, session: Session, lock: ExitStack) -> None:
+    """Check whether this run may go on in its folder, lock that, and store the pictures there.
 
     Nothing that a run has made is deleted before all is checked: a mistyped name costs no checkpoint and no store.
     """
-    job.sources.check()
-    named = {"--data": job.data, "--real": job.real, "--clips": job.clips}
-    sources = {option: str(folder) for option, folder in named.items() if folder is not None}
+    sources = {option: str(folder) for option, folder in job.sources.folders.items()}
     folder = RunFolder(job.out, job.recipe, sources=sources, start_sha256=job.start_sha256)
     is_anew = job.restart and job.stage is None
     changes = folder.check(resume=job.resume, is_anew=is_anew)
+    job.sources.check()
     if changes:
         session.narrator.on_warning(f"going on with other settings than before: {'; '.join(changes)}")
+    lock.enter_context(locked(job.out))
     with folder.keeping_stores():
         job.sources.store(session.narrator)
         contents = job.sources.stored()[0]

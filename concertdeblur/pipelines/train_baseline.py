@@ -9,6 +9,7 @@ middle and its truth.
 import argparse
 import copy
 import json
+import math
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from typing import Any, cast
 
 import torch
 
-from concertdeblur.errors import ConcertDeblurError, TrainingError
+from concertdeblur.errors import ConcertDeblurError, TrainingError, UsageError
 from concertdeblur.evaluation.baselines import save_baseline
 from concertdeblur.models.baselines import PAPER_SIZES, Baseline, BaselineSettings, Kind, build_baseline
 from concertdeblur.pipelines.train_data import DataSources, TrainingData
@@ -44,8 +45,10 @@ from concertdeblur.training.data.sequences import SequenceStore
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.report import Report
+from concertdeblur.training.run_folder import locked
 
 _FILE = "baseline.json"  # the settings that the run was begun with
+_CROPS_PX, _LEAST_CROP_PX = 4, 24  # both networks halve twice, and DeblurGAN's critic needs two pixels at the end
 _TRIED_SAMPLES = 24  # how long it takes to make a sample is measured by as many; a rendered one takes longest
 
 
@@ -61,6 +64,16 @@ class BaselineJob:
     cpu_minutes: float = 60.0  # of all threads and all calls together, for the whole schedule
     minutes: float | None = None  # stop after this long by the clock; None: at the end of the schedule
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.crop_px < _LEAST_CROP_PX or self.crop_px % _CROPS_PX:
+            raise UsageError(
+                f"--crop must be a multiple of {_CROPS_PX} from {_LEAST_CROP_PX} on, but it is {self.crop_px}"
+            )
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps must be 1 at least, but it is {self.steps}")
+        if not 0 < self.cpu_minutes < math.inf:
+            raise UsageError(f"--cpu-minutes must be more than 0, but it is {self.cpu_minutes:g}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,33 +114,34 @@ def train_baseline(
     flush_denormals()
     sources = DataSources(recipe=recipe, out=out, data=data, real=real, clips=clips)
     sources.check()
-    sources.store(Narrator(on_progress=on_progress, on_warning=on_warning, stop=threading.Event()))
-    contents, stored, recipe = sources.stored()
-    device = choose_runtime(job.device, "torch").device
-    torch.manual_seed(recipe.seed)
-    network = build_baseline(job.kind, job.settings).to(device)
-    made = _Pairs(recipe, stored)
+    with locked(out):
+        sources.store(Narrator(on_progress=on_progress, on_warning=on_warning, stop=threading.Event()))
+        contents, stored, recipe = sources.stored()
+        device = choose_runtime(job.device, "torch").device
+        torch.manual_seed(recipe.seed)
+        network = build_baseline(job.kind, job.settings).to(device)
+        made = _Pairs(recipe, stored)
 
-    def seconds_a_step(trial: BaselineSchedule) -> float:
-        return _seconds_a_step(job.kind, made, network, trial, stored.held_out)
+        def seconds_a_step(trial: BaselineSchedule) -> float:
+            return _seconds_a_step(job.kind, made, network, trial, stored.held_out)
 
-    schedule = _schedule(out, job, contents.sha256, recipe.seed, seconds_a_step)
-    stage = BaselineStage(job.kind, network, schedule, out, held_out=stored.held_out)
-    stage.resume()
-    workers = num_workers(device, num_threads=torch.get_num_threads())
-    with Loader(made.batches(schedule.batch_size), device, workers=workers, uses=made.uses) as loader:
-        until_s = float("inf") if job.minutes is None else 60 * job.minutes
-        stage.run(lambda step: made.of_step(loader(step), step), until_s=until_s, on_report=on_report)
-    if not stage.is_done:
-        return BaselineRun(weights=None, cpu_s=stage.cpu_s)
-    provenance = {
-        "cpu_seconds": stage.cpu_s,
-        "schedule": asdict(schedule),
-        "recipe": asdict(recipe),
-        "data": asdict(contents),
-    }
-    save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
-    return BaselineRun(weights=out / "weights", cpu_s=stage.cpu_s)
+        schedule = _schedule(out, job, contents.sha256, recipe.seed, seconds_a_step)
+        stage = BaselineStage(job.kind, network, schedule, out, held_out=stored.held_out)
+        stage.resume()
+        workers = num_workers(device, num_threads=torch.get_num_threads())
+        with Loader(made.batches(schedule.batch_size), device, workers=workers, uses=made.uses) as loader:
+            until_s = float("inf") if job.minutes is None else 60 * job.minutes
+            stage.run(lambda step: made.of_step(loader(step), step), until_s=until_s, on_report=on_report)
+        if not stage.is_done:
+            return BaselineRun(weights=None, cpu_s=stage.cpu_s)
+        provenance = {
+            "cpu_seconds": stage.cpu_s,
+            "schedule": asdict(schedule),
+            "recipe": asdict(recipe),
+            "data": asdict(contents),
+        }
+        save_baseline(out / "weights", job.kind, job.settings, cast(Baseline, stage.ema.module), provenance=provenance)
+        return BaselineRun(weights=out / "weights", cpu_s=stage.cpu_s)
 
 
 class _Pairs:
@@ -249,12 +263,11 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, help="residual blocks, in place of the paper's")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args(given)
-    paper = PAPER_SIZES[args.name]
-    settings = BaselineSettings(width=args.width or paper.width, num_blocks=args.blocks or paper.num_blocks)
-    job = BaselineJob(
-        kind=args.name, settings=settings, recipe=args.recipe, crop_px=args.crop, steps=args.steps,
-        cpu_minutes=args.cpu_minutes, minutes=args.minutes, device=args.device,
-    )  # fmt: skip
+    try:
+        job = _job(args)
+    except ValueError as error:  # a UsageError is one, too
+        sys.stderr.write(f"Error: {error}\n")
+        return 2
     try:
         run = train_baseline(
             args.data, args.out, job, real=args.real, clips=args.clips, on_progress=_telling(), on_report=_say,
@@ -269,6 +282,18 @@ def main(given: Sequence[str] | None = None) -> int:
     told = f"{run.weights} is written" if run.weights else "Steps are left: the same command goes on"
     sys.stderr.write(f"{told}; {run.cpu_s / 60:.1f} CPU minutes so far.\n")
     return 0
+
+
+def _job(args: argparse.Namespace) -> BaselineJob:
+    paper = PAPER_SIZES[args.name]
+    settings = BaselineSettings(
+        width=paper.width if args.width is None else args.width,
+        num_blocks=paper.num_blocks if args.blocks is None else args.blocks,
+    )
+    return BaselineJob(
+        kind=args.name, settings=settings, recipe=args.recipe, crop_px=args.crop, steps=args.steps,
+        cpu_minutes=args.cpu_minutes, minutes=args.minutes, device=args.device,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from concertdeblur.training.data.sequences import SequenceStore, read_sequence_c
 from concertdeblur.training.data.sources import find_sources
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import Recipe
+from concertdeblur.training.run_folder import CLIP_PAIRS, PICTURES, SEQUENCES, check_stores
 
 MIN_SIDE_PX = 256  # least side of a training picture, as in the paper
-PICTURES, _CLIPS, _SEQUENCES = "pictures", "clip_pairs", "sequences"  # the stores in a run's folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,17 +53,25 @@ class DataSources:
         return self.recipe.architecture.video is not None
 
     @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of the data by their options."""
+        named = {"--data": self.data, "--real": self.real, "--clips": self.clips}
+        return {option: folder for option, folder in named.items() if folder is not None}
+
+    @property
     def has_sequences(self) -> bool:
         """Whether there are sources of sequences, which are then stored."""
         return self.takes_taps and (self.real is not None or self.clips is not None)
 
     def check(self) -> None:
-        """Look for clips and real pairs, so that a wrong name fails before the pictures are read.
+        """Look for pictures, clips and real pairs, so that a wrong name fails before anything is read or written.
 
         Raises:
-            TrainingError: If there are no clips.
+            TrainingError: If there are no pictures or clips, or a store would take the place of a folder of the user's.
             SourceError: If there are no real pairs.
         """
+        check_stores(self.out, self.folders)
+        find_sources(self.data, self.recipe.data)
         if self.clips is not None:
             find_clips(self.clips)
         if self.real is not None:
@@ -83,7 +91,7 @@ class DataSources:
         )  # fmt: skip
         if self.clips is not None:
             build_clip_store(
-                self.clips, self.out / _CLIPS, PictureStore(pictures, "train"), recipe.clips, seed=recipe.seed,
+                self.clips, self.out / CLIP_PAIRS, PictureStore(pictures, "train"), recipe.clips, seed=recipe.seed,
                 pictures_sha256=read_contents(pictures).sha256, tell=narrator.telling(CLIP_PARTS),
                 on_warning=narrator.on_warning,
             )  # fmt: skip
@@ -95,7 +103,7 @@ class DataSources:
                 num_copies=recipe.motion.copies,
             )
             build_sequence_store(
-                self.out / _SEQUENCES, settings, real=self.real,
+                self.out / SEQUENCES, settings, real=self.real,
                 clips=[] if self.clips is None else find_clips(self.clips), seed=recipe.seed,
                 tell=narrator.telling(SEQUENCE_PARTS), on_warning=narrator.on_warning,
             )  # fmt: skip
@@ -109,7 +117,7 @@ class DataSources:
         """Folders to train on that share files with real sequences of which frames are held out, by their options."""
         if self.real is None:
             return {}
-        names = {row.name for row in SequenceStore(self.out / _SEQUENCES, "held_out").of_kind("real")}
+        names = {row.name for row in SequenceStore(self.out / SEQUENCES, "held_out").of_kind("real")}
         judged = [sequence for sequence in find_sequences(self.real) if sequence.name in names]
         frames = [path for one in judged if isinstance(one, FolderSequence) for both in one.paths for path in both]
         clips = [path for one in judged if isinstance(one, ClipSequence) for path in (one.blurred, one.sharp)]
@@ -127,10 +135,10 @@ class DataSources:
         contents, pairs = read_contents(store), PairStore(store, "train")
         if self.clips is not None:
             own, share = recipe.samples.pair_share if len(pairs) else 0.0, recipe.clips.share
-            contents = both(contents, read_contents(self.out / _CLIPS))
-            pairs = MixedPairs([pairs, PairStore(self.out / _CLIPS, "train")], [own * (1 - share), share])
+            contents = both(contents, read_contents(self.out / CLIP_PAIRS))
+            pairs = MixedPairs([pairs, PairStore(self.out / CLIP_PAIRS, "train")], [own * (1 - share), share])
             recipe = replace(recipe, samples=replace(recipe.samples, pair_share=own * (1 - share) + share))
-        sequences = self.out / _SEQUENCES if self.has_sequences else None
+        sequences = self.out / SEQUENCES if self.has_sequences else None
         if sequences is not None:
             contents = replace(contents, sha256=_both(contents.sha256, read_sequence_contents(sequences).sha256))
         pictures, held_out = PictureStore(store, "train"), PictureStore(store, "held_out")

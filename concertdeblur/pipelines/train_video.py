@@ -18,7 +18,6 @@ from concertdeblur.errors import TrainingError
 from concertdeblur.models import Networks
 from concertdeblur.models.concert import ConcertGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.pipelines.train_data import PICTURES
 from concertdeblur.training.data.guesses import Guesser, make_guesses
 from concertdeblur.training.data.loader import Order, on_device
 from concertdeblur.training.data.motion import MotionBatch, MotionCrops, MotionStream
@@ -29,6 +28,7 @@ from concertdeblur.training.data.stored_scenes import StoredScenes, build_scene_
 from concertdeblur.training.distributed import others_wait, share_of
 from concertdeblur.training.motion_gain import gain_judge
 from concertdeblur.training.recipe import Recipe
+from concertdeblur.training.run_folder import PICTURES, SCENES
 from concertdeblur.training.session import Session
 from concertdeblur.training.smear import SmearStage
 from concertdeblur.training.stage import Stage
@@ -49,7 +49,6 @@ _JUDGED_WINDOWS = 24  # held-out windows
 _JUDGED_CROPS = 24  # held-out crops by which the predictor of smears is judged
 _SMEAR_SEED, _JUDGED_SEED = 4, 1000
 _SEED = 10  # added to the run's seed, so that these stages draw other numbers
-_SCENES = "scenes"  # the store of rendered scenes in a run's folder
 
 
 class VideoStages:
@@ -149,7 +148,7 @@ class VideoStages:
         motion, session = self._recipe.motion, self._session
         if not motion.stored_scenes:
             return None, None
-        folder = session.out / _SCENES
+        folder = session.out / SCENES
         scenes = StoredScenes(number=motion.stored_scenes, lights_share=motion.stored_lights, scene=motion.scene)
         build = partial(
             build_scene_store, folder, scenes, train=pictures, held_out=held_out, seed=self._recipe.seed,

@@ -22,6 +22,7 @@ from concertdeblur.models.blur_cells import BLUR_CELL_PX, FFT_PX, looped
 from concertdeblur.models.concert import BLUR_TYPES, Analysis, BlurAnalysis
 from concertdeblur.models.kernel_bank import bank_responses
 from concertdeblur.models.spectrum import SpectrumDescriptor, luma
+from concertdeblur.settings import check_least
 from concertdeblur.training.cell_memory import CellMemory, DescribedCells, drawn_places
 from concertdeblur.training.data.bundles import joined, mapped
 from concertdeblur.training.data.samples import Batch
@@ -89,6 +90,10 @@ class AnalysisSchedule(Schedule):
 
     replayed: int = 112  # cells of each step that come from earlier steps
     remembered: int = 4096  # they are drawn from the last cells, so many
+
+    def __post_init__(self) -> None:
+        Schedule.__post_init__(self)  # `super()` does not work in a dataclass with slots
+        check_least(self, replayed=0, remembered=0)
 
 
 class AnalysisStage(Stage[Batch]):

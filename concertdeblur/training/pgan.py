@@ -14,6 +14,7 @@ from concertdeblur.models.concert import ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.data_consistency import consistency_step, promising
 from concertdeblur.models.discriminator import ConcertDiscriminator
 from concertdeblur.models.prepared import HINT_PX
+from concertdeblur.settings import check_least
 from concertdeblur.training.data.loader import on_device
 from concertdeblur.training.data.samples import SampleStream
 from concertdeblur.training.igan import cropped, prepare
@@ -32,6 +33,10 @@ class PganSettings(Schedule):
     num_pictures: int  # cells that G_i deblurs for mining
     windows_per_picture: int = 2  # the most blurred ones of each
     adversarial_weight: float = 0.001
+
+    def __post_init__(self) -> None:
+        Schedule.__post_init__(self)  # `super()` does not work in a dataclass with slots
+        check_least(self, num_pictures=1, windows_per_picture=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

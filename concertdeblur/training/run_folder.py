@@ -1,9 +1,10 @@
 """A run's folder: what it was begun with, and whether this run may go on there."""
 
 import dataclasses
+import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,72 @@ from typing import Any
 from concertdeblur.errors import SettingsError, TrainingError
 from concertdeblur.models import Architecture
 from concertdeblur.settings import parse_json, settings_from_table
-from concertdeblur.training.data.pictures import REPLACED, StoreContents
+from concertdeblur.training.data.pictures import REPLACED, StoreContents, is_store
 from concertdeblur.training.recipe import Recipe
-from concertdeblur.training.window_store import MINED_PARTS
+from concertdeblur.training.window_store import MINED_PARTS, delete_parts
 from concertdeblur.version import __version__
 
 STAGES = ("analysis", "igan", "mining", "pgan", "video-igan", "smear", "video-pgan")  # in their order
 _ELSEWHERE = "name another folder with --out, or throw that run away with --restart (without --stage)"
 STAGE_FILES = {name: f"{name}.safetensors" for name in STAGES}
+STORES = (PICTURES, CLIP_PAIRS, SEQUENCES, SCENES) = ("pictures", "clip_pairs", "sequences", "scenes")
+
+
+def check_stores(folder: Path, sources: Mapping[str, Path]) -> None:
+    """See whether a training may keep its stores in this folder, where they replace what has their names.
+
+    Args:
+        folder: The run's folder; it need not exist.
+        sources: Folders of the data by their options, as "--real".
+
+    Raises:
+        TrainingError: If a folder that is no store has such a name, or the data lie there.
+    """
+    for name in (*STORES, REPLACED):
+        for option, source in sources.items():
+            if source.resolve().is_relative_to((folder / name).resolve()):
+                raise TrainingError(
+                    f"{option} {source}: training would replace this folder by a store of its own; name another folder"
+                    " with --out"
+                )
+        for path in (folder / name, folder / f"{name}.part"):
+            if path.exists() and not (_holds_stores if name == REPLACED else is_store)(path):
+                raise TrainingError(
+                    f"{path} is not of a training, which would replace it by a store of its own; name another folder"
+                    " with --out, or rename that one"
+                )
+
+
+def _holds_stores(folder: Path) -> bool:
+    return folder.is_dir() and all(path.name in STORES and is_store(path) for path in folder.iterdir())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if it is not there, for one training at a time.
+
+    The lock ends with its process, however that ends.
+
+    Raises:
+        TrainingError: If another training holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: cannot be written ({error.strerror}); name another folder with --out"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"{folder}: another training is working in this folder; wait for it, or name another --out"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 class RunFolder:
@@ -149,7 +208,7 @@ class RunFolder:
             (self.path / STAGE_FILES[name]).unlink(missing_ok=True)
             shutil.rmtree(self.path / "tensorboard" / name, ignore_errors=True)
             if name == "mining":
-                shutil.rmtree(self.path / MINED_PARTS, ignore_errors=True)
+                delete_parts(self.path / MINED_PARTS)
         shutil.rmtree(self.path / "weights", ignore_errors=True)
         if stage is None:
             for name in ("curves.jsonl", "run.json"):

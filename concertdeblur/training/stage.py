@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from concertdeblur.errors import TrainingError
 from concertdeblur.runtime import has_fast_bfloat16
+from concertdeblur.settings import check_least
 from concertdeblur.training.checkpoint import load_checkpoint, save_checkpoint
 from concertdeblur.training.distributed import any_process, average_gradients, broadcast_weights, is_first_process
 from concertdeblur.training.ema import Ema
@@ -42,17 +43,7 @@ class Schedule:
     evaluate_every: int = 500
 
     def __post_init__(self) -> None:
-        least = {
-            "steps": 0,
-            "cooldown_steps": 0,
-            "batch_size": 1,
-            "warmup_steps": 1,
-            "save_every": 1,
-            "evaluate_every": 1,
-        }
-        for name, number in least.items():
-            if getattr(self, name) < number:
-                raise ValueError(f"{name} must be {number} at least, but it is {getattr(self, name)}")
+        check_least(self, steps=0, cooldown_steps=0, batch_size=1, warmup_steps=1, save_every=1, evaluate_every=1)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""

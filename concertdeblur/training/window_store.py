@@ -1,8 +1,9 @@
 """Mined windows on disk: a run that was stopped goes on mining, and a resumed stage finds the same windows."""
 
+import contextlib
 import dataclasses
 import json
-import shutil
+import re
 import time
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,7 @@ WindowsT = TypeVar("WindowsT")
 
 MINED_PARTS = "mining"  # folder of the windows that are mined so far
 _SAVE_EVERY_S = 30.0
+_PART = re.compile(r"\d{7}-\d{7}\.(safetensors|part)")
 
 
 def save_windows(path: Path, windows: Any, origin: dict[str, Any]) -> None:
@@ -37,11 +39,20 @@ def load_windows(path: Path, kind: type[WindowsT], origin: dict[str, Any]) -> Wi
         return None
 
 
+def delete_parts(folder: Path) -> None:
+    """Delete the parts of mined windows in a folder, and the folder if nothing else is there."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _PART.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()
+
+
 class MinedParts(Generic[WindowsT]):
     """Windows that are mined step by step and saved in parts, so that mining goes on where it was stopped.
 
     Args:
-        folder: The folder of the parts; it is removed when all windows are mined.
+        folder: The folder of the parts; they are deleted when all windows are mined.
         kind: A dataclass of tensors, whose first dimension counts windows.
         origin: Plain data that says how windows are mined; parts of another origin are deleted.
     """
@@ -56,7 +67,7 @@ class MinedParts(Generic[WindowsT]):
             self._saved.append(part)
             self._first = int(self._path(self._first).stem.split("-")[1])
         if not self._saved:
-            shutil.rmtree(folder, ignore_errors=True)
+            delete_parts(folder)
 
     @property
     def step(self) -> int:
@@ -86,7 +97,7 @@ class MinedParts(Generic[WindowsT]):
 
     def remove(self) -> None:
         """Delete the parts."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        delete_parts(self._folder)
 
     def _path(self, first: int) -> Path:
         """The part that begins with a step."""

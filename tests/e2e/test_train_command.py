@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from concertdeblur.training.run_folder import locked
 from tests.clips import ClipSpec, make_clip
 from tests.commands import command, environment, events, run, run_here
 from tests.pictures import photograph
@@ -119,6 +120,30 @@ def test_clips_give_pairs_as_well(folder: Path) -> None:
     ended = run_here(*args, "--clips", "pictures", "--out", "none", folder=folder)
     assert (ended.returncode, "no clips found" in ended.stderr) == (1, True)
     assert not (folder / "none").exists()
+
+
+def test_a_folder_of_the_user_is_never_taken_for_a_store(folder: Path) -> None:
+    args = ("train", "--recipe", "short.toml", "--data", "pictures")
+    before = sorted(path.name for path in (folder / "pictures").iterdir())
+    ended = run_here(*args, "--out", ".", folder=folder)
+    assert ended.returncode == 1
+    assert "--data pictures: training would replace this folder by a store of its own" in ended.stderr
+    (folder / "project" / "sequences").mkdir(parents=True)
+    (folder / "project" / "sequences" / "holiday.txt").write_text("mine")
+    ended = run_here(*args, "--out", "project", folder=folder)
+    assert (ended.returncode, "project/sequences is not of a training" in ended.stderr) == (1, True)
+    assert [path.name for path in (folder / "project").rglob("*")] == ["sequences", "holiday.txt"]
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == before
+
+
+@pytest.mark.usefixtures("uninterrupted")
+def test_a_second_training_in_the_same_folder_is_refused(folder: Path) -> None:
+    args = ("train", "--recipe", "short.toml", "--data", "pictures", "--restart")
+    with locked(folder / "runs" / "short"):
+        ended = run_here(*args, folder=folder)
+    assert ended.returncode == 1
+    assert "runs/short: another training is working in this folder; wait for it, or name another --out" in ended.stderr
+    assert (folder / "runs" / "short" / "weights").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -25,3 +25,8 @@ def test_a_set_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert "windows_per_cell" in text
     manifest.write_text(text)
     assert read_manifest(tmp_path / "set").brmr.refine_share == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("recipe", ["Mädchen 🎸", 'a "b" \\ c', "a\x7fb\tc", "日本"])
+def test_any_name_of_a_recipe_comes_back(tmp_path: Path, recipe: str) -> None:
+    assert read_manifest(random_weight_set(tmp_path / "set", recipe=recipe)).recipe == recipe

@@ -19,8 +19,10 @@ from concertdeblur.blur.averaging import timed_pairs
 from concertdeblur.blur.capture import CapturedPair
 from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.lent_motion import Motion, lend, motions
-from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.errors import SourceError, TrainingError, UnsupportedStreamError
+from concertdeblur.media.backends import open_reader
 from concertdeblur.media.clip_folder import clips_in
+from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.training.data.pairs import PairStore, StoredPair
 from concertdeblur.training.data.pictures import PictureStore, StoreContents, is_store_of, replaced, write_store
 
@@ -125,11 +127,10 @@ def build_clip_store(
         seed: With clips and pictures, this decides everything.
         pictures_sha256: Digest of `pictures`.
         tell: Called with what is done; it may raise to stop.
-        on_warning: Called for each clip that gives nothing.
+        on_warning: Called for each clip that gives nothing or cannot be read.
 
     Raises:
         TrainingError: If there are no clips, or nothing can be made of them.
-        SourceError: If a clip cannot be read.
     """
     files = find_clips(clips)
     stamps = [[path.relative_to(clips).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
@@ -142,7 +143,9 @@ def build_clip_store(
     with replaced(folder) as part:
         made = _made(files, pictures, settings, seed, tell, on_warning)
         if not write_store(part, made, origin=origin):
-            raise TrainingError(f"{clips}: the clips give no pair: they are still, full of cuts, or soft")
+            raise TrainingError(
+                f"{clips}: the clips give no pair: they are still, full of cuts, soft, or cannot be used"
+            )
 
 
 def both(pictures: StoreContents, clips: StoreContents) -> StoreContents:
@@ -165,20 +168,16 @@ def _made(
             tell("read clips", place, len(files))
 
         count = 0
-        if settings.averaged:
-            sides = (_LEAST_PX, settings.side_px)
-            try:
-                for time_s, pair in timed_pairs(
-                    path, seed=seed + number, max_pairs=settings.averaged, sides_px=sides, on_frame=frame_read
-                ):
-                    yield f"{path.name} {time_s:.3f} s", pair
-                    count += 1
-            except SourceError as error:
-                if "is smaller than" not in str(error):
-                    raise
-        for motion in motions(path, every=_MOTION_EVERY, on_frame=frame_read) if settings.lent else ():
-            found.offer(motion)
-            count += 1
+        try:
+            for time_s, pair in _averaged(path, settings, seed + number, frame_read):
+                yield f"{path.name} {time_s:.3f} s", pair
+                count += 1
+            for motion in motions(path, every=_MOTION_EVERY, on_frame=frame_read) if settings.lent else ():
+                found.offer(motion)
+                count += 1
+        except (SourceError, UnsupportedStreamError) as error:
+            on_warning(f"{error}; {'the rest of it' if count else 'the clip'} is left out")
+            continue
         if not count:
             on_warning(f"{path}: gives no pair: it is still, full of cuts, or soft")
     tell("read clips", len(files), len(files))
@@ -189,6 +188,17 @@ def _made(
         yield f"lent {number}", lend(motion, _cut(pictures, rng, settings.side_px), rng)
     if found.kept:
         tell("lend motion", settings.lent, settings.lent)
+
+
+def _averaged(
+    clip: Path, settings: ClipSettings, seed: int, on_frame: Callable[[], None]
+) -> Iterator[tuple[float, CapturedPair]]:
+    """Pairs of a clip's own frames with their times; none if it is smaller than a pair."""
+    with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
+        short_side = min(reader.info.height, reader.info.width)
+    if settings.averaged and short_side >= _LEAST_PX:
+        sides = (_LEAST_PX, settings.side_px)
+        yield from timed_pairs(clip, seed=seed, max_pairs=settings.averaged, sides_px=sides, on_frame=on_frame)
 
 
 class _DrawnMotions:

@@ -6,9 +6,10 @@ split, height, width and offset of each, which of them are pairs, what they were
 
 import hashlib
 import json
+import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ __all__ = [
     "StoreContents",
     "StoredPicture",
     "build_store",
+    "is_store",
     "is_store_of",
     "open_pixels",
     "read_contents",
@@ -50,6 +52,7 @@ __all__ = [
     "read_picture",
     "read_skipped",
     "replaced",
+    "skipped_text",
     "split_of",
     "view",
     "write_index",
@@ -58,6 +61,8 @@ __all__ = [
 
 _FORMAT = 2  # of the index file's format
 REPLACED = "replaced"  # stores of a run that may come back
+_OWN_FILE = re.compile(r"(index\.json|pixels\.u8|flows\.f16|(train|held_out)-[a-z-]+\.(u8|f16)\S*)")
+_NAMED = 3  # most skipped pictures that a message names
 MAX_SHORT_SIDE_PX = 1024  # larger photographs are scaled down, since they are soft at pixel level
 
 
@@ -190,13 +195,30 @@ def is_store_of(folder: Path, origin: dict[str, Any]) -> bool:
         return False
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store, also a damaged or unfinished one, and no folder of the user's."""
+    try:
+        if all(_OWN_FILE.fullmatch(path.name) for path in folder.iterdir()):
+            return True
+        index = parse_json((folder / "index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(index, dict) and index.keys() >= {"format", "pictures"}
+
+
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of this one at the end of the block; after an error it is deleted.
 
     Where a folder `REPLACED` lies beside it, what was there before goes into that, else it is deleted.
+
+    Raises:
+        TrainingError: If what was there before is no store.
     """
     part = folder.with_name(f"{folder.name}.part")
+    for path in (folder, part):
+        if path.exists() and not is_store(path):
+            raise TrainingError(f"{path} is no store of a training, which would replace it; name another --out")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
@@ -266,10 +288,16 @@ def read_skipped(folder: Path) -> tuple[SkippedPicture, ...]:
     return tuple(SkippedPicture(**row) for row in read_index(folder).get("skipped", ()))
 
 
+def skipped_text(skipped: Sequence[SkippedPicture], total: int) -> str:
+    """How many of all pictures are skipped, and the first of them by name."""
+    named, more = ", ".join(map(str, skipped[:_NAMED])), len(skipped) - _NAMED
+    return f"{len(skipped)} of {total} pictures are skipped: {named}" + (f", and {more} more" if more > 0 else "")
+
+
 def _settle(index: dict[str, Any], folder: Path, sources: Sources, on_warning: Callable[[str], None]) -> None:
     """Warn of skipped pictures, and make sure that both splits still have a picture."""
-    skipped = [str(SkippedPicture(**row)) for row in index["skipped"]]
-    told = f"{len(skipped)} of {len(index['pictures']) + len(skipped)} pictures are skipped: {', '.join(skipped)}"
+    skipped = [SkippedPicture(**row) for row in index["skipped"]]
+    told = skipped_text(skipped, len(index["pictures"]) + len(skipped))
     stored = {row["name"] for row in index["pictures"] if not row["is_blurred"]}
     try:
         kept = both_splits(folder, [picture for picture in sources.pictures if picture.name in stored])

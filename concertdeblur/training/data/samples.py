@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import cv2
 import numpy as np
@@ -41,6 +41,14 @@ class SampleSettings:
     plain_share: float = 0.0  # the crop with the least detail of four is taken, because its spectrum misleads
     drawn_share: float = 0.0  # the picture is drawn instead of photographed (drawings.py)
     pair_share: float = 0.0  # an unchanged pair of the data is taken, if it has any
+
+    def __post_init__(self) -> None:
+        shares = {field.name: getattr(self, field.name) for field in fields(self) if field.name.endswith("_share")}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], but it is {share}")
+        if not 0 <= self.nonlinear_weight < math.inf:
+            raise ValueError(f"nonlinear_weight must be a number of 0 at least, but it is {self.nonlinear_weight}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from concertdeblur.blur.averaged_clips import averaged_sequences
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.errors import SourceError, TrainingError
+from concertdeblur.errors import SourceError, TrainingError, UnsupportedStreamError
 from concertdeblur.media.sequences import ClipSequence, find_sequences
 from concertdeblur.media.sequences import Sequence as RealSequence
 from concertdeblur.training.data.pictures import is_store_of, replaced
@@ -67,10 +67,10 @@ def build_sequence_store(
         clips: Sharp clips, whose frames are averaged.
         seed: Seed of the averages and of the reduced copies.
         tell: Called with what is done; it may raise to stop.
-        on_warning: Called for each source that gives nothing.
+        on_warning: Called for each source that gives nothing, and for each clip that cannot be read.
 
     Raises:
-        SourceError: If there are no real pairs in the folder, or files cannot be read or do not belong together.
+        SourceError: If there are no real pairs in the folder, or their files cannot be read or do not belong together.
         TrainingError: If no real sequence can be trained on.
     """
     found = find_sequences(real) if real is not None else []
@@ -96,8 +96,11 @@ def build_sequence_store(
                 raise TrainingError(f"{real}: {_why_none(found, settings)}")
         for number, path in enumerate(clips):
             tell("average clips", number, len(clips))
-            for made in _of_clip(path, settings, seed):
-                writer.add(made)
+            try:
+                for made in _of_clip(path, settings, seed):
+                    writer.add(made)
+            except (SourceError, UnsupportedStreamError) as error:
+                on_warning(f"{error}; no more averages are made of it")
         if clips:
             tell("average clips", len(clips), len(clips))
 
@@ -193,9 +196,7 @@ def _is_named_held_out(sequence: RealSequence) -> bool:
 
 
 def _of_clip(clip: Path, settings: SequenceSettings, seed: int) -> Iterator[MadeSequence]:
-    for made in averaged_sequences(clip, seed=seed):
-        if min(made.sharp[0].shape[:2]) < settings.least_side_px:
-            return
+    for made in averaged_sequences(clip, seed=seed, least_side_px=settings.least_side_px):
         yield MadeSequence(
             name=made.name, kind="sharp" if made.blurred is made.sharp else "clips", split="train", scale=1.0,
             blurred=made.blurred, sharp=made.sharp,

@@ -110,8 +110,11 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _plain(folder: Path) -> Sources:
-    files = _files(folder)
-    return Sources(pictures=tuple(SourcePicture(path=p, name=p.name, split=split_of(p.name)) for p in files))
+    pictures = (
+        SourcePicture(path=path, name=path.relative_to(folder).as_posix(), split=split_of(path.name))
+        for path in _files(folder)
+    )
+    return Sources(pictures=tuple(pictures))
 
 
 def _built(folder: Path) -> Sources | None:
@@ -158,9 +161,16 @@ def _folder_pairs(folder: Path) -> Sources | None:
         if blurred_folder.name != "blur" and not blurred_folder.name.endswith("_blur"):
             continue
         sharp_folder = blurred_folder.with_name(blurred_folder.name.removesuffix("blur") + "sharp")
-        if not sharp_folder.is_dir():
-            continue
-        for path in _files(blurred_folder):
+        files = _files(blurred_folder)
+        if files and blurred_folder == folder:
+            raise TrainingError(
+                f"{folder}: by its name it holds blurred pictures; name the folder above it, which has sharp ones, too"
+            )
+        if files and not sharp_folder.is_dir():
+            raise TrainingError(
+                f"{blurred_folder}: has no folder of sharp pictures beside it; {sharp_folder.name} is missing"
+            )
+        for path in files:
             sharp = sharp_folder / path.relative_to(blurred_folder)
             if not sharp.is_file():
                 raise TrainingError(f"{path} has no sharp picture: {sharp} is missing")

@@ -255,7 +255,9 @@ def test_the_first_scene_is_the_same_with_another_scene_behind_it() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_no_number_stays_where_it_is(bad: float) -> None:
     """It is 0 for the networks, and so it is for the motion and the averages of the frames that follow."""
-    frames = [Frame(pts=one.pts, pixels=np.float32(one.pixels) / np.float32(255)) for one in panning(5)]
+    frames = [
+        Frame(pts=one.pts, pixels=np.asarray(one.pixels, dtype=np.float32) / np.float32(255)) for one in panning(5)
+    ]
     spoilt, zero = np.array(frames[2].pixels), np.array(frames[2].pixels)
     spoilt[70, 90], zero[70, 90] = bad, 0 if bad != np.inf else 1
     made, wanted = (

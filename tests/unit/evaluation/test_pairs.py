@@ -96,6 +96,34 @@ def test_sequences_of_reds_are_what_is_resampled(tmp_path: Path) -> None:
     assert {pair.group for pair in found.pairs} == {f"val/{clip:03d}" for clip in range(6)}
 
 
+def test_pictures_of_the_same_name_in_different_folders_are_different_ones(tmp_path: Path) -> None:
+    for clip in ("clip1", "clip2"):
+        for number in range(2):
+            write(tmp_path / clip / f"{number}.png", photograph(256, 256))
+    found = find_pairs(tmp_path, PairOptions(is_all=True))
+    assert len(found.sharp) == 4
+    assert {pair.group for pair in found.pairs} == {"clip1/0.png", "clip1/1.png", "clip2/0.png", "clip2/1.png"}
+
+
+def test_captured_pairs_of_a_crop_are_one_picture(tmp_path: Path) -> None:
+    rows = []
+    for crop in ("a-y0x0", "b-y0x0"):
+        for kernel in ("gaussian-0500", "capture-00", "capture-01"):
+            blurred, of_capture = f"{crop}-{kernel}.png", "capture" in kernel
+            sharp = f"{crop}-{kernel}-sharp.png" if of_capture else f"{crop}-sharp.png"
+            for name in (blurred, sharp):
+                write(tmp_path / "test" / name, photograph(80, 90))
+            row = {"file_name": blurred, "sharp_file_name": sharp, "kernel": kernel.split("-")[0], "source": "c"}
+            rows.append(json.dumps({**row, "level": None if of_capture else 0.5}))
+    (tmp_path / "test" / "metadata.jsonl").write_text("\n".join(rows))
+    found = find_pairs(tmp_path, PairOptions())
+    assert len(found.pairs) == 6
+    assert [pair.picture for pair in found.sharp] == ["test/a-y0x0-sharp.png", "test/b-y0x0-sharp.png"]
+    assert {pair.group for pair in found.pairs} == {pair.picture for pair in found.sharp}
+    few = find_pairs(tmp_path, PairOptions(limit=1)).pairs
+    assert [pair.name for pair in few] == [pair.name for pair in found.pairs[:3]]
+
+
 def test_pairs_of_two_sizes_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "test" / "s.png", photograph(80, 90))
     write(tmp_path / "test" / "b.png", photograph(80, 91))

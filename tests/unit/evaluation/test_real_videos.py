@@ -22,6 +22,7 @@ from concertdeblur.media.sequences import find_sequences
 from concertdeblur.progress import StageProgress
 from concertdeblur.runtime import choose_runtime
 from tests.pictures import photograph
+from tests.sequences import write_pair_of_clips
 from tests.weight_sets import random_weight_set
 
 Picture = npt.NDArray[np.uint8]
@@ -98,6 +99,13 @@ def test_figures_are_plain_sums(weights: WeightSet, folder: Path) -> None:
         assert (worst.sequence, worst.frame) == ("one", 4)
         assert worst.gain_db == pytest.approx(off_by(ADDED + 3) - off_by(ADDED))
     assert found.figures["brmr"].gain_db.mean == pytest.approx(one.figures["brmr"].gain_db.mean)  # both clips are equal
+
+
+def test_clips_of_any_width_are_measured(weights: WeightSet, tmp_path: Path) -> None:
+    """A phone's are 1080 px wide, and decoders give rows of multiples of 16 px."""
+    write_pair_of_clips(tmp_path / "real", 3, height=66, width=186)
+    (one,) = judge(weights).judge(find_sequences(tmp_path / "real")).sequences
+    assert (one.num_frames, one.height, one.width) == (3, 66, 186)
 
 
 def test_what_brmr_added_to_its_own_igan(weights: WeightSet, folder: Path) -> None:

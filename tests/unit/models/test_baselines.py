@@ -25,6 +25,7 @@ from concertdeblur.training.data.samples import Batch, SampleStream
 from concertdeblur.training.data.sequences import SequenceStore
 from concertdeblur.training.recipe import read_recipe
 from concertdeblur.training.report import Report
+from concertdeblur.training.run_folder import locked
 from concertdeblur.training.stage import StepResult
 from tests.pictures import photograph
 from tests.sequences import write_gopro_folder
@@ -223,3 +224,32 @@ def test_the_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no real pairs found" in capsys.readouterr().err
     assert main(["--name", "deblurgan", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err.startswith("Error: no data at ")
+    with locked(tmp_path / "run"):
+        assert main([*given, "--width", "2", "--blocks", "1", "--crop", "32"]) == 1
+    assert "another training is working in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--steps", "-3", "--steps must be 1 at least, but it is -3"),
+        ("--crop", "0", "--crop must be a multiple of 4 from 24 on, but it is 0"),
+        ("--crop", "30", "--crop must be a multiple of 4 from 24 on, but it is 30"),
+        ("--blocks", "-1", "num_blocks must be 1 at least, but it is -1"),
+        ("--width", "0", "width must be 1 at least, but it is 0"),
+        ("--cpu-minutes", "0", "--cpu-minutes must be more than 0, but it is 0"),
+    ],
+)
+def test_numbers_out_of_range_are_one_sentence(
+    option: str, value: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--name", "multi_scale", "--data", str(tmp_path), "--out", str(tmp_path / "out"), option, value]
+    assert main(given) == 2
+    assert capsys.readouterr().err == f"Error: {told}\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_smallest_crop_is_large_enough(kind: Kind, pictures: Path, tmp_path: Path) -> None:
+    job = BaselineJob(kind=kind, settings=_SMALL, crop_px=24, steps=1, device="cpu")
+    assert train_baseline(pictures, tmp_path / "run", job).weights is not None

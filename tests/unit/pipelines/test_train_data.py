@@ -4,26 +4,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import pytest
 
 from concertdeblur.pipelines.train_data import DataSources
 from concertdeblur.training.narration import Narrator
 from concertdeblur.training.recipe import read_recipe
 from tests.pictures import write_photographs
-from tests.sequences import moving_pair, write_gopro_folder
-
-
-def write_clips(folder: Path, num_frames: int) -> None:
-    """A pair of clips that moves."""
-    folder.mkdir()
-    for half, pictures in zip(("blurred", "sharp"), moving_pair(num_frames, height=288, width=320), strict=True):
-        with av.open(str(folder / f"a_{half}.mkv"), "w") as output:
-            stream = output.add_stream("ffv1", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 320, 288, "bgr0"
-            for picture in pictures:
-                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            output.mux(stream.encode())
+from tests.sequences import write_gopro_folder, write_pair_of_clips
 
 
 def warnings_of(root: Path, *, data: str, real: str, clips: str | None = None) -> list[str]:
@@ -67,6 +54,6 @@ def test_folders_that_both_hold_out_are_no_matter(root: Path) -> None:
 
 
 def test_clips_that_the_networks_are_judged_by_are_told(root: Path) -> None:
-    write_clips(root / "real", 12)
+    write_pair_of_clips(root / "real", 12, height=288, width=320)
     (told,) = (one for one in warnings_of(root, data="pictures", real="real", clips="real") if "--real" in one)
     assert told.startswith(f"--clips {root / 'real'} holds frames")

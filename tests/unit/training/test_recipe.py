@@ -78,6 +78,20 @@ class TestBase:
                 ("steps", -1, 0), ("cooldown_steps", -1, 0),
             )
         ),
+        ("[pgan]\nnum_pictures = 0", "pgan: num_pictures must be 1 at least, but it is 0"),
+        ("[pgan]\nwindows_per_picture = 0", "pgan: windows_per_picture must be 1 at least, but it is 0"),
+        ("[analysis]\nreplayed = -5", "analysis: replayed must be 0 at least, but it is -5"),
+        ("[samples]\nnonlinear_weight = -1.0", "nonlinear_weight must be a number of 0 at least, but it is -1.0"),
+        ("[samples]\nnonlinear_weight = nan", "nonlinear_weight must be a number of 0 at least, but it is nan"),
+        ("[samples]\nsharp_share = 1.5", "samples: sharp_share must lie in [0, 1], but it is 1.5"),
+        *(
+            (f"[architecture.{part}]\nwidth = {width}", f"{part[-5:]}: width must be 1 at least, but it is {width}")
+            for part, width in (
+                ("image_generator", 0), ("patch_generator", -8), ("discriminator", 0), ("video.smear_predictor", 0),
+            )
+        ),
+        ("[architecture.image_generator]\nwidth = 8\nnum_blocks = -1", "num_blocks must be 0 at least, but it is -1"),
+        ('[data]\nleft_out = "brick"', "data: left_out: expected a list, found 'brick'"),
         ("seed = -1", f"seed must lie between 0 and {2**63 - 1}, but it is -1"),
         (f"seed = {2**63}", f"seed must lie between 0 and {2**63 - 1}, but it is {2**63}"),
     ],

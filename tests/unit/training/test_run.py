@@ -18,8 +18,8 @@ from concertdeblur.training.data.loader import Loader, network_threads, num_work
 from concertdeblur.training.data.pictures import REPLACED, StoreContents, replaced
 from concertdeblur.training.recipe import Recipe, read_recipe
 from concertdeblur.training.report import Report
-from concertdeblur.training.run_folder import RunFolder
-from concertdeblur.training.window_store import load_windows, save_windows
+from concertdeblur.training.run_folder import RunFolder, check_stores, locked
+from concertdeblur.training.window_store import delete_parts, load_windows, save_windows
 
 _DATA = StoreContents(num_pictures=2, num_pairs=0, sha256="ab")
 _CPU = torch.device("cpu")
@@ -170,6 +170,71 @@ class TestRunFolder:
         (tmp_path / "weights").mkdir()
         RunFolder(tmp_path, recipe).restart()
         assert (tmp_path / "weights").is_dir()
+
+
+class TestFoldersOfTheUser:
+    """A run's folder may hold folders of the user's that have the names of ours."""
+
+    @pytest.mark.parametrize(
+        "name", ["pictures", "clip_pairs", "sequences", "scenes", "scenes.part", "replaced", "replaced.part"]
+    )
+    def test_they_are_refused_and_kept(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "holiday.txt").write_text("mine")
+        with pytest.raises(TrainingError, match=f"{name} is not of a training.*--out"):
+            check_stores(tmp_path, {})
+        if not name.startswith(REPLACED):
+            with (
+                pytest.raises(TrainingError, match=f"{name} is no store"),
+                replaced(tmp_path / name.removesuffix(".part")),
+            ):
+                pass
+        assert (tmp_path / name / "holiday.txt").read_text() == "mine"
+
+    def test_stores_may_be_replaced_also_damaged_and_unfinished_ones(self, tmp_path: Path) -> None:
+        for name in ("pictures", "sequences.part", "scenes"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "pictures" / "index.json").write_text('{"format": 1, "pictures": []}')
+        (tmp_path / "pictures" / "of an older version").write_text("")
+        for name in ("pixels.u8", "flows.f16", "train-guesses.f16", "held_out-results.u8.part.json"):
+            (tmp_path / "sequences.part" / name).write_text("")
+        (tmp_path / REPLACED).mkdir()
+        (tmp_path / REPLACED / "clip_pairs").mkdir()
+        check_stores(tmp_path, {"--data": tmp_path})
+        for name in ("pictures", "sequences", "scenes"):
+            with replaced(tmp_path / name):
+                pass
+
+    @pytest.mark.parametrize("data", ["pictures", "sequences/mine"])
+    def test_data_that_lie_where_a_store_will_be_are_refused(self, tmp_path: Path, data: str) -> None:
+        (tmp_path / "link").symlink_to(tmp_path)
+        with pytest.raises(TrainingError, match=r"--real .*by a store of its own; name another folder with --out"):
+            check_stores(tmp_path, {"--data": tmp_path / "other", "--real": tmp_path / "link" / data})
+
+    def test_of_the_folder_of_mined_windows_only_windows_are_deleted(self, tmp_path: Path) -> None:
+        folder = tmp_path / "mining"
+        for names in (["0000000-0000003.safetensors", "gold.txt"], ["0000003-0000009.part"]):
+            folder.mkdir()
+            for name in names:
+                (folder / name).write_text("")
+            delete_parts(folder)
+            if "gold.txt" in names:
+                assert [path.name for path in folder.iterdir()] == ["gold.txt"]
+                (folder / "gold.txt").unlink()
+                folder.rmdir()
+        assert not folder.exists()
+
+
+def test_one_training_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with (
+        locked(folder),
+        pytest.raises(TrainingError, match="run: another training is working in this folder; wait for it, or name"),
+        locked(folder),
+    ):
+        pass
+    with locked(folder):
+        pass
 
 
 def report(stage: str, step: int, loss: float = 0.5) -> Report:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.lent_motion import Motion
 from concertdeblur.errors import SourceError, TrainingError
 from concertdeblur.models.concert import BLUR_TYPES
-from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store
+from concertdeblur.training.data.clip_pairs import ClipSettings, MixedPairs, build_clip_store, find_clips
 from concertdeblur.training.data.pairs import PairStore
 from concertdeblur.training.data.pictures import PictureStore, build_store, read_contents, write_store
 from concertdeblur.training.data.samples import SampleSettings, SampleStream
+from concertdeblur.training.data.sequence_sources import SequenceSettings, build_sequence_store
+from concertdeblur.training.data.sequences import read_sequence_contents
 from tests.pictures import photograph
 from tests.unit.blur.test_averaging import panning_clip
 
@@ -66,6 +69,51 @@ def test_pairs_come_of_the_clips_frames_and_of_their_motion(folder: Path) -> Non
     ]
     assert told[-1] == "lend motion 3/3"
     assert built(folder, "first")[1] == []  # there already
+
+
+def write_bad_clips(folder: Path) -> None:
+    """One that is cut off, one that is text, one of sound alone, and one that is too small."""
+    whole = panning_clip(folder / "whole.mp4", step_px=4).read_bytes()
+    (folder / "cut off.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "whole.mp4").unlink()
+    (folder / "text.mkv").write_text("no clip")
+    with av.open(str(folder / "sound.mp4"), "w") as output:
+        sound = output.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        output.mux([*sound.encode(frame), *sound.encode(None)])
+    with av.open(str(folder / "tiny.mkv"), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 8, 8, "bgr0"
+        for number in range(20):
+            picture = np.roll(photograph(8, 40), number, axis=1)[:, :8]
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        output.mux(stream.encode())
+
+
+def test_clips_that_cannot_be_used_are_left_out_and_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    write_bad_clips(tmp_path / "clips")
+    panning_clip(tmp_path / "clips" / "pan.mp4", step_px=4)
+    told: list[str] = []
+    build_clip_store(
+        tmp_path / "clips", tmp_path / "made", PictureStore(folder / "store", "train"), _SETTINGS, seed=0,
+        pictures_sha256="0", on_warning=told.append,
+    )  # fmt: skip
+    assert len(PairStore(tmp_path / "made", "train")) >= 1 + _SETTINGS.lent
+    left_out = [Path(line.split(": ")[0]).name for line in told if line.endswith("; the clip is left out")]
+    assert (
+        left_out
+        == ["cut off.mp4", "sound.mp4", "text.mkv", "tiny.mkv"]
+        == [Path(line.split(": ")[0]).name for line in told]
+    )
+    told.clear()
+    build_sequence_store(
+        tmp_path / "sequences", SequenceSettings(least_side_px=128, held_out_share=0.1, most_frames=99, num_copies=0),
+        real=None, clips=find_clips(tmp_path / "clips"), seed=0, on_warning=told.append,
+    )  # fmt: skip
+    assert read_sequence_contents(tmp_path / "sequences").num_sequences > 0
+    assert [Path(line.split(": ")[0]).name for line in told] == ["cut off.mp4", "sound.mp4", "text.mkv"]
 
 
 def test_the_same_seed_gives_the_same_store(folder: Path) -> None:
@@ -160,7 +208,7 @@ def test_every_pair_has_its_turns_and_each_kind_its_share(tmp_path: Path, first:
     [
         (lambda _: None, "no clips at .*: name a folder of clips with --clips"),
         (lambda clips: clips.mkdir(), "no clips found"),
-        (lambda clips: (clips.mkdir(), (clips / "a.mp4").write_bytes(b"no clip")), "a.mp4"),
+        (lambda clips: (clips.mkdir(), (clips / "a.mp4").write_bytes(b"no clip")), "give no pair"),
         (lambda clips: (clips.mkdir(), panning_clip(clips / "a.mp4", step_px=0)), "give no pair"),
     ],
 )

@@ -184,6 +184,27 @@ class TestSkipped:
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
 
+    def test_pictures_of_the_same_name_in_different_folders_are_different_ones(self, tmp_path: Path) -> None:
+        for clip in range(3):
+            _write(tmp_path / "in" / f"clip{clip}" / "0001.png", _view(clip))
+        build_store(tmp_path / "in", tmp_path / "out", min_side_px=64)
+        stores = [PictureStore(tmp_path / "out", split) for split in ("train", "held_out")]
+        names = [picture.name for store in stores for picture in store.pictures]
+        assert sorted(names) == [f"clip{clip}/0001.png" for clip in range(3)]
+        assert [len(store) for store in stores] in ([2, 1], [1, 2])
+
+    def test_a_folder_named_below_leaves_pictures_their_split(self, tmp_path: Path) -> None:
+        sources = find_sources(_plain(tmp_path / "below").parent, DataSettings())
+        assert {picture.name: picture.split for picture in sources.pictures} == {
+            f"below/p{number:02d}.png": split_of(f"p{number:02d}.png") for number in range(24)
+        }
+
+    def test_of_many_that_are_skipped_a_few_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            TrainingError, match=r": p00.png \(.*\), p01.png \(.*\), p02.png \([^,]*, [^,]*, and 21 more$"
+        ):
+            build_store(_plain(tmp_path / "in"), tmp_path / "out", min_side_px=256)
+
     def test_what_cannot_be_used_is_skipped_counted_and_named(self, tmp_path: Path) -> None:
         source, told = _plain(tmp_path / "in", 6), list[str]()
         self._half(source / "p01.png")
@@ -321,6 +342,8 @@ class TestBadData:
             ),
             ("small", r"one picture is not enough.*a.png \(90x20 is too small"),
             ("no sharp half", "has no sharp picture"),
+            ("no sharp folder", r"GOPR1/blur: has no folder of sharp pictures beside it; sharp is missing"),
+            ("blurred alone", r"in/blur: by its name it holds blurred pictures; name the folder above it"),
             ("other size", "128x64, but its sharp picture train/GOPR1/sharp/000001.png is 128x96"),
             ("no list", r"metadata.jsonl, line 5: not a pair"),
             ("listed file is gone", "cannot be read"),
@@ -336,6 +359,13 @@ class TestBadData:
             _write(source / "a.png", _view(0, 20, 90))
         elif case == "no sharp half":
             (_gopro(source) / "train" / "GOPR1" / "sharp" / "000001.png").unlink()
+        elif case == "no sharp folder":
+            folder = _gopro(source) / "train" / "GOPR1"
+            (folder / "sharp").rename(folder / "gt")
+        elif case == "blurred alone":
+            for half in ("blur", "sharp"):
+                _plain(source / half, 2)
+            source /= "blur"
         elif case == "other size":
             _write(_gopro(source) / "train" / "GOPR1" / "blur" / "000001.png", _view(0, 64, 128))
         elif case == "no list":
