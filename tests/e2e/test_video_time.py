@@ -343,3 +343,15 @@ def test_one_recording_and_a_pause_are_no_new_time(tmp_path: Path) -> None:
     parts = [recording(tmp_path / f"{n}.ts", begin_s=Fraction(begin)) for n, begin in enumerate((0, 21))]
     assert not read_timeline(joined(tmp_path / "pause.ts", parts)).is_joined
     assert not read_timeline(make_clip(tmp_path / "held.mkv", ClipSpec(pts=HELD))).is_joined
+
+
+@pytest.mark.parametrize("rate_fps", [4, 10])
+def test_frames_in_another_order_than_shown_are_no_new_time(tmp_path: Path, rate_fps: int) -> None:
+    """Matroska does not say when its first packets are decoded, so a frame of later seems to come before others."""
+    pts = tuple(number * 12800 // rate_fps for number in range(20))
+    options = {"crf": "20", "bf": "3", "b-adapt": "0"}
+    source = make_clip(tmp_path / "in.mkv", ClipSpec(pts=pts, audio="aac", options=options))
+    for target, codec in ((tmp_path / "once.mkv", "h264"), (tmp_path / "twice.mkv", "hevc")):
+        assert deblur_video(source, target, VideoJob(strength=0, codec=codec)).warnings == ()
+        assert [facts.times_s for facts in stream_facts(target)] == [facts.times_s for facts in stream_facts(source)]
+        source = target
