@@ -6,6 +6,7 @@ source is interleaved.
 """
 
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import open_source
 from concertdeblur.media.hidden import HiddenPacketFilter, hides_priming, is_trimmed, primed_stream
 from concertdeblur.media.reader import ignore_warning
+from concertdeblur.media.reordering import MissingDecodeStamps
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
 from concertdeblur.media.subtitles import ASS_HEADER, convert
 from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
 
 _IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_TS_NONSTRICT = 0x20000  # AVFMT_TS_NONSTRICT: two packets of a stream may be decoded at the same time
 _MOST_PEEKED = 500  # packets; every stream with sound from the beginning has one among them
 
 
@@ -61,7 +64,10 @@ class PacketCopier:
         self._converters: dict[int, SoundConverter] = {}
         self._hidden: dict[int, HiddenPacketFilter] = {}  # by the source's index
         self._plans = {plan.index: plan for plan in companions.plans}
-        self._last_dts: dict[int, int] = {}
+        self._missing: dict[int, MissingDecodeStamps] = {}  # by the source's index
+        self._last_dts: dict[int, int] = {}  # in the source's time base
+        self._last_written: dict[int, int] = {}  # the dts in the output's time base
+        self._least_step = 0 if int(getattr(output.format, "flags", 0)) & _TS_NONSTRICT else 1
         self._num_refused: Counter[int] = Counter()  # packets by their stream
         self._adts: set[int] = set()
         copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
@@ -90,6 +96,9 @@ class PacketCopier:
             self._mux(packet)
         for index, converter in self._converters.items():
             self._mux_sound(index, converter.convert(None))
+        for missing in self._missing.values():
+            for packet in missing.rest():
+                self._mux_copy(packet)
         self._tell_of_damage()
 
     def _tell_of_damage(self) -> None:
@@ -148,6 +157,8 @@ class PacketCopier:
         target: Stream = primed or self._output.add_stream_from_template(origin, opaque=True)
         if origin.time_base is not None:
             target.time_base = origin.time_base
+        if origin.type == "video" and not self._plans[origin.index].is_cover:
+            self._missing[origin.index] = MissingDecodeStamps()
         context = origin.codec_context
         if context is not None and context.name == "aac" and not context.extradata:
             self._adts.add(origin.index)
@@ -202,9 +213,10 @@ class PacketCopier:
         if index in self._converters:
             self._mux_sound(index, self._converters[index].convert(packet))
             return
-        hidden = self._hidden.get(index)
+        hidden, missing = self._hidden.get(index), self._missing.get(index)
         for shown in [packet] if hidden is None else hidden.passed(packet):
-            self._mux_copy(shown)
+            for stamped in [shown] if missing is None or shown.pts is None else missing.passed(shown):
+                self._mux_copy(stamped)
 
     def _mux_sound(self, index: int, packets: "list[Packet[Any]]") -> None:
         for packet in packets:
@@ -228,13 +240,13 @@ class PacketCopier:
             made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
             made.time_base, made.is_keyframe = packet.time_base, True
             packet = made
+        assert packet.dts is not None
         last = self._last_dts.get(index)
-        if last is not None and packet.dts is not None and packet.dts <= last and plan.kind != "subtitle":
-            packet.dts = last + 1  # damaged sources step back in time, and muxers refuse that
-            packet.pts = max(packet.pts or 0, packet.dts)
         if last is not None and plan.kind == "audio" and not packet.duration:
-            packet.duration = (packet.dts or 0) - last  # otherwise mov's edit list would end before the last packet
-        self._last_dts[index] = packet.dts or 0
+            packet.duration = max(0, packet.dts - last)  # otherwise mov's edit list would end before the last packet
+        self._last_dts[index] = packet.dts
+        if plan.kind != "subtitle":
+            self._keep_order(packet, index)
         packet.stream = self._targets[index]
         if index in self._adts and not _is_adts(packet):  # as the first one it would make muxers misread all others
             self._num_refused[index] += 1
@@ -243,6 +255,23 @@ class PacketCopier:
             self._output.mux_one(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):  # some muxers look into packets
             self._num_refused[index] += 1
+
+    def _keep_order(self, packet: "Packet[Any]", index: int) -> None:
+        """Raise a dts that does not grow: damaged sources step back in time, and muxers refuse that.
+
+        Only this packet is moved, by as little as the output can tell apart. In Matroska packets of TrueHD share a
+        millisecond, and steps of one each would add up to seconds.
+        """
+        assert packet.dts is not None
+        base = self._targets[index].time_base or packet.time_base
+        scale = packet.time_base / base
+        written = math.floor(packet.dts * scale + Fraction(1, 2))
+        last = self._last_written.get(index)
+        if last is not None and written < last + self._least_step:
+            written = last + self._least_step
+            packet.pts = max(math.floor((packet.pts or 0) * scale + Fraction(1, 2)), written)
+            packet.dts, packet.duration, packet.time_base = written, round((packet.duration or 0) * scale), base
+        self._last_written[index] = written
 
     def _cut(self, packet: "Packet[Any]") -> bool:
         """Move a packet to the time of the cut clip; False if it lies outside. Packets are never parted."""
