@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from concertdeblur.errors import TargetError
+from concertdeblur.errors import ConcertDeblurError, TargetError
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import PlaneConverter
 from concertdeblur.media.containers import MUX_ERRORS
@@ -112,7 +112,7 @@ def join(writer: PyavWriter, part: Path, paths: Sequence[Path], time_base: Fract
         if any(_extradata_digest(path) != wanted for path in paths):
             raise TargetError("the encoder has changed since the segments were made; --restart makes them anew")
         writer.join(_in_one_time(paths, time_base))
-    except TargetError:
+    except ConcertDeblurError:
         raise
     except OSError as error:
         raise target_error(part, error) from error
