@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import av
 import av.error
+from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer, OutputContainer
+from av.video.codeccontext import VideoCodecContext
 
 from concertdeblur.errors import SourceError, UnsupportedStreamError, UsageError
 
@@ -20,6 +22,8 @@ _FOR_PICTURES = "'concertdeblur image' takes pictures"
 # the first brand of such files; FFmpeg would show the tiles of their still picture as a clip
 _STILL_BRANDS = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"), "HEIC") | {b"avif": "AVIF"}
 _HEAD_BYTES = 12
+# microseconds and bytes from the beginning in which FFmpeg looks for every stream; by default 5 s and 5 MB
+_LONG_LOOK = {"analyzeduration": "60000000", "probesize": "100000000"}
 _PICTURES = ("image2", "_pipe")
 # FFmpeg opens playlists and still pictures as if they were clips
 _NOT_CLIPS = ("concat", "hls", "dash", "tty", "srt", "ass", "webvtt", "lrc", *_PICTURES)
@@ -48,19 +52,35 @@ def open_source(path: Path) -> InputContainer:
 
     """
     check_source(path)
-    try:
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
-    except av.error.InvalidDataError as error:
-        raise SourceError(f"{path}: not a clip, or cut off before its index was written") from error
-    except (*MUX_ERRORS, OSError) as error:
-        raise SourceError(f"{path}: cannot be opened ({error_text(error)})") from error
+    container = _opened(path, {})
     if any(part in container.format.name for part in _NOT_CLIPS):
         name = container.format.name
         container.close()
         if any(part in name for part in _PICTURES):
             raise SourceError(f"{path}: is a picture, not a clip; {_FOR_PICTURES}")
         raise SourceError(f"{path}: not a clip (it looks like '{name}')")
+    if any(_is_undescribed(stream) for stream in container.streams):
+        container.close()
+        return _opened(path, _LONG_LOOK)
     return container
+
+
+def _opened(path: Path, options: dict[str, str]) -> InputContainer:
+    options = {"protocol_whitelist": "file"} | options
+    try:
+        return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise SourceError(f"{path}: not a clip, or cut off before its index was written") from error
+    except (*MUX_ERRORS, OSError) as error:
+        raise SourceError(f"{path}: cannot be opened ({error_text(error)})") from error
+
+
+def _is_undescribed(stream: "Stream") -> bool:
+    """Whether FFmpeg saw no packet that says what a stream holds, as of sound that begins late in a transport stream."""
+    context = stream.codec_context
+    if isinstance(context, AudioCodecContext):
+        return not context.sample_rate
+    return isinstance(context, VideoCodecContext) and not (context.width and context.height)
 
 
 def check_source(path: Path) -> None:

@@ -393,3 +393,15 @@ def test_sound_whose_packets_share_a_millisecond_keeps_its_time(tmp_path: Path, 
         assert after.payloads == before.payloads
         assert after.times_s == before.times_s
     assert float(after.times_s[-1]) == pytest.approx(1, abs=0.025)
+
+
+@pytest.mark.parametrize("audio", ["copy", "opus"])
+def test_sound_that_begins_late_is_found(tmp_path: Path, audio: Any) -> None:
+    """FFmpeg looks for streams in the first seconds of a transport stream only."""
+    pts = tuple(range(0, 14 * 12800, 1280))
+    source = make_clip(tmp_path / "in.ts", ClipSpec(pts=pts, audio="aac", sound_begins_s=12))
+    target = tmp_path / "out.mkv"
+    assert deblur_video(source, target, VideoJob(strength=0, audio=audio)).warnings == ()
+    video, sound = stream_facts(target)
+    assert float(sound.times_s[0] - video.times_s[0]) == pytest.approx(12, abs=0.05)
+    assert float(sound.times_s[-1] - sound.times_s[0]) == pytest.approx(2, abs=0.1)
