@@ -76,7 +76,7 @@ def _opened(path: Path, options: dict[str, str]) -> InputContainer:
 
 
 def _is_undescribed(stream: "Stream") -> bool:
-    """Whether FFmpeg saw no packet that says what a stream holds, as of sound that begins late in a transport stream."""
+    """Whether FFmpeg saw no packet that describes a stream, as where sound begins late in a transport stream."""
     context = stream.codec_context
     if isinstance(context, AudioCodecContext):
         return not context.sample_rate

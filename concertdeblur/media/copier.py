@@ -26,11 +26,12 @@ from concertdeblur.media.reader import ignore_warning
 from concertdeblur.media.reordering import MissingDecodeStamps
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
-from concertdeblur.media.subtitles import ASS_HEADER, convert
+from concertdeblur.media.subtitles import ASS_HEADER, CueConverter, Sample
 from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
 
 _IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 _TS_NONSTRICT = 0x20000  # AVFMT_TS_NONSTRICT: two packets of a stream may be decoded at the same time
+_MOST_LATE_CUE_S = 10  # a cue lies in the file so long behind what is shown with it, at most
 _MOST_PEEKED = 500  # packets; every stream with sound from the beginning has one among them
 
 
@@ -62,6 +63,7 @@ class PacketCopier:
         self._clip = companions.clip
         self._targets: dict[int, Stream] = {}
         self._converters: dict[int, SoundConverter] = {}
+        self._cues: dict[int, CueConverter] = {}
         self._hidden: dict[int, HiddenPacketFilter] = {}  # by the source's index
         self._plans = {plan.index: plan for plan in companions.plans}
         self._missing: dict[int, MissingDecodeStamps] = {}  # by the source's index
@@ -87,8 +89,11 @@ class PacketCopier:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None and stamp * packet.time_base > time_s:
                 self._held = packet
-                return
+                break
             self._mux(packet)
+        for index, converter in self._cues.items():
+            until_s = time_s - (self._companions.begin_s or 0) - _MOST_LATE_CUE_S
+            self._mux_cues(index, converter.ended(int(until_s / self._base(index))))
 
     def finish(self) -> None:
         """Copy the rest."""
@@ -96,6 +101,8 @@ class PacketCopier:
             self._mux(packet)
         for index, converter in self._converters.items():
             self._mux_sound(index, converter.convert(None))
+        for index, cues in self._cues.items():
+            self._mux_cues(index, cues.rest())
         for missing in self._missing.values():
             for packet in missing.rest():
                 self._mux_copy(packet)
@@ -141,6 +148,7 @@ class PacketCopier:
             target = self._add_sound(origin, plan)
         elif plan.action is Action.CONVERT:
             target = self._add_text(plan.target_codec)
+            self._cues[plan.index] = CueConverter(plan.codec, plan.target_codec)
         else:
             target = self._add_copy(origin)
         if plan.action is not Action.ENCODE:
@@ -232,14 +240,9 @@ class PacketCopier:
             packet.pts = packet.dts
         if not plan.is_cover and self._companions.is_cut and not self._cut(packet):
             return
-        if plan.action is Action.CONVERT:
-            text = convert(bytes(packet), plan.codec, plan.target_codec)
-            if not text:  # mov_text ends a cue with an empty sample
-                return
-            made: Packet[Any] = Packet(text)
-            made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
-            made.time_base, made.is_keyframe = packet.time_base, True
-            packet = made
+        if index in self._cues:
+            self._mux_cues(index, self._cues[index].convert(packet.pts or 0, packet.duration or 0, bytes(packet)))
+            return
         assert packet.dts is not None
         last = self._last_dts.get(index)
         if last is not None and plan.kind == "audio" and not packet.duration:
@@ -251,6 +254,24 @@ class PacketCopier:
         if index in self._adts and not _is_adts(packet):  # as the first one it would make muxers misread all others
             self._num_refused[index] += 1
             return
+        self._mux_one(packet, index)
+
+    def _base(self, index: int) -> Fraction:
+        """The time base of a stream of the source."""
+        base = self._clip.container.streams[index].time_base
+        assert base is not None
+        return base
+
+    def _mux_cues(self, index: int, samples: list[Sample]) -> None:
+        for sample in samples:
+            packet: Packet[Any] = Packet(sample.data)
+            packet.pts = packet.dts = sample.begin
+            packet.duration, packet.is_keyframe = sample.duration, True
+            packet.time_base = self._base(index)
+            packet.stream = self._targets[index]
+            self._mux_one(packet, index)
+
+    def _mux_one(self, packet: "Packet[Any]", index: int) -> None:
         try:
             self._output.mux_one(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):  # some muxers look into packets

@@ -15,7 +15,7 @@ from concertdeblur.media.containers import FORMATS, MUX_ERRORS, can_copy, can_en
 from concertdeblur.media.descriptions import codec_tag, has_own_channel_order
 from concertdeblur.media.selection import is_cover_art
 from concertdeblur.media.sound import ENCODERS, SoundChoice, can_decode, mixing
-from concertdeblur.media.subtitles import CONVERTIBLE, LossyCueError, convert
+from concertdeblur.media.subtitles import CONVERTIBLE, CueConverter, LossyCueError
 
 _TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 
@@ -189,11 +189,13 @@ def can_write_text(codec: str, format_name: str) -> bool:
 
 def _conversion_loss(source: Path, index: int, codec: str, target: str) -> str:
     """What a text subtitle loses in the other format, in words; empty if it loses nothing."""
+    converter = CueConverter(codec, target)
     with open_source(source) as container:
-        for packet in container.demux(container.streams[index]):
-            try:
+        try:
+            for packet in container.demux(container.streams[index]):
                 if packet.size:
-                    convert(bytes(packet), codec, target)
-            except LossyCueError as error:
-                return str(error)
+                    converter.convert(packet.pts or 0, packet.duration or 0, bytes(packet))
+            converter.rest()
+        except LossyCueError as error:
+            return str(error)
     return ""

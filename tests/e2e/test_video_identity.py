@@ -357,6 +357,41 @@ def test_subtitles_are_copied_or_converted(
     assert found == [(texts[0], 0.0, 0.2), (texts[1], 0.24, 0.16)]
 
 
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ({}, [(0.1, 0.2, b"one\ntwo"), (0.3, 0.1, b"one\ntwo\nthree"), (0.4, 0.3, b"two"), (15, 0.2, b"four")]),
+        ({"start_s": Fraction(1, 5), "end_s": Fraction(10)}, [(0, 0.1, b"one\ntwo"), (0.1, 0.1, b"one\ntwo\nthree"),
+                                                             (0.2, 0.3, b"two")]),
+    ],
+)  # fmt: skip
+def test_subtitles_that_overlap_are_shown_together(
+    tmp_path: Path, cut: dict[str, Any], expected: list[tuple[float, float, bytes]]
+) -> None:
+    cues = ((100, 400, "one"), (100, 700, "two"), (300, 400, "three"), (15_000, 15_200, "four"))
+    source = make_clip(
+        tmp_path / "in.mkv", ClipSpec(pts=tuple(range(0, 16 * 12800, 1280)), cues=cues, cue_codec="subrip")
+    )
+    assert identity(source, tmp_path / "out.mp4", **cut) == []
+    with av.open(str(tmp_path / "out.mp4")) as after:
+        found: list[Any] = [packet for packet in after.demux(subtitles=0) if packet.size > 2]
+    assert [bytes(packet)[2:] for packet in found] == [text for _, _, text in expected]
+    for packet, (begin_s, length_s, _) in zip(found, expected, strict=True):
+        assert float(packet.pts * packet.time_base) == pytest.approx(begin_s, abs=0.002)
+        assert float(packet.duration * packet.time_base) == pytest.approx(length_s, abs=0.002)
+
+
+def test_a_damaged_subtitle_is_dropped_with_a_warning(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(cues=((0, 200, "Fire" + "x" * 40),)))
+    data = source.read_bytes()
+    at = data.index(b"Fire")
+    box = (14).to_bytes(2, "big") + b"Fire" + b"x" * 10 + (30).to_bytes(4, "big") + b"styl" + (99).to_bytes(2, "big")
+    source.write_bytes(data[: at - 2] + box + data[at - 2 + len(box) :])
+    warnings = identity(source, tmp_path / "out.mkv")
+    assert [facts.kind for facts in stream_facts(tmp_path / "out.mkv")] == ["video"]
+    assert any("stream 1 (subtitle, mov_text) is dropped" in w and "a damaged 'styl' box" in w for w in warnings)
+
+
 def test_a_subtitle_that_would_lose_colours_is_dropped_with_a_warning(tmp_path: Path) -> None:
     cues = ((0, 200, '<font color="red">Fire</font>'),)
     source = make_clip(tmp_path / "in.mkv", ClipSpec(cues=cues, cue_codec="subrip"))
