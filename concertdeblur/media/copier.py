@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from concertdeblur.media.clip import Clip
-from concertdeblur.media.containers import open_source
+from concertdeblur.media.containers import add_copy, open_source
 from concertdeblur.media.hidden import HiddenPacketFilter, hides_priming, is_trimmed, primed_stream
 from concertdeblur.media.reader import ignore_warning
 from concertdeblur.media.reordering import MissingDecodeStamps
@@ -162,7 +162,7 @@ class PacketCopier:
         primed = None
         if origin.index in self._begun_hidden and not is_cut and not hides_priming(name):
             primed = primed_stream(self._output, origin)
-        target: Stream = primed or self._output.add_stream_from_template(origin, opaque=True)
+        target: Stream = primed or add_copy(self._output, origin)
         if origin.time_base is not None:
             target.time_base = origin.time_base
         if origin.type == "video" and not self._plans[origin.index].is_cover:

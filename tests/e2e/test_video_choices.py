@@ -126,6 +126,16 @@ def test_channels_are_kept_or_it_is_said(tmp_path: Path, layout: str, made: str,
         assert clip.streams.audio[0].layout.name == made
 
 
+def test_pcm_of_matroska_is_copied_to_mp4_or_refused_before_work(tmp_path: Path) -> None:
+    """Matroska does not name the channels of PCM, and mp4 must."""
+    source = make_clip(tmp_path / "two.mkv", ClipSpec(audio="pcm_s16le"))
+    assert warned(source, tmp_path / "two.mp4") == ()
+    assert loudness(tmp_path / "two.mp4") == pytest.approx(loudness(source), abs=0.001)
+    six = make_clip(tmp_path / "six.mkv", ClipSpec(audio="pcm_s16le", layout="5.1"))
+    with pytest.raises(UnsupportedStreamError, match=r"\.mov or \.mkv keeps it, --audio aac converts it"):
+        warned(six, tmp_path / "six.mp4")
+
+
 def test_channels_in_an_order_of_their_own_are_copied_and_not_converted(tmp_path: Path) -> None:
     """The conversion is asked for in a process of its own, since PyAV ends the process if it reads the layout."""
     source = make_clip(tmp_path / "in.mov", ClipSpec(audio="pcm_s16le", layout="7.1"))
