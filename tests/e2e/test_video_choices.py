@@ -126,6 +126,15 @@ def test_channels_are_kept_or_it_is_said(tmp_path: Path, layout: str, made: str,
         assert clip.streams.audio[0].layout.name == made
 
 
+def test_aac_whose_channels_have_no_names_is_copied(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(audio="aac", layout="6.1"))
+    with av.open(str(source)) as clip:
+        assert clip.streams.audio[0].layout.name == "7 channels"
+    assert warned(source, tmp_path / "out.mkv") == ()
+    shown = stream_facts(source)[1].payloads[1:]  # the first packet only primes the decoder
+    assert stream_facts(tmp_path / "out.mkv")[1].payloads == shown
+
+
 def test_pcm_of_matroska_is_copied_to_mp4_or_refused_before_work(tmp_path: Path) -> None:
     """Matroska does not name the channels of PCM, and mp4 must."""
     source = make_clip(tmp_path / "two.mkv", ClipSpec(audio="pcm_s16le"))
