@@ -42,6 +42,8 @@ class ClipSpec:
     display_matrix: tuple[int, ...] = ()  # FFmpeg's nine numbers; empty: that of the rotation
     sample_aspect_ratio: Fraction | None = None
     audio: str = ""  # name of an encoder, e.g. "aac"
+    layout: str = "stereo"  # of its channels
+    sound_begins_s: float = 0
     cues: tuple[tuple[int, int, str], ...] = ()  # (from ms, to ms, text)
     cue_codec: str = "mov_text"
     num_videos: int = 1  # further ones are 32x32
@@ -76,7 +78,7 @@ def make_clip(path: Path, spec: ClipSpec) -> Path:
         output.metadata.update(spec.tags)
         videos = [_add_video(output, spec, number) for number in range(spec.num_videos)]
         videos[0].metadata.update({k: v for k, v in (("language", spec.language), ("title", spec.title)) if v})
-        audio = output.add_stream(spec.audio, rate=48000) if spec.audio else None
+        audio = output.add_stream(spec.audio, rate=48000, layout=spec.layout) if spec.audio else None
         if audio is not None:
             audio.metadata["language"] = "deu"
             if spec.audio == "wmav2":
@@ -139,13 +141,13 @@ def _video_packets(video: Any, spec: ClipSpec, stream_number: int) -> list[Any]:
 
 
 def _audio_packets(audio: Any, spec: ClipSpec) -> list[Any]:
-    length_s = float((spec.stamps()[-1] + STEP) * spec.time_base)
+    length_s = float((spec.stamps()[-1] + STEP) * spec.time_base) - spec.sound_begins_s
     audio.codec_context.open(strict=False)
     size = audio.codec_context.frame_size or 1024
-    planar = audio.codec_context.format.name
+    planar, num_channels = audio.codec_context.format.name, av.AudioLayout(spec.layout).nb_channels
     packets = []
     for start in range(0, int(48000 * length_s), size):
-        tone = np.sin((np.arange(size) + start) * 0.05)[None].repeat(2, axis=0)
+        tone = np.sin((np.arange(size) + start) * 0.05)[None].repeat(num_channels, axis=0)
         samples: npt.NDArray[Any] = (tone * (0.3 if planar.startswith("fl") else 9000)).astype(
             np.float32 if "fl" in planar else np.int16
         )
@@ -153,8 +155,9 @@ def _audio_packets(audio: Any, spec: ClipSpec) -> list[Any]:
             samples = (128 + 90 * tone).astype(np.uint8)
         if not planar.endswith("p"):
             samples = samples.T.reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=planar, layout="stereo")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=planar, layout=spec.layout)
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = start + round(spec.sound_begins_s * 48000)
         packets += audio.encode(frame)
     return packets + list(audio.encode(None))
 

@@ -12,11 +12,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from concertdeblur.errors import UnsupportedStreamError
 from concertdeblur.frame import Colour, Pixels, StreamInfo
+from concertdeblur.media.pixel_formats import sampling_of
 
 _UNSPECIFIED = 2
 _RGB_MATRIX = 0
-_LIMITED, _FULL = 1, 2
-_BT709, _BT601 = 1, 5
+LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's numbers
+BT709, _BT601 = 1, 5  # H.273's numbers of matrices
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
 # the number of a matrix in H.273 -> that of swscale's coefficients
 _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
@@ -41,21 +42,23 @@ def colour_of(frame: av.VideoFrame, stream: av.VideoStream) -> Colour:
 def is_untagged_hd(info: StreamInfo) -> bool:
     """Whether the clip is HD and names no matrix, so that BT.709 has to be assumed."""
     is_hd = info.height >= _HD_HEIGHT or info.width >= _HD_WIDTH
-    return is_hd and info.colour.matrix == _UNSPECIFIED and not av.VideoFormat(info.pixel_format).is_rgb
+    return is_hd and info.colour.matrix == _UNSPECIFIED and not sampling_of(info.pixel_format).is_rgb
 
 
 def coefficients(info: StreamInfo) -> int:
     """Swscale's number for the matrix by which this clip's RGB is meant; BT.709 for untagged HD, else BT.601.
+
+    RGB has no matrix of its own; if it becomes YUV, that is by BT.709's.
 
     Raises:
         UnsupportedStreamError: If swscale does not know the matrix (YCgCo, ICtCp, constant luminance).
 
     """
     matrix = info.colour.matrix
+    if matrix == _RGB_MATRIX or sampling_of(info.pixel_format).is_rgb:
+        return BT709
     if matrix == _UNSPECIFIED:
-        return _BT709 if info.height >= _HD_HEIGHT or info.width >= _HD_WIDTH else _BT601
-    if matrix == _RGB_MATRIX:
-        return _BT709  # unused: RGB to RGB
+        return BT709 if info.height >= _HD_HEIGHT or info.width >= _HD_WIDTH else _BT601
     try:
         return _COEFFICIENTS[matrix]
     except KeyError:
@@ -68,8 +71,8 @@ def effective_range(info: StreamInfo) -> int:
     """FFmpeg's number of the range: the tagged one, else full for RGB and yuvj, and limited for all others."""
     if info.colour.range:
         return info.colour.range
-    is_full = info.pixel_format.startswith("yuvj") or av.VideoFormat(info.pixel_format).is_rgb
-    return _FULL if is_full else _LIMITED
+    is_full = info.pixel_format.startswith("yuvj") or sampling_of(info.pixel_format).is_rgb
+    return FULL_RANGE if is_full else LIMITED_RANGE
 
 
 def rgb_converter(info: StreamInfo) -> Callable[[av.VideoFrame], Pixels]:
@@ -88,7 +91,7 @@ def rgb_converter(info: StreamInfo) -> Callable[[av.VideoFrame], Pixels]:
             format=rgb_format,
             src_colorspace=matrix,
             src_color_range=value_range,
-            dst_color_range=_FULL,
+            dst_color_range=FULL_RANGE,
             interpolation=_ACCURATE,
             threads=1,
         )
@@ -98,20 +101,29 @@ def rgb_converter(info: StreamInfo) -> Callable[[av.VideoFrame], Pixels]:
 
 
 class PlaneConverter:
-    """Pixels or planes to the encoder's pixel format, in the clip's own matrix and range.
+    """Pixels or planes to the encoder's pixel format, in the clip's own matrix.
 
-    Planes that already have that format pass through untouched. Not thread-safe.
+    Planes that already have that format and range pass through untouched. Not thread-safe.
     """
 
-    def __init__(self, info: StreamInfo, pixel_format: str) -> None:
+    def __init__(self, info: StreamInfo, pixel_format: str, *, value_range: int | None = None) -> None:
+        """Set the conversion.
+
+        Args:
+            info: The clip.
+            pixel_format: The encoder's.
+            value_range: FFmpeg's number of the range that is written; None: the clip's own.
+
+        """
         self._info = info
         self._pixel_format = pixel_format
         self._reformatter = VideoReformatter()
         self._range = effective_range(info)
+        self._written_range = FULL_RANGE if sampling_of(pixel_format).is_rgb else value_range or self._range
 
     def from_native(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Decoded planes in the encoder's format."""
-        if frame.format.name == self._pixel_format:
+        if frame.format.name == self._pixel_format and self._written_range == self._range:
             return frame
         return self._reformatted(frame, source_range=self._range)
 
@@ -121,10 +133,9 @@ class PlaneConverter:
             made = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, dtype=np.uint8), "rgb24")
         else:
             made = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, dtype=np.uint16), "rgb48le")
-        return self._reformatted(made, source_range=_FULL)
+        return self._reformatted(made, source_range=FULL_RANGE)
 
     def _reformatted(self, frame: av.VideoFrame, *, source_range: int) -> av.VideoFrame:
-        target_is_rgb = av.VideoFormat(self._pixel_format).is_rgb
         matrix = coefficients(self._info)
         return self._reformatter.reformat(
             frame,
@@ -132,7 +143,7 @@ class PlaneConverter:
             src_colorspace=matrix,
             dst_colorspace=matrix,
             src_color_range=source_range,
-            dst_color_range=_FULL if target_is_rgb else self._range,
+            dst_color_range=self._written_range,
             interpolation=_ACCURATE,
             threads=1,
         )

@@ -6,6 +6,7 @@ source is interleaved.
 """
 
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,15 +20,18 @@ from av.packet import Packet
 from av.stream import Stream
 
 from concertdeblur.media.clip import Clip
-from concertdeblur.media.containers import open_source
+from concertdeblur.media.containers import add_copy, open_source
 from concertdeblur.media.hidden import HiddenPacketFilter, hides_priming, is_trimmed, primed_stream
 from concertdeblur.media.reader import ignore_warning
+from concertdeblur.media.reordering import MissingDecodeStamps
 from concertdeblur.media.sound import SoundConverter
 from concertdeblur.media.streams import Action, StreamPlan
-from concertdeblur.media.subtitles import ASS_HEADER, convert
+from concertdeblur.media.subtitles import ASS_HEADER, CueConverter, Sample
 from concertdeblur.media.tags import chapters_within, container_tags, stream_tags
 
 _IMAGE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_TS_NONSTRICT = 0x20000  # AVFMT_TS_NONSTRICT: two packets of a stream may be decoded at the same time
+_MOST_LATE_CUE_S = 10  # a cue lies in the file so long behind what is shown with it, at most
 _MOST_PEEKED = 500  # packets; every stream with sound from the beginning has one among them
 
 
@@ -59,9 +63,13 @@ class PacketCopier:
         self._clip = companions.clip
         self._targets: dict[int, Stream] = {}
         self._converters: dict[int, SoundConverter] = {}
+        self._cues: dict[int, CueConverter] = {}
         self._hidden: dict[int, HiddenPacketFilter] = {}  # by the source's index
         self._plans = {plan.index: plan for plan in companions.plans}
-        self._last_dts: dict[int, int] = {}
+        self._missing: dict[int, MissingDecodeStamps] = {}  # by the source's index
+        self._last_dts: dict[int, int] = {}  # in the source's time base
+        self._last_written: dict[int, int] = {}  # the dts in the output's time base
+        self._least_step = 0 if int(getattr(output.format, "flags", 0)) & _TS_NONSTRICT else 1
         self._num_refused: Counter[int] = Counter()  # packets by their stream
         self._adts: set[int] = set()
         copied = frozenset(plan.index for plan in companions.plans if plan.action in (Action.COPY, Action.CONVERT))
@@ -81,8 +89,11 @@ class PacketCopier:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None and stamp * packet.time_base > time_s:
                 self._held = packet
-                return
+                break
             self._mux(packet)
+        for index, converter in self._cues.items():
+            until_s = time_s - (self._companions.begin_s or 0) - _MOST_LATE_CUE_S
+            self._mux_cues(index, converter.ended(int(until_s / self._base(index))))
 
     def finish(self) -> None:
         """Copy the rest."""
@@ -90,6 +101,11 @@ class PacketCopier:
             self._mux(packet)
         for index, converter in self._converters.items():
             self._mux_sound(index, converter.convert(None))
+        for index, cues in self._cues.items():
+            self._mux_cues(index, cues.rest())
+        for missing in self._missing.values():
+            for packet in missing.rest():
+                self._mux_copy(packet)
         self._tell_of_damage()
 
     def _tell_of_damage(self) -> None:
@@ -132,6 +148,7 @@ class PacketCopier:
             target = self._add_sound(origin, plan)
         elif plan.action is Action.CONVERT:
             target = self._add_text(plan.target_codec)
+            self._cues[plan.index] = CueConverter(plan.codec, plan.target_codec)
         else:
             target = self._add_copy(origin)
         if plan.action is not Action.ENCODE:
@@ -145,9 +162,11 @@ class PacketCopier:
         primed = None
         if origin.index in self._begun_hidden and not is_cut and not hides_priming(name):
             primed = primed_stream(self._output, origin)
-        target: Stream = primed or self._output.add_stream_from_template(origin, opaque=True)
+        target: Stream = primed or add_copy(self._output, origin)
         if origin.time_base is not None:
             target.time_base = origin.time_base
+        if origin.type == "video" and not self._plans[origin.index].is_cover:
+            self._missing[origin.index] = MissingDecodeStamps()
         context = origin.codec_context
         if context is not None and context.name == "aac" and not context.extradata:
             self._adts.add(origin.index)
@@ -202,9 +221,10 @@ class PacketCopier:
         if index in self._converters:
             self._mux_sound(index, self._converters[index].convert(packet))
             return
-        hidden = self._hidden.get(index)
+        hidden, missing = self._hidden.get(index), self._missing.get(index)
         for shown in [packet] if hidden is None else hidden.passed(packet):
-            self._mux_copy(shown)
+            for stamped in [shown] if missing is None or shown.pts is None else missing.passed(shown):
+                self._mux_copy(stamped)
 
     def _mux_sound(self, index: int, packets: "list[Packet[Any]]") -> None:
         for packet in packets:
@@ -220,29 +240,59 @@ class PacketCopier:
             packet.pts = packet.dts
         if not plan.is_cover and self._companions.is_cut and not self._cut(packet):
             return
-        if plan.action is Action.CONVERT:
-            text = convert(bytes(packet), plan.codec, plan.target_codec)
-            if not text:  # mov_text ends a cue with an empty sample
-                return
-            made: Packet[Any] = Packet(text)
-            made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
-            made.time_base, made.is_keyframe = packet.time_base, True
-            packet = made
+        if index in self._cues:
+            self._mux_cues(index, self._cues[index].convert(packet.pts or 0, packet.duration or 0, bytes(packet)))
+            return
+        assert packet.dts is not None
         last = self._last_dts.get(index)
-        if last is not None and packet.dts is not None and packet.dts <= last and plan.kind != "subtitle":
-            packet.dts = last + 1  # damaged sources step back in time, and muxers refuse that
-            packet.pts = max(packet.pts or 0, packet.dts)
         if last is not None and plan.kind == "audio" and not packet.duration:
-            packet.duration = (packet.dts or 0) - last  # otherwise mov's edit list would end before the last packet
-        self._last_dts[index] = packet.dts or 0
+            packet.duration = max(0, packet.dts - last)  # otherwise mov's edit list would end before the last packet
+        self._last_dts[index] = packet.dts
+        if plan.kind != "subtitle":
+            self._keep_order(packet, index)
         packet.stream = self._targets[index]
         if index in self._adts and not _is_adts(packet):  # as the first one it would make muxers misread all others
             self._num_refused[index] += 1
             return
+        self._mux_one(packet, index)
+
+    def _base(self, index: int) -> Fraction:
+        """The time base of a stream of the source."""
+        base = self._clip.container.streams[index].time_base
+        assert base is not None
+        return base
+
+    def _mux_cues(self, index: int, samples: list[Sample]) -> None:
+        for sample in samples:
+            packet: Packet[Any] = Packet(sample.data)
+            packet.pts = packet.dts = sample.begin
+            packet.duration, packet.is_keyframe = sample.duration, True
+            packet.time_base = self._base(index)
+            packet.stream = self._targets[index]
+            self._mux_one(packet, index)
+
+    def _mux_one(self, packet: "Packet[Any]", index: int) -> None:
         try:
             self._output.mux_one(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):  # some muxers look into packets
             self._num_refused[index] += 1
+
+    def _keep_order(self, packet: "Packet[Any]", index: int) -> None:
+        """Raise a dts that does not grow: damaged sources step back in time, and muxers refuse that.
+
+        Only this packet is moved, by as little as the output can tell apart. In Matroska packets of TrueHD share a
+        millisecond, and steps of one each would add up to seconds.
+        """
+        assert packet.dts is not None
+        base = self._targets[index].time_base or packet.time_base
+        scale = packet.time_base / base
+        written = math.floor(packet.dts * scale + Fraction(1, 2))
+        last = self._last_written.get(index)
+        if last is not None and written < last + self._least_step:
+            written = last + self._least_step
+            packet.pts = max(math.floor((packet.pts or 0) * scale + Fraction(1, 2)), written)
+            packet.dts, packet.duration, packet.time_base = written, round((packet.duration or 0) * scale), base
+        self._last_written[index] = written
 
     def _cut(self, packet: "Packet[Any]") -> bool:
         """Move a packet to the time of the cut clip; False if it lies outside. Packets are never parted."""

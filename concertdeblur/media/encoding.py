@@ -1,10 +1,11 @@
 """How a stream is encoded: codec, pixel format and what they cost; this is decided before work starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from concertdeblur.errors import UnsupportedStreamError
-from concertdeblur.frame import StreamInfo
+from concertdeblur.frame import Colour, StreamInfo
+from concertdeblur.media.colour import BT709, FULL_RANGE, LIMITED_RANGE, effective_range
 from concertdeblur.media.containers import check_encoder_fits
 from concertdeblur.media.encoders import EncoderSettings, supported_pixel_formats
 from concertdeblur.media.hdr import encoder_parameters
@@ -69,6 +70,24 @@ def plan_encoding(
     if choice.name == COMPATIBLE_FORMAT and info.colour.is_hdr and info.bit_depth > 8:
         losses = (*losses, "HDR in 8 bits shows steps in even colours, and looks pale where a player knows no HDR")
     return Encoding(format_name=format_name, settings=settings, pixel_format=choice.name, losses=losses)
+
+
+def written_colour(info: StreamInfo, encoding: Encoding) -> Colour:
+    """The colour tags of the output: the source's, and what it leaves unspecified stays so.
+
+    But a full range is always named, and RGB that is encoded as YUV has BT.709's matrix.
+    """
+    colour, own_range, made_range = info.colour, effective_range(info), written_range(info, encoding)
+    if sampling_of(info.pixel_format).is_rgb and not sampling_of(encoding.pixel_format).is_rgb:
+        colour = replace(colour, matrix=BT709)
+    if made_range != own_range or made_range == FULL_RANGE:
+        colour = replace(colour, range=made_range)
+    return colour
+
+
+def written_range(info: StreamInfo, encoding: Encoding) -> int:
+    """FFmpeg's number of the range of the output's planes; decoders take ProRes for limited, whatever is tagged."""
+    return LIMITED_RANGE if encoding.settings.codec == "prores" else effective_range(info)
 
 
 class _Reach(IntEnum):

@@ -23,14 +23,14 @@ import numpy as np
 from concertdeblur.errors import MissingDependencyError, TargetError, UnsupportedStreamError
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.clip import open_clip
-from concertdeblur.media.colour import PlaneConverter, effective_range
+from concertdeblur.media.colour import PlaneConverter
 from concertdeblur.media.containers import MUX_ERRORS, open_source
 from concertdeblur.media.copier import Companions, PacketCopier
-from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.encoding import Encoding, written_colour, written_range
 from concertdeblur.media.muxing import remuxed_output, seconds_shift
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.priorities import lend_priority
-from concertdeblur.media.pyav_writer import planes_of
+from concertdeblur.media.pyav_writer import planes_of, tag_colour
 from concertdeblur.media.reordering import Span, decode_stamps
 
 _PLACE = "encoded.nut"
@@ -78,7 +78,7 @@ class FfmpegWriter:
 
         """
         self._part, self._info, self._encoding, self._companions = part, info, encoding, companions
-        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._converter = PlaneConverter(info, encoding.pixel_format, value_range=written_range(info, encoding))
         self._stamps: list[tuple[int, int]] = []  # (pts, duration), some 150 bytes a frame
         self._encoded = part.with_name(part.name + ".nut")
         self._rate_fps = max(1, round(info.rate or 25))  # only the encoder's rate control sees it
@@ -153,21 +153,28 @@ class FfmpegWriter:
             video_size=(info.width, info.height),
             framerate=str(self._rate_fps),
         )
+        colour = written_colour(info, encoding)
         options: dict[str, Any] = {
             "vcodec": encoding.settings.encoder,
             "pix_fmt": encoding.pixel_format,
             "format": "nut",
             "threads": encoding.settings.num_threads,
             "fps_mode": "passthrough",
-            "color_primaries": info.colour.primaries,
-            "color_trc": info.colour.transfer,
-            "colorspace": info.colour.matrix,
-            "color_range": effective_range(info) if info.colour.range or effective_range(info) == 2 else 0,
+            "color_primaries": colour.primaries,
+            "color_trc": colour.transfer,
+            "colorspace": colour.matrix,
+            "color_range": colour.range,
             **encoding.settings.options(info.hdr),
         }
+        filters = []
+        if encoding.settings.codec == "prores":  # its encoder writes the frames' tags, and not those of the options
+            tags = f"color_primaries={colour.primaries}:color_trc={colour.transfer}:colorspace={colour.matrix}"
+            filters.append(f"setparams={tags}:range={colour.range}")
         if info.sample_aspect_ratio:
             aspect = info.sample_aspect_ratio
-            options["vf"] = f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}"
+            filters.append(f"setsar={aspect.numerator}/{aspect.denominator}:max={_MAX_ASPECT}")
+        if filters:
+            options["vf"] = ",".join(filters)
         # ffmpeg-python takes UTF-8 only, and a file's name may be something else: it is put in afterwards
         command = ffmpeg.output(source, _PLACE, **options).overwrite_output()
         arguments = ffmpeg.compile(command.global_args("-hide_banner", "-loglevel", "error"), cmd=require_ffmpeg())
@@ -227,6 +234,7 @@ class FfmpegWriter:
             def add_video() -> av.VideoStream:
                 stream = output.add_stream_from_template(origin, opaque=True)
                 stream.time_base = info.time_base
+                tag_colour(stream.codec_context, written_colour(info, self._encoding))  # nut does not hold all of it
                 if info.rate:
                     stream.codec_context.framerate = info.rate
                 if info.display_matrix is not None:

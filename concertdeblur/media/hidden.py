@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from av.container import OutputContainer
 
-from concertdeblur.media.containers import MUX_ERRORS
+from concertdeblur.media.descriptions import has_own_channel_order
+from concertdeblur.media.sound import opens
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -51,13 +52,13 @@ def primed_stream(output: OutputContainer, origin: Any) -> Any:
     own AAC encoder, which never encodes anything here, and then gets the description of the source's stream.
     """
     context = origin.codec_context
-    if context.codec.canonical_name != "aac" or not context.extradata:
+    if context.codec.canonical_name != "aac" or not context.extradata or has_own_channel_order(origin):
         return None
-    try:
-        stream: Any = output.add_stream("aac", rate=context.sample_rate, layout=context.layout.name)
-        stream.codec_context.open()
-    except MUX_ERRORS:
+    layout = str(context.layout.name)
+    if not opens("aac", context.sample_rate, layout):
         return None
+    stream: Any = output.add_stream("aac", rate=context.sample_rate, layout=layout)
+    stream.codec_context.open()
     stream.codec_context.extradata = bytes(context.extradata)
     return stream
 

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from concertdeblur.errors import TargetError
+from concertdeblur.errors import ConcertDeblurError, TargetError
 from concertdeblur.frame import Frame, StreamInfo
 from concertdeblur.media.colour import PlaneConverter
 from concertdeblur.media.containers import MUX_ERRORS
-from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.encoding import Encoding, written_range
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.pyav_writer import PyavWriter, add_encoder, encoder_input, open_encoder
 from concertdeblur.media.reader import closing_on_error
@@ -46,7 +46,7 @@ class SegmentWriter:
 
         """
         self._time_base = info.time_base
-        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._converter = PlaneConverter(info, encoding.pixel_format, value_range=written_range(info, encoding))
         self._durations: dict[int, int] = {}
         self._digest = hashlib.sha256()
         self._file: IO[bytes] = path.open("wb")
@@ -112,7 +112,7 @@ def join(writer: PyavWriter, part: Path, paths: Sequence[Path], time_base: Fract
         if any(_extradata_digest(path) != wanted for path in paths):
             raise TargetError("the encoder has changed since the segments were made; --restart makes them anew")
         writer.join(_in_one_time(paths, time_base))
-    except TargetError:
+    except ConcertDeblurError:
         raise
     except OSError as error:
         raise target_error(part, error) from error

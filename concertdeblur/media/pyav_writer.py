@@ -13,12 +13,12 @@ from av.codec.context import Flags
 from av.container import OutputContainer
 
 from concertdeblur.errors import ConcertDeblurError, UnsupportedStreamError
-from concertdeblur.frame import Frame, StreamInfo
+from concertdeblur.frame import Colour, Frame, StreamInfo
 from concertdeblur.media.captions import ENCODER_OPTIONS, captioned
-from concertdeblur.media.colour import PlaneConverter, effective_range
+from concertdeblur.media.colour import PlaneConverter
 from concertdeblur.media.containers import MUX_ERRORS, error_text, open_output
 from concertdeblur.media.copier import Companions, PacketCopier
-from concertdeblur.media.encoding import Encoding
+from concertdeblur.media.encoding import Encoding, written_colour, written_range
 from concertdeblur.media.muxing import muxer_options, seconds_shift
 from concertdeblur.media.output_file import target_error
 from concertdeblur.media.priorities import keeping_priorities
@@ -37,7 +37,7 @@ class PyavWriter:
 
         """
         self._part, self._info, self._encoding = part, info, encoding
-        self._converter = PlaneConverter(info, encoding.pixel_format)
+        self._converter = PlaneConverter(info, encoding.pixel_format, value_range=written_range(info, encoding))
         self._durations: dict[int, int] = {}
         self._held: Any = None  # the newest packet: its duration is known only when the next one comes, or at the end
         self._span = Span()
@@ -163,7 +163,7 @@ def add_encoder(output: OutputContainer, info: StreamInfo, encoding: Encoding) -
     context.flags |= Flags.frame_duration
     if info.sample_aspect_ratio:
         context.sample_aspect_ratio = info.sample_aspect_ratio
-    tag_colour(context, info)
+    tag_colour(context, written_colour(info, encoding))
     if settings.codec.startswith("hevc") and encoding.format_name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players need this tag
     if info.display_matrix is not None:
@@ -211,12 +211,9 @@ def planes_of(frame: Frame, converter: PlaneConverter) -> av.VideoFrame:
     return captioned(made, frame.captions) if frame.captions is not None else made
 
 
-def tag_colour(context: av.VideoCodecContext, info: StreamInfo) -> None:
-    """Write all four colour tags of the source. What the source leaves unspecified stays so, except a full range."""
-    context.color_primaries = info.colour.primaries
-    context.color_trc = info.colour.transfer
-    context.colorspace = info.colour.matrix
-    is_rgb = av.VideoFormat(context.pix_fmt or "yuv420p").is_rgb
-    if av.VideoFormat(info.pixel_format).is_rgb and not is_rgb:
-        context.colorspace = 1  # RGB encoded as YUV by BT.709's matrix
-    context.color_range = info.colour.range or (2 if effective_range(info) == 2 else 0)
+def tag_colour(context: av.VideoCodecContext, colour: Colour) -> None:
+    """Write all four colour tags."""
+    context.color_primaries = colour.primaries
+    context.color_trc = colour.transfer
+    context.colorspace = colour.matrix
+    context.color_range = colour.range

@@ -3,11 +3,16 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from av.packet import Packet
+
 _RANKED_AT_ONCE = 65_536
+_MOST_AHEAD = 32  # packets; no codec lets coding run further ahead of showing
 
 
 def decode_stamps(pts: Iterable[int]) -> Iterator[int]:
@@ -88,3 +93,38 @@ class Span:
         if self.first_pts is None:
             return 0
         return max(0, self.end_pts - self.first_pts + self.first_dts - self.last_dts)
+
+
+class MissingDecodeStamps:
+    """Gives a dts to the packets of one video stream that have none, and changes no pts.
+
+    Matroska stores no dts. FFmpeg makes them out of the pts, but not for the first packets where frames are coded in
+    another order than shown. These packets are held until the first dts is known, and get stamps before it.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Packet[Any]] = []
+        self._last_dts: int | None = None
+
+    def passed(self, packet: "Packet[Any]") -> "list[Packet[Any]]":
+        """Take the next packet, which has a pts, and give those whose dts is known now."""
+        if packet.dts is None and self._last_dts is not None:
+            packet.dts = min(packet.pts or 0, self._last_dts + 1)
+        if packet.dts is None:
+            self._held.append(packet)
+            return self.rest() if len(self._held) > _MOST_AHEAD else []
+        self._last_dts = packet.dts
+        shown = sorted({each.pts or 0 for each in (*self._held, packet)})
+        steps = [after - before for before, after in itertools.pairwise(shown)] + [packet.duration or 0]
+        step, dts = min((step for step in steps if step > 0), default=1), packet.dts
+        for each in reversed(self._held):
+            dts = each.dts = min(dts - step, each.pts or 0)
+        ready, self._held = [*self._held, packet], []
+        return ready
+
+    def rest(self) -> "list[Packet[Any]]":
+        """The packets that are still held, if no dts came; their own pts give them."""
+        ready, self._held = self._held, []
+        for packet, dts in zip(ready, decode_stamps(packet.pts or 0 for packet in ready), strict=True):
+            packet.dts = self._last_dts = dts
+        return ready

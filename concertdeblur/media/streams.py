@@ -12,10 +12,10 @@ from av.stream import Discard, Stream
 from concertdeblur.errors import UnsupportedStreamError
 from concertdeblur.media.clip import Clip
 from concertdeblur.media.containers import FORMATS, MUX_ERRORS, can_copy, can_encode, open_source
-from concertdeblur.media.descriptions import codec_tag
+from concertdeblur.media.descriptions import codec_tag, has_own_channel_order
 from concertdeblur.media.selection import is_cover_art
-from concertdeblur.media.sound import ENCODERS, SoundChoice, can_decode
-from concertdeblur.media.subtitles import CONVERTIBLE, LossyCueError, convert
+from concertdeblur.media.sound import ENCODERS, SoundChoice, can_decode, mixing
+from concertdeblur.media.subtitles import CONVERTIBLE, CueConverter, LossyCueError
 
 _TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 
@@ -79,13 +79,16 @@ def plan_streams(
             warnings.append(f"{name} becomes {plan.target_codec}: {plan.reason}")
         elif plan.action is Action.DROP and plan.reason:
             if plan.kind == "audio" and not choices.drops_unfit:
-                raise UnsupportedStreamError(f"{clip.path.name}: {_advice(stream, name, format_name)}")
+                raise UnsupportedStreamError(f"{clip.path.name}: {_advice(stream, name, format_name, choices)}")
             warnings.append(f"{name} is dropped: {plan.reason}")
     return tuple(plans), warnings
 
 
-def _advice(stream: Stream, name: str, format_name: str) -> str:
-    """What can be done about sound that a container cannot hold."""
+def _advice(stream: Stream, name: str, format_name: str, choices: StreamChoices) -> str:
+    """What can be done about sound that a container cannot hold, or that cannot be converted as asked."""
+    if choices.audio != "copy" and can_copy(stream, format_name):
+        keeps = "without --audio and --compatible it is copied"
+        return f"{name} cannot be converted to {choices.audio}: {keeps}, --drop-streams leaves it out"
     ways = []
     fitting = [suffix for suffix, name in FORMATS.items() if name != format_name and can_copy(stream, name)]
     if fitting:
@@ -95,13 +98,18 @@ def _advice(stream: Stream, name: str, format_name: str) -> str:
     ways.append("--drop-streams leaves it out")
     if fitting:
         return f"a {format_name} file cannot hold {name}: {', '.join(ways)}"
-    cannot = "" if codec else ", and it cannot be decoded"
+    is_ordered = has_own_channel_order(stream)
+    cannot = (
+        ""
+        if codec
+        else f", and it cannot be {'converted: its channels have no usual order' if is_ordered else 'decoded'}"
+    )
     return f"no container here can hold {name}{cannot}: {', '.join(ways)}"
 
 
 def _converted(stream: Stream, format_name: str) -> SoundChoice | None:
     """The codec that sound is converted to if the container cannot hold its own; None if that cannot be done."""
-    if not can_decode(stream.codec_context):
+    if not can_decode(stream):
         return None
     codecs: tuple[SoundChoice, ...] = ("aac", "opus")
     return next((codec for codec in codecs if can_encode(ENCODERS[codec], format_name)), None)
@@ -146,10 +154,13 @@ def _plan(clip: Clip, stream: Stream, main_index: int, format_name: str, choices
         return plan(Action.COPY)
     if stream.type == "audio":
         asked = None if choices.audio == "copy" else choices.audio
-        if asked and can_decode(stream.codec_context) and can_encode(ENCODERS[asked], format_name):
-            return plan(Action.CONVERT, target_codec=asked)
+        if asked and can_decode(stream) and can_encode(ENCODERS[asked], format_name):
+            return plan(Action.CONVERT, mixing(asked, stream.codec_context), asked)
         if asked is None and choices.converts_unfit and (fallback := _converted(stream, format_name)):
-            return plan(Action.CONVERT, cannot_hold, fallback)
+            reasons = (cannot_hold, mixing(fallback, stream.codec_context))
+            return plan(Action.CONVERT, "; ".join(filter(None, reasons)), fallback)
+        if asked and can_copy(stream, format_name):
+            return plan(Action.DROP, f"it cannot be converted to {asked}")
     wanted = _TEXT_CODEC[format_name]
     if stream.type == "subtitle" and codec in CONVERTIBLE and can_write_text(wanted, format_name):
         loss = _conversion_loss(clip.path, stream.index, codec, wanted)
@@ -178,11 +189,13 @@ def can_write_text(codec: str, format_name: str) -> bool:
 
 def _conversion_loss(source: Path, index: int, codec: str, target: str) -> str:
     """What a text subtitle loses in the other format, in words; empty if it loses nothing."""
+    converter = CueConverter(codec, target)
     with open_source(source) as container:
-        for packet in container.demux(container.streams[index]):
-            try:
+        try:
+            for packet in container.demux(container.streams[index]):
                 if packet.size:
-                    convert(bytes(packet), codec, target)
-            except LossyCueError as error:
-                return str(error)
+                    converter.convert(packet.pts or 0, packet.duration or 0, bytes(packet))
+            converter.rest()
+        except LossyCueError as error:
+            return str(error)
     return ""

@@ -2,6 +2,8 @@
 
 A cue is its text and the bold, italic and underlined stretches of it: SubRip, WebVTT and 3GPP timed text
 (mov_text) can all say that. A packet with more (colours, positions, karaoke) is not converted.
+
+mov_text shows one sample at a time. So where cues overlap, each interval gets a sample with the text of all of them.
 """
 
 import html
@@ -37,14 +39,105 @@ class Cue:
     styles: tuple[tuple[int, int, int], ...] = ()
 
 
-def convert(data: bytes, source: str, target: str) -> bytes:
-    """One packet's payload in another format.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """A packet's payload with its time, in units of the stream's time base."""
 
-    Raises:
-        LossyCueError: If the target format cannot hold all of it.
+    begin: int
+    duration: int  # 0 if it is not known
+    data: bytes
 
-    """
-    return _render(_parse(data, source), target)
+
+@dataclass(slots=True)
+class _Shown:
+    """A cue on screen."""
+
+    end: int | None  # None: until the next one begins
+    cue: Cue
+
+
+class CueConverter:
+    """The cues of one stream, in the order of their beginnings, in another format."""
+
+    def __init__(self, source: str, target: str) -> None:
+        """Set the conversion.
+
+        Args:
+            source: FFmpeg's name of a codec in `CONVERTIBLE`.
+            target: As source.
+
+        """
+        self._source, self._target = source, target
+        self._shown: list[_Shown] = []  # not given yet, as further cues may begin before these end
+        self._at = 0  # from when on they are not given
+
+    def convert(self, begin: int, duration: int, data: bytes) -> list[Sample]:
+        """Take the next cue, and give what is complete now.
+
+        Args:
+            begin: When it is shown first, in units of the stream's time base.
+            duration: How long, in the same units; 0 if that is not known.
+            data: The packet.
+
+        Raises:
+            LossyCueError: If the target format cannot hold all of it.
+
+        """
+        cue = _parse(data, self._source)
+        if not cue.text:  # mov_text ends a cue with an empty sample
+            return []
+        if self._target != "mov_text":
+            return [Sample(begin=begin, duration=duration, data=_render(cue, self._target))]
+        made = self._until(begin)
+        if not self._shown:
+            self._at = begin
+        end = begin + duration if duration else None
+        if end is not None and end <= self._at:
+            raise LossyCueError("cues that are not in order")
+        self._shown.append(_Shown(end, cue))
+        return made
+
+    def ended(self, time: int) -> list[Sample]:
+        """What is complete if every cue that begins before a moment has come."""
+        made: list[Sample] = []
+        while (ends := self._ends()) and min(ends) <= time:
+            made += self._piece(min(ends))
+        return made
+
+    def rest(self) -> list[Sample]:
+        """What is left at the end."""
+        made = self.ended(max(self._ends(), default=0))
+        if self._shown:
+            made += self._piece(self._at)
+        return made
+
+    def _until(self, begin: int) -> list[Sample]:
+        """What is shown before the next cue begins."""
+        made = self.ended(begin)
+        if self._shown and self._at < begin:
+            made += self._piece(begin)
+            self._shown = [each for each in self._shown if each.end is not None]
+        return made
+
+    def _ends(self) -> list[int]:
+        return [each.end for each in self._shown if each.end is not None]
+
+    def _piece(self, end: int) -> list[Sample]:
+        """All cues that are shown now, until some end or another begins."""
+        sample = Sample(begin=self._at, duration=end - self._at, data=_render(_together(self._shown), self._target))
+        self._at = end
+        self._shown = [each for each in self._shown if each.end is None or each.end > end]
+        return [sample]
+
+
+def _together(shown: list[_Shown]) -> Cue:
+    """Cues one below the other."""
+    text, styles = "", []
+    for each in shown:
+        text += "\n" if text else ""
+        styles += [(first + len(text), end + len(text), faces) for first, end, faces in each.cue.styles]
+        text += each.cue.text
+    return Cue(text=text, styles=tuple(styles))
 
 
 def _parse(data: bytes, codec: str) -> Cue:
@@ -97,7 +190,10 @@ def _parse_mov_text(data: bytes) -> Cue:
         size, kind = struct.unpack(">I4s", data[position : position + 8])
         if kind != b"styl" or size < 10:
             raise LossyCueError(f"a '{kind.decode('latin-1')}' box")
-        for number in range(int.from_bytes(data[position + 8 : position + 10], "big")):
+        num_records = int.from_bytes(data[position + 8 : position + 10], "big")
+        if position + 10 + num_records * _STYLE.size > len(data):
+            raise LossyCueError("a damaged 'styl' box")
+        for number in range(num_records):
             record = _STYLE.unpack_from(data, position + 10 + number * _STYLE.size)
             if record[5:] != _WHITE or record[3] & ~7:
                 raise LossyCueError("coloured text")

@@ -152,11 +152,13 @@ def read_timeline(path: Path) -> Timeline:
                 stamp = packet.dts if packet.dts is not None else packet.pts
                 if stamp is not None and packet.size and packet.time_base:
                     base, shown = packet.time_base, packet.pts if packet.pts is not None else stamp
+                    # in Matroska the first packets of a video have no dts, and frames that come later are shown earlier
+                    is_decoding_known = packet.dts is not None or packet.stream.type == "audio"
                     pieces.add(
                         _Moment(
                             stream=packet.stream.index,
                             position=packet.pos,
-                            decoded_s=stamp * base,
+                            decoded_s=stamp * base if is_decoding_known else None,
                             begin_s=shown * base,
                             end_s=(shown + (packet.duration or 0)) * base,
                         )
@@ -176,7 +178,7 @@ class _Moment:
 
     stream: int
     position: int | None
-    decoded_s: Fraction
+    decoded_s: Fraction | None  # None: the file does not say when a packet of a video is decoded
     begin_s: Fraction
     end_s: Fraction
 
@@ -194,7 +196,8 @@ class _Piece:
     def add(self, moment: _Moment) -> None:
         self.begin_s = moment.begin_s if self.begin_s is None else min(self.begin_s, moment.begin_s)
         self.end_s = moment.end_s if self.end_s is None else max(self.end_s, moment.end_s)
-        self.last_s[moment.stream] = moment.decoded_s
+        if moment.decoded_s is not None:
+            self.last_s[moment.stream] = moment.decoded_s
 
 
 class _Pieces:
@@ -216,7 +219,7 @@ class _Pieces:
             return
         first = self._doubtful[0]
         self._doubtful.append(moment)
-        if moment.stream == first.stream:
+        if moment.stream == first.stream and moment.decoded_s is not None:
             self._decide(is_new=not self._goes_on(moment))
 
     def timeline(self) -> Timeline:
@@ -240,15 +243,14 @@ class _Pieces:
         return -first.begin_s if is_around and first.begin_s is not None else Fraction(0)
 
     def _goes_on(self, moment: _Moment) -> bool:
-        last_s = self._piece.last_s.get(moment.stream)
-        if last_s is None or self._follows(last_s, moment):
+        last_s, decoded_s = self._piece.last_s.get(moment.stream), moment.decoded_s
+        if last_s is None or decoded_s is None or self._follows(last_s, decoded_s):
             return True
         # if one stream pauses while another goes on, no clock was set
-        is_back = moment.decoded_s < last_s
-        return not is_back and self._piece.end_s is not None and self._follows(self._piece.end_s, moment)
+        return decoded_s >= last_s and self._piece.end_s is not None and self._follows(self._piece.end_s, decoded_s)
 
-    def _follows(self, last_s: Fraction, moment: _Moment) -> bool:
-        step_s = moment.decoded_s - last_s
+    def _follows(self, last_s: Fraction, decoded_s: Fraction) -> bool:
+        step_s = decoded_s - last_s
         return step_s > -_LEAST_STEP_BACK_S and (step_s < _LEAST_LEAP_S or not self._may_leap)
 
     def _decide(self, *, is_new: bool) -> None:
@@ -264,9 +266,10 @@ class _Pieces:
     def _place(self, moment: _Moment) -> None:
         piece = self._piece
         if self._done and moment.stream not in piece.last_s:
-            before = self._done[-1]
+            before, decoded_s = self._done[-1], moment.decoded_s
             last_s = before.last_s.get(moment.stream)
-            if last_s is not None and not self._follows(last_s, moment) and moment.position is not None:
+            is_anew = last_s is not None and decoded_s is not None and not self._follows(last_s, decoded_s)
+            if is_anew and moment.position is not None:
                 piece.own_positions[moment.stream] = moment.position
             elif moment.position is None or moment.position < piece.position:
                 piece = before

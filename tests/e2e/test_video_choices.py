@@ -1,5 +1,7 @@
 """What people ask for: sound that fits, files that play everywhere, codecs by the names they know, a preview."""
 
+import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ import pytest
 from concertdeblur.deblurring.deblurrer import DeblurredFrame
 from concertdeblur.errors import SourceError, UnsupportedStreamError, UsageError
 from concertdeblur.frame import Colour
+from concertdeblur.media.sound import SoundConverter
 from concertdeblur.pipelines import preview as previewing
 from concertdeblur.pipelines.deblur_video import VideoJob, deblur_video
 from concertdeblur.pipelines.preview import preview, preview_target
-from tests.clips import ClipSpec, frames_of, make_clip, stream_facts
+from tests.clips import STEP, ClipSpec, frames_of, make_clip, stream_facts
 from tests.commands import run, run_here
 
 FFV1: dict[str, Any] = {"codec": "ffv1", "options": {}}
@@ -85,6 +88,88 @@ def test_converted_sound_is_cut_with_the_picture(tmp_path: Path) -> None:
     assert begin_s == pytest.approx(0, abs=0.001)
     assert length_s == pytest.approx(1.5, abs=0.025)
     assert level > 0.1
+
+
+@pytest.mark.parametrize("audio", ["aac", "opus", "flac"])
+def test_sound_whose_channels_change_is_converted_whole(tmp_path: Path, audio: Any) -> None:
+    """As in broadcasts, where a film in 5.1 follows on the news."""
+    source, parts = tmp_path / "in.ts", []
+    for number, layout in enumerate(("mono", "stereo")):
+        pts = tuple((10 + 25 * number + each) * STEP for each in range(25))
+        spec = ClipSpec(pts=pts, audio="mp2", layout=layout, sound_begins_s=pts[0] / 12800)
+        parts.append(make_clip(tmp_path / f"{layout}.ts", spec).read_bytes())
+    source.write_bytes(b"".join(parts))
+    target = tmp_path / "out.mkv"
+    deblur_video(source, target, VideoJob(strength=0, audio=audio))
+    _, length_s, level = loudness(target)
+    assert length_s == pytest.approx(2, abs=0.06)
+    assert level > 0.1
+    steps_s = np.diff([float(time_s) for time_s in stream_facts(target)[1].times_s])
+    assert steps_s.max() < 2 * np.median(steps_s)
+
+
+@pytest.mark.parametrize(
+    ("layout", "made", "words"),
+    [
+        ("5.1(side)", "5.1", ""),
+        ("quad(side)", "quad", ""),
+        ("4.0", "quad", r"becomes opus: its channels \(4.0\) are mixed to quad"),
+        ("2.1", "stereo", r"becomes opus: its channels \(2.1\) are mixed to stereo"),
+    ],
+)
+def test_channels_are_kept_or_it_is_said(tmp_path: Path, layout: str, made: str, words: str) -> None:
+    source = make_clip(tmp_path / "in.mkv", ClipSpec(audio="flac", layout=layout))
+    told = warned(source, tmp_path / "out.mkv", audio="opus")
+    assert len(told) == bool(words)
+    assert not words or re.search(words, told[0])
+    with av.open(str(tmp_path / "out.mkv")) as clip:
+        assert clip.streams.audio[0].layout.name == made
+
+
+def test_aac_whose_channels_have_no_names_is_copied(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(audio="aac", layout="6.1"))
+    with av.open(str(source)) as clip:
+        assert clip.streams.audio[0].layout.name == "7 channels"
+    assert warned(source, tmp_path / "out.mkv") == ()
+    shown = stream_facts(source)[1].payloads[1:]  # the first packet only primes the decoder
+    assert stream_facts(tmp_path / "out.mkv")[1].payloads == shown
+
+
+def test_pcm_of_matroska_is_copied_to_mp4_or_refused_before_work(tmp_path: Path) -> None:
+    """Matroska does not name the channels of PCM, and mp4 must."""
+    source = make_clip(tmp_path / "two.mkv", ClipSpec(audio="pcm_s16le"))
+    assert warned(source, tmp_path / "two.mp4") == ()
+    assert loudness(tmp_path / "two.mp4") == pytest.approx(loudness(source), abs=0.001)
+    six = make_clip(tmp_path / "six.mkv", ClipSpec(audio="pcm_s16le", layout="5.1"))
+    with pytest.raises(UnsupportedStreamError, match=r"\.mov or \.mkv keeps it, --audio aac converts it"):
+        warned(six, tmp_path / "six.mp4")
+
+
+def test_channels_in_an_order_of_their_own_are_copied_and_not_converted(tmp_path: Path) -> None:
+    """The conversion is asked for in a process of its own, since PyAV ends the process if it reads the layout."""
+    source = make_clip(tmp_path / "in.mov", ClipSpec(audio="pcm_s16le", layout="7.1"))
+    data = bytearray(source.read_bytes())
+    tag_at = data.index(b"chan") + 8
+    data[tag_at : tag_at + 8] = struct.pack(">II", 126 << 16 | 8, 0)  # Apple's MPEG_7_1_A
+    source.write_bytes(data)
+    ended = run("video", source, tmp_path / "out.mp4", "--strength", 0, "--compatible")
+    assert ended.returncode == 1
+    assert "stream 1 (audio, pcm_s16le) cannot be converted to aac" in ended.stderr
+    assert "--drop-streams leaves it out" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mov"]
+    assert warned(source, tmp_path / "out.mov") == ()
+    assert stream_facts(tmp_path / "out.mov")[1].payloads == stream_facts(source)[1].payloads
+
+
+def test_an_error_of_the_conversion_names_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(SoundConverter, "_fitted", fail)
+    source = make_clip(tmp_path / "in.mkv", ClipSpec(audio="pcm_s16le"))
+    with pytest.raises(SourceError, match=r"stream 1 \(audio\) cannot be converted \(Invalid argument\); copy it"):
+        warned(source, tmp_path / "out.mp4", audio="aac")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
 def test_sound_is_left_out_on_request(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from concertdeblur.errors import UnsupportedStreamError
 from concertdeblur.frame import Colour
@@ -22,11 +23,13 @@ from tests.clips import (
     frames_of,
     make_clip,
     planes_of,
+    rgb_of,
     same_planes,
     stream_facts,
 )
 
 FFV1: dict[str, Any] = {"codec": "ffv1", "options": {}}
+PLAIN_RGB = (32, 192, 64)
 BT2020_PQ = Colour(primaries=9, transfer=16, matrix=9, range=1)
 
 
@@ -148,6 +151,55 @@ def test_untagged_stays_untagged_and_hd_is_said(tmp_path: Path) -> None:
     assert "BT.709" in warnings[0]
     made = frames_of(tmp_path / "out.mp4")[0]
     assert (made.color_primaries, made.color_trc, made.colorspace, made.color_range) == (2, 2, 2, 0)
+
+
+def plain_colour_clip(path: Path, codec: str, pixel_format: str) -> Path:
+    """Some frames of one colour, `PLAIN_RGB`."""
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, pixel_format
+        is_full_yuv = pixel_format.startswith("yuv")
+        if is_full_yuv:
+            stream.codec_context.colorspace, stream.codec_context.color_range = 1, 2
+        for number in range(3):
+            if pixel_format == "pal8":
+                palette = np.zeros((256, 4), np.uint8)
+                palette[7] = (255, *PLAIN_RGB)  # alpha first
+                indexed: Any = (np.full((64, 64), 7, np.uint8), palette)
+                frame = av.VideoFrame.from_ndarray(indexed, "pal8")
+            else:
+                rgb = np.broadcast_to(np.array(PLAIN_RGB, np.uint8), (64, 64, 3))
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")
+                ranges = {"dst_colorspace": 1, "src_color_range": 2, "dst_color_range": 2} if is_full_yuv else {}
+                frame = VideoReformatter().reformat(frame, format=pixel_format, **ranges)
+            frame.pts = number
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("writer", ["pyav", "ffmpeg"])
+@pytest.mark.parametrize("codec", ["h264", "av1", "ffv1", "prores"])
+@pytest.mark.parametrize(
+    ("given", "pixel_format", "suffix"),
+    [
+        ("qtrle", "rgb24", ".mov"),
+        ("rawvideo", "bgr24", ".avi"),
+        ("png", "pal8", ".mov"),
+        ("libx264", "yuv422p", ".mp4"),
+    ],
+)
+def test_colours_come_back_by_the_tags_that_are_written(
+    tmp_path: Path, given: str, pixel_format: str, suffix: str, codec: str, writer: Any
+) -> None:
+    source = plain_colour_clip(tmp_path / f"in{suffix}", given, pixel_format)
+    identity(source, tmp_path / "out.mkv", codec=codec, writer=writer)
+    made = frames_of(tmp_path / "out.mkv")[1]
+    is_rgb = made.format.is_rgb
+    if not is_rgb:
+        assert (made.colorspace, made.color_range) == (1, 1 if codec == "prores" else 2)
+    shown = rgb_of(made, matrix=1, value_range=2 if is_rgb or codec != "prores" else 1)
+    assert np.abs(shown.reshape(-1, 3).astype(int) - PLAIN_RGB).max() <= 3
 
 
 @pytest.mark.parametrize("rotation_deg", [90, -90, 180])
@@ -303,6 +355,41 @@ def test_subtitles_are_copied_or_converted(
     elif expected == "webvtt":
         texts[0] = b"One &amp; two"
     assert found == [(texts[0], 0.0, 0.2), (texts[1], 0.24, 0.16)]
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ({}, [(0.1, 0.2, b"one\ntwo"), (0.3, 0.1, b"one\ntwo\nthree"), (0.4, 0.3, b"two"), (15, 0.2, b"four")]),
+        ({"start_s": Fraction(1, 5), "end_s": Fraction(10)}, [(0, 0.1, b"one\ntwo"), (0.1, 0.1, b"one\ntwo\nthree"),
+                                                             (0.2, 0.3, b"two")]),
+    ],
+)  # fmt: skip
+def test_subtitles_that_overlap_are_shown_together(
+    tmp_path: Path, cut: dict[str, Any], expected: list[tuple[float, float, bytes]]
+) -> None:
+    cues = ((100, 400, "one"), (100, 700, "two"), (300, 400, "three"), (15_000, 15_200, "four"))
+    source = make_clip(
+        tmp_path / "in.mkv", ClipSpec(pts=tuple(range(0, 16 * 12800, 1280)), cues=cues, cue_codec="subrip")
+    )
+    assert identity(source, tmp_path / "out.mp4", **cut) == []
+    with av.open(str(tmp_path / "out.mp4")) as after:
+        found: list[Any] = [packet for packet in after.demux(subtitles=0) if packet.size > 2]
+    assert [bytes(packet)[2:] for packet in found] == [text for _, _, text in expected]
+    for packet, (begin_s, length_s, _) in zip(found, expected, strict=True):
+        assert float(packet.pts * packet.time_base) == pytest.approx(begin_s, abs=0.002)
+        assert float(packet.duration * packet.time_base) == pytest.approx(length_s, abs=0.002)
+
+
+def test_a_damaged_subtitle_is_dropped_with_a_warning(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(cues=((0, 200, "Fire" + "x" * 40),)))
+    data = source.read_bytes()
+    at = data.index(b"Fire")
+    box = (14).to_bytes(2, "big") + b"Fire" + b"x" * 10 + (30).to_bytes(4, "big") + b"styl" + (99).to_bytes(2, "big")
+    source.write_bytes(data[: at - 2] + box + data[at - 2 + len(box) :])
+    warnings = identity(source, tmp_path / "out.mkv")
+    assert [facts.kind for facts in stream_facts(tmp_path / "out.mkv")] == ["video"]
+    assert any("stream 1 (subtitle, mov_text) is dropped" in w and "a damaged 'styl' box" in w for w in warnings)
 
 
 def test_a_subtitle_that_would_lose_colours_is_dropped_with_a_warning(tmp_path: Path) -> None:

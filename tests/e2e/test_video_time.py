@@ -343,3 +343,65 @@ def test_one_recording_and_a_pause_are_no_new_time(tmp_path: Path) -> None:
     parts = [recording(tmp_path / f"{n}.ts", begin_s=Fraction(begin)) for n, begin in enumerate((0, 21))]
     assert not read_timeline(joined(tmp_path / "pause.ts", parts)).is_joined
     assert not read_timeline(make_clip(tmp_path / "held.mkv", ClipSpec(pts=HELD))).is_joined
+
+
+@pytest.mark.parametrize("rate_fps", [4, 10])
+def test_frames_in_another_order_than_shown_are_no_new_time(tmp_path: Path, rate_fps: int) -> None:
+    """Matroska does not say when its first packets are decoded, so a frame of later seems to come before others."""
+    pts = tuple(number * 12800 // rate_fps for number in range(20))
+    options = {"crf": "20", "bf": "3", "b-adapt": "0"}
+    source = make_clip(tmp_path / "in.mkv", ClipSpec(pts=pts, audio="aac", options=options))
+    for target, codec in ((tmp_path / "once.mkv", "h264"), (tmp_path / "twice.mkv", "hevc")):
+        assert deblur_video(source, target, VideoJob(strength=0, codec=codec)).warnings == ()
+        assert [facts.times_s for facts in stream_facts(target)] == [facts.times_s for facts in stream_facts(source)]
+        source = target
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_second_video_keeps_its_time_stamps_where_the_first_packets_have_no_dts(tmp_path: Path, suffix: str) -> None:
+    options = {"crf": "20", "bf": "3", "b-adapt": "0"}
+    source = make_clip(tmp_path / "in.mkv", ClipSpec(num_videos=2, num_still=12, options=options))
+    target = tmp_path / f"out{suffix}"
+    assert deblur_video(source, target, VideoJob(strength=0)).warnings == ()
+    assert stream_facts(target)[1].times_s == stream_facts(source)[1].times_s
+    assert stream_facts(target)[1].payloads == stream_facts(source)[1].payloads
+    assert [frame.time for frame in frames_of(target, 1)] == pytest.approx([n / 25 for n in range(12)])
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_sound_whose_packets_share_a_millisecond_keeps_its_time(tmp_path: Path, suffix: str) -> None:
+    """As packets of TrueHD do in Matroska: they last 0.83 ms."""
+    plain, source = make_clip(tmp_path / "plain.mp4", ClipSpec(num_frames=25)), tmp_path / "in.mkv"
+    with av.open(str(plain)) as clip, av.open(str(source), "w") as output:
+        video = output.add_stream_from_template(clip.streams.video[0], opaque=True)
+        sound: Any = output.add_stream("pcm_s16le", rate=48_000, layout="mono")
+        packets: list[Any] = [packet for packet in clip.demux(video=0) if packet.size]
+        for packet in packets:
+            packet.stream = video
+        for start in range(0, 48_000, 40):
+            made: Any = av.Packet(bytes(80))
+            made.pts = made.dts = start
+            made.duration, made.time_base, made.stream = 40, Fraction(1, 48_000), sound
+            packets.append(made)
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            output.mux_one(packet)
+    target = tmp_path / f"out{suffix}"
+    deblur_video(source, target, VideoJob(strength=0))
+    before, after = stream_facts(source)[1], stream_facts(target)[1]
+    assert len(set(before.times_s)) < len(before.times_s)
+    if suffix == ".mkv":
+        assert after.payloads == before.payloads
+        assert after.times_s == before.times_s
+    assert float(after.times_s[-1]) == pytest.approx(1, abs=0.025)
+
+
+@pytest.mark.parametrize("audio", ["copy", "opus"])
+def test_sound_that_begins_late_is_found(tmp_path: Path, audio: Any) -> None:
+    """FFmpeg looks for streams in the first seconds of a transport stream only."""
+    pts = tuple(range(0, 14 * 12800, 1280))
+    source = make_clip(tmp_path / "in.ts", ClipSpec(pts=pts, audio="aac", sound_begins_s=12))
+    target = tmp_path / "out.mkv"
+    assert deblur_video(source, target, VideoJob(strength=0, audio=audio)).warnings == ()
+    video, sound = stream_facts(target)
+    assert float(sound.times_s[0] - video.times_s[0]) == pytest.approx(12, abs=0.05)
+    assert float(sound.times_s[-1] - sound.times_s[0]) == pytest.approx(2, abs=0.1)

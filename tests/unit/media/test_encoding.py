@@ -1,10 +1,12 @@
 """Pixel formats, encoder settings, colour numbers and decoding time stamps: decided before work starts."""
 
+import itertools
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,7 +19,7 @@ from concertdeblur.media import encoders
 from concertdeblur.media.colour import PlaneConverter, coefficients, effective_range, is_untagged_hd, rgb_converter
 from concertdeblur.media.encoders import EncoderSettings, available_codecs, supported_pixel_formats
 from concertdeblur.media.pixel_formats import choose_pixel_format, sampling_of
-from concertdeblur.media.reordering import are_usable, decode_stamps, decode_stamps_of_runs
+from concertdeblur.media.reordering import MissingDecodeStamps, are_usable, decode_stamps, decode_stamps_of_runs
 
 
 def info(**known: object) -> StreamInfo:
@@ -178,6 +180,20 @@ def _plain_stamps(coded: list[int]) -> list[int]:
     step = shown[1] - shown[0] if len(shown) > 1 else 1
     before = [shown[0] - back * step for back in range(ahead, 0, -1)]
     return [*before, *shown][: len(coded)]
+
+
+@pytest.mark.parametrize("num_packets", [1, 2, 3, 40])
+def test_packets_without_any_dts_get_growing_ones(num_packets: int) -> None:
+    missing, coded = MissingDecodeStamps(), [each + {1: 2, 2: -1, 3: -1}.get(each % 4, 0) for each in range(40)]
+    packets: list[Any] = []
+    for pts in coded[:num_packets]:
+        packet: Any = av.Packet(b"x")
+        packet.pts = pts
+        packets += missing.passed(packet)
+    packets += missing.rest()
+    assert [packet.pts for packet in packets] == coded[:num_packets]
+    assert all(packet.dts <= packet.pts for packet in packets)
+    assert all(first.dts < second.dts for first, second in itertools.pairwise(packets))
 
 
 def test_what_x265_leaves_in_very_short_clips_is_not_usable() -> None:
