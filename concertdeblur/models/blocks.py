@@ -10,14 +10,30 @@ def local_range(pictures_NCHW: Tensor, block_px: int) -> Tensor:
 
     Blocks at the bottom and right may be smaller. Reductions along two axes take a quarter of max_pool2d's time.
     """
-    num, channels, height, width = pictures_NCHW.shape
+    by_row = _by_row(pictures_NCHW, block_px)
+    highest = _by_block(by_row.amax(3), block_px).amax(4)
+    return _highest_of_three(highest) + _highest_of_three(-_lowest(by_row, block_px))
+
+
+def lowest_of_blocks(pictures_NCHW: Tensor, block_px: int) -> Tensor:
+    """Lowest value in each block, (N, C, rows, columns). Blocks at the bottom and right may be smaller."""
+    return _lowest(_by_row(pictures_NCHW, block_px), block_px)
+
+
+def _by_row(pictures_NCHW: Tensor, block_px: int) -> Tensor:
+    """The pictures in rows of blocks, (N, C, rows, block_px, width); they are extended to whole blocks."""
+    height, width = pictures_NCHW.shape[2:]
     padding = (0, -width % block_px, 0, -height % block_px)
     grid = F.pad(pictures_NCHW, padding, mode="replicate") if any(padding) else pictures_NCHW
-    rows, columns = grid.shape[2] // block_px, grid.shape[3] // block_px
-    by_row = grid.reshape(num, channels, rows, block_px, -1)
-    highest = by_row.amax(3).view(num, channels, rows, columns, block_px).amax(4)
-    lowest = by_row.amin(3).view(num, channels, rows, columns, block_px).amin(4)
-    return _highest_of_three(highest) + _highest_of_three(-lowest)
+    return grid.reshape(*grid.shape[:2], grid.shape[2] // block_px, block_px, -1)
+
+
+def _lowest(by_row_NCRyW: Tensor, block_px: int) -> Tensor:
+    return _by_block(by_row_NCRyW.amin(3), block_px).amin(4)
+
+
+def _by_block(rows_NCRW: Tensor, block_px: int) -> Tensor:
+    return rows_NCRW.view(*rows_NCRW.shape[:3], -1, block_px)
 
 
 def local_mean(pictures_NCHW: Tensor, side_px: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from concertdeblur.blur.kernels import Kernel
 from concertdeblur.frame import Medium
+from concertdeblur.models.blocks import lowest_of_blocks
 from concertdeblur.models.blur_cells import BLUR_CELL_PX
 from concertdeblur.models.data_consistency import DataConsistency
 from concertdeblur.models.inverse_filter import filter_frames
@@ -26,7 +27,7 @@ from concertdeblur.models.motion_prior import MotionPrior
 from concertdeblur.models.path_windows import EXPOSURES
 from concertdeblur.models.prepared import HINT_PX, PathSamples, Prepared
 from concertdeblur.models.restoration import PathRestoration, PictureRestoration
-from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor
+from concertdeblur.models.spectrum import BlurEmbedding, SpectrumDescriptor, luma
 
 NUM_GUESSES = 4  # channels: the inverse-filtered frame in RGB, and the luma of the cautiously filtered one
 # The types of blur that the analysis tells apart: none, the seven kernels, linear motion, and a camera's mixed blur.
@@ -49,6 +50,11 @@ _LEAST_BY_CAMERA = 0.02
 # the border, in another way in every frame, so the video flickers. EXPERIMENTS.md, 2026-11-23, "bold filters and
 # steadiness".
 _VIDEO_STEPS = 1
+# Light is never negative. A guess below minus the first value is doubted, and one below minus the second is not
+# believed: its filter undoes another blur than the place has. Guesses of real pairs reach -0.07, of pictures under the
+# seven kernels -0.24, around a lamp that stands sharp in a soft scene -1.2. Rings reach so many HINT_PX further.
+_NEGATIVE = (0.2, 0.35)
+_RING_REACH = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,8 +166,12 @@ class ConcertGenerator(nn.Module):
             of_moving_M = ((high - sharp_M) / (high - low)).clamp(0, 1)
             of_moving = spread(of_moving_M.view(num, rows, columns, 1), height, width)
             trust_N1hw = torch.maximum(trust_N1hw, of_moving * _moving(path.smear_N2hw, like=trust_N1hw))
+        guess_NGHW = filter_frames(frames_NCHW, of_guess)
+        possible_N1hw = _possible(guess_NGHW)
+        if path is None:
+            trust_N1hw = trust_N1hw * possible_N1hw
         return Prepared(
-            guess_NGHW=filter_frames(frames_NCHW, of_guess),
+            guess_NGHW=_as_far_as_possible(guess_NGHW, possible_N1hw, frames_NCHW),
             hints_NEhw=spread(analysis.embedding_ME.view(num, rows, columns, -1), height, width),
             trust_N1hw=trust_N1hw,
             consistency=DataConsistency(frames_NCHW, weights_NRQK),
@@ -203,6 +213,24 @@ class ConcertPathGenerator(nn.Module):
             num_guesses=3 * len(EXPOSURES) + 1,
             num_deep_blocks=num_deep_blocks,
         )
+
+
+def _possible(guess_NGHW: Tensor) -> Tensor:
+    """The share to which guesses can be believed, 0 to 1, a value for HINT_PX x HINT_PX: they may not be negative."""
+    doubted, impossible = _NEGATIVE
+    lowest_N1hw = lowest_of_blocks(guess_NGHW[:, :3], HINT_PX).amin(1, keepdim=True)
+    possible = ((lowest_N1hw + impossible) / (impossible - doubted)).clamp(0, 1)
+    return -F.max_pool2d(-possible, 2 * _RING_REACH + 1, stride=1, padding=_RING_REACH)
+
+
+def _as_far_as_possible(guess_NGHW: Tensor, possible_N1hw: Tensor, frames_NCHW: Tensor) -> Tensor:
+    """The guesses, and where they cannot be believed the frames themselves."""
+    if possible_N1hw.device.type == "cpu" and possible_N1hw.detach().numpy().min() == 1:
+        return guess_NGHW
+    height, width = frames_NCHW.shape[2:]
+    share_N1HW = F.interpolate(possible_N1hw, scale_factor=HINT_PX, mode="bilinear")[..., :height, :width]
+    own_NGHW = torch.cat([frames_NCHW, luma(frames_NCHW)], 1)
+    return torch.lerp(own_NGHW, guess_NGHW, share_N1HW)
 
 
 def _moving(smear_N2hw: Tensor, *, like: Tensor) -> Tensor:

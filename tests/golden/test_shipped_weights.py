@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,6 +21,7 @@ from concertdeblur.frame import Frame
 from concertdeblur.psnr import psnr_db
 from concertdeblur.training.data.drawings import drawing
 from tests.golden.regenerate import GOLDEN_FILE, golden_figures
+from tests.pictures import photograph
 
 Picture = npt.NDArray[np.uint8]
 SIDE = 256
@@ -55,6 +57,24 @@ def gains(deblurrer: Deblurrer) -> dict[Kernel, float]:
             differences.append(psnr_db(restored, as_float(sharp)) - psnr_db(blurred, as_float(sharp)))
         made[kernel] = float(np.mean(differences))
     return made
+
+
+@pytest.mark.parametrize("is_video", [False, True])
+def test_a_lamp_that_stands_sharp_in_a_soft_scene_gets_no_rings(deblurrer: Deblurrer, is_video: bool) -> None:
+    """The scene asks for a filter that would turn the lamp into a target, with a black hole in the middle."""
+    wide = cv2.GaussianBlur(photograph(320, 356), (0, 0), 3)[128:, 96:]
+    y, x = np.mgrid[:192, :256]
+    lamp = np.clip(6.5 - np.hypot(y - 96, x - 160), 0, 1)[..., None]
+    views = [np.asarray(0.4 * wide[:, n : n + 256] * (1 - lamp) + 255 * lamp, dtype=np.uint8) for n in range(4)]
+    if is_video:
+        frames = (Frame(pts=number, pixels=pixels) for number, pixels in enumerate(views))
+        made = [np.asarray(one.frame.pixels) for one in deblurrer.stream(frames, DeblurOptions())]
+    else:
+        views = views[:1]
+        made = [deblurrer.deblur(views[0])]
+    around = np.s_[96 - 24 : 96 + 24, 160 - 24 : 160 + 24]
+    for given, result in zip(views, made, strict=True):
+        assert np.abs(result[around].astype(int) - given[around]).max() <= 40
 
 
 def test_no_kernel_loses_and_the_mean_gains_much(gains: dict[Kernel, float]) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from concertdeblur.models.blocks import local_mean, local_range
+from concertdeblur.models.blocks import local_mean, local_range, lowest_of_blocks
 
 
 @pytest.mark.parametrize(("height", "width", "block_px"), [(37, 51, 4), (64, 48, 8), (5, 1, 4)])
@@ -17,6 +17,13 @@ def test_the_range_of_nine_blocks(height: int, width: int, block_px: int) -> Non
             y, x = max(0, row - 1) * block_px, max(0, column - 1) * block_px
             around = pictures[:, :, y : (row + 2) * block_px, x : (column + 2) * block_px]
             assert torch.equal(made[:, :, row, column], around.amax((2, 3)) - around.amin((2, 3)))
+
+
+@pytest.mark.parametrize(("height", "width", "block_px"), [(37, 51, 4), (64, 48, 8), (5, 1, 4)])
+def test_the_lowest_of_each_block(height: int, width: int, block_px: int) -> None:
+    pictures = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(height))
+    made = lowest_of_blocks(pictures, block_px)
+    assert torch.equal(made, -F.max_pool2d(-pictures, block_px, ceil_mode=True))
 
 
 @pytest.mark.parametrize("side_px", [1, 3, 5, 9])

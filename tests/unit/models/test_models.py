@@ -232,7 +232,7 @@ def test_a_window_holds_the_cell_and_what_is_around_it() -> None:
 
 def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
     generator = ConcertGenerator(width=8, num_blocks=1, embedding_width=16)
-    frames = torch.rand(1, 3, 64, 64)
+    frames = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), (64, 64), mode="bilinear")
     for name, trust in (("sharp", 0.0), ("gaussian", 1.0), ("median", 1.0), ("capture", 1.0)):
         with torch.no_grad():
             generator.analysis.type_head.weight.zero_()
@@ -240,6 +240,25 @@ def test_a_frame_that_looks_sharp_is_trusted_to_be() -> None:
         with torch.no_grad():
             made = generator.prepare(frames, generator.describe(frames)).trust_N1hw
         assert float(made[0, 0, 0, 0]) == pytest.approx(trust, abs=1e-4)
+
+
+def test_guesses_that_are_negative_light_are_not_believed() -> None:
+    """A filter of wide blur makes rings around a sharp lamp; far from it the guess stays, and so does the trust."""
+    generator = ConcertGenerator(width=8, num_blocks=1, embedding_width=16)
+    with torch.no_grad():
+        generator.analysis.filter_head.weight.zero_()
+        generator.analysis.filter_head.bias.copy_(60 * one_filter("disk", 3.0))
+        generator.analysis.type_head.bias.fill_(-20)[BLUR_TYPES.index("capture")] = 20
+    dim = torch.full((1, 3, 192, 192), 0.2)
+    lamp = dim.clone()
+    lamp[..., 90:102, 90:102] = 1
+    with torch.no_grad():
+        made = generator.prepare(lamp, generator.describe(lamp))
+    around, far = np.s_[..., 80:112, 80:112], np.s_[..., :24, :24]
+    assert (made.guess_NGHW[:, :3] - lamp)[around].abs().max() < 1e-5
+    assert made.trust_N1hw[..., 5:7, 5:7].max() == 0
+    assert (made.guess_NGHW[:, :3] - lamp)[far].abs().max() > 1e-3
+    assert made.trust_N1hw[..., :1, :1].min() == 1
 
 
 def plain_descriptor(frames: torch.Tensor) -> torch.Tensor:
