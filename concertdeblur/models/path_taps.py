@@ -14,9 +14,9 @@ missing (at a cut, at either end of a clip) its taps are the frame itself, so th
 What a pixel's path carries is the same in all frames, but for what was hidden and for light that changes. A lamp that
 is lit in a neighbour alone lies far outside what this frame shows anywhere along the path. So a neighbour's sample may
 leave the range of the frame's own ones by NEIGHBOUR_ROOM and by NEIGHBOUR_SHARE of that range. Beyond, it is believed
-the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. It costs 0.02 dB on real pairs. A lamp with
-dark surroundings on its own path passes this test. So where a neighbour shows other light (`path_search.believed`), its
-samples are the frame itself, too.
+the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. A lamp with dark surroundings on its own
+path passes this test. So where a neighbour shows other light (`path_search.believed`), its samples are the frame itself,
+too.
 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
@@ -38,7 +38,7 @@ SOFT_PX = (0.8, 1.6)  # standard deviations
 BESIDE = (-0.5, 0.0, 0.5)  # in smears
 NUM_TAPS = len(ALONG) + len(SOFT_PX) + 2 * len(BESIDE)
 HALF_SMEAR = 0.5  # of the smear: no sample of an exposure lies further off
-NEIGHBOUR_ROOM, NEIGHBOUR_SHARE, NEIGHBOUR_EXCESS = 8 / 255, 0.5, 32 / 255
+NEIGHBOUR_ROOM, NEIGHBOUR_SHARE, NEIGHBOUR_EXCESS = 8 / 255, 1.5, 32 / 255
 PLANES = (NUM_TAPS, NUM_TAPS, NUM_TAPS, NUM_TAPS, 6)  # red, green, blue, luma, range
 NUM_PLANES = sum(PLANES)
 
