@@ -23,6 +23,7 @@ class LiveClip:
     num_moments: int = 0
     trial: dict[str, Any] | None = None  # two seconds
     copies: dict[str, str] = field(default_factory=dict)  # of "source" and "result": making, ready, or why not
+    num_starts: int = 0  # of its work: a result is made again with other settings under the same name
     progress: dict[str, Any] | None = None
     worker: Child | None = None
     others: list[Child] = field(default_factory=list)  # that make trials and copies
@@ -48,7 +49,7 @@ class LiveClip:
             "strength": record.choices.strength, "moment": self.moment, "trial": self.trial, "copies": self.copies,
             "progress": self.progress, "is_ending": self.then is not None,
             "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
-            "result": Path(record.result).name if record.result else "",
+            "result": Path(record.result).name if record.result else "", "result_number": self.num_starts,
             "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),
         }  # fmt: skip
 

@@ -116,8 +116,9 @@ export class Panel {
   playable(of) {
     const copy = this.clip.copies[of];
     if (!copy && this.clip.facts.is_hdr) { this.copy(of); return ""; } // browsers differ in how they show HDR
-    if (copy === "ready") return this.file(of + "-copy", this.clip.result);
-    return copy ? "" : this.file(of, this.clip.result);
+    const number = of === "result" ? this.clip.result_number : 0; // made again, it is another file of the same name
+    if (copy === "ready") return this.file(of + "-copy", number);
+    return copy ? "" : this.file(of, number);
   }
 
   waitText(...kinds) {
@@ -222,6 +223,7 @@ export class Panel {
     for (const act of ["pause", "resume", "cancel"]) $(act).disabled = clip.is_ending;
     const newest = p && p.newest;
     $("newest-view").hidden = !newest;
+    if (!newest) this.shown.newest = ""; // work that begins anew counts from 1 again
     const key = `${clip.id}-${newest}`;
     if (newest && this.shown.newest !== key) {
       this.shown.newest = key;
