@@ -168,6 +168,16 @@ def test_a_clip_is_made_sharper_and_downloaded(
     assert made.returncode == 0, made.stderr
     assert studio.http.get(address.split("?")[0]).content == (tmp_path / "out.mp4").read_bytes()
 
+    player = "document.querySelectorAll('#result-player video')[1]"
+    browser.value(f"window.loads = 0; {player}.addEventListener('loadeddata', () => window.loads++)")
+    browser.value(_click("#again"))
+    browser.value("document.querySelector('#strength').value = 50")
+    browser.value(_click("#start"))
+    browser.wait(_is_shown("#work-step"))
+    browser.wait(_is_shown("#download"), patience_s=_PATIENCE_S)
+    assert studio.clip()["strength"] == 0.5
+    browser.wait("window.loads > 0")  # else the result before would be played
+
 
 def test_work_is_paused_seen_from_two_tabs_gone_on_with_and_cancelled(
     browser: Browser, studio: RunningStudio, long_clip: Path
