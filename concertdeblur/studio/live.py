@@ -10,7 +10,7 @@ from concertdeblur.pipelines.image_batch import MARK, written_name
 from concertdeblur.pipelines.video_batch import find_items
 from concertdeblur.studio.pipes import Child
 from concertdeblur.studio.records import ClipRecord
-from concertdeblur.studio.workspace import ClipFolder
+from concertdeblur.studio.workspace import ClipFolder, in_unicode
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class LiveClip:
             "strength": record.choices.strength, "moment": self.moment, "trial": self.trial, "copies": self.copies,
             "progress": self.progress, "is_ending": self.then is not None,
             "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
-            "result": Path(record.result).name if record.result else "", "result_number": self.num_starts,
+            "result": in_unicode(Path(record.result).name) if record.result else "", "result_number": self.num_starts,
             "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),
         }  # fmt: skip
 
@@ -72,7 +72,7 @@ class LiveClip:
     def worded(self, text: str) -> str:
         """A sentence for the page, which knows clips by their names."""
         text = text.replace(self.record.source, self.record.name)
-        return text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", "")
+        return in_unicode(text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", ""))
 
     def output(self) -> Path:
         """Where the output goes: the name that `video` or `image` would give it beside its input."""

@@ -189,7 +189,7 @@ class Workspace:
 
     def _add(self, clip_id: str, source: Path, *, is_copy: bool) -> ClipRecord:
         record = ClipRecord(
-            clip_id=clip_id, name=source.name, source=str(source), is_copy=is_copy, added_s=time.time(),
+            clip_id=clip_id, name=in_unicode(source.name), source=str(source), is_copy=is_copy, added_s=time.time(),
             state=State.LOOKING,
         )  # fmt: skip
         folder = self.clip_folder(clip_id)
@@ -213,6 +213,11 @@ class Workspace:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def in_unicode(text: str) -> str:
+    """A file's name, or a sentence with one, as a page can be told it: bytes that are no UTF-8 become marks."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def clean_name(name: str) -> str:

@@ -147,6 +147,35 @@ def test_an_upload_without_a_length_ends_at_the_limit(tmp_path: Path) -> None:
         assert list((tmp_path / "clips").iterdir()) == []
 
 
+def test_a_clip_whose_name_is_no_utf_8_is_shown_and_downloaded(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'studio' is not installed")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+    from concertdeblur.studio.api import make_studio_app
+    from concertdeblur.studio.clips import Clips
+
+    async def get(app: Any, path: str) -> Any:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+            return await http.get(path)
+
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xeate.mp4"))
+    source.write_bytes(b"clip")
+    with Workspace(tmp_path / "studio") as workspace:
+        record = workspace.add_in_place(source)
+        result = workspace.clip_folder(record.clip_id).out / source.name
+        result.write_bytes(b"result")
+        record.state, record.result, record.facts = State.DONE, str(result), {"kind": "clip"}
+        record.save(workspace.clip_folder(record.clip_id).path)
+        clips = Clips(workspace, {})
+        clips.look_for_new()
+        app = make_studio_app(clips, workspace, has_choice=True)
+        (shown,) = asyncio.run(get(app, "/api/clips")).json()["clips"]
+        assert shown["name"] == shown["result"] == "f\ufffdte.mp4"
+        answer = asyncio.run(get(app, f"/api/clips/{record.clip_id}/download"))
+        assert answer.content == b"result"
+        assert "f%EF%BF%BDte.mp4" in answer.headers["content-disposition"]
+        assert asyncio.run(get(app, f"/api/clips/{record.clip_id}/source")).content == b"clip"
+
+
 @given(
     st.integers(1, 30), st.integers(1, 30), st.integers(0, 29), st.integers(0, 29), st.integers(1, 40),
     st.integers(1, 40), st.integers(0, 3), st.booleans(),
