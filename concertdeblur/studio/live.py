@@ -48,6 +48,7 @@ class LiveClip:
             "facts": record.facts, "warnings": record.warnings, "quality": record.choices.quality,
             "strength": record.choices.strength, "moment": self.moment, "trial": self.trial, "copies": self.copies,
             "progress": self.progress, "is_ending": self.then is not None,
+            "frame_s": record.frame_s,
             "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
             "result": in_unicode(Path(record.result).name) if record.result else "", "result_number": self.num_starts,
             "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),

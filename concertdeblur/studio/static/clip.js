@@ -194,13 +194,16 @@ export class Panel {
 
   drawStart() {
     const estimates = this.clip.estimate_s, isClip = this.clip.facts.kind === "clip";
+    // a clip that does not say how many frames it has, as a recording of a browser, is timed by the frame
+    const paceOf = quality => this.clip.frame_s[quality] ? words.pace(1 / this.clip.frame_s[quality]) : "";
     const told = {best: "undoes the most", fast: isClip ? "for long clips; gains a little less" : "less thorough"};
     for (const quality of ["best", "fast"]) {
       const time = estimates[quality];
-      put($(quality + "-time"), [time ? words.span(time) : isClip ? "being timed …" : "", told[quality]].filter(Boolean).join("; "));
+      put($(quality + "-time"), [time ? words.span(time) : isClip ? paceOf(quality) || "being timed …" : "", told[quality]].filter(Boolean).join("; "));
     }
-    const time = estimates[this.quality];
+    const time = estimates[this.quality], pace = paceOf(this.quality);
     put($("time-text"), time ? `It takes ${words.span(time)} on this computer. That was measured on your own ${this.clip.facts.kind}.`
+      : isClip && pace ? `The pace on this computer is ${pace}. Your clip does not say how long it is, so the whole time is not known.`
       : isClip ? "How long it takes here is being measured on the first frames of your clip …" : "");
     put($("start"), this.isAgain ? "Make it again" : this.clip.state === "failed" ? "Try again" : "Make it sharper");
   }
