@@ -102,12 +102,19 @@ def preview(
         info = reader.info
     total = expected_frames(info, job)
     begin_s, end_s = _span(job, total, info.rate, time_s)
-    part = replace(whole, start_s=begin_s, end_s=end_s)
     deblurrer = load_deblurrer(job, info, num_frames=total, on_warning=on_warning)
     options = DeblurOptions(strength=job.strength, refine=job.refine, refine_share=job.refine_share)
-    with open_reader(source, part, backend=job.reader) as reader:
-        frames = list(reader.frames())
-        origin_s = reader.origin_s
+    while True:
+        try:
+            with open_reader(source, replace(whole, start_s=begin_s, end_s=end_s), backend=job.reader) as reader:
+                frames, origin_s = list(reader.frames()), reader.origin_s
+            break
+        except UsageError:  # a clip that is cut off has less than its header promises
+            first_s = job.start_s or Fraction(0)
+            if time_s is not None or begin_s <= first_s:
+                raise
+            begin_s = first_s + (begin_s - first_s) / 2 if begin_s - first_s > _SECOND else first_s
+            end_s = begin_s + _SECOND
     list(deblurrer.stream(frames[:3], options))  # the first ones compile and fill caches
     started_s = time.monotonic()
     made: list[DeblurredFrame] = []

@@ -262,6 +262,20 @@ def test_a_preview_shows_before_and_after(
     assert f"{target} is written." in summary.text()
 
 
+def test_a_preview_of_a_clip_that_is_cut_off_shows_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Doubled())
+    spec = ClipSpec(num_frames=200, options={"crf": "0", "preset": "ultrafast", "g": "10"})
+    whole = make_clip(tmp_path / "in.mkv", spec).read_bytes()
+    source = tmp_path / "cut.mkv"
+    source.write_bytes(whole[: len(whole) // 4])
+    summary = preview(source, tmp_path / "cut.png", VideoJob())
+    assert 0 < summary.time_s < 2
+    with pytest.raises(UsageError, match="no frame"):
+        preview(source, tmp_path / "late.png", VideoJob(), time_s=Fraction(7))
+
+
 def test_preview_takes_a_time_or_nothing(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", ClipSpec())
     for args in (("--preview", source), (source, "--preview"), (source, "--preview", "0:00.2")):
