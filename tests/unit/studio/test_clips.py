@@ -1,5 +1,8 @@
 """The queue of clips, with a worker that computes nothing: what is asked while something else is ending."""
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,3 +77,13 @@ def test_two_seconds_of_a_clip_that_cannot_be_read_are_not_tried(clips: Clips) -
     clips._live[first].record.facts = {}
     clips.try_out(first, start_s=0, choices=Choices())
     assert clips.views()[0]["trial"] is None
+
+
+def test_work_on_a_clip_that_was_removed_meanwhile_ends_without_a_word(tmp_path: Path) -> None:
+    order = {"work": "copy", "source": "gig.mp4", "target": "copy.mp4", "lock": str(tmp_path / "gone" / "copy.lock")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "concertdeblur.studio.worker", "0"], input=json.dumps(order | {"order": "work"}) + "\n",
+        env=environment(), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert not (tmp_path / "gone").exists()
