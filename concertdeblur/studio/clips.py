@@ -345,11 +345,11 @@ class Clips:
     def _ended(self, live: LiveClip, _code: int) -> None:
         with self._lock:
             live.worker = None
-            if self.is_closed:
-                return
-            if live.then is not None:
+            if live.then is not None:  # also when the studio is being closed: who removed a clip wants it gone
                 then, live.then = live.then, None
                 then()
+            elif self.is_closed:
+                return
             elif not live.was_told:
                 live.record.error = "the work ended unexpectedly; maybe there is not enough memory"
                 self._set(live, State.FAILED)

@@ -72,6 +72,16 @@ def test_a_copy_of_the_result_before_is_not_taken_for_one_of_the_new_result(clip
     assert clips.source_of(first, "result-copy") is not None
 
 
+def test_a_clip_that_is_removed_in_its_work_is_gone_when_the_studio_is_closed_at_once(
+    clips: Clips, tmp_path: Path
+) -> None:
+    first, second = (view["id"] for view in clips.views())
+    clips.start(first, Choices())
+    clips.drop(first)
+    clips.close()
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == [second]
+
+
 def test_two_seconds_of_a_clip_that_cannot_be_read_are_not_tried(clips: Clips) -> None:
     first = clips.views()[0]["id"]
     clips._live[first].record.facts = {}
