@@ -10,7 +10,7 @@ from concertdeblur.pipelines.image_batch import MARK, written_name
 from concertdeblur.pipelines.video_batch import find_items
 from concertdeblur.studio.pipes import Child
 from concertdeblur.studio.records import ClipRecord
-from concertdeblur.studio.workspace import ClipFolder, in_unicode
+from concertdeblur.studio.workspace import ClipFolder, in_unicode, shortened
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,8 +76,9 @@ class LiveClip:
         return in_unicode(text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", ""))
 
     def output(self) -> Path:
-        """Where the output goes: the name that `video` or `image` would give it beside its input."""
+        """Where the output goes: the name that `video` or `image` would give it beside its input, if it is not long."""
         source = Path(self.record.source)
+        source = source.with_name(shortened(source.name))
         if self.record.facts["kind"] == "picture":
             return self.folder.out / written_name(source, mark=MARK)
         return self.folder.out / find_items((source,), None)[0].target.name

@@ -239,5 +239,13 @@ def clean_name(name: str) -> str:
         why = why_not_read(path)
         kind = f"is {why}" if why else "is neither a clip nor a picture, by its name"
         raise UsageError(f"{name}: {kind}")
-    stem = path.stem.encode()[: _MOST_NAME_BYTES - len(path.suffix.encode())].decode(errors="ignore")
+    return shortened(name)
+
+
+def shortened(name: str) -> str:
+    """A file's name, with the end of its stem cut off where it is too long for what is added to it."""
+    if len(os.fsencode(name)) <= _MOST_NAME_BYTES:
+        return name
+    path = Path(name)
+    stem = os.fsencode(path.stem)[: _MOST_NAME_BYTES - len(os.fsencode(path.suffix))].decode(errors="ignore")
     return stem + path.suffix

@@ -23,6 +23,7 @@ from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.studio import previewing
 from concertdeblur.studio.facts import facts_of, shown_size
+from concertdeblur.studio.live import LiveClip
 from concertdeblur.studio.records import Choices, State, read_record
 from concertdeblur.studio.viewing import small_size
 from concertdeblur.studio.views import in_8_bits, turned
@@ -174,6 +175,19 @@ def test_a_clip_whose_name_is_no_utf_8_is_shown_and_downloaded(tmp_path: Path) -
         assert answer.content == b"result"
         assert "f%EF%BF%BDte.mp4" in answer.headers["content-disposition"]
         assert asyncio.run(get(app, f"/api/clips/{record.clip_id}/source")).content == b"clip"
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".mp4", "clip"), (".png", "picture")])
+def test_the_output_of_a_clip_with_the_longest_name_has_a_shorter_one(tmp_path: Path, suffix: str, kind: str) -> None:
+    source = tmp_path / ("é" * 125 + suffix)  # a file system takes 255 bytes
+    source.touch()
+    with Workspace(tmp_path / "studio") as workspace:
+        record = workspace.add_in_place(source)
+        record.facts = {"kind": kind}
+        output = LiveClip(record=record, folder=workspace.clip_folder(record.clip_id)).output()
+    output.touch()
+    assert output.name.startswith("é" * 50)
+    assert output.name.endswith(f".deblurred{suffix}")
 
 
 @given(
