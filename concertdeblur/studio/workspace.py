@@ -34,6 +34,7 @@ from concertdeblur.pictures.formats import READ_SUFFIXES, why_not_read
 from concertdeblur.studio.records import OUTPUT_FOLDER, RECORD_FILE, UPLOAD_FOLDER, ClipRecord, State, read_record
 
 _CLIP_ID = re.compile(r"[0-9a-f]{16}")
+_NO_UNICODE = re.compile("[\ud800-\udfff]")  # what Python makes of other bytes in names of files
 _NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, halves of pairs, ends of lines
 _MOST_NAME_BYTES = 120  # what is added to an output's name still fits
 
@@ -217,7 +218,7 @@ class Workspace:
 
 def in_unicode(text: str) -> str:
     """A file's name, or a sentence with one, as a page can be told it: bytes that are no UTF-8 become marks."""
-    return os.fsencode(text).decode("utf-8", "replace")
+    return _NO_UNICODE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def clean_name(name: str) -> str:

@@ -1,5 +1,6 @@
 """What people ask for: sound that fits, files that play everywhere, codecs by the names they know, a preview."""
 
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,34 @@ def test_a_preview_shows_before_and_after(
     before, after = picture[:, :width], picture[:, width:]
     assert np.abs(np.clip(before * 2, 0, 255) - after).max() == 0
     assert f"{target} is written." in summary.text()
+
+
+@pytest.mark.parametrize(("rotation_deg", "size"), [(0, (48, 2 * 128)), (90, (128, 2 * 48))])
+def test_a_preview_has_the_shape_that_a_player_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotation_deg: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Doubled())
+    spec = ClipSpec(num_frames=5, sample_aspect_ratio=Fraction(2), rotation_deg=rotation_deg)
+    preview(make_clip(tmp_path / "in.mp4", spec), tmp_path / "in.png", VideoJob())
+    assert frames_of(tmp_path / "in.png")[0].to_ndarray(format="rgb24").shape[:2] == size
+
+
+def test_a_preview_keeps_few_frames_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    alive: list[int] = []
+
+    class Counted(Doubled):
+        @staticmethod
+        def stream(frames: Any, options: Any) -> Any:
+            for made in Doubled.stream(frames, options):
+                seen.append(weakref.ref(made.frame.pixels))
+                alive.append(sum(each() is not None for each in seen))
+                yield made
+
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Counted())
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=75))
+    assert preview(source, tmp_path / "in.png", VideoJob()).num_frames == 25
+    assert max(alive) <= 6
 
 
 def test_a_preview_of_a_clip_that_is_cut_off_shows_what_is_there(
