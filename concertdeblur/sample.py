@@ -23,9 +23,9 @@ import numpy.typing as npt
 from concertdeblur.blur.sensor import Sensor, read_out
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.errors import ConcertDeblurError, UsageError
-from concertdeblur.media.containers import output_format
+from concertdeblur.media.containers import MUX_ERRORS, output_format
 from concertdeblur.media.drawn_clip import add_video, write_pictures
-from concertdeblur.media.output_file import OutputFile
+from concertdeblur.media.output_file import OutputFile, target_error
 
 Picture = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]  # of linear light, 1 white; (height, width, 3), or one of a mask
@@ -86,19 +86,23 @@ def write_sample(target: Path, sharp: Path | None = None) -> None:
     """Write the blurred clip with its sound, and the sharp one if asked for; existing files are replaced.
 
     Raises:
-        UsageError: If a name does not end as a clip's does, or both are the same.
+        UsageError: If a name does not end as that of a clip in H.264 does, or both are the same.
         TargetError: If a file cannot be written.
     """
     targets = [target] if sharp is None else [target, sharp]
     for path in targets:
-        output_format(path)
+        if output_format(path) == "webm":
+            raise UsageError(f"{path.name}: webm cannot hold the sample's H.264; name it .mp4, .m4v, .mov or .mkv")
     if sharp is not None and sharp.resolve() == target.resolve():
         raise UsageError("the blurred clip and the sharp one must be different files")
     with ExitStack() as stack:
         parts = [stack.enter_context(OutputFile(path, overwrite=True)) for path in targets]
         pairs = list(frames())  # seconds of work, which would be for nothing if a file could not be written
-        for number, part in enumerate(parts):
-            _write(part, (pair[number] for pair in pairs))
+        for number, (path, part) in enumerate(zip(targets, parts, strict=True)):
+            try:
+                _write(part, (pair[number] for pair in pairs))
+            except MUX_ERRORS as error:
+                raise target_error(path, error) from error
 
 
 def _write(part: Path, pictures: Iterable[Picture]) -> None:

@@ -64,8 +64,9 @@ def studio(
 
         networks = {"weights": weights, "device": device, "backend": backend}
         made = open_studio(
-            names, folder or default_folder(), networks, stop=stop, on_ready=on_ready, open_browser=not no_open
-        )
+            names, folder or default_folder(), networks, stop=stop, on_ready=on_ready, on_warning=shown.warning,
+            open_browser=not no_open,
+        )  # fmt: skip
         if made is not None:
             shown.done(made)
         elif not as_json:

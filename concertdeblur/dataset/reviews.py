@@ -78,7 +78,8 @@ class ReviewLog:
         self._path = dataset / REVIEWS_FILE
         self._reviews: dict[str, Review] = {}
         try:
-            self._file = self._path.open("ab")
+            # without a buffer, which would keep what a full disk has refused, and write it with the next decision
+            self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise TargetError(f"{self._path}: cannot be written ({error.strerror})") from error
         try:
@@ -88,6 +89,9 @@ class ReviewLog:
         except BlockingIOError as error:
             self._file.close()
             raise DatasetError(f"{dataset}: is being reviewed already by another run") from error
+        except OSError as error:
+            self._file.close()
+            raise TargetError(f"{self._path}: cannot be written ({error.strerror})") from error
         except BaseException:
             self._file.close()
             raise
@@ -108,8 +112,7 @@ class ReviewLog:
         row["shot_type"] = None if review is None or review.shot_type is None else review.shot_type.value
         length = self._path.stat().st_size
         try:
-            self._file.write(json.dumps(row).encode() + b"\n")
-            self._file.flush()
+            self._write(json.dumps(row).encode() + b"\n")
             os.fsync(self._file.fileno())
         except OSError as error:
             os.truncate(self._path, length)
@@ -139,8 +142,11 @@ class ReviewLog:
         except (ValueError, TypeError, KeyError, AttributeError):
             os.truncate(self._path, len(data) - len(tail))
         else:
-            self._file.write(b"\n")
-            self._file.flush()
+            self._write(b"\n")
+
+    def _write(self, data: bytes) -> None:
+        while data:  # the last bytes that a disk has room for are written before it says that it is full
+            data = data[self._file.write(data) :]
 
 
 def _decision(line: str) -> tuple[str, Review | None]:

@@ -1,5 +1,6 @@
 """A page's server: on the loopback, at a free port, with a token that only its address holds, until asked to stop."""
 
+import logging
 import secrets
 import socket
 import threading
@@ -118,6 +119,12 @@ def _run(
 ) -> None:  # fmt: skip
     """Run uvicorn beside this thread, which keeps the signals."""
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page-server")
+    logger = logging.getLogger("uvicorn.error")
+
+    def is_news(_: logging.LogRecord) -> bool:  # what is cut off by the end, as an upload, is no fault
+        return not server.should_exit
+
+    logger.addFilter(is_news)
     thread.start()
     try:
         begin()
@@ -129,6 +136,7 @@ def _run(
         finally:
             server.should_exit = True
             thread.join()
+            logger.removeFilter(is_news)
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingDependencyError:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from concertdeblur.errors import TargetError, UsageError
-from concertdeblur.frame import Pixels
+from concertdeblur.frame import Pixels, StreamInfo
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.comparison import side_by_side
 from concertdeblur.media.output_file import OutputFile, target_error
@@ -28,6 +29,8 @@ _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SECOND = Fraction(1)
 _AROUND_S = Fraction(1, 6)  # before and after a frame
 _ONE_FRAME_S = Fraction(1, 1000)  # the frame on screen then, and no other
+_UNTIMED_FRAMES = 3
+_MOST_STRETCH = 4  # a header that says more is broken, and its picture would fill the memory
 _DEEP = 257  # levels of 16 bits in one of 8
 
 
@@ -82,7 +85,7 @@ def preview(
 
     Args:
         source: The clip.
-        target: A png or jpg: before on the left, after on the right, upright.
+        target: A png or jpg: before on the left, after on the right, upright and in their true shape.
         job: The user's choices; a start and an end say what the whole is.
         time_s: The frame to show, counted from the first one; None: a second in the middle of the whole.
         on_progress: Called after every frame.
@@ -102,31 +105,44 @@ def preview(
         info = reader.info
     total = expected_frames(info, job)
     begin_s, end_s = _span(job, total, info.rate, time_s)
-    part = replace(whole, start_s=begin_s, end_s=end_s)
     deblurrer = load_deblurrer(job, info, num_frames=total, on_warning=on_warning)
     options = DeblurOptions(strength=job.strength, refine=job.refine, refine_share=job.refine_share)
+    while True:
+        part = replace(whole, start_s=begin_s, end_s=end_s)
+        try:
+            with open_reader(source, part, backend=job.reader) as reader:
+                decoded, origin_s = reader.frames(), reader.origin_s
+                first = list(islice(decoded, _UNTIMED_FRAMES))
+                stamps = [frame.pts for frame in (*first, *decoded)]
+            break
+        except UsageError:  # a clip that is cut off has less than its header promises
+            first_s = job.start_s or Fraction(0)
+            if time_s is not None or begin_s <= first_s:
+                raise
+            begin_s = first_s + (begin_s - first_s) / 2 if begin_s - first_s > _SECOND else first_s
+            end_s = begin_s + _SECOND
+    list(deblurrer.stream(first, options))  # they compile and fill caches
+    times_s = [pts * info.time_base - origin_s for pts in stamps]
+    place = len(stamps) // 2 if time_s is None else max(0, sum(time <= time_s for time in times_s) - 1)
+    shown: DeblurredFrame | None = None  # a second of slow motion has gigabytes, so no other frame is kept
     with open_reader(source, part, backend=job.reader) as reader:
-        frames = list(reader.frames())
-        origin_s = reader.origin_s
-    list(deblurrer.stream(frames[:3], options))  # the first ones compile and fill caches
-    started_s = time.monotonic()
-    made: list[DeblurredFrame] = []
-    for one in deblurrer.stream(frames, options):
-        made.append(one)
-        on_progress(Progress(num_frames=len(made), total_frames=len(frames), elapsed_s=time.monotonic() - started_s))
-    frame_s = (time.monotonic() - started_s) / len(frames)
-    times_s = [one.source.pts * info.time_base - origin_s for one in made]
-    shown = made[len(made) // 2 if time_s is None else max(0, sum(time <= time_s for time in times_s) - 1)]
+        started_s = time.monotonic()
+        for number, made in enumerate(deblurrer.stream(reader.frames(), options)):
+            if number == place:
+                shown = made
+            elapsed_s = time.monotonic() - started_s
+            on_progress(Progress(num_frames=number + 1, total_frames=len(stamps), elapsed_s=elapsed_s))
+        frame_s = (time.monotonic() - started_s) / len(stamps)
+    assert shown is not None
     assert shown.source.pixels is not None
     assert shown.frame.pixels is not None
-    _write(
-        output, info.orientation.of(side_by_side(shown.source.pixels, shown.frame.pixels, orientation=info.orientation))
-    )
+    before, after = (_in_true_shape(pixels, info) for pixels in (shown.source.pixels, shown.frame.pixels))
+    _write(output, info.orientation.of(side_by_side(before, after, orientation=info.orientation)))
     return PreviewSummary(
         source=source,
         target=target,
         time_s=float(shown.source.pts * info.time_base - origin_s),
-        num_frames=len(frames) if time_s is None else 1,
+        num_frames=len(stamps) if time_s is None else 1,
         frame_s=round(frame_s, 4),
         total_frames=total,
         estimate_s=None if total is None else round(total * frame_s, 1),
@@ -150,6 +166,16 @@ def _middle_s(job: VideoJob, num_frames: int | None, rate: Fraction | None) -> F
     if num_frames is None or not rate:
         return begin_s
     return begin_s + max(Fraction(0), (num_frames / rate - _SECOND) / 2)
+
+
+def _in_true_shape(pixels: Pixels, info: StreamInfo) -> Pixels:
+    """A frame as coded, with as many columns as it has square pixels across."""
+    height, width = pixels.shape[:2]
+    ratio = info.sample_aspect_ratio or Fraction(1)
+    if not 1 / _MOST_STRETCH <= ratio <= _MOST_STRETCH:
+        return pixels
+    shown_width = max(1, round(width * ratio))
+    return pixels if shown_width == width else np.asarray(cv2.resize(pixels, (shown_width, height)), pixels.dtype)
 
 
 def _write(output: OutputFile, upright: Pixels) -> None:

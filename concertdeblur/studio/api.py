@@ -19,7 +19,7 @@ from concertdeblur.errors import ConcertDeblurError, TargetError
 from concertdeblur.pages.server import Page, make_app
 from concertdeblur.studio.clips import Clips, NoSuchClipError
 from concertdeblur.studio.records import Choices
-from concertdeblur.studio.workspace import Workspace, clean_name
+from concertdeblur.studio.workspace import Workspace, clean_name, in_unicode
 
 UPLOAD_LIMIT_BYTES = 4 * 2**30  # of one clip; a larger one is opened where it lies
 _BLOCK_BYTES = 2**20
@@ -163,12 +163,12 @@ def make_studio_app(
         if path is None:
             raise NoSuchClipError
         _show(path.parent)
-        return {"path": str(path)}
+        return {"path": in_unicode(str(path))}
 
     @app.get("/api/clips/{clip_id}/download")
     def download(clip_id: str) -> Response:
         path = clips.source_of(clip_id, "result")
-        return _nothing() if path is None else FileResponse(path, filename=path.name)
+        return _nothing() if path is None else FileResponse(path, filename=in_unicode(path.name))
 
     @app.get("/api/clips/{clip_id}/{what}")
     def view(clip_id: str, what: str) -> Response:

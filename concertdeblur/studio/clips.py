@@ -105,7 +105,7 @@ class Clips:
         """Make two seconds, before and after."""
         with self._lock:
             live = self._of(clip_id)
-            if live.trial and live.trial["state"] == "making":
+            if not live.record.facts or (live.trial and live.trial["state"] == "making"):
                 return
             trial = live.trial = {
                 "state": "making", "start_s": start_s, "progress": None, "error": "", "number": self.version,
@@ -146,14 +146,22 @@ class Clips:
             target = live.folder.view(f"{of}.copy.mp4")
             lock = str(live.folder.path / f"{of}.copy.lock")
             order = {"work": "copy", "source": str(source), "target": str(target), "lock": lock}
+            number = live.num_starts
+
+            def is_wanted() -> bool:
+                return of == "source" or live.num_starts == number
 
             def on_news(news: Message) -> None:
-                if news["event"] in ("done", "failed"):
+                if news["event"] not in ("done", "failed"):
+                    return
+                if is_wanted():
                     live.copies[of] = "ready" if news["event"] == "done" else live.worded(news["error"])
-                    self._changed()
+                elif live.copies.get(of) is None:  # of a result that has been made again; a newer copy replaces it
+                    target.unlink(missing_ok=True)
+                self._changed()
 
             self._begin_other(live, order, on_news, lambda: live.copies.update({of: "it ended unexpectedly"})
-                              if live.copies.get(of) == "making" else None)  # fmt: skip
+                              if is_wanted() and live.copies.get(of) == "making" else None)  # fmt: skip
 
     def start(self, clip_id: str, choices: Choices) -> None:
         """Put a clip into the queue."""
@@ -164,6 +172,7 @@ class Clips:
                 return
             record.choices, record.error, record.warnings = choices, "", []
             record.result, record.summary = "", {}
+            live.num_starts += 1
             live.copies.pop("result", None)
             live.folder.view("result.copy.mp4").unlink(missing_ok=True)
             live.progress = None
@@ -266,10 +275,10 @@ class Clips:
             live = self._live.get(self._queue.pop(0))
             if live is not None and live.record.state is State.WAITING:
                 self._set(live, State.RUNNING)
-                if live.worker is not None:
-                    live.worker.tell({"order": "resume"})
-                else:
+                if live.worker is None:
                     self._begin_work(live)
+                elif not live.was_told:  # else its process is on its way out, and `_ended` begins the next
+                    live.worker.tell({"order": "resume"})
                 return
         for live in self._live.values():
             if live.record.state is State.READY and live.moment is not None:
@@ -336,14 +345,16 @@ class Clips:
     def _ended(self, live: LiveClip, _code: int) -> None:
         with self._lock:
             live.worker = None
-            if self.is_closed:
-                return
-            if live.then is not None:
+            if live.then is not None:  # also when the studio is being closed: who removed a clip wants it gone
                 then, live.then = live.then, None
                 then()
+            elif self.is_closed:
+                return
             elif not live.was_told:
                 live.record.error = "the work ended unexpectedly; maybe there is not enough memory"
                 self._set(live, State.FAILED)
+            elif live.record.state is State.RUNNING:  # it was started again while the process was ending
+                self._begin_work(live)
             self._next()
 
     def _stop(self, live: LiveClip, then: Callable[[], None]) -> None:

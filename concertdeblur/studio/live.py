@@ -10,7 +10,7 @@ from concertdeblur.pipelines.image_batch import MARK, written_name
 from concertdeblur.pipelines.video_batch import find_items
 from concertdeblur.studio.pipes import Child
 from concertdeblur.studio.records import ClipRecord
-from concertdeblur.studio.workspace import ClipFolder
+from concertdeblur.studio.workspace import ClipFolder, in_unicode, shortened
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,6 +23,7 @@ class LiveClip:
     num_moments: int = 0
     trial: dict[str, Any] | None = None  # two seconds
     copies: dict[str, str] = field(default_factory=dict)  # of "source" and "result": making, ready, or why not
+    num_starts: int = 0  # of its work: a result is made again with other settings under the same name
     progress: dict[str, Any] | None = None
     worker: Child | None = None
     others: list[Child] = field(default_factory=list)  # that make trials and copies
@@ -47,8 +48,9 @@ class LiveClip:
             "facts": record.facts, "warnings": record.warnings, "quality": record.choices.quality,
             "strength": record.choices.strength, "moment": self.moment, "trial": self.trial, "copies": self.copies,
             "progress": self.progress, "is_ending": self.then is not None,
+            "frame_s": record.frame_s,
             "estimate_s": {quality: frame_s * total for quality, frame_s in record.frame_s.items()} if total else {},
-            "result": Path(record.result).name if record.result else "",
+            "result": in_unicode(Path(record.result).name) if record.result else "", "result_number": self.num_starts,
             "result_bytes": record.summary.get("num_bytes"), "summary": record.summary.get("text", ""),
         }  # fmt: skip
 
@@ -71,11 +73,12 @@ class LiveClip:
     def worded(self, text: str) -> str:
         """A sentence for the page, which knows clips by their names."""
         text = text.replace(self.record.source, self.record.name)
-        return text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", "")
+        return in_unicode(text.replace(f"{self.folder.out}/", "").replace(f"{self.folder.views}/", ""))
 
     def output(self) -> Path:
-        """Where the output goes: the name that `video` or `image` would give it beside its input."""
+        """Where the output goes: the name that `video` or `image` would give it beside its input, if it is not long."""
         source = Path(self.record.source)
+        source = source.with_name(shortened(source.name))
         if self.record.facts["kind"] == "picture":
             return self.folder.out / written_name(source, mark=MARK)
         return self.folder.out / find_items((source,), None)[0].target.name

@@ -11,6 +11,8 @@ from typing import Any
 from concertdeblur.errors import UsageError
 from concertdeblur.media.output_file import target_error
 
+RECORD_FILE = "clip.json"  # in a clip's folder
+UPLOAD_FOLDER, OUTPUT_FOLDER = "in", "out"  # beside it
 _FORMAT = 1
 
 
@@ -66,7 +68,7 @@ class ClipRecord:
             TargetError: If it cannot be written.
 
         """
-        path = folder / "clip.json"
+        path = folder / RECORD_FILE
         part = path.with_suffix(".part")
         try:
             with part.open("w", encoding="utf-8") as file:
@@ -81,17 +83,22 @@ class ClipRecord:
 def read_record(folder: Path) -> ClipRecord | None:
     """The record in a clip's folder; None if there is none, or it makes no sense."""
     try:
-        told: Any = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
-        return _record(told, folder.name)
+        told: Any = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        return _record(told, folder)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _record(told: Mapping[str, Any], clip_id: str) -> ClipRecord:
-    if told["format"] != _FORMAT or told["clip_id"] != clip_id:
+def _record(told: Mapping[str, Any], folder: Path) -> ClipRecord:
+    if told["format"] != _FORMAT or told["clip_id"] != folder.name:
         raise ValueError("another format")
     known = {each.name for each in fields(ClipRecord)}
     values = {name: value for name, value in told.items() if name in known}
     values["state"] = State(values["state"])
     values["choices"] = Choices(**values["choices"])
+    # the studio's folder may have been moved, or named from elsewhere, since this was written
+    if values["is_copy"]:
+        values["source"] = str(folder / UPLOAD_FOLDER / Path(values["source"]).name)
+    if values["result"]:
+        values["result"] = str(folder / OUTPUT_FOLDER / Path(values["result"]).name)
     return ClipRecord(**values)

@@ -31,7 +31,7 @@ class StudioSummary:
 
 def open_studio(
     sources: Sequence[Path], folder: Path, networks: dict[str, Any], *, stop: threading.Event,
-    on_ready: Callable[[str], None], open_browser: bool = True,
+    on_ready: Callable[[str], None], on_warning: Callable[[str], None] = lambda _: None, open_browser: bool = True,
 ) -> StudioSummary | None:  # fmt: skip
     """Serve the studio's page until `stop` is set.
 
@@ -41,6 +41,7 @@ def open_studio(
         networks: What deblurs, as `previewing.Networks` takes it.
         stop: Ends the studio; work in hand is kept.
         on_ready: Told the page's address, which holds the token.
+        on_warning: Told of each clip that is in the folder and cannot be shown.
         open_browser: Open the page in the user's browser.
 
     Returns:
@@ -57,6 +58,8 @@ def open_studio(
     workspace = Workspace(folder)
     try:
         with workspace:
+            for lost in workspace.unreadable():
+                on_warning(f"{lost}: its clip.json cannot be read by this version, so its clip is not shown, but kept")
             for source in sources:
                 workspace.add_in_place(source)
             clips = Clips(workspace, networks)

@@ -189,8 +189,16 @@ class Worker:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait until the process before has let go of the clip: that of a studio which was killed ends a little later."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    """Wait until the process before has let go of the clip: that of a studio which was killed ends a little later.
+
+    Raises:
+        Interrupted: If the clip has been removed meanwhile.
+
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        raise Interrupted("the clip has been removed") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

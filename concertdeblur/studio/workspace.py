@@ -31,9 +31,11 @@ from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, U
 from concertdeblur.media.clip_folder import CLIP_SUFFIXES
 from concertdeblur.media.output_file import target_error
 from concertdeblur.pictures.formats import READ_SUFFIXES, why_not_read
-from concertdeblur.studio.records import ClipRecord, State, read_record
+from concertdeblur.studio.records import OUTPUT_FOLDER, RECORD_FILE, UPLOAD_FOLDER, ClipRecord, State, read_record
 
 _CLIP_ID = re.compile(r"[0-9a-f]{16}")
+_NO_UNICODE = re.compile("[\ud800-\udfff]")  # what Python makes of other bytes in names of files
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of control characters, halves of pairs, ends of lines
 _MOST_NAME_BYTES = 120  # what is added to an output's name still fits
 
 
@@ -62,7 +64,7 @@ class ClipFolder:
     @property
     def out(self) -> Path:
         """Of the output."""
-        return self.path / "out"
+        return self.path / OUTPUT_FOLDER
 
     @property
     def views(self) -> Path:
@@ -101,16 +103,17 @@ class Workspace:
         self._release()
 
     def tell_address(self, address: str) -> None:
-        """Let a second call of the command find the page."""
+        """Let a second call of the command find the page; a full disk does not keep the first one from opening it."""
         path = self.folder / "address"
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(address)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(address)
 
     def records(self) -> Iterator[ClipRecord]:
         """Every clip that is there, in the order in which they came."""
-        found = [read_record(path) for path in self._clips.iterdir() if _CLIP_ID.fullmatch(path.name)]
+        found = [read_record(path) for path in self._clip_folders()]
         yield from sorted((one for one in found if one is not None), key=lambda one: one.added_s)
 
     def clip_folder(self, clip_id: str) -> ClipFolder:
@@ -127,7 +130,7 @@ class Workspace:
 
         """
         clip_id, name = secrets.token_hex(8), clean_name(name)
-        path = self._clips / clip_id / "in" / name
+        path = self._clips / clip_id / UPLOAD_FOLDER / name
         try:
             path.parent.mkdir(parents=True)
         except OSError as error:
@@ -135,8 +138,16 @@ class Workspace:
         return clip_id, path
 
     def has_room(self, num_bytes: int) -> bool:
-        """Whether the disk takes so much more."""
-        return shutil.disk_usage(self.folder).free > num_bytes
+        """Whether the disk takes so much more.
+
+        Raises:
+            TargetError: If the folder is gone.
+
+        """
+        try:
+            return shutil.disk_usage(self.folder).free > num_bytes
+        except OSError as error:
+            raise target_error(self.folder, error) from error
 
     def finish_upload(self, clip_id: str, path: Path) -> ClipRecord:
         """The record of a clip whose bytes are all there."""
@@ -163,13 +174,23 @@ class Workspace:
 
     def drop_remains(self) -> None:
         """Remove what uploads left that never ended."""
-        for path in self._clips.iterdir():
-            if _CLIP_ID.fullmatch(path.name) and read_record(path) is None:
+        for path in self._clip_folders():
+            if not (path / RECORD_FILE).exists():
                 shutil.rmtree(path, ignore_errors=True)
+
+    def unreadable(self) -> list[Path]:
+        """Folders of clips whose records make no sense here, as those of another version; the clips stay in them."""
+        return [path for path in self._clip_folders() if (path / RECORD_FILE).exists() and read_record(path) is None]
+
+    def _clip_folders(self) -> list[Path]:
+        try:
+            return [path for path in self._clips.iterdir() if _CLIP_ID.fullmatch(path.name)]
+        except OSError:  # somebody has removed the studio's folder
+            return []
 
     def _add(self, clip_id: str, source: Path, *, is_copy: bool) -> ClipRecord:
         record = ClipRecord(
-            clip_id=clip_id, name=source.name, source=str(source), is_copy=is_copy, added_s=time.time(),
+            clip_id=clip_id, name=in_unicode(source.name), source=str(source), is_copy=is_copy, added_s=time.time(),
             state=State.LOOKING,
         )  # fmt: skip
         folder = self.clip_folder(clip_id)
@@ -182,15 +203,22 @@ class Workspace:
         return record
 
     def _address(self) -> str:
-        try:
-            return (self.folder / "address").read_text(encoding="ascii")
-        except OSError:
-            raise TargetError(f"{self.folder}: another studio is opening or closing just now; try again") from None
+        address = ""
+        with contextlib.suppress(OSError):
+            address = (self.folder / "address").read_text(encoding="ascii")
+        if not address:
+            raise TargetError(f"{self.folder}: another studio is open there, but has told no address yet; try again")
+        return address
 
     def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def in_unicode(text: str) -> str:
+    """A file's name, or a sentence with one, as a page can be told it: bytes that are no UTF-8 become marks."""
+    return _NO_UNICODE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def clean_name(name: str) -> str:
@@ -201,12 +229,24 @@ def clean_name(name: str) -> str:
 
     """
     name = unicodedata.normalize("NFC", name)
-    if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
-        raise UsageError(f"{name!a} is no name of a clip; a name holds no path and begins with no dot")
+    # joiners of letters, the spaces of other scripts, and emoji that are newer than Python are no reason to refuse
+    is_text = not any(unicodedata.category(letter) in _NO_TEXT for letter in name)
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not is_text:
+        raise UsageError(
+            f"{name!a} is no name of a clip; a name holds no path and no control characters, and begins with no dot"
+        )
     path = Path(name)
     if path.suffix.lower() not in CLIP_SUFFIXES | READ_SUFFIXES:
         why = why_not_read(path)
         kind = f"is {why}" if why else "is neither a clip nor a picture, by its name"
         raise UsageError(f"{name}: {kind}")
-    stem = path.stem.encode()[: _MOST_NAME_BYTES - len(path.suffix.encode())].decode(errors="ignore")
+    return shortened(name)
+
+
+def shortened(name: str) -> str:
+    """A file's name, with the end of its stem cut off where it is too long for what is added to it."""
+    if len(os.fsencode(name)) <= _MOST_NAME_BYTES:
+        return name
+    path = Path(name)
+    stem = os.fsencode(path.stem)[: _MOST_NAME_BYTES - len(os.fsencode(path.suffix))].decode(errors="ignore")
     return stem + path.suffix

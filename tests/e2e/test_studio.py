@@ -348,6 +348,19 @@ def test_a_named_clip_is_read_where_it_lies_and_a_second_call_finds_the_page(
     assert clip.exists()
 
 
+def test_a_studio_is_closed_in_the_middle_of_an_upload_without_a_word(tmp_path: Path, weights: str) -> None:
+    with RunningStudio(tmp_path, weights=weights) as studio:
+        host = studio.base.removeprefix("http://")
+        with socket.create_connection(host.split(":")) as line:
+            head = f"POST /api/clips?name=gig.mp4&token={studio.token} HTTP/1.1\r\nHost: {host}\r\n"
+            line.sendall(f"{head}Content-Length: 9000000\r\n\r\n".encode() + b"x" * 1000)
+            until_s = time.monotonic() + 30
+            while not list((tmp_path / "clips").iterdir()):
+                assert time.monotonic() < until_s
+            code, _, errors = studio.end(signal.SIGINT)
+        assert (code, errors) == (0, "")
+
+
 def test_a_name_that_is_no_file_is_refused(tmp_path: Path) -> None:
     told = run("studio", tmp_path / "none.mp4", "--folder", tmp_path / "studio", "--no-open")
     assert told.returncode == 1

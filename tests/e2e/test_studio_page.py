@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import av
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 
 from concertdeblur.frame import Colour
 from tests.browser import Browser
-from tests.clips import ClipSpec, make_clip
+from tests.clips import ClipSpec, make_clip, picture
 from tests.commands import run
 from tests.studio import RunningStudio
 from tests.weight_sets import random_weight_set
@@ -167,6 +168,30 @@ def test_a_clip_is_made_sharper_and_downloaded(
     made = run("video", clip, tmp_path / "out.mp4", "--weights", weights, "--backend", "torch")
     assert made.returncode == 0, made.stderr
     assert studio.http.get(address.split("?")[0]).content == (tmp_path / "out.mp4").read_bytes()
+
+    player = "document.querySelectorAll('#result-player video')[1]"
+    browser.value(f"window.loads = 0; {player}.addEventListener('loadeddata', () => window.loads++)")
+    browser.value(_click("#again"))
+    browser.value("document.querySelector('#strength').value = 50")
+    browser.value(_click("#start"))
+    browser.wait(_is_shown("#work-step"))
+    browser.wait(_is_shown("#download"), patience_s=_PATIENCE_S)
+    assert studio.clip()["strength"] == 0.5
+    browser.wait("window.loads > 0")  # else the result before would be played
+
+
+def test_a_clip_that_does_not_say_how_long_it_is_is_timed_by_the_frame(
+    browser: Browser, studio: RunningStudio, tmp_path: Path
+) -> None:
+    with av.open(str(tmp_path / "live.mkv"), "w", options={"live": "1"}) as output:
+        video = output.add_stream("libx264", rate=25, options=_QUICK)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        for number in range(10):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(picture(number, 48, 64), format="rgb24")))
+        output.mux(video.encode(None))
+    _dropped(browser, studio, tmp_path / "live.mkv")
+    browser.wait(_text("#time-text") + ".includes('does not say how long it is')", patience_s=_PATIENCE_S)
+    assert "frame" in browser.value(_text("#best-time"))
 
 
 def test_work_is_paused_seen_from_two_tabs_gone_on_with_and_cancelled(

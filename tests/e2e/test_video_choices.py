@@ -2,6 +2,7 @@
 
 import re
 import struct
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,48 @@ def test_a_preview_shows_before_and_after(
     before, after = picture[:, :width], picture[:, width:]
     assert np.abs(np.clip(before * 2, 0, 255) - after).max() == 0
     assert f"{target} is written." in summary.text()
+
+
+@pytest.mark.parametrize(("rotation_deg", "size"), [(0, (48, 2 * 128)), (90, (128, 2 * 48))])
+def test_a_preview_has_the_shape_that_a_player_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotation_deg: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Doubled())
+    spec = ClipSpec(num_frames=5, sample_aspect_ratio=Fraction(2), rotation_deg=rotation_deg)
+    preview(make_clip(tmp_path / "in.mp4", spec), tmp_path / "in.png", VideoJob())
+    assert frames_of(tmp_path / "in.png")[0].to_ndarray(format="rgb24").shape[:2] == size
+
+
+def test_a_preview_keeps_few_frames_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    alive: list[int] = []
+
+    class Counted(Doubled):
+        @staticmethod
+        def stream(frames: Any, options: Any) -> Any:
+            for made in Doubled.stream(frames, options):
+                seen.append(weakref.ref(made.frame.pixels))
+                alive.append(sum(each() is not None for each in seen))
+                yield made
+
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Counted())
+    source = make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=75))
+    assert preview(source, tmp_path / "in.png", VideoJob()).num_frames == 25
+    assert max(alive) <= 6
+
+
+def test_a_preview_of_a_clip_that_is_cut_off_shows_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previewing, "load_deblurrer", lambda *_args, **_choices: Doubled())
+    spec = ClipSpec(num_frames=200, options={"crf": "0", "preset": "ultrafast", "g": "10"})
+    whole = make_clip(tmp_path / "in.mkv", spec).read_bytes()
+    source = tmp_path / "cut.mkv"
+    source.write_bytes(whole[: len(whole) // 4])
+    summary = preview(source, tmp_path / "cut.png", VideoJob())
+    assert 0 < summary.time_s < 2
+    with pytest.raises(UsageError, match="no frame"):
+        preview(source, tmp_path / "late.png", VideoJob(), time_s=Fraction(7))
 
 
 def test_preview_takes_a_time_or_nothing(tmp_path: Path) -> None:

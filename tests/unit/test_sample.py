@@ -1,5 +1,6 @@
 """The sample clip: the same every time, with sound, with motion to undo."""
 
+import resource
 import subprocess
 import sys
 from itertools import islice
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from concertdeblur import sample
 from concertdeblur.blur.tone import tone_curve
+from concertdeblur.errors import TargetError
 from concertdeblur.psnr import psnr_db
 from concertdeblur.sample import HEIGHT_PX, NUM_FRAMES, RATE_FPS, WIDTH_PX, frames, write_sample
 from tests.commands import environment
@@ -74,10 +77,24 @@ def test_lamps_blink(clips: tuple[Path, Path]) -> None:
     assert (np.abs(np.diff(bright)) > 60).sum() > NUM_FRAMES / 6  # a lamp is a hundred pixels
 
 
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = next(frames())
+    monkeypatch.setattr(sample, "frames", lambda: [pair, pair])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(TargetError, match=r"a\.mp4: cannot be written"):
+            write_sample(tmp_path / "a.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
         (["a.xyz"], 2, "must end in one of"),
+        (["a.webm"], 2, "cannot hold the sample's H.264"),
         (["a.mp4", "--sharp", "a.mp4"], 2, "different files"),
         (["nowhere/a.mp4"], 1, "no such folder"),
     ],

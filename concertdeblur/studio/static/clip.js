@@ -116,8 +116,9 @@ export class Panel {
   playable(of) {
     const copy = this.clip.copies[of];
     if (!copy && this.clip.facts.is_hdr) { this.copy(of); return ""; } // browsers differ in how they show HDR
-    if (copy === "ready") return this.file(of + "-copy", this.clip.result);
-    return copy ? "" : this.file(of, this.clip.result);
+    const number = of === "result" ? this.clip.result_number : 0; // made again, it is another file of the same name
+    if (copy === "ready") return this.file(of + "-copy", number);
+    return copy ? "" : this.file(of, number);
   }
 
   waitText(...kinds) {
@@ -193,13 +194,16 @@ export class Panel {
 
   drawStart() {
     const estimates = this.clip.estimate_s, isClip = this.clip.facts.kind === "clip";
+    // a clip that does not say how many frames it has, as a recording of a browser, is timed by the frame
+    const paceOf = quality => this.clip.frame_s[quality] ? words.pace(1 / this.clip.frame_s[quality]) : "";
     const told = {best: "undoes the most", fast: isClip ? "for long clips; gains a little less" : "less thorough"};
     for (const quality of ["best", "fast"]) {
       const time = estimates[quality];
-      put($(quality + "-time"), [time ? words.span(time) : isClip ? "being timed …" : "", told[quality]].filter(Boolean).join("; "));
+      put($(quality + "-time"), [time ? words.span(time) : isClip ? paceOf(quality) || "being timed …" : "", told[quality]].filter(Boolean).join("; "));
     }
-    const time = estimates[this.quality];
+    const time = estimates[this.quality], pace = paceOf(this.quality);
     put($("time-text"), time ? `It takes ${words.span(time)} on this computer. That was measured on your own ${this.clip.facts.kind}.`
+      : isClip && pace ? `The pace on this computer is ${pace}. Your clip does not say how long it is, so the whole time is not known.`
       : isClip ? "How long it takes here is being measured on the first frames of your clip …" : "");
     put($("start"), this.isAgain ? "Make it again" : this.clip.state === "failed" ? "Try again" : "Make it sharper");
   }
@@ -222,6 +226,7 @@ export class Panel {
     for (const act of ["pause", "resume", "cancel"]) $(act).disabled = clip.is_ending;
     const newest = p && p.newest;
     $("newest-view").hidden = !newest;
+    if (!newest) this.shown.newest = ""; // work that begins anew counts from 1 again
     const key = `${clip.id}-${newest}`;
     if (newest && this.shown.newest !== key) {
       this.shown.newest = key;

@@ -1,12 +1,13 @@
 """Decisions on frames: saved at once, read with care."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from concertdeblur.dataset.reviews import REVIEWS_FILE, Review, ReviewLog, read_reviews
 from concertdeblur.dataset.shot_types import ShotType
-from concertdeblur.errors import DatasetError
+from concertdeblur.errors import DatasetError, TargetError
 
 GOOD = '{"frame_id": "a", "keep": true, "shot_type": "LS"}\n'
 
@@ -24,6 +25,22 @@ def test_a_decision_is_on_the_disk_at_once_and_the_last_one_counts(tmp_path: Pat
         log.add("b", None)
         assert read_reviews(tmp_path) == log.reviews == {"a": Review(keep=False)}
     assert (tmp_path / REVIEWS_FILE).read_text().count("\n") == 4
+
+
+def test_a_decision_that_a_full_disk_refused_leaves_no_trace(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ReviewLog(tmp_path) as log:
+        log.add("a", Review(keep=True))
+        length = (tmp_path / REVIEWS_FILE).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (length + 9, limits[1]))  # a part of the line has room
+        try:
+            with pytest.raises(TargetError, match="cannot be written"):
+                log.add("a", Review(keep=False))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert read_reviews(tmp_path) == log.reviews == {"a": Review(keep=True)}
+        log.add("b", Review(keep=False))
+    assert read_reviews(tmp_path) == {"a": Review(keep=True), "b": Review(keep=False)}
 
 
 def test_the_beginning_of_a_killed_writers_line_is_dropped(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """The studio's parts: names, records, uploads over a limit, boxes of turned frames, moments, small copies."""
 
 import asyncio
+import errno
 import json
+import os
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +17,13 @@ from hypothesis import strategies as st
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.deblurrer import DeblurOptions
-from concertdeblur.errors import Interrupted, SourceError, UsageError
+from concertdeblur.errors import Interrupted, SourceError, TargetError, UsageError
 from concertdeblur.frame import Colour, Orientation
 from concertdeblur.media.backends import open_reader
 from concertdeblur.media.reader import ReaderOptions
 from concertdeblur.studio import previewing
 from concertdeblur.studio.facts import facts_of, shown_size
+from concertdeblur.studio.live import LiveClip
 from concertdeblur.studio.records import Choices, State, read_record
 from concertdeblur.studio.viewing import small_size
 from concertdeblur.studio.views import in_8_bits, turned
@@ -36,6 +40,10 @@ from tests.weight_sets import random_weight_set
         ("Größe '26 (live) $(rm -rf).mkv", "Größe '26 (live) $(rm -rf).mkv"),
         ("x" * 300 + ".mp4", "x" * 116 + ".mp4"),
         ("photo.HEIC", "photo.HEIC"),
+        ("Screen Recording at 10.00.00\u202fPM.mov", "Screen Recording at 10.00.00\u202fPM.mov"),  # as macOS writes it
+        ("夜の\u3000コンサート.mp4", "夜の\u3000コンサート.mp4"),
+        ("\U0001f468\u200d\U0001f3a4.mp4", "\U0001f468\u200d\U0001f3a4.mp4"),  # a singer: two emoji, joined
+        ("\U0001fadf.mp4", "\U0001fadf.mp4"),  # an emoji that this Python does not know yet
     ],
 )  # fmt: skip
 def test_names_of_clips_are_kept(given: str, kept: str) -> None:
@@ -44,7 +52,8 @@ def test_names_of_clips_are_kept(given: str, kept: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "word"), [("a/b.mp4", "no path"), ("a\\b.mp4", "no path"), (".mp4", "dot"), ("a.exe", "neither"),
-                        ("a\x1b[2J.mp4", "no name"), ("raw.cr2", "camera's raw"), ("", "no name")],
+                        ("a\x1b[2J.mp4", "no control"), ("a\u2028.mp4", "no control"),
+                        ("a\udcff.mp4", "no control"), ("raw.cr2", "camera's raw"), ("", "no name")],
 )  # fmt: skip
 def test_names_that_are_none_are_refused(given: str, word: str) -> None:
     with pytest.raises(UsageError, match=word):
@@ -60,17 +69,61 @@ def test_a_clip_is_found_again_and_what_makes_no_sense_is_passed_over(tmp_path: 
         record.save(workspace.clip_folder(record.clip_id).path)
         assert list(workspace.records()) == [record]
         assert workspace.add_in_place(source) == record, "the same file is no second clip"
-        half = workspace.clip_folder("0123456789abcdef").path
-        half.mkdir()
-        (half / "clip.json").write_text(json.dumps({"format": 1, "clip_id": half.name, "state": "odd"}))
-        assert read_record(half) is None
+        half, other = (workspace.clip_folder(name * 16).path for name in "01")
+        (half / "in").mkdir(parents=True)
+        other.mkdir()
+        (other / "clip.json").write_text(json.dumps({"format": 1, "clip_id": other.name, "state": "odd"}))
+        assert read_record(other) is None
         workspace.drop_remains()
-        assert not half.exists()
+        assert not half.exists(), "an upload that never ended"
+        assert workspace.unreadable() == [other], "another version may have written it; the clip is somebody's"
         workspace.tell_address("http://127.0.0.1:1/?token=x")
         with pytest.raises(StudioIsOpenError) as told, Workspace(tmp_path / "studio"):
             pass
         assert told.value.address == "http://127.0.0.1:1/?token=x"
     assert not (tmp_path / "studio" / "address").exists()
+
+
+@pytest.mark.parametrize("way", ["moved", "named from elsewhere"])
+def test_a_folder_that_is_moved_or_named_otherwise_keeps_its_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("studio")
+    with Workspace(folder) as workspace:
+        clip_id, path = workspace.begin_upload("gig.mp4")
+        path.write_bytes(b"clip")
+        record = workspace.finish_upload(clip_id, path)
+        result = workspace.clip_folder(clip_id).out / "gig.deblurred.mp4"
+        result.write_bytes(b"result")
+        record.state, record.result = State.DONE, str(result)
+        record.save(workspace.clip_folder(clip_id).path)
+    if way == "moved":
+        folder = folder.rename("other")
+    else:
+        (tmp_path / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / "sub")
+        folder = Path("..") / folder
+    with Workspace(folder) as workspace:
+        (found,) = workspace.records()
+        assert Path(found.source).read_bytes() == b"clip"
+        assert Path(found.result).read_bytes() == b"result"
+
+
+def test_a_full_disk_or_a_folder_that_is_gone_ends_no_studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **_more: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Workspace(tmp_path / "studio") as workspace:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdopen", full)
+            workspace.tell_address("http://127.0.0.1:1/?token=x")
+        with pytest.raises(TargetError, match="no address yet"), Workspace(tmp_path / "studio"):
+            pass
+        shutil.rmtree(tmp_path / "studio")
+        assert list(workspace.records()) == []
+        with pytest.raises(TargetError, match="studio"):
+            workspace.has_room(1)
 
 
 def test_an_upload_without_a_length_ends_at_the_limit(tmp_path: Path) -> None:
@@ -93,6 +146,48 @@ def test_an_upload_without_a_length_ends_at_the_limit(tmp_path: Path) -> None:
         assert answer.status_code == 413
         assert "larger than 1000 bytes" in answer.json()["error"]
         assert list((tmp_path / "clips").iterdir()) == []
+
+
+def test_a_clip_whose_name_is_no_utf_8_is_shown_and_downloaded(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the extra 'studio' is not installed")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+    from concertdeblur.studio.api import make_studio_app
+    from concertdeblur.studio.clips import Clips
+
+    async def get(app: Any, path: str) -> Any:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+            return await http.get(path)
+
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xeate.mp4"))
+    source.write_bytes(b"clip")
+    with Workspace(tmp_path / "studio") as workspace:
+        record = workspace.add_in_place(source)
+        result = workspace.clip_folder(record.clip_id).out / source.name
+        result.write_bytes(b"result")
+        record.state, record.result, record.facts = State.DONE, str(result), {"kind": "clip"}
+        record.save(workspace.clip_folder(record.clip_id).path)
+        clips = Clips(workspace, {})
+        clips.look_for_new()
+        app = make_studio_app(clips, workspace, has_choice=True)
+        (shown,) = asyncio.run(get(app, "/api/clips")).json()["clips"]
+        assert shown["name"] == shown["result"] == "f\ufffdte.mp4"
+        answer = asyncio.run(get(app, f"/api/clips/{record.clip_id}/download"))
+        assert answer.content == b"result"
+        assert "f%EF%BF%BDte.mp4" in answer.headers["content-disposition"]
+        assert asyncio.run(get(app, f"/api/clips/{record.clip_id}/source")).content == b"clip"
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".mp4", "clip"), (".png", "picture")])
+def test_the_output_of_a_clip_with_the_longest_name_has_a_shorter_one(tmp_path: Path, suffix: str, kind: str) -> None:
+    source = tmp_path / ("é" * 125 + suffix)  # a file system takes 255 bytes
+    source.touch()
+    with Workspace(tmp_path / "studio") as workspace:
+        record = workspace.add_in_place(source)
+        record.facts = {"kind": kind}
+        output = LiveClip(record=record, folder=workspace.clip_folder(record.clip_id)).output()
+    output.touch()
+    assert output.name.startswith("é" * 50)
+    assert output.name.endswith(f".deblurred{suffix}")
 
 
 @given(
