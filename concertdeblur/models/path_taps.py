@@ -15,8 +15,8 @@ What a pixel's path carries is the same in all frames, but for what was hidden a
 is lit in a neighbour alone lies far outside what this frame shows anywhere along the path. So a neighbour's sample may
 leave the range of the frame's own ones by NEIGHBOUR_ROOM and by NEIGHBOUR_SHARE of that range. Beyond, it is believed
 the less, and NEIGHBOUR_EXCESS further off it is taken for the frame itself. A lamp with dark surroundings on its own
-path passes this test. So where a neighbour shows other light (`path_search.believed`), its samples are the frame itself,
-too.
+path passes this test. So where a neighbour shows other light (`path_search.believed`), its samples are the frame
+itself, too.
 
 Taps are kept as planes: the red of all taps, their green, blue and luma, then the lowest and the highest RGB of the
 frame's own samples within an exposure.
