@@ -72,7 +72,10 @@ def find_items(
     if target is None:
         if len(sources) > 1:
             raise UsageError("several inputs need a folder for their outputs: name one last")
-        target = sources[0].resolve().with_name(f"{sources[0].resolve().name}{_MADE}")
+        folder = sources[0].resolve()
+        if not folder.name:
+            raise TargetError(f"{sources[0]}: has no folder beside it for the outputs; name one last")
+        target = folder.with_name(f"{folder.name}{_MADE}")
     if target.exists() and not target.is_dir():
         raise TargetError(f"{target}: is a file; several clips need a folder for their outputs: name one last")
     if not target.exists() and looks_like_clip(target):
@@ -167,7 +170,7 @@ def deblur_batch(
     networks = kept or KeptNetworks()
 
     def is_done(item: Item) -> bool:
-        return item.target.exists() and not job.overwrite
+        return item.target.is_file() and not job.overwrite
 
     def make(item: Item) -> VideoSummary:
         nonlocal deblurrer

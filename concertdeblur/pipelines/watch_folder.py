@@ -64,7 +64,7 @@ class WatchedFolder:
         now, ready, there = self.clock(), [], set()
         for item in self._items():
             state = _state(item.source)
-            if state is None or item.target.exists():
+            if state is None or item.target.is_file():
                 continue
             there.add(item.source)
             before, since = self._seen.get(item.source, (None, now))

@@ -219,3 +219,25 @@ def test_a_phone_s_folder_as_a_user_runs_it(photos: Path) -> None:
     ended = run("image", photos, photos.parent / "out", *ZERO)
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr.count("is written.") == 2
+
+
+@pytest.mark.parametrize("name", [".", "../photos", "deep/.."])
+def test_the_outputs_of_a_folder_lie_beside_it_whatever_it_is_called(photos: Path, name: str) -> None:
+    ended = run_here("image", name, *ZERO, folder=photos)
+    assert (ended.returncode, names(photos.parent / "photos.deblurred")) == (0, ["B.PNG", "a.jpg"])
+
+
+def test_the_root_of_all_folders_has_no_folder_beside_it() -> None:
+    ended = run_here("image", "/", *ZERO)
+    assert (ended.returncode, "/: has no folder beside it" in ended.stderr) == (1, True)
+
+
+def test_a_picture_that_is_named_twice_has_one_output(photos: Path) -> None:
+    ended = run_here("image", "a.jpg", "../photos/a.jpg", "B.PNG", "../out", *ZERO, folder=photos)
+    assert (ended.returncode, names(photos.parent / "out")) == (0, ["B.PNG", "a.jpg"])
+
+
+def test_quiet_names_the_pictures_that_fail_with_the_reason(photos: Path) -> None:
+    (photos / "a.jpg").write_bytes(b"")
+    ended = run_here("image", ".", "../out", "--quiet", *ZERO, folder=photos)
+    assert ended.stderr == "Error: a.jpg: is empty\nError: 1 of 2 pictures are written, 1 failed: a.jpg\n"
