@@ -22,7 +22,7 @@ from concertdeblur.pictures.metadata import Metadata
 from concertdeblur.pictures.stills import Still
 
 _MOST_EXIF, _MOST_XMP, _MOST_IPTC, _MOST_COMMENT = 65_527, 65_502, 65_519, 65_533  # bytes in one segment of a JPEG
-_MOST_PIXEL_BYTES = 8  # of a JPEG, for each pixel; noise at quality 100 takes 3.3
+_MOST_PIXEL_BYTES = 4  # of a JPEG, for each pixel of its blocks; noise at quality 100 takes 3.3
 _PILLOW = threading.Lock()  # the size of Pillow's buffer is one for the whole process
 _INCH = 2
 
@@ -122,7 +122,7 @@ def _room_for(still: Still, metadata: Metadata) -> Iterator[None]:
     libjpeg needs that to optimise. Pillow has room for one or two bytes a pixel, but noise takes more.
     """
     beside = (metadata.exif, metadata.xmp, metadata.iptc, metadata.colour_profile, metadata.comment)
-    height, width = still.pixels.shape[:2]
+    height, width = (-(-side // 8) * 8 for side in still.pixels.shape[:2])  # of whole blocks
     room = _MOST_PIXEL_BYTES * height * width + 2 * sum(len(blob or b"") for blob in beside)
     with _PILLOW:
         before = ImageFile.MAXBLOCK
