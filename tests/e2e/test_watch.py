@@ -193,6 +193,8 @@ def test_a_clip_that_grows_after_it_was_taken_is_named_once(inbox: Path, tmp_pat
     clip, out = make_clip(inbox / "a.mp4", ClipSpec(num_frames=3)), tmp_path / "out" / "a.mp4"
     watched, stop = WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0), threading.Event()
     warned: list[str] = []
+    late = threading.Timer(10, stop.set)  # or a watch that says nothing would go on for ever
+    late.start()
 
     def on_warning(message: str) -> None:
         warned.append(message)
@@ -209,6 +211,7 @@ def test_a_clip_that_grows_after_it_was_taken_is_named_once(inbox: Path, tmp_pat
             stop.set()
         elif is_late:
             make_clip(clip, ClipSpec(num_frames=5))
+    late.cancel()
     assert warned == [f"a.mp4: has changed since it was deblurred; remove {out}, and the clip is done again"]
     kinds = [line.split()[1] for line in (tmp_path / "out" / LOG).read_text().splitlines()]
     assert kinds == ["done", "changed", "done"]

@@ -145,15 +145,6 @@ def test_a_jpeg_holds_noise(tmp_path: Path, quality: int) -> None:
     assert open_picture(made).still().pixels.shape == noise.shape
 
 
-def test_a_small_jpeg_holds_much_beside_its_pixels(tmp_path: Path) -> None:
-    exif, xmp = Image.Exif(), b"<x>" + bytes(40_000)
-    exif[270] = "x" * 40_000
-    Image.fromarray(photograph(20, 30)).save(tmp_path / "in.webp", exif=exif.tobytes(), xmp=xmp)
-    metadata = open_picture(passed(tmp_path / "in.webp", "out.jpg")).metadata
-    assert metadata.xmp == xmp
-    assert b"x" * 40_000 in (metadata.exif or b"")
-
-
 @pytest.mark.parametrize("kind", ["IPTC", "comment"])
 def test_what_is_too_long_for_a_jpeg_is_left_out_and_said(tmp_path: Path, kind: str) -> None:
     source, image = tmp_path / "in", Image.fromarray(photograph(20, 30))
