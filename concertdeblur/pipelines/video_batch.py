@@ -202,7 +202,7 @@ def batch_failure(count: BatchCount) -> SourceError:
 def _failed_text(count: BatchCount) -> str:
     failed, done = count.failed, count.num_made + count.num_there
     names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
-    others = f"; the other {done} are done" if done else ""
+    others = f"; the other {done} {'is' if done == 1 else 'are'} done" if done else ""
     return f"{len(failed)} of {_counted(count.num_items)} failed: {names}{others}"
 
 

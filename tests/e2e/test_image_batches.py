@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from concertdeblur.errors import SourceError
 from concertdeblur.pipelines import image_batch
 from concertdeblur.pipelines.batch import BatchCount
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
@@ -241,3 +242,26 @@ def test_quiet_names_the_pictures_that_fail_with_the_reason(photos: Path) -> Non
     (photos / "a.jpg").write_bytes(b"")
     ended = run_here("image", ".", "../out", "--quiet", *ZERO, folder=photos)
     assert ended.stderr == "Error: a.jpg: is empty\nError: 1 of 2 pictures are written, 1 failed: a.jpg\n"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_outputs_that_are_one_file_on_a_disk_without_capital_letters(tmp_path: Path, overwrite: bool) -> None:
+    for name in ("A.png", "a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    picture(tmp_path / "out" / "A.png")
+    (tmp_path / "out" / "a.png").hardlink_to(tmp_path / "out" / "A.png")  # as such a disk shows them
+    tasks = plan_images([tmp_path / "in", tmp_path / "out"], ImageJob(strength=0, overwrite=overwrite))
+    failed: list[str] = []
+    count = BatchCount()
+    made = deblur_images(
+        tasks, ImageJob(strength=0, overwrite=overwrite), count=count,
+        on_failure=lambda path, error: failed.append(f"{path.name}: {error}"),
+    )  # fmt: skip
+    with pytest.raises(SourceError, match="1 failed"):  # noqa: PT012
+        for summary in made:
+            if summary.target.name == "A.png":  # on such a disk the other name shows the new file
+                (tmp_path / "out" / "a.png").unlink()
+                (tmp_path / "out" / "a.png").hardlink_to(summary.target)
+    assert count.failed == [tmp_path / "in" / "a.png"]
+    assert "is the same file as A.png on this disk; rename an input" in failed[0]
+    assert len(failed) == 1
