@@ -189,6 +189,8 @@ def _open_by_pillow(path: Path, data: bytes) -> PictureFile:
     changes = list(_conversions(image))
     if image.format == "MPO":
         changes.append("what the JPEG holds besides the picture (a gain map, a preview, another view) is left out")
+    if image.mode == "RGB" and (stored := _stored_bits(image, data)) > 8:
+        changes.append(f"its {stored} bits a channel are rounded to 8; convert it to a 16-bit png or tif first")
     if num_pictures > 1 and depth_bits > 8:
         changes.append("an animation has 8 bits a channel; its others are rounded")
         depth_bits = 8
@@ -421,6 +423,14 @@ def _depth_bits(image: Image.Image, data: bytes) -> int:
         flags = data[position + 6] if 0 <= position < len(data) - 6 else 0
         return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
     return 16 if image.mode.startswith("I") else 32 if image.mode == "F" else 8
+
+
+def _stored_bits(image: Image.Image, data: bytes) -> int:
+    """Bits a channel of a JPEG 2000 or PPM, which Pillow reduces to 8 in colour; 8 for all else."""
+    if image.format == "PPM" and isinstance(image.tile[0].args, tuple):
+        return max(8, int(image.tile[0].args[-1]).bit_length())
+    size = data.find(b"\xff\x51") if image.format == "JPEG2000" else -1  # the marker that tells the size
+    return 8 if not 0 <= size < len(data) - 40 else (data[size + 40] & 0x7F) + 1
 
 
 def _spread(still: Still, depth_bits: int) -> Still:

@@ -369,3 +369,14 @@ def test_an_exif_that_nothing_can_read_is_left_out_and_said(tmp_path: Path, suff
     made = passed(source, f"out{suffix}", warned=warned)
     assert warned == ["in.jpg: its EXIF is damaged, and is left out"]
     assert open_picture(made).metadata.exif is None
+
+
+@pytest.mark.parametrize("name", ["in.jp2", "in.ppm"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_of_a_jpeg_2000_or_ppm_that_are_rounded_are_said(tmp_path: Path, name: str, dtype: type) -> None:
+    picture = photograph(40, 60)[:, :, ::-1].astype(dtype) * (257 if dtype is np.uint16 else 1)
+    cv2.imwrite(str(tmp_path / name), picture)
+    warned: list[str] = []
+    passed(tmp_path / name, "out.png", warned=warned)
+    told = f"{name}: its 16 bits a channel are rounded to 8; convert it to a 16-bit png or tif first"
+    assert warned == ([told] if dtype is np.uint16 else [])
