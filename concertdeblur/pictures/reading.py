@@ -427,8 +427,9 @@ def _depth_bits(image: Image.Image, data: bytes) -> int:
 
 def _stored_bits(image: Image.Image, data: bytes) -> int:
     """Bits a channel of a JPEG 2000 or PPM, which Pillow reduces to 8 in colour; 8 for all else."""
-    if image.format == "PPM" and isinstance(image.tile[0].args, tuple):
-        return max(8, int(image.tile[0].args[-1]).bit_length())
+    if image.format == "PPM":
+        *_, (_, _, _, arguments) = getattr(image, "tile")  # noqa: B009 - Pillow's stubs do not have it
+        return max(8, int(arguments[-1]).bit_length()) if isinstance(arguments, tuple) else 8
     size = data.find(b"\xff\x51") if image.format == "JPEG2000" else -1  # the marker that tells the size
     return 8 if not 0 <= size < len(data) - 40 else (data[size + 40] & 0x7F) + 1
 

@@ -374,7 +374,7 @@ def test_an_exif_that_nothing_can_read_is_left_out_and_said(tmp_path: Path, suff
 @pytest.mark.parametrize("name", ["in.jp2", "in.ppm"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_bits_of_a_jpeg_2000_or_ppm_that_are_rounded_are_said(tmp_path: Path, name: str, dtype: type) -> None:
-    picture = photograph(40, 60)[:, :, ::-1].astype(dtype) * (257 if dtype is np.uint16 else 1)
+    picture: Pixels = photograph(40, 60).astype(dtype) * dtype(257 if dtype is np.uint16 else 1)
     cv2.imwrite(str(tmp_path / name), picture)
     warned: list[str] = []
     passed(tmp_path / name, "out.png", warned=warned)
