@@ -17,11 +17,15 @@ def printable(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Write one line on standard error; nothing happens if its terminal was closed, which ends the run anyway."""
+    """Write one line on standard error.
+
+    Nothing happens if its terminal was closed, which ends the run anyway, or if it goes to a full disk: a log that
+    cannot grow must not end hours of work.
+    """
     try:
         click.echo(printable(message), err=True)
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise
 
 

@@ -41,6 +41,9 @@ class Display(Protocol):
     def warning(self, message: str) -> None:
         """Something is left out, or not kept as it was."""
 
+    def failure(self, message: str) -> None:
+        """One item of several failed; the others go on."""
+
     def note(self, message: str) -> None:
         """Something that is good to know."""
 
@@ -143,6 +146,10 @@ class QuietDisplay:
     def warning(self, message: str) -> None:
         """Say nothing."""
 
+    def failure(self, message: str) -> None:
+        """Write it: it is an error."""
+        say(f"Error: {message}")
+
     def note(self, message: str) -> None:
         """Say nothing."""
 
@@ -180,6 +187,10 @@ class JsonDisplay:
     def warning(self, message: str) -> None:
         """Write a `warning` event."""
         write_event("warning", {"message": message})
+
+    def failure(self, message: str) -> None:
+        """Write a `warning` event."""
+        self.warning(message)
 
     def note(self, message: str) -> None:
         """Write a `note` event."""
@@ -224,6 +235,10 @@ class TextDisplay:
     def warning(self, message: str) -> None:
         """Write the warning, above the live line."""
         self.note(f"Warning: {message}")
+
+    def failure(self, message: str) -> None:
+        """Write it as a warning: the last line says what became of all."""
+        self.warning(message)
 
     def note(self, message: str) -> None:
         """Write the note, above the live line."""

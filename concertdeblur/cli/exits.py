@@ -1,5 +1,6 @@
 """How a run ends: every error is one sentence and an exit code."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -16,6 +17,7 @@ from concertdeblur.errors import ConcertDeblurError, Interrupted, UsageError
 _NO_MEMORY = (
     "out of memory", "can't allocate memory", "insufficient memory", "cannot allocate memory", "can't start new thread",
 )  # fmt: skip
+_LOOP = "Symlink loop from "  # so begins what pathlib says of a link that leads back to itself
 _MOST_LETTERS = 200  # most letters of a message that was not written for users
 
 
@@ -36,7 +38,8 @@ def report_error(error: BaseException, *, as_json: bool, debug: bool) -> int:
     message, code = describe_error(error)
     say(f"Error: {message}")
     if as_json:
-        write_event("error", {"message": printable(message), "exit_code": code})
+        with contextlib.suppress(OSError):  # it may be standard output that failed
+            write_event("error", {"message": printable(message), "exit_code": code})
     return code
 
 
@@ -58,7 +61,7 @@ def warn_of_failure(shown: Display, source: Path, error: Exception, *, debug: bo
     if debug:
         show_traceback(error)
     sentence, _ = describe_error(error)
-    shown.warning(sentence if source.name in sentence else f"{source}: {sentence}")
+    shown.failure(sentence if source.name in sentence else f"{source}: {sentence}")
     return sentence
 
 
@@ -83,6 +86,8 @@ def describe_error(error: BaseException) -> tuple[str, int]:
         return f"no space left on the device{_named(error)}; nothing was written", 1
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{_named(error)}", 1
+    if isinstance(error, RuntimeError) and text.startswith(_LOOP):
+        return f"{text.removeprefix(_LOOP).strip(chr(39))}: is a link that leads back to itself", 1
     short = text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
     kind = f"{type(error).__name__}: {short}" if text else type(error).__name__
     return (
@@ -93,6 +98,19 @@ def describe_error(error: BaseException) -> tuple[str, int]:
 
 def _named(error: OSError) -> str:
     return f" ({error.filename})" if error.filename else ""
+
+
+def open_missing_streams() -> None:
+    """Give standard streams that are closed (`>&-`, some services) a place where nothing arrives.
+
+    Without it the next file that is opened would get their number, and what libraries print would land in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def flush_output() -> None:

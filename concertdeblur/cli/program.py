@@ -24,7 +24,7 @@ from concertdeblur.cli.dataset import build_dataset
 from concertdeblur.cli.display import display, run_facts
 from concertdeblur.cli.doctor_table import show_report
 from concertdeblur.cli.evaluate import evaluate
-from concertdeblur.cli.exits import flush_output, report_error, warn_of_failure
+from concertdeblur.cli.exits import flush_output, open_missing_streams, report_error, warn_of_failure
 from concertdeblur.cli.options import (
     FILE,
     LOCAL_FILE,
@@ -214,6 +214,7 @@ cli.add_command(bench)
 
 def main() -> None:
     """Run the command line: the console script `concertdeblur`."""
+    open_missing_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their developers; users get our own warnings
     cli.main()

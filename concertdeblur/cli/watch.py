@@ -44,6 +44,7 @@ def watch(
     """Deblur clips as they appear in the folder IN, one after the other, into the folder OUT.
 
     A clip that has its output is done. One that fails is named in OUT/watch.log, and tried again when its file changes.
+    One that changes after it was taken is named there, too.
     Ctrl-C or SIGTERM ends the watch; the next watch goes on with a long clip that was stopped.
     """
     debugging = is_debugging()

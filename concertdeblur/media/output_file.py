@@ -73,6 +73,7 @@ class OutputFile:
             if kind is not None:
                 self.part.unlink(missing_ok=True)
                 return
+            sync_file(self.part)  # or a power cut leaves the name with nothing behind it
             self.part.replace(self._real)
         except OSError as failure:
             self.part.unlink(missing_ok=True)
@@ -80,6 +81,12 @@ class OutputFile:
         finally:
             if self._lock is not None:
                 os.close(self._lock)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def remove_dead_parts(folder: Path) -> None:

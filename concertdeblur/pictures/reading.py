@@ -9,6 +9,7 @@ and has 1.5 MB, while the other one holds x265 (GPL, 23 MB unpacked).
 import io
 import logging
 import os
+import stat
 import struct
 import threading
 import warnings
@@ -108,9 +109,11 @@ def _bytes_of(path: Path) -> bytes:
     if path.is_dir():
         raise SourceError(f"{path}: is a folder; name a picture")
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+    if data is None:
+        raise SourceError(f"{path}: is no regular file; name a picture's file")
     if not data:
         raise SourceError(f"{path}: is empty")
     unread = why_not_read(path)
@@ -177,6 +180,7 @@ def _open_by_pillow(path: Path, data: bytes) -> PictureFile:
         chunks = containers.png_chunks(data)
         data = containers.PNG_SIGNATURE + b"".join(containers.png_chunk(*chunk) for chunk in chunks)
     image = _opened(data)
+    _scale_clear_grey(image, data)
     num_pictures = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
     is_png = image.format == "PNG"
     depth_bits = _depth_bits(image, data)
@@ -185,10 +189,12 @@ def _open_by_pillow(path: Path, data: bytes) -> PictureFile:
     changes = list(_conversions(image))
     if image.format == "MPO":
         changes.append("what the JPEG holds besides the picture (a gain map, a preview, another view) is left out")
+    if image.mode == "RGB" and (stored := _stored_bits(image, data)) > 8:
+        changes.append(f"its {stored} bits a channel are rounded to 8; convert it to a 16-bit png or tif first")
     if num_pictures > 1 and depth_bits > 8:
         changes.append("an animation has 8 bits a channel; its others are rounded")
         depth_bits = 8
-    metadata = _in_new_colours(metadata, image)
+    metadata = _without_damage(_in_new_colours(metadata, image), changes)
 
     def read(number: int) -> Still:
         if depth_bits > 8 and image.format in ("PNG", "AVIF") and image.mode != "I;16":
@@ -272,6 +278,8 @@ def _open_heif(path: Path, data: bytes) -> PictureFile:
         exif=exif.removeprefix(b"Exif\0\0") if exif else None,
         xmp=info.get("xmp"),
     )  # fmt: skip
+    changes: list[str] = []
+    metadata = _without_damage(metadata, changes)
     told = orientation_of(metadata.exif)
 
     def read(number: int) -> Still:
@@ -288,7 +296,7 @@ def _open_heif(path: Path, data: bytes) -> PictureFile:
     return PictureFile(
         path=path, height=height, width=width, depth_bits=depth_bits, has_alpha=bool(first.has_alpha),
         metadata=metadata.upright(told), holds="pages" if len(numbers) > 1 else "one",
-        num_pictures=len(numbers), read=read,
+        num_pictures=len(numbers), changes=tuple(changes), read=read,
     )  # fmt: skip
 
 
@@ -327,6 +335,13 @@ def _libtiff_silenced() -> Iterator[None]:
             os.close(nowhere)
 
 
+def _scale_clear_grey(image: Image.Image, data: bytes) -> None:
+    """Bring the grey that a PNG calls transparent to 8 bits, as its pixels are; Pillow leaves it in 2 or 4 bits."""
+    key = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(key, int) and data[24] < 8:
+        image.info["transparency"] = key * 255 // ((1 << data[24]) - 1)
+
+
 def _all_but(pixels: Pixels, key: int) -> Pixels:
     return np.where(pixels == key, np.uint16(0), np.uint16(65535))
 
@@ -335,7 +350,7 @@ def _in_rgb_or_grey(image: Image.Image) -> Image.Image:
     is_keyed = "transparency" in image.info
     match image.mode:
         case "1":
-            return image.convert("L")
+            return _in_rgb_or_grey(image.convert("L"))
         case "L":
             return image.convert("LA") if is_keyed else image
         case "La":
@@ -371,6 +386,14 @@ def _conversions(image: Image.Image) -> tuple[str, ...]:
     return (f"its {named} colours are converted to sRGB",) if named else ()
 
 
+def _without_damage(metadata: Metadata, changes: list[str]) -> Metadata:
+    """The metadata without an EXIF that nothing can read; `changes` says so then."""
+    if metadata.exif is None or metadata.exif[:4] in (b"II*\0", b"MM\0*"):
+        return metadata
+    changes.append("its EXIF is damaged, and is left out")
+    return replace(metadata, exif=None)
+
+
 def _in_new_colours(metadata: Metadata, image: Image.Image) -> Metadata:
     """The metadata with the profile of sRGB, if the pixels were converted to it."""
     if image.mode not in ("CMYK", "LAB"):
@@ -400,6 +423,15 @@ def _depth_bits(image: Image.Image, data: bytes) -> int:
         flags = data[position + 6] if 0 <= position < len(data) - 6 else 0
         return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
     return 16 if image.mode.startswith("I") else 32 if image.mode == "F" else 8
+
+
+def _stored_bits(image: Image.Image, data: bytes) -> int:
+    """Bits a channel of a JPEG 2000 or PPM, which Pillow reduces to 8 in colour; 8 for all else."""
+    if image.format == "PPM":
+        *_, (_, _, _, arguments) = getattr(image, "tile")  # noqa: B009 - Pillow's stubs do not have it
+        return max(8, int(arguments[-1]).bit_length()) if isinstance(arguments, tuple) else 8
+    size = data.find(b"\xff\x51") if image.format == "JPEG2000" else -1  # the marker that tells the size
+    return 8 if not 0 <= size < len(data) - 40 else (data[size + 40] & 0x7F) + 1
 
 
 def _spread(still: Still, depth_bits: int) -> Still:

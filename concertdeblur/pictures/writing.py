@@ -5,12 +5,15 @@ rounds them. `tiff` writes TIFF.
 """
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from concertdeblur.frame import full_scale
 from concertdeblur.pictures import containers, deep, tiff
@@ -18,7 +21,9 @@ from concertdeblur.pictures.formats import PictureFormat
 from concertdeblur.pictures.metadata import Metadata
 from concertdeblur.pictures.stills import Still
 
-_MOST_EXIF, _MOST_XMP = 65_527, 65_502  # bytes in one segment of a JPEG
+_MOST_EXIF, _MOST_XMP, _MOST_IPTC, _MOST_COMMENT = 65_527, 65_502, 65_519, 65_533  # bytes in one segment of a JPEG
+_MOST_PIXEL_BYTES = 4  # of a JPEG, for each pixel of its blocks; noise at quality 100 takes 3.3
+_PILLOW = threading.Lock()  # the size of Pillow's buffer is one for the whole process
 _INCH = 2
 
 
@@ -43,7 +48,7 @@ def what_is_lost(
         told.append(f"{suffix} cannot hold transparency; it is dropped")
     names: list[str] = [*metadata.lost_in(target)]
     if target.name == "JPEG":
-        names += ["EXIF"] * (len(metadata.exif or b"") > _MOST_EXIF) + ["XMP"] * (len(metadata.xmp or b"") > _MOST_XMP)
+        names += [name for name, blob, most in _in_one_segment(metadata) if len(blob or b"") > most]
     if not target.has_grey and _is_grey_profile(metadata):
         names.append("colour profile of grey")
     if names:
@@ -81,9 +86,10 @@ def encode(
     if not target.has_grey and _is_grey_profile(metadata):
         metadata = replace(metadata, colour_profile=None)
     options = {"JPEG": _jpeg_options, "WebP": _webp_options, "BMP": _bmp_options}[target.name](metadata)
-    if target.name == "JPEG":
-        options["quality"] = jpeg_quality
-    return _saved(_image(still), target, **options)
+    if target.name != "JPEG":
+        return _saved(_image(still), target, **options)
+    with _room_for(still, metadata):
+        return _saved(_image(still), target, quality=jpeg_quality, **options)
 
 
 def _fitting(still: Still, target: PictureFormat) -> Still:
@@ -109,24 +115,53 @@ def _saved(image: Image.Image, target: PictureFormat, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+@contextmanager
+def _room_for(still: Still, metadata: Metadata) -> Iterator[None]:
+    """Have Pillow's buffer hold a whole JPEG.
+
+    libjpeg needs that to optimise. Pillow has room for one or two bytes a pixel, but noise takes more.
+    """
+    beside = (metadata.exif, metadata.xmp, metadata.iptc, metadata.colour_profile, metadata.comment)
+    height, width = (-(-side // 8) * 8 for side in still.pixels.shape[:2])  # of whole blocks
+    room = _MOST_PIXEL_BYTES * height * width + 2 * sum(len(blob or b"") for blob in beside)
+    with _PILLOW:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, room)
+        try:
+            yield
+        finally:
+            ImageFile.MAXBLOCK = before
+
+
 def _present(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _in_one_segment(metadata: Metadata) -> tuple[tuple[str, bytes | None, int], ...]:
+    """What a JPEG holds in one segment each: its name, its bytes and the most bytes."""
+    return (
+        ("EXIF", metadata.exif, _MOST_EXIF),
+        ("XMP", metadata.xmp, _MOST_XMP),
+        ("IPTC", metadata.iptc, _MOST_IPTC),
+        ("comment", metadata.comment, _MOST_COMMENT),
+    )
+
+
 def _jpeg_options(metadata: Metadata) -> dict[str, Any]:
-    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
+    segmented = _in_one_segment(metadata)
+    exif, xmp, iptc, comment = (blob if len(blob or b"") <= most else None for _, blob, most in segmented)
     segments = b""
-    if iptc is not None and len(iptc) < 65_000:
+    if iptc is not None:
         payload = b"Photoshop 3.0\0" + iptc
         segments = b"\xff\xed" + (len(payload) + 2).to_bytes(2, "big") + payload
     return _present(
         subsampling=0,  # a sharpened picture must not be smeared in colour
         optimize=True,
         icc_profile=metadata.colour_profile,
-        exif=b"Exif\0\0" + exif if exif is not None and len(exif) <= _MOST_EXIF else None,
-        xmp=xmp if xmp is not None and len(xmp) <= _MOST_XMP else None,
+        exif=None if exif is None else b"Exif\0\0" + exif,
+        xmp=xmp,
         dpi=metadata.resolution_dpi,
-        comment=metadata.comment,
+        comment=comment,
         extra=segments or None,
     )
 

@@ -64,7 +64,15 @@ def run_batch(
 
     """
     count.num_items = len(items)
+    targets: dict[str, Path] = {}  # output in small letters -> the first one of that name
     for item in items:
+        # disks such as a camera's make no difference between a.mp4 and A.mp4
+        first = targets.setdefault(str(item.target).casefold(), item.target)
+        if first != item.target and _is_same_file(first, item.target):
+            count.failed.append(item.source)
+            told = f"{item.target}: is the same file as {first.name} on this disk; rename an input"
+            on_failure(item.source, TargetError(told))
+            continue
         if is_done(item):
             count.num_there += 1
             continue
@@ -84,6 +92,13 @@ def run_batch(
             yield made
     if count.failed:
         raise SourceError(wording(count))
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is missing
+        return False
 
 
 def output_name(source: Path, suffix: str, *, converted: Collection[str], mark: str = "") -> str:

@@ -102,7 +102,7 @@ def deblur_on_cluster(
         job = replace(job, fits_sound=True, keep_date=job.keep_date is not False)
     if job.weights is not None and Path(job.weights).is_dir():
         job = replace(job, weights=str(Path(job.weights).absolute()))
-    clips = [_Clip(item=item, was_there=is_batch and item.target.exists() and not job.overwrite) for item in items]
+    clips = [_Clip(item=item, was_there=is_batch and item.target.is_file() and not job.overwrite) for item in items]
     folder = folder_of_all(items)
     make_folder(folder)
     run = _ClusterRun(

@@ -1,7 +1,9 @@
 """`concertdeblur image`: read a picture, deblur it, write it with everything that it carries."""
 
+import struct
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -138,13 +140,14 @@ def deblur_image(
     made = networks.deblur(before.rgb, options)
     others = (opened.still(number) for number in range(1, opened.num_pictures))
     stills = [before.with_rgb(made.pixels), *(s.with_rgb(networks.deblur(s.rgb, options).pixels) for s in others)]
-    _write(outputs[0], stills, metadata, job, opened)
-    if job.heatmap and made.heatmap is not None:
-        shown = Still(pixels=heat_overlay(made.pixels, made.heatmap))
-        _write(outputs[1], [shown], metadata.only_colour(), job, opened)
-    if job.compare:
-        both = Still(pixels=np.concatenate([before.rgb, made.pixels], axis=1))
-        _write(outputs[-1], [both], metadata.only_colour(), job, opened)
+    with ExitStack() as stack:  # all outputs appear, or none
+        _write(outputs[0], stills, metadata, job, opened, stack)
+        if job.heatmap and made.heatmap is not None:
+            shown = Still(pixels=heat_overlay(made.pixels, made.heatmap))
+            _write(outputs[1], [shown], metadata.only_colour(), job, opened, stack)
+        if job.compare:
+            both = Still(pixels=np.concatenate([before.rgb, made.pixels], axis=1))
+            _write(outputs[-1], [both], metadata.only_colour(), job, opened, stack)
     if job.keep_date and (told := keep_date(source, target)):
         on_warning(f"{source.name}: {told}")
     return ImageSummary(
@@ -212,18 +215,23 @@ def _warn(opened: PictureFile, target: Path, metadata: Metadata, on_warning: Cal
         on_warning(f"{opened.path.name}: {clause}")
 
 
-def _write(output: OutputFile, stills: list[Still], metadata: Metadata, job: ImageJob, opened: PictureFile) -> None:
-    """Encode and write; `opened` says how an animation plays, and how many bits the source had."""
+def _write(
+    output: OutputFile, stills: list[Still], metadata: Metadata, job: ImageJob, opened: PictureFile, stack: ExitStack
+) -> None:
+    """Encode and write; the output appears when `stack` is left.
+
+    `opened` says how an animation plays, and how many bits the source had.
+    """
     sequence = Sequence(loop=opened.loop, has_default_picture=opened.has_default_picture)
     try:
         data = encode(
             format_of(output.target), stills, metadata, sequence=sequence, depth_bits=opened.depth_bits,
             jpeg_quality=job.jpeg_quality,
         )  # fmt: skip
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TypeError, SyntaxError, KeyError, struct.error) as error:  # Pillow's
         raise TargetError(f"{output.target}: the picture cannot be encoded ({error})") from error
-    with output as part:
-        try:
-            part.write_bytes(data)
-        except OSError as error:
-            raise target_error(output.target, error) from error
+    part = stack.enter_context(output)
+    try:
+        part.write_bytes(data)
+    except OSError as error:
+        raise target_error(output.target, error) from error

@@ -156,7 +156,10 @@ def _is_folder(target: Path) -> bool:
 
 def _beside(path: Path, job: ImageJob) -> list[ImageTask]:
     if path.is_dir():
-        return _into(path, path.with_name(f"{path.resolve().name}{MARK}"), job)
+        place = path.resolve() if path.name in ("", "..") else path  # such as `.`
+        if not place.name:
+            raise TargetError(f"{path}: has no folder beside it for the outputs; name one last")
+        return _into(path, place.with_name(f"{path.resolve().name}{MARK}"), job)
     if path.stem.endswith(MARK):  # an output of an earlier run, which `photos/*` names
         return []
     return [ImageTask(source=path, target=path.with_name(written_name(path, mark=MARK)))]
@@ -185,10 +188,18 @@ def written_name(path: Path, *, mark: str = "") -> str:
 
 
 def _apart(tasks: list[ImageTask]) -> list[ImageTask]:
-    """The same tasks with no two outputs of one name: of two folders with i.jpg, the second one's becomes i-2.jpg."""
+    """The same tasks with no two outputs of one name: of two folders with i.jpg, the second one's becomes i-2.jpg.
+
+    A picture that was named twice has one.
+    """
     made: dict[Path, ImageTask] = {}
+    seen: set[tuple[Path, Path]] = set()
     for task in tasks:
         target, number = task.target, 2
+        same = (task.source.resolve(), target)
+        if same in seen:
+            continue
+        seen.add(same)
         while target in made:
             target = task.target.with_stem(f"{task.target.stem}-{number}")
             number += 1

@@ -72,7 +72,10 @@ def find_items(
     if target is None:
         if len(sources) > 1:
             raise UsageError("several inputs need a folder for their outputs: name one last")
-        target = sources[0].resolve().with_name(f"{sources[0].resolve().name}{_MADE}")
+        folder = sources[0].resolve()
+        if not folder.name:
+            raise TargetError(f"{sources[0]}: has no folder beside it for the outputs; name one last")
+        target = folder.with_name(f"{folder.name}{_MADE}")
     if target.exists() and not target.is_dir():
         raise TargetError(f"{target}: is a file; several clips need a folder for their outputs: name one last")
     if not target.exists() and looks_like_clip(target):
@@ -167,7 +170,7 @@ def deblur_batch(
     networks = kept or KeptNetworks()
 
     def is_done(item: Item) -> bool:
-        return item.target.exists() and not job.overwrite
+        return item.target.is_file() and not job.overwrite
 
     def make(item: Item) -> VideoSummary:
         nonlocal deblurrer
@@ -199,7 +202,7 @@ def batch_failure(count: BatchCount) -> SourceError:
 def _failed_text(count: BatchCount) -> str:
     failed, done = count.failed, count.num_made + count.num_there
     names = ", ".join(path.name for path in failed[:_MOST_NAMED]) + (", ..." if len(failed) > _MOST_NAMED else "")
-    others = f"; the other {done} are done" if done else ""
+    others = f"; the other {done} {'is' if done == 1 else 'are'} done" if done else ""
     return f"{len(failed)} of {_counted(count.num_items)} failed: {names}{others}"
 
 

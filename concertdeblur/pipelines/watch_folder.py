@@ -46,6 +46,7 @@ class WatchedFolder:
     clock: Callable[[], float] = time.monotonic
     _seen: dict[Path, tuple[_State, float]] = field(default_factory=dict, init=False)  # state, and since when
     _failed: dict[Path, _State] = field(default_factory=dict, init=False)
+    _done: dict[Path, tuple[Item, _State]] = field(default_factory=dict, init=False)  # state in which it was taken
 
     def __post_init__(self) -> None:
         if not self.source.is_dir():
@@ -64,7 +65,7 @@ class WatchedFolder:
         now, ready, there = self.clock(), [], set()
         for item in self._items():
             state = _state(item.source)
-            if state is None or item.target.exists():
+            if state is None or item.target.is_file():
                 continue
             there.add(item.source)
             before, since = self._seen.get(item.source, (None, now))
@@ -79,6 +80,22 @@ class WatchedFolder:
     def failed(self, item: Item) -> None:
         """A clip failed: it is tried again once its file changes."""
         self._failed[item.source] = self._seen[item.source][0]
+
+    def done(self, item: Item) -> None:
+        """A clip has its output."""
+        self._done[item.source] = item, self._seen[item.source][0]
+
+    def outdated(self) -> list[Item]:
+        """The clips that changed after they were taken, each named once: their outputs may lack what came later."""
+        found = []
+        for source, (item, taken) in list(self._done.items()):
+            state = _state(source)
+            if state == taken and item.target.is_file():
+                continue
+            del self._done[source]
+            if state is not None and item.target.is_file():
+                found.append(item)
+        return found
 
     def log(self, text: str) -> None:
         """Add a line to the log."""
@@ -130,6 +147,10 @@ def watch_folder(
     """
     kept = KeptNetworks()
     while not stop.is_set():
+        for changed in watched.outdated():
+            told = f"has changed since it was deblurred; remove {changed.target}, and the clip is done again"
+            watched.log(f"changed {changed.source.name}: {told}")
+            on_warning(f"{changed.source.name}: {told}")
         item = next(iter(watched.whole()), None)
         if item is None:
             stop.wait(poll_s)
@@ -141,6 +162,7 @@ def watch_folder(
                 kept=kept, on_failure=lambda path, error, into=failures: into.append(on_failure(path, error)),  # type: ignore[misc]
             ):  # fmt: skip
                 if not isinstance(made, BatchSummary):
+                    watched.done(item)
                     watched.log(f"done {item.source.name}: {item.target} is written, {made.num_frames} frames")
                     yield made
         except Interrupted as error:

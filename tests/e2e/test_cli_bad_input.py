@@ -166,3 +166,47 @@ def test_pictures(tmp_path: Path) -> None:
     args = ["image", tmp_path / "real.png", tmp_path / "out.png", "--weights", "none"]
     refused(run_here(*args), 1, "no weight set 'none'")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "real.png"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_harm_nothing(tmp_path: Path, closed: str) -> None:
+    make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3))
+    words = command("video", "in.mp4", "out.mp4", "--strength", 0)
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *words],
+        cwd=tmp_path, env=environment(), check=False, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
+    assert (tmp_path / "out.mp4").exists()
+
+
+def test_events_on_a_full_disk_are_one_sentence(tmp_path: Path) -> None:
+    make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3))
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command("video", "in.mp4", "out.mp4", "--strength", 0, "--json"),
+            cwd=tmp_path, env=environment(), check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr.count("\n"), "no space left" in ended.stderr) == (1, 1, True)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_log_on_a_full_disk_ends_no_work(tmp_path: Path) -> None:
+    make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3))
+    with Path("/dev/full").open("w") as full:
+        words = command("video", "in.mp4", "out.mp4", "--strength", 0)
+        ended = subprocess.run(words, cwd=tmp_path, env=environment(), check=False, stderr=full, timeout=600)
+    assert ended.returncode == 0
+    assert (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("command_name", ["video", "image"])
+def test_a_link_that_leads_to_itself_is_named(tmp_path: Path, command_name: str) -> None:
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    make_clip(tmp_path / "in.mp4", ClipSpec(num_frames=3))
+    cv2.imwrite(str(tmp_path / "in.png"), np.zeros((9, 9, 3), np.uint8))
+    suffix = "mp4" if command_name == "video" else "png"
+    ended = run(command_name, f"in.{suffix}", f"loop.{suffix}", "--strength", 0, folder=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(f"loop.{suffix}: is a link that leads back to itself\n")

@@ -1,11 +1,13 @@
 """Pictures in, pictures out: formats, depth, transparency, bad input."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from concertdeblur import pretrained
 from concertdeblur.deblurring.brmr import BrmrSettings
@@ -14,6 +16,7 @@ from concertdeblur.deblurring.deblurrer import DeblurredPicture
 from concertdeblur.errors import ConcertDeblurError, SourceError, TargetError, UsageError, WeightsError
 from concertdeblur.pipelines.deblur_image import ImageJob, LoadedNetworks, deblur_image
 from concertdeblur.pretrained import save_weight_set
+from tests.commands import run_here
 from tests.networks import SMALL, random_networks
 from tests.pictures import photograph
 
@@ -172,3 +175,21 @@ def test_the_weight_set_reads_back(weights: str) -> None:
     manifest = pretrained.read_manifest(Path(weights))
     assert manifest.architecture == SMALL
     assert manifest.brmr == BrmrSettings()
+
+
+def test_all_outputs_of_a_picture_appear_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(photograph(20, 30)).save(tmp_path / "in.png")
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "both" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    words = ("image", "in.png", "out.png", "--compare", "both.png", "--strength", "0")
+    ended = run_here(*words, folder=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+    monkeypatch.undo()
+    assert run_here(*words, folder=tmp_path).returncode == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from concertdeblur.errors import SourceError
 from concertdeblur.pipelines import image_batch
 from concertdeblur.pipelines.batch import BatchCount
 from concertdeblur.pipelines.deblur_image import ImageJob, deblur_image
@@ -219,3 +220,48 @@ def test_a_phone_s_folder_as_a_user_runs_it(photos: Path) -> None:
     ended = run("image", photos, photos.parent / "out", *ZERO)
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr.count("is written.") == 2
+
+
+@pytest.mark.parametrize("name", [".", "../photos", "deep/.."])
+def test_the_outputs_of_a_folder_lie_beside_it_whatever_it_is_called(photos: Path, name: str) -> None:
+    ended = run_here("image", name, *ZERO, folder=photos)
+    assert (ended.returncode, names(photos.parent / "photos.deblurred")) == (0, ["B.PNG", "a.jpg"])
+
+
+def test_the_root_of_all_folders_has_no_folder_beside_it() -> None:
+    ended = run_here("image", "/", *ZERO)
+    assert (ended.returncode, "/: has no folder beside it" in ended.stderr) == (1, True)
+
+
+def test_a_picture_that_is_named_twice_has_one_output(photos: Path) -> None:
+    ended = run_here("image", "a.jpg", "../photos/a.jpg", "B.PNG", "../out", *ZERO, folder=photos)
+    assert (ended.returncode, names(photos.parent / "out")) == (0, ["B.PNG", "a.jpg"])
+
+
+def test_quiet_names_the_pictures_that_fail_with_the_reason(photos: Path) -> None:
+    (photos / "a.jpg").write_bytes(b"")
+    ended = run_here("image", ".", "../out", "--quiet", *ZERO, folder=photos)
+    assert ended.stderr == "Error: a.jpg: is empty\nError: 1 of 2 pictures are written, 1 failed: a.jpg\n"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_outputs_that_are_one_file_on_a_disk_without_capital_letters(tmp_path: Path, overwrite: bool) -> None:
+    for name in ("A.png", "a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    picture(tmp_path / "out" / "A.png")
+    (tmp_path / "out" / "a.png").hardlink_to(tmp_path / "out" / "A.png")  # as such a disk shows them
+    tasks = plan_images([tmp_path / "in", tmp_path / "out"], ImageJob(strength=0, overwrite=overwrite))
+    failed: list[str] = []
+    count = BatchCount()
+    made = deblur_images(
+        tasks, ImageJob(strength=0, overwrite=overwrite), count=count,
+        on_failure=lambda path, error: failed.append(f"{path.name}: {error}"),
+    )  # fmt: skip
+    with pytest.raises(SourceError, match="1 failed"):  # noqa: PT012
+        for summary in made:
+            if summary.target.name == "A.png":  # on such a disk the other name shows the new file
+                (tmp_path / "out" / "a.png").unlink()
+                (tmp_path / "out" / "a.png").hardlink_to(summary.target)
+    assert count.failed == [tmp_path / "in" / "a.png"]
+    assert "is the same file as A.png on this disk; rename an input" in failed[0]
+    assert len(failed) == 1

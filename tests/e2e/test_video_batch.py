@@ -87,7 +87,7 @@ def test_no_error_of_one_clip_stops_the_others(
         find_items([clips], tmp_path / "sharp"), VideoJob(strength=0),
         on_failure=lambda source, failure: seen.append((source.name, failure)),
     )  # fmt: skip
-    with pytest.raises(SourceError, match=r"1 of 2 clips failed: a\.mp4; the other 1 are done"):
+    with pytest.raises(SourceError, match=r"1 of 2 clips failed: a\.mp4; the other 1 is done"):
         list(made)
     assert seen == [("a.mp4", error)]
     assert names(tmp_path / "sharp") == ["b.avi.mp4"]
@@ -246,3 +246,14 @@ def test_one_clip_without_an_output_name(clips: Path) -> None:
     skipped = run("video", clips / "b.avi", "--strength", 0, "--skip-existing")
     assert skipped.returncode == 0
     assert "1 done by an earlier run" in skipped.stderr
+
+
+def test_the_root_of_all_folders_has_no_folder_beside_it() -> None:
+    with pytest.raises(TargetError, match="/: has no folder beside it for the outputs; name one last"):
+        find_items([Path("/")], None)
+
+
+def test_a_folder_in_an_output_s_place_is_no_output(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "sharp" / "a.mp4").mkdir(parents=True)
+    with pytest.raises(SourceError, match=r"1 of 2 clips failed: a.mp4; the other 1 is done"):
+        batch(clips, tmp_path / "sharp")

@@ -15,7 +15,7 @@ from concertdeblur.deblurring.deblurrer import Deblurrer
 from concertdeblur.errors import SourceError, TargetError, UsageError
 from concertdeblur.pipelines import quality
 from concertdeblur.pipelines.quality import PATIENCE_S
-from concertdeblur.pipelines.video_job import VideoJob
+from concertdeblur.pipelines.video_job import Progress, VideoJob
 from concertdeblur.pipelines.watch_folder import LOG, WatchedFolder, watch_folder
 from tests.clips import ClipSpec, frames_of, make_clip
 from tests.commands import command, environment, events, run_here
@@ -186,3 +186,33 @@ def test_networks_are_loaded_and_tried_once(inbox: Path, tmp_path: Path, monkeyp
     assert loaded == ["concert", "concert-fast"]
     assert len(tried) == 1
     assert [message.partition(":")[0] for message in told if "concert-fast" in message] == ["1.mp4", "3.mp4"]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_clip_that_grows_after_it_was_taken_is_named_once(inbox: Path, tmp_path: Path, is_late: bool) -> None:
+    clip, out = make_clip(inbox / "a.mp4", ClipSpec(num_frames=3)), tmp_path / "out" / "a.mp4"
+    watched, stop = WatchedFolder(source=inbox, target=tmp_path / "out", settle_s=0), threading.Event()
+    warned: list[str] = []
+    late = threading.Timer(10, stop.set)  # or a watch that says nothing would go on for ever
+    late.start()
+
+    def on_warning(message: str) -> None:
+        warned.append(message)
+        out.unlink()
+
+    def on_progress(progress: Progress) -> None:
+        if not is_late and not warned and progress.num_frames == 3:
+            make_clip(inbox / "a.mp4", ClipSpec(num_frames=5))
+
+    for made in watch_folder(
+        watched, VideoJob(strength=0), stop=stop, on_warning=on_warning, on_progress=on_progress, poll_s=0.01
+    ):
+        if made.num_frames == 5:
+            stop.set()
+        elif is_late:
+            make_clip(clip, ClipSpec(num_frames=5))
+    late.cancel()
+    assert warned == [f"a.mp4: has changed since it was deblurred; remove {out}, and the clip is done again"]
+    kinds = [line.split()[1] for line in (tmp_path / "out" / LOG).read_text().splitlines()]
+    assert kinds == ["done", "changed", "done"]
+    assert watched.outdated() == []

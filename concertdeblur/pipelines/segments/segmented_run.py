@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from concertdeblur.frame import Frame
 from concertdeblur.media.joining import join
+from concertdeblur.media.output_file import sync_file
 from concertdeblur.media.pyav_writer import PyavWriter
 from concertdeblur.pipelines.segments.cutting import FrameTape, first_needed, is_cut
 from concertdeblur.pipelines.segments.making import Made, SegmentMaker, View
-from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder, sync_file
+from concertdeblur.pipelines.segments.work_folder import DoneSegment, WorkFolder
 
 # Frames that are computed before a segment and thrown away, so that its own do not depend on where it began. What the
 # networks carry from frame to frame halves with each (running spectra), or falls to 0.84 (steadying). Lowest PSNR of

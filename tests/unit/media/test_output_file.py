@@ -1,5 +1,6 @@
 """An output appears whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,6 +19,31 @@ def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
         assert not target.exists()
     assert target.read_text() == "half"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, synced = tmp_path / "out.mp4", list[bytes]()
+
+    def fsync(descriptor: int) -> None:
+        assert not target.exists()
+        synced.append(os.pread(descriptor, 9, 0))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with OutputFile(target, overwrite=False) as part:
+        part.write_text("whole")
+    assert synced == [b"whole"]
+
+
+def test_a_disk_that_turns_out_to_be_full_at_the_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TargetError, match="no space left"), OutputFile(tmp_path / "out.mp4", overwrite=False) as part:
+        part.write_text("whole")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that are cut off, damaged, or something else: one sentence that says which, and nothing on standard error."""
 
+import os
 import re
 import struct
 import zlib
@@ -196,3 +197,10 @@ def test_planes_of_16_bits_are_refused_with_what_to_do(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "in.tif", planes, photometric="rgb", planarconfig="separate")
     with pytest.raises(SourceError, match="save it as RGB or RGBA, interleaved"):
         decoded(tmp_path / "in.tif")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    for path in (tmp_path / "a.jpg", Path("/dev/zero")):
+        with pytest.raises(SourceError, match="is no regular file; name a picture's file"):
+            open_picture(path)

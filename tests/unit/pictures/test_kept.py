@@ -344,3 +344,39 @@ def test_colours_that_a_tiff_has_multiplied_by_alpha_are_divided(tmp_path: Path,
 def test_white_that_is_zero_stays_white(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.array([[0, 65535, 1000]], np.uint16), photometric="miniswhite")
     assert open_picture(passed(tmp_path / "in.tif", "out.tif")).still().pixels.tolist() == [[65535, 0, 64535]]
+
+
+@pytest.mark.parametrize("depth_bits", [1, 2, 4])
+def test_a_grey_of_few_bits_that_is_clear_stays_clear(tmp_path: Path, depth_bits: int) -> None:
+    header = (8).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes((depth_bits, 0, 0, 0, 0))
+    row = np.array([0, 1, 1, 0, 1, 0, 0, 1], np.uint8)  # of samples
+    bits = np.unpackbits(row[:, None], axis=1)[:, -depth_bits:]
+    packed = zlib.compress(b"\0" + np.packbits(bits).tobytes())
+    chunks = ((b"IHDR", header), (b"tRNS", b"\0\1"), (b"IDAT", packed), (b"IEND", b""))
+    source = tmp_path / "in.png"
+    source.write_bytes(PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
+    still = open_picture(passed(source, "out.png")).still()
+    assert still.pixels[0].tolist() == (row * (255 // (2**depth_bits - 1))).tolist()
+    assert still.alpha is not None
+    assert still.alpha[0].tolist() == np.where(row == 1, 0, 255).tolist()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_exif_that_nothing_can_read_is_left_out_and_said(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / "in.jpg"
+    Image.fromarray(photograph(20, 30)).save(source, exif=b"Exif\0\0hello")
+    warned: list[str] = []
+    made = passed(source, f"out{suffix}", warned=warned)
+    assert warned == ["in.jpg: its EXIF is damaged, and is left out"]
+    assert open_picture(made).metadata.exif is None
+
+
+@pytest.mark.parametrize("name", ["in.jp2", "in.ppm"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_of_a_jpeg_2000_or_ppm_that_are_rounded_are_said(tmp_path: Path, name: str, dtype: type) -> None:
+    picture: Pixels = photograph(40, 60).astype(dtype) * dtype(257 if dtype is np.uint16 else 1)
+    cv2.imwrite(str(tmp_path / name), picture)
+    warned: list[str] = []
+    passed(tmp_path / name, "out.png", warned=warned)
+    told = f"{name}: its 16 bits a channel are rounded to 8; convert it to a 16-bit png or tif first"
+    assert warned == ([told] if dtype is np.uint16 else [])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from concertdeblur.errors import TargetError, UsageError
 from concertdeblur.pictures.formats import format_of
@@ -135,3 +135,26 @@ def test_a_comparison_is_twice_as_wide(tmp_path: Path) -> None:
     Image.new("RGB", (9000, 2)).save(tmp_path / "in.png")
     with pytest.raises(TargetError, match="18000x2"):
         passed(tmp_path / "in.png", "out.png", compare=tmp_path / "both.webp")
+
+
+@pytest.mark.parametrize("quality", [90, 100])
+def test_a_jpeg_holds_noise(tmp_path: Path, quality: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (300, 300, 3), np.uint8) * 255
+    cv2.imwrite(str(tmp_path / "in.png"), noise)
+    made = passed(tmp_path / "in.png", "out.jpg", jpeg_quality=quality)
+    assert open_picture(made).still().pixels.shape == noise.shape
+
+
+@pytest.mark.parametrize("kind", ["IPTC", "comment"])
+def test_what_is_too_long_for_a_jpeg_is_left_out_and_said(tmp_path: Path, kind: str) -> None:
+    source, image = tmp_path / "in", Image.fromarray(photograph(20, 30))
+    if kind == "IPTC":
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags.tagtype[34377] = 7
+        tags[34377] = b"8BIM\x04\x04\0\0" + (70_000).to_bytes(4, "big") + bytes(70_000)
+        image.save(source, format="TIFF", tiffinfo=tags)
+    else:
+        image.save(source, format="GIF", comment=b"x" * 70_000)
+    warned: list[str] = []
+    assert open_picture(passed(source, "out.jpg", warned=warned)).metadata.carried() == ()
+    assert warned == [f"in: .jpg cannot hold its {kind}; left out"]
