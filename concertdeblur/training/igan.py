@@ -140,7 +140,10 @@ class IganStage(Stage[Cells]):
 
 
 def prepare(generator: ConcertGenerator, batch: Batch) -> tuple[Analysis, Tensor]:
-    """The analysis of N cells, and G_i's guesses at the sharp cells, (N, 4, BLUR_CELL_PX, BLUR_CELL_PX)."""
+    """The analysis of N cells, and G_i's guesses at the sharp cells, (N, 4, BLUR_CELL_PX, BLUR_CELL_PX).
+
+    Guesses that are negative light are kept, which a frame's are not: by them the analysis learns what is wrong.
+    """
     with torch.no_grad():
         described = generator.descriptor(batch.blurred_NCHW, BLUR_CELL_PX)[:, 0, 0]
     analysis: Analysis = generator.analysis(described, batch.velocities_N3)

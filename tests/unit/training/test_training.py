@@ -13,6 +13,7 @@ import torch
 
 from concertdeblur.blur import Kernel, blur
 from concertdeblur.errors import TrainingError
+from concertdeblur.models import concert
 from concertdeblur.models.blur_cells import BLUR_CELL_PX, blur_grid, looped, surrounded_index
 from concertdeblur.models.concert import BLUR_TYPES, ConcertGenerator, ConcertPatchGenerator
 from concertdeblur.models.discriminator import CamDiscriminator, ConcertDiscriminator
@@ -337,8 +338,12 @@ class TestIganStage:
         schedule = Schedule(steps=100, cooldown_steps=20, batch_size=1, warmup_steps=10, learning_rate=1.0)
         assert [schedule.rate(step) for step in (0, 9, 50, 80, 90, 100)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
 
-    def test_cells_are_prepared_as_frames_are(self, store: PictureStore) -> None:
-        """Training and inference reach the inverse filters through different code; results must agree."""
+    def test_cells_are_prepared_as_frames_are(self, store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Training and inference reach the inverse filters through different code; results must agree.
+
+        But for guesses that are negative light: only training believes them.
+        """
+        monkeypatch.setattr(concert, "_NEGATIVE", (100.0, 200.0))
         generator = make_generator()
         batch = SampleStream(store, SampleSettings(framed_share=1), seed=0, batch_size=2).batch(0)
         with torch.no_grad():
