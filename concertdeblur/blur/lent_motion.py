@@ -17,7 +17,7 @@ from concertdeblur.blur import scenes
 from concertdeblur.blur.averaging import CAMERA, MAX_CHANGE, MAX_MISMATCH_PX, MAX_MISMATCH_SHARE
 from concertdeblur.blur.capture import CapturedPair, CaptureSettings, photographed
 from concertdeblur.blur.kernels import Picture
-from concertdeblur.blur.optical_flow import Flow, flow, mean_change, mismatch, moved_places, sampled
+from concertdeblur.blur.optical_flow import LEAST_SIDE_PX, Flow, flow, mean_change, mismatch, moved_places, sampled
 from concertdeblur.blur.tone import Light, tone_curve
 from concertdeblur.errors import SourceError
 from concertdeblur.media.backends import open_reader
@@ -27,7 +27,6 @@ _NUM_FRAMES = 9  # frames of the longest exposure
 _LEAST_PX = 0.7  # the 95th percentile of a clip's motion over the exposure must be larger: below, flow is noise
 _LENT_PX = (2.0, 24.0)  # how far it moves in the picture
 _MAX_STEPS = 48
-_LEAST_SIDE_PX = 24  # smaller frames have no room for a search of flow
 _SHORT_SIDE_PX = 144  # frames are reduced to it before flow is searched
 
 
@@ -45,9 +44,9 @@ def motions(clip: Path, *, every: int = 4, on_frame: Callable[[], None] = lambda
         SourceError: If the clip cannot be read, or is too small.
     """
     with open_reader(clip, ReaderOptions(num_threads=1)) as reader:
-        if min(reader.info.height, reader.info.width) < _LEAST_SIDE_PX:
+        if min(reader.info.height, reader.info.width) < LEAST_SIDE_PX:
             size = f"{reader.info.width}x{reader.info.height}"
-            raise SourceError(f"{clip}: {size} is too small to see motion in; it takes {_LEAST_SIDE_PX} px")
+            raise SourceError(f"{clip}: {size} is too small to see motion in; it takes {LEAST_SIDE_PX} px")
         window: deque[Picture] = deque(maxlen=_NUM_FRAMES)
         for number, frame in enumerate(reader.frames()):
             on_frame()

@@ -11,6 +11,8 @@ from concertdeblur.blur.kernels import Picture
 Plane = npt.NDArray[Any]
 Flow = npt.NDArray[np.float32]  # (height, width, 2): how far (x, y) each pixel of one frame has moved in the next
 
+LEAST_SIDE_PX = 24  # smaller frames have no room for a search
+
 
 def flow(first: Picture, second: Picture) -> Flow:
     """DIS flow (Kroeger et al. 2016) between grey levels (height, width)."""

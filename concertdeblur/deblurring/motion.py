@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.blur.optical_flow import pixel_grid
+from concertdeblur.blur.optical_flow import LEAST_SIDE_PX, pixel_grid
 from concertdeblur.frame import Pixels, full_scale
 from concertdeblur.models.path_search import STEPS, STRIDE_PX
 
@@ -21,7 +21,6 @@ Plane: TypeAlias = npt.NDArray[np.float32]
 # Larger frames are reduced to about this size before motion is searched. EXPERIMENTS.md, 2026-11-29, "motion is
 # searched at less than half the area", compares it with a larger one.
 _FLOW_AREA_PX = 640 * 360
-_LEAST_SIDE_PX = 24  # smaller (reduced) frames have no room for motion search
 # The input is compared with its moved predecessor: motion is fully believed up to this mean difference over 5x5 px, in
 # [0, 1], and from twice as much on it is not believed at all. The tolerance grows with the median difference of the
 # whole frame, because noise, a scaler's grid and compression make all of it differ.
@@ -71,7 +70,7 @@ class MotionSearch:
         """
         before, now = self._before, _reduced(pixels)
         self._before = now
-        if before is None or before.size != now.size or min(now.gray.shape) < _LEAST_SIDE_PX:
+        if before is None or before.size != now.size or min(now.gray.shape) < LEAST_SIDE_PX:
             return None
         return self._motion(before, now)
 

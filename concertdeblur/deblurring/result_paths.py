@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concertdeblur.models.path_search import Luma, ResultSearch, believed, reduced_size
+from concertdeblur.models.path_search import Luma, ResultSearch, reduced_size, with_beliefs
 from concertdeblur.models.path_taps import Belief, Flow, Path, plane_in
 from concertdeblur.models.path_windows import Along, laid_in_fours
 from concertdeblur.models.prepared import SMEAR_PX
@@ -62,9 +62,11 @@ class ResultPaths:
         after = None if path.to_after is None else after
         to_before = None if before is None else self._flows(before, middle)[1]
         to_after = None if after is None else self._flows(middle, after)[0]
-        found = replace(path, to_before=to_before, to_after=to_after)
+        lumas = (None if before is None else before.luma, middle.luma, None if after is None else after.luma)
+        found = with_beliefs(replace(path, to_before=to_before, to_after=to_after), *lumas, *middle.size)
         smear = found.smear()
         assert smear is not None, "a frame that is restored along its motion has a neighbour"
+        in_before, in_after = (None if belief is None else _planes(belief, middle) for belief in found.beliefs)
         return Along(
             result_1CHW=middle.result_1CHW,
             before_1CHW=None if before is None else before.result_1CHW,
@@ -72,7 +74,7 @@ class ResultPaths:
             smear_12hw=_planes(smear, middle),
             to_before_12hw=None if found.to_before is None else _planes(found.to_before, middle),
             to_after_12hw=None if found.to_after is None else _planes(found.to_after, middle),
-            beliefs=(_belief(middle, before, found.to_before), _belief(middle, after, found.to_after)),
+            beliefs=(in_before, in_after),
         )
 
     def _flows(self, result: _Result, after: _Result) -> tuple[Flow, Flow]:
@@ -93,13 +95,6 @@ def _reduced(result_1CHW: Tensor, size: tuple[int, int]) -> Luma:
     ]
     luma = cv2.cvtColor(cv2.merge(colours), cv2.COLOR_RGB2GRAY)
     return np.asarray(luma * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-
-
-def _belief(result: _Result, neighbour: _Result | None, flow: Flow | None) -> Tensor | None:
-    """The share to which a neighbour's samples count, as `Along` has it."""
-    if neighbour is None or flow is None:
-        return None
-    return _planes(believed(result.luma, neighbour.luma, flow, *result.size), result)
 
 
 def _planes(plane: Flow | Belief, result: _Result) -> Tensor:

@@ -13,8 +13,8 @@ from concertdeblur.deblurring.working_size import at_working_size, working_size
 from concertdeblur.errors import UsageError
 from concertdeblur.frame import Frame, Pixels
 from concertdeblur.models.exposure_share import ExposureSearch
-from concertdeblur.models.path_search import Luma, PathSearch, believed, reduced_luma
-from concertdeblur.models.path_taps import Belief, Flow, Path, Samples
+from concertdeblur.models.path_search import Luma, PathSearch, reduced_luma, with_beliefs
+from concertdeblur.models.path_taps import Flow, Path, Samples
 
 _LONGEST_SIDE_PX = 32000  # of a picture at its working size; OpenCV samples none of 32767 px
 _LEAST_SMEAR_PX = 0.5  # of a picture, at its working size; what is smeared less anywhere is not restored along it
@@ -117,17 +117,14 @@ class StreamSearch:
             _gap(now, following) if to_after is not None else None,
         )
         path = Path(to_before=now.to_before, to_after=to_after, gaps=gaps)
+        lumas = (None if before is None else before.luma, now.luma, None if following is None else following.luma)
         small_height, small_width = now.samples.shape[:2]
         exposure = self._exposure.next(now.samples, path.scaled(small_width / width, small_height / height))
         return Neighbours(
             before=None if before is None or now.to_before is None else before.samples,
             frame=now.samples,
             after=None if following is None or to_after is None else following.samples,
-            path=replace(
-                path,
-                exposure=exposure,
-                beliefs=(_belief(now, before, now.to_before), _belief(now, following, to_after)),
-            ),
+            path=with_beliefs(replace(path, exposure=exposure), *lumas, height, width),
         )
 
 
@@ -149,13 +146,6 @@ def with_following(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Frame | Non
         before = frame
     if before is not None:
         yield before, None
-
-
-def _belief(now: _Known, neighbour: _Known | None, flow: Flow | None) -> Belief | None:
-    """The share to which a neighbour's samples count; None where there are none."""
-    if neighbour is None or flow is None:
-        return None
-    return believed(now.luma, neighbour.luma, flow, *now.pixels.shape[:2])
 
 
 def _gap(first: _Known | None, second: _Known | None) -> int | None:

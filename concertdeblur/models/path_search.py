@@ -17,19 +17,20 @@ light about a place stays. Where the means differ, the content does, too (EXPERI
 neighbours").
 """
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from concertdeblur.models.path_taps import Belief, Flow, Samples
+from concertdeblur.blur.optical_flow import LEAST_SIDE_PX
+from concertdeblur.models.path_taps import Belief, Flow, Path, Samples
 
 Luma: TypeAlias = npt.NDArray[np.uint8]  # (h, w), grey levels in which flow is searched
 Plane: TypeAlias = npt.NDArray[np.float32]  # (h, w), or (h, w, 2)
 
 _AREA_PX = 320 * 180  # of the frame in which flow is searched
-_LEAST_SIDE_PX = 24  # smaller frames have no room for a search
 _SMOOTHNESS = 60.0  # weight of the searches' smoothness term
 
 _INVERSION_ROUNDS = 2
@@ -66,7 +67,7 @@ class PathSearch:
 
         Returns None where the frames are too small for a search.
         """
-        if min(first.shape) < _LEAST_SIDE_PX:
+        if min(first.shape) < LEAST_SIDE_PX:
             return None
         coarse, fine = (_found(search, first, second, _SOFTNESS_PX) for search in (self._coarse, self._fine))
         there = _believed(fine, coarse)
@@ -83,10 +84,28 @@ class ResultSearch:
 
     def flows(self, first: Luma, second: Luma, height: int, width: int) -> tuple[Flow, Flow] | None:
         """As `PathSearch.flows`."""
-        if min(first.shape) < _LEAST_SIDE_PX:
+        if min(first.shape) < LEAST_SIDE_PX:
             return None
         there = _found(self._search, first, second, _RESULTS_SOFTNESS_PX)
         return _in_frame(there, height, width), _in_frame(_inverse(there), height, width)
+
+
+def with_beliefs(path: Path, before: Luma | None, own: Luma, after: Luma | None, height: int, width: int) -> Path:
+    """A path with the beliefs in both neighbours; there is none in one that is missing, or has no flow.
+
+    Args:
+        path: Of a frame of (height, width), with flows of the lumas' size.
+        before: The reduced luma of the frame before it (`reduced_luma`).
+        own: That of the frame.
+        after: That of the frame after it.
+        height: Of the frame, px.
+        width: Of the frame, px.
+    """
+    in_before, in_after = (
+        None if neighbour is None or flow is None else believed(own, neighbour, flow, height, width)
+        for neighbour, flow in ((before, path.to_before), (after, path.to_after))
+    )
+    return replace(path, beliefs=(in_before, in_after))
 
 
 def believed(own: Luma, neighbour: Luma, flow: Flow, height: int, width: int) -> Belief:

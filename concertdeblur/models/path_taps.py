@@ -112,19 +112,19 @@ class PixelPath:
 
     def band(self, band: slice) -> "PixelPath":
         """Some of its rows, which are counted from its first one."""
-        smear, to_before, to_after, *beliefs = (
+        smear, to_before, to_after, in_before, in_after = (
             None if plane is None else plane[band]
             for plane in (self.smear, self.to_before, self.to_after, *self.beliefs)
         )
         rows = slice(self.rows.start + band.start, self.rows.start + band.stop)
         return replace(
-            self, rows=rows, smear=smear, to_before=to_before, to_after=to_after, beliefs=(beliefs[0], beliefs[1])
+            self, rows=rows, smear=smear, to_before=to_before, to_after=to_after, beliefs=(in_before, in_after)
         )
 
 
 def path_in(path: Path, height: int, width: int, rows: slice, columns: slice) -> PixelPath:
     """A path at each pixel of a part of a frame of (height, width)."""
-    smear, to_before, to_after, *beliefs = (
+    smear, to_before, to_after, in_before, in_after = (
         None if plane is None else plane_in(plane, height, width, rows, columns)
         for plane in (path.smear(), path.to_before, path.to_after, *path.beliefs)
     )
@@ -134,7 +134,7 @@ def path_in(path: Path, height: int, width: int, rows: slice, columns: slice) ->
         smear=smear,
         to_before=to_before,
         to_after=to_after,
-        beliefs=(beliefs[0], beliefs[1]),
+        beliefs=(in_before, in_after),
     )
 
 

@@ -124,7 +124,7 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
     smears_M2hw = []
     for taps, guess, (y, x) in zip(taps_MTyx, guess_MGyx, at_M2.numpy().tolist(), strict=True):
         rows, columns = slice(y, y + size[0]), slice(x, x + size[1])
-        smear, to_before, to_after, *beliefs = (
+        smear, to_before, to_after, in_before, in_after = (
             None if plane is None else _plane_in(plane, rows, columns)
             for plane in (along.smear_12hw, along.to_before_12hw, along.to_after_12hw, *along.beliefs)
         )
@@ -142,7 +142,7 @@ def views_by_opencv(along: Along, blurred_1CHW: Tensor, at_M2: Tensor, size: tup
             smear=smear,
             to_before=to_before,
             to_after=to_after,
-            beliefs=(beliefs[0], beliefs[1]),
+            beliefs=(in_before, in_after),
         )
         taps_along(before, result, after, path, planes=taps, believed_within=HALF_SMEAR)
         _put_guesses(result, _pixels(blurred_1CHW, rows, columns), path, guess)

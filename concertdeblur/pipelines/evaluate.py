@@ -199,9 +199,7 @@ def _scored(
     for other in others:
         columns += [other] if isinstance(other, Contender) else contenders_of(other, prefix=other.name)
     contenders = (*columns, *contenders_of(weights))
-    judge = Judge(
-        data=found, weights=weights, level=job.level, seed=job.seed, stages=stages, on_warning=on_warning
-    )  # fmt: skip
+    judge = Judge(data=found, weights=weights, level=job.level, seed=job.seed, stages=stages, on_warning=on_warning)
     judge.check()
     judge.warm_up(contenders)
     return _Pictures(judge=judge, contenders=contenders, scored=judge.score(contenders))

@@ -24,7 +24,7 @@ from concertdeblur.deblurring import cam
 from concertdeblur.deblurring.working_size import at_working_size
 from concertdeblur.models.concert import ConcertPathGenerator
 from concertdeblur.models.discriminator import ConcertDiscriminator
-from concertdeblur.models.path_search import Luma, ResultSearch, believed
+from concertdeblur.models.path_search import ResultSearch, with_beliefs
 from concertdeblur.models.path_taps import Belief, Flow, plane_in
 from concertdeblur.models.path_taps import Path as MotionPath
 from concertdeblur.models.path_windows import Along, path_views
@@ -136,15 +136,13 @@ class _Source:
         to_before, to_after = (
             flow if beside in row.inner else None for flow, beside in zip(flows, (number - 1, number + 1), strict=True)
         )
-        beliefs = [
-            None if flow is None else believed(self._luma(row, number), self._luma(row, beside), flow, *cut_size(row))
-            for flow, beside in ((to_before, number - 1), (to_after, number + 1))
-        ]
-        exposure = row.exposures[number]
-        return MotionPath(to_before=to_before, to_after=to_after, exposure=exposure, beliefs=(beliefs[0], beliefs[1]))
-
-    def _luma(self, row: StoredSequence, number: int) -> Luma:
-        return searched_luma(self.results.read(row, number), row.field)
+        before, own, after = (
+            searched_luma(self.results.read(row, one), row.field) if one in row.inner else None
+            for one in (number - 1, number, number + 1)
+        )
+        assert own is not None
+        path = MotionPath(to_before=to_before, to_after=to_after, exposure=row.exposures[number])
+        return with_beliefs(path, before, own, after, *cut_size(row))
 
 
 class PathWindowStream:
@@ -266,8 +264,7 @@ class _Part:
         made = self
         if rng.random() < 0.5:
             path = made.path
-            beliefs = path.beliefs[1], path.beliefs[0]
-            path = replace(path, to_before=path.to_after, to_after=path.to_before, beliefs=beliefs)
+            path = replace(path, to_before=path.to_after, to_after=path.to_before, beliefs=path.beliefs[::-1])
             made = replace(made, before=made.after, after=made.before, path=path)
         height, width = made.sharp.shape[:2]
         if rng.random() < 0.5:

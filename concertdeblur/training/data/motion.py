@@ -9,7 +9,7 @@ for SMEAR_PX px).
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,8 +22,8 @@ from concertdeblur.blur.kernels import Picture
 from concertdeblur.blur.moving_scenes import MovingScene, SceneSettings, moving_scene
 from concertdeblur.models.blur_cells import BEFORE_PX, BLUR_CELL_PX
 from concertdeblur.models.exposure_share import counted_share
-from concertdeblur.models.path_search import PathSearch, believed
-from concertdeblur.models.path_taps import Belief, Flow, Path, plane_in, taps_of
+from concertdeblur.models.path_search import PathSearch, with_beliefs
+from concertdeblur.models.path_taps import Flow, Path, plane_in, taps_of
 from concertdeblur.models.prepared import HINT_PX, SMEAR_PX
 from concertdeblur.training.data.guesses import Guesser, Guesses, guesses_of
 from concertdeblur.training.data.pictures import PictureStore
@@ -254,14 +254,8 @@ def _taps(
     place: tuple[slice, slice],
 ) -> npt.NDArray[np.uint8]:  # fmt: skip
     """The taps of a crop, with the belief in either neighbour that a video's frame has."""
-    own = searched_luma(frame, field)
-
-    def belief(neighbour: Picture | None, flow: Flow | None) -> Belief | None:
-        if neighbour is None or flow is None:
-            return None
-        return believed(own, searched_luma(neighbour, field), flow, *frame.shape[:2])
-
-    path = replace(path, beliefs=(belief(before, path.to_before), belief(after, path.to_after)))
+    of_before, of_after = (None if some is None else searched_luma(some, field) for some in (before, after))
+    path = with_beliefs(path, of_before, searched_luma(frame, field), of_after, *frame.shape[:2])
     return taps_of(before, frame, after, path, area=place)
 
 
