@@ -140,7 +140,7 @@ def _reduced(pixels: Pixels) -> _Reduced:
 
 
 def in_unit_range(pixels: Pixels) -> Plane:
-    """Pixels as float32 in [0, 1]; those of a float picture may be no numbers, and are 0 then."""
+    """Pixels as float32 in [0, 1]. In a float picture NaN becomes 0, and what lies outside becomes the nearer end."""
     levels = np.asarray(pixels, dtype=np.float32)
     if pixels.dtype != np.float32:
         return levels / np.float32(full_scale(pixels))

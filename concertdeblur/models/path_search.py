@@ -91,7 +91,7 @@ class ResultSearch:
 
 
 def with_beliefs(path: Path, before: Luma | None, own: Luma, after: Luma | None, height: int, width: int) -> Path:
-    """A path with the beliefs in both neighbours; there is none in one that is missing, or has no flow.
+    """A path with the belief in each neighbour; a neighbour that is missing, or to which there is no flow, has none.
 
     Args:
         path: Of a frame of (height, width), with flows of the lumas' size.

@@ -254,7 +254,7 @@ def test_the_first_scene_is_the_same_with_another_scene_behind_it() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_no_number_stays_where_it_is(bad: float) -> None:
-    """It is 0 for the networks, and so it is for the motion and the averages of the frames that follow."""
+    """It is 0 or 1 for the networks, and so it is for the motion and the averages of the frames that follow."""
     frames = [
         Frame(pts=one.pts, pixels=np.asarray(one.pixels, dtype=np.float32) / np.float32(255)) for one in panning(5)
     ]
