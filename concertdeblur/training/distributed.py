@@ -66,6 +66,7 @@ def joined(device: torch.device) -> Iterator[World]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield World(rank=distributed.get_rank(), size=distributed.get_world_size())
+        wait_for_all()  # one that leaves while another still talks to it may abort that one
     finally:
         distributed.destroy_process_group()
 
